@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make                 build/kekd, build/kekctl
+# make check           unit tests that need no kernel crypto (scripts/test runs everything)
+# make SAN=1           the same under ASan and UBSan, in build-san/
+# make fuzz            libFuzzer targets (clang), in build-fuzz/
+# make analyze         gcc -fanalyzer over the daemon
+# make BUILD=DIR       build elsewhere; V=1 shows the commands
+
+SAN     ?=
+V       ?=
+BUILD   ?= $(if $(SAN),build-san,build)
+CC      ?= cc
+NANOPB  ?= $(firstword $(shell command -v nanopb_generator nanopb_generator.py))
+Q       := $(if $(V),,@)
+
+VERSION := 0.1.0
+LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto
+CTLLIBS := -ljansson
+
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+           -Wpointer-arith -Wformat=2 -Wvla -Werror
+HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+           -fno-strict-aliasing -ftrivial-auto-var-init=zero
+LINK    := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
+ifeq ($(SAN),)
+OPT     ?= -O2 -g
+HARDEN  += -D_FORTIFY_SOURCE=$(shell echo '_FORTIFY_SOURCE' | $(CC) -E -O2 -D_FORTIFY_SOURCE=3 - >/dev/null 2>&1 && echo 3 || echo 2)
+else
+OPT     ?= -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LINK    += -fsanitize=address,undefined
+endif
+
+CPPFLAGS += -D_GNU_SOURCE -DKEKD_VERSION='"$(VERSION)"' -I. -Iinclude -I$(BUILD)/gen
+CFLAGS   += -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(EXTRA_CFLAGS)
+LDFLAGS  += $(LINK) $(EXTRA_LDFLAGS)
+
+DAEMON_SRC := $(filter-out daemon/main.c daemon/ctl/kekctl.c,$(wildcard daemon/*/*.c))
+PROTO_SRC  := $(wildcard daemon/kms/*.proto)
+GEN_C      := $(PROTO_SRC:%.proto=$(BUILD)/gen/%.pb.c)
+GEN_H      := $(GEN_C:.c=.h)
+OBJ        := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(GEN_C:$(BUILD)/gen/%.c=$(BUILD)/gen/%.o)
+LIB        := $(BUILD)/libkekd.a
+
+HARNESS    := $(BUILD)/tests/harness/ktest.o
+UNIT_SRC   := $(wildcard tests/unit/*.c)
+UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
+SUPPORT    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/vectors/*.c tests/support/*.c))
+HELPER_SRC := $(wildcard tests/e2e/*.c)
+HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
+BENCH_SRC  := $(wildcard tests/bench/*.c)
+BENCH      := $(BENCH_SRC:%.c=$(BUILD)/%)
+
+.PHONY: all check unit helpers bench-bin fuzz analyze clean gen
+.SECONDARY:
+
+all: $(BUILD)/kekd $(BUILD)/kekctl
+
+$(BUILD)/kekd: $(BUILD)/daemon/main.o $(LIB)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/kekctl: $(BUILD)/daemon/ctl/kekctl.o $(LIB)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS)
+
+$(LIB): $(OBJ)
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+gen: $(GEN_H)
+$(OBJ): | $(GEN_H)
+
+$(BUILD)/gen/%.pb.c $(BUILD)/gen/%.pb.h: %.proto $(wildcard daemon/kms/*.options)
+	@echo "  PB    $<"
+	@mkdir -p $(BUILD)/gen
+	$(Q)$(NANOPB) -q -D $(BUILD)/gen $<
+
+# Generated code is not ours to format: it is compiled without -Wconversion.
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP -c -o $@ $<
+
+$(BUILD)/%.o: %.c
+	@echo "  CC    $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c -o $@ $<
+
+# Carry-less multiplication for GHASH; chosen at run time by CPUID.
+CFLAGS_daemon_crypto_ghash_clmul := -mpclmul -mssse3 -msse4.1
+CPPFLAGS += -DVECTORS_DIR='"$(CURDIR)/tests/vectors"' -DBUILD_DIR='"$(abspath $(BUILD))"'
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(HARNESS) $(SUPPORT) $(LIB)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
+
+$(BUILD)/tests/e2e/%: $(BUILD)/tests/e2e/%.o $(HARNESS) $(SUPPORT) $(LIB)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS)
+
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(LIB)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lkcapi
+
+unit: $(UNIT)
+helpers: $(HELPERS)
+bench-bin: $(BENCH)
+
+check: unit
+	tests/harness/run $(UNIT)
+
+# The fuzz targets are built by clang with the library's own sources, instrumented.
+FUZZ_SRC := $(wildcard tests/fuzz/*.c)
+FUZZ     := $(FUZZ_SRC:tests/fuzz/%.c=build-fuzz/%)
+fuzz:
+	$(Q)$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang fuzz-bin \
+	    OPT="-O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
+fuzz-bin: $(FUZZ)
+build-fuzz/%: build-fuzz/tests/fuzz/%.o $(LIB)
+	@echo "  FUZZ  $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS) $(CTLLIBS)
+
+analyze:
+	$(Q)$(MAKE) --no-print-directory BUILD=build-analyze EXTRA_CFLAGS=-fanalyzer build-analyze/libkekd.a
+
+clean:
+	rm -rf build build-san build-fuzz build-analyze
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operator's log: one line an event on stderr, prefixed with a journald priority (<3>, sd-daemon(3))
+ * when stderr is the journal ($JOURNAL_STREAM) and with the process's name otherwise. Quiet by
+ * design: nothing per request. Never a key, a request byte or a rejected value.
+ */
+#ifndef KEKD_BASE_LOG_H
+#define KEKD_BASE_LOG_H
+
+#include "daemon/base/cleanup.h"
+
+enum log_level {
+	LOG_LEVEL_ERROR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_NOTICE = 5,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7,
+};
+
+/* @who is borrowed for ever ("kekd", "kekd-server"). */
+void log_init(const char *who, enum log_level max);
+void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
+
+#define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_notice(...)  log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)
+#define log_info(...)    log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)   log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/* "EKEYREVOKED (Key has been revoked)" of a positive or negative errno; static per-thread buffer. */
+const char *errno_text(int e);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory for secrets: locked (never swapped), left out of core dumps, not inherited by a fork,
+ * wiped when it is given back.
+ *
+ * struct secpool hands out buffers of fixed size classes from one mapping made at start, so that
+ * the hot path neither allocates nor locks. Buffers beyond the largest class are mapped one by one
+ * and count against the same bound. Everything is single-threaded.
+ */
+#ifndef KEKD_BASE_SECMEM_H
+#define KEKD_BASE_SECMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/cleanup.h"
+
+/* Locked, zeroed, page-aligned memory of its own mapping; NULL and errno (ENOMEM, EPERM) if not. */
+void *secmem_alloc(size_t size);
+/* Wipe and unmap. @p may be NULL. @size as given to secmem_alloc(). */
+void secmem_free(void *p, size_t size);
+
+/* Overwrite with zeros in a way the compiler keeps. */
+void secmem_wipe(void *p, size_t size);
+/* Constant-time comparison: time depends on @len only. */
+bool ct_equal(const void *a, const void *b, size_t len);
+
+struct secpool;
+
+/* A buffer of a pool. Zero-initialised means "none". data[0..cap) is ours, [0..len) is in use. */
+struct secbuf {
+	uint8_t *data;
+	size_t len;
+	size_t cap;
+	struct secpool *pool;
+};
+
+/*
+ * A pool of at most @bytes_max bytes (page-rounded). Errors: -ENOMEM (RLIMIT_MEMLOCK too low: the
+ * caller names the cure).
+ */
+int secpool_new(size_t bytes_max, struct secpool **ret);
+/* All buffers must have been given back. */
+void secpool_free(struct secpool *pool);
+DEFINE_CLEANUP(struct secpool *, secpool_free);
+
+/*
+ * Take a buffer of at least @cap bytes, len 0; content is zero. -ENOBUFS when the pool is
+ * exhausted: overload, not a fault.
+ */
+int secpool_get(struct secpool *pool, size_t cap, struct secbuf *ret);
+/* Wipe what was used and give back; @b becomes "none". Nothing happens on "none". */
+void secbuf_release(struct secbuf *b);
+#define _cleanup_secbuf_ _cleanup_(secbuf_release)
+/* Grow to at least @cap (≤ 2 × per step), content kept. -ENOBUFS leaves @b as it was. */
+int secbuf_reserve(struct secbuf *b, size_t cap);
+/* Append, growing when needed. -ENOBUFS leaves @b as it was. */
+int secbuf_append(struct secbuf *b, const void *data, size_t len);
+
+static inline struct secbuf secbuf_move(struct secbuf *b)
+{
+	struct secbuf r = *b;
+
+	*b = (struct secbuf){ 0 };
+	return r;
+}
+
+/* Bytes handed out now, and the bound: for metrics and tests. */
+size_t secpool_used(const struct secpool *pool);
+size_t secpool_max(const struct secpool *pool);
+
+#endif

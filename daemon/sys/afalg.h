@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * AF_ALG (linux/if_alg.h, kernel Documentation/crypto/userspace-if.rst): the only file that knows
+ * it. A *tfm socket* is bound to an algorithm and keyed by the serial of a keyring key, in the
+ * keeper. An *op socket* is accepted from it, can encrypt and decrypt and nothing else, and may
+ * travel to a process that has neither capability nor key (kmod-notes/af_alg.md).
+ */
+#ifndef KEKD_SYS_AFALG_H
+#define KEKD_SYS_AFALG_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "daemon/sys/keyring.h"
+#include "kekd/backend.h"
+
+/*
+ * Bind @alg of @type ("skcipher", "hash", "aead"). Errors, each with its own cure (afalg_cure()):
+ * -EAFNOSUPPORT no AF_ALG (module blocked, seccomp of a container, or af_alg_restrict=2), -ENOENT
+ * algorithm refused or module missing (Linux ≥ 7.3 without CAP_NET_ADMIN), -EPERM/-EACCES policy.
+ */
+int afalg_bind(const char *type, const char *alg, int *ret_fd);
+/*
+ * ALG_SET_KEY_BY_KEY_SERIAL. -ENOPROTOOPT: the kernel is older than 6.2. -EKEYREVOKED,
+ * -EKEYEXPIRED, -ENOKEY, -EACCES: the key. -EBUSY: the tfm has op sockets; bind a new one.
+ */
+int afalg_set_key(int tfm_fd, key_serial serial);
+/* An op socket, CLOEXEC. */
+int afalg_accept(int tfm_fd, int *ret_fd);
+
+/*
+ * The message of one skcipher operation: direction and the input, nothing else (ecb has no IV).
+ * Must stay in place until the operation is complete.
+ */
+struct afalg_msg {
+	struct msghdr hdr;
+	struct iovec iov;
+	_Alignas(struct cmsghdr) uint8_t control[64];
+};
+void afalg_msg_init(struct afalg_msg *m, enum block_dir dir, const void *in, size_t len);
+
+/* Synchronous twins for the keeper and tests; exact lengths or -EIO; the caller closes on error. */
+int afalg_run(int op_fd, enum block_dir dir, const void *in, void *out, size_t len);
+/* MAC or digest of @in by an op socket of type hash. */
+int afalg_hash(int op_fd, const void *in, size_t len, void *out, size_t out_len);
+
+/* One sentence for the operator: what @r from bind or set_key means here and the cure. Static. */
+const char *afalg_cure(int r);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event loop's one door to the kernel: asynchronous operations that are queued here, go in
+ * together at the next ring_turn(), and come back through a callback.
+ *
+ * Two twins stand behind it. `io_uring` queues real submissions; `epoll` waits for readiness and
+ * makes the plain system calls. What a caller can observe is the same for both (tests/unit/ring.c
+ * runs every test on each). ring_new(RING_AUTO) probes: io_uring where it works, otherwise epoll,
+ * and ring_why() says why.
+ *
+ * Contract:
+ * - A ring_op belongs to its caller and must stay in place until its callback has run. One ring_op
+ *   carries one operation at a time; starting it again inside its own callback is fine.
+ * - Buffers, msghdrs and fds named by an operation are borrowed until its callback has run. An fd
+ *   must not be closed while an operation on it is in flight: cancel first, close in the callback.
+ * - Callbacks run only from ring_turn(), never from inside a ring_… start call, so there is no
+ *   re-entrancy to think about.
+ * - Every started operation completes exactly once (multishot ones: once without RING_MORE),
+ *   cancelled or not.
+ * - Starting an operation cannot fail. When the submission queue is full it is submitted at once.
+ * - One thread.
+ */
+#ifndef KEKD_SYS_RING_H
+#define KEKD_SYS_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "daemon/base/cleanup.h"
+#include "kekd/list.h"
+
+enum ring_kind { RING_AUTO, RING_IO_URING, RING_EPOLL };
+
+/* More completions of this multishot operation will follow. */
+#define RING_MORE 1U
+
+struct ring;
+struct ring_op;
+
+/* @res: bytes, a new fd (ring_accept), 0, or -errno. @flags: RING_MORE. */
+typedef void ring_done_fn(struct ring_op *op, int res, unsigned int flags);
+
+struct ring_op {
+	ring_done_fn *done; /* set by the caller before the first start */
+	/* Private to the ring. */
+	struct list link;
+	uint8_t kind, state;
+	int fd;
+	int res;
+	unsigned int pending;
+	void *buf;
+	size_t len;
+	const struct msghdr *send;
+	struct msghdr *msg;
+	struct msghdr own;
+	struct iovec iov;
+	uint64_t when;
+	uint64_t ts[2]; /* struct __kernel_timespec, kept opaque here */
+};
+
+static inline bool ring_op_busy(const struct ring_op *op)
+{
+	return op->state != 0;
+}
+
+/*
+ * @entries: submissions a turn can hold (power of two). -ENOSYS, -EPERM, … when @want is
+ * RING_IO_URING and the kernel refuses; RING_AUTO falls back to epoll and remembers why.
+ */
+int ring_new(enum ring_kind want, unsigned int entries, struct ring **ret);
+/* No operation may be in flight. */
+void ring_free(struct ring *ring);
+DEFINE_CLEANUP(struct ring *, ring_free);
+
+const char *ring_name(const struct ring *ring); /* "io_uring" or "epoll" */
+const char *ring_why(const struct ring *ring);  /* why not io_uring, or "" */
+
+/* res = connected fd (CLOEXEC, NONBLOCK), again and again with RING_MORE. Owned by the callback. */
+void ring_accept(struct ring *ring, struct ring_op *op, int listen_fd);
+/* res = bytes, 0 at end of stream. @buf[len]. */
+void ring_recv(struct ring *ring, struct ring_op *op, int fd, void *buf, size_t len);
+/* res = bytes taken, may be fewer than @len; the caller sends the rest. MSG_NOSIGNAL. */
+void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *buf, size_t len);
+/* For SOCK_SEQPACKET with SCM_RIGHTS. Received fds are CLOEXEC. */
+void ring_recvmsg(struct ring *ring, struct ring_op *op, int fd, struct msghdr *msg);
+void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *msg);
+/* res = poll(2) revents. One shot. */
+void ring_poll(struct ring *ring, struct ring_op *op, int fd, short events);
+/* res = 0 when CLOCK_MONOTONIC has reached @when_ns; -ECANCELED if cancelled first. */
+void ring_timer(struct ring *ring, struct ring_op *op, uint64_t when_ns);
+/*
+ * One AF_ALG operation on an op socket: send @msg whole, then receive exactly @len bytes into
+ * @buf. res = 0 only if both were complete; otherwise the first -errno, or -EIO for a short send
+ * or receive: the socket's state is then unknown and it must be closed. Not cancellable: the
+ * kernel works inline and never waits here.
+ */
+void ring_exchange(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *msg,
+		   void *buf, size_t len);
+
+/* Ask @op to end early. Its callback still runs, from a later turn. Nothing happens if not busy. */
+void ring_cancel(struct ring *ring, struct ring_op *op);
+
+/*
+ * Submit everything queued, wait until something completes (or return at once if @nowait), run the
+ * callbacks of all completions that are there. 0, or -errno that ends the daemon. EINTR is 0.
+ */
+int ring_turn(struct ring *ring, bool nowait);
+
+/* Counters since ring_new(), for metrics, tests and the benchmark. */
+struct ring_stats {
+	uint64_t enters;      /* io_uring_enter calls, or epoll_wait plus every plain call */
+	uint64_t submissions; /* operations started */
+	uint64_t completions;
+};
+void ring_stats(const struct ring *ring, struct ring_stats *ret);
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+uint64_t now_ns(void);
+
+#endif

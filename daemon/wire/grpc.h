@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gRPC server on Unix sockets, unary calls only: what a KMS plugin needs, as grpc-go and grpc
+ * C-core speak it (gRPC over HTTP2: PROTOCOL-HTTP2.md of the gRPC project; RFC 9113).
+ *
+ * wire knows bytes, streams, deadlines and limits. It knows nothing of keys or of what a message
+ * says. conn.c moves bytes (ring, buffers, peer), h2.c holds nghttp2 (the only file that does),
+ * grpc.c holds the gRPC rules. h2.c and grpc.c do no I/O and are fuzzed as they are.
+ *
+ * Life of a call: headers, one message, end of stream → ops->call() with the whole message. The
+ * service answers once, now or later, with grpc_call_reply() or grpc_call_fail(); the call is gone
+ * after that. If the client goes away first (reset, deadline, connection lost), ops->cancel() is
+ * called and the call is gone after it returns. Message bytes live in locked memory, from the
+ * read(2) on; they are wiped when released.
+ */
+#ifndef KEKD_WIRE_GRPC_H
+#define KEKD_WIRE_GRPC_H
+
+#include <stdint.h>
+
+#include "daemon/base/secmem.h"
+#include "daemon/sys/ring.h"
+#include "kekd/op.h"
+#include "kekd/span.h"
+
+enum grpc_status {
+	GRPC_OK = 0,
+	GRPC_CANCELLED = 1,
+	GRPC_UNKNOWN = 2,
+	GRPC_INVALID_ARGUMENT = 3,
+	GRPC_DEADLINE_EXCEEDED = 4,
+	GRPC_PERMISSION_DENIED = 7,
+	GRPC_RESOURCE_EXHAUSTED = 8,
+	GRPC_FAILED_PRECONDITION = 9,
+	GRPC_UNIMPLEMENTED = 12,
+	GRPC_INTERNAL = 13,
+	GRPC_UNAVAILABLE = 14,
+	GRPC_DATA_LOSS = 15,
+};
+
+struct grpc_server;
+struct grpc_call;
+
+/* One line of a service's dispatch table. */
+struct grpc_method {
+	const char *path; /* "/v2.KeyManagementService/Encrypt" */
+	/*
+	 * @msg: the message without its 5-byte prefix; consumed (move it out, or leave it and wire
+	 * releases it). @ctx: the listener's service context.
+	 */
+	void (*call)(void *ctx, struct grpc_call *call, struct secbuf *msg);
+};
+
+struct grpc_service {
+	const struct grpc_method *methods; /* ends with path == NULL */
+	/* The call is going away unanswered; forget it. Not called after a reply or fail. */
+	void (*cancel)(void *ctx, struct grpc_call *call);
+};
+
+struct grpc_limits {
+	uint32_t message_bytes;    /* larger: RESOURCE_EXHAUSTED, the connection lives */
+	uint32_t streams;          /* SETTINGS_MAX_CONCURRENT_STREAMS of a connection */
+	uint32_t connections;      /* of the server; one more is accepted and closed at once */
+	uint32_t calls;            /* in flight in the server; one more: RESOURCE_EXHAUSTED */
+	uint32_t send_queue_bytes; /* unsent bytes of a connection before it is read no further */
+	uint64_t idle_ns;          /* a connection that holds half a frame or unsent bytes this long
+				      without moving is closed (slow reader, slow writer) */
+};
+extern const struct grpc_limits grpc_limits_default;
+
+/* Who may talk to a listener. Root of this user namespace is not special: list it. */
+struct grpc_peers {
+	const uid_t *uids;
+	size_t n_uids;
+	const gid_t *gids; /* primary gid of the peer, SO_PEERCRED */
+	size_t n_gids;
+};
+
+/* @ring, @pool borrowed for the server's life. */
+int grpc_server_new(struct ring *ring, struct secpool *pool, const struct grpc_limits *limits,
+		    struct grpc_server **ret);
+/* Everything closed (grpc_server_drained()). */
+void grpc_server_free(struct grpc_server *server);
+DEFINE_CLEANUP(struct grpc_server *, grpc_server_free);
+
+/*
+ * Serve @service on a listening socket. @fd consumed on success. @service, @peers, @ctx borrowed
+ * for the server's life. A peer that is not listed gets its connection closed after accept, and a
+ * line in the log (rate-limited).
+ */
+int grpc_server_listen(struct grpc_server *server, int fd, const struct grpc_service *service,
+		       const struct grpc_peers *peers, void *ctx);
+
+/*
+ * Send what calls have queued since the last turn. To be called once a turn, after the engine's flush: one send a
+ * connection, however many calls it answered.
+ */
+void grpc_server_flush(struct grpc_server *server);
+
+/*
+ * Graceful end: stop accepting, GOAWAY on every connection, calls in flight finish and are sent,
+ * then connections close. grpc_server_drained() says when nothing is left; the caller bounds the
+ * wait and then calls grpc_server_abort(), after which a few more turns drain everything.
+ */
+void grpc_server_shutdown(struct grpc_server *server);
+void grpc_server_abort(struct grpc_server *server);
+bool grpc_server_drained(const struct grpc_server *server);
+
+/* A call, as its service sees it. */
+void grpc_call_set_user(struct grpc_call *call, void *user);
+void *grpc_call_user(const struct grpc_call *call);
+uint64_t grpc_call_deadline(const struct grpc_call *call); /* CLOCK_MONOTONIC ns, 0 = none */
+const struct op_peer *grpc_call_peer(const struct grpc_call *call);
+/* Answer. @msg is copied into the connection's locked send buffer. The call is gone. */
+void grpc_call_reply(struct grpc_call *call, struct span msg);
+/* @text: what the operator should read; printable, no secret; percent-encoded on the wire. Gone. */
+void grpc_call_fail(struct grpc_call *call, enum grpc_status status, const char *text, ...)
+	_printf_(3, 4);
+
+struct grpc_stats {
+	uint64_t calls, replies, failures, cancelled, connections, refused_peers, protocol_errors;
+	uint32_t open_connections, open_calls;
+};
+void grpc_server_stats(const struct grpc_server *server, struct grpc_stats *ret);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One operation of one client, on its whole way: wire makes it from a complete gRPC message, a
+ * service decides what it asks, a provider of the chain turns it into an engine job, and its done
+ * callback answers. Nothing else is allocated for a request.
+ *
+ * Ownership: whoever created an op frees it in its done callback. Between op_start (a provider's
+ * encrypt or decrypt returning 0) and done, the provider borrows it. done runs exactly once and
+ * never from inside the call that started it.
+ */
+#ifndef KEKD_OP_H
+#define KEKD_OP_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "kekd/engine.h"
+#include "kekd/limits.h"
+#include "kekd/span.h"
+
+/* What the ciphertext is for. Part of the AAD, so that a value made for one use opens for no other. */
+enum op_purpose {
+	OP_KMS_V2,  /* AAD: "kekd kms v2" NUL key_id */
+	OP_KMS_V1,  /* AAD: "kekd kms v1" NUL id of the KEK */
+	OP_STORAGE, /* a value at rest, the apiserver's own bytes; AAD: the etcd key */
+};
+
+struct op;
+/* @r: 0 or -errno as in <kekd/errors.h>. */
+typedef void op_done_fn(struct op *op, int r);
+
+struct op_peer {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+};
+
+struct op {
+	/* Set by the service. */
+	enum op_purpose purpose;
+	struct span in;       /* plaintext to wrap, or chain value to open; borrowed until done */
+	struct span context;  /* OP_KMS_V2 decrypt: key_id of the request; OP_STORAGE: etcd key */
+	uint8_t *out;         /* locked memory of the caller */
+	size_t out_cap;       /* bytes there; see provider_overhead() */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none */
+	struct op_peer peer;
+	op_done_fn *done;
+
+	/* Set by the provider before done(0). */
+	size_t out_len;
+	const char *provider;              /* static: "aesgcm", … for audit and metrics */
+	char key_id[KEKD_KEY_ID_HEX + 12]; /* of the KEK that served, NUL-terminated */
+	bool stale;                        /* decrypt: not what the first provider writes today */
+
+	/* Private to the provider. */
+	struct engine_job job;
+	void *chain;
+	uint8_t aad[32 + KEKD_KEY_ID_HEX + 12];
+};
+
+#endif
