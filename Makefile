@@ -11,7 +11,7 @@ SAN     ?=
 V       ?=
 BUILD   ?= $(if $(SAN),build-san,build)
 CC      ?= cc
-NANOPB  ?= $(firstword $(shell command -v nanopb_generator nanopb_generator.py))
+NANOPB  ?= $(shell command -v nanopb_generator || command -v nanopb_generator.py)
 Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
