@@ -15,7 +15,7 @@ NANOPB  ?= $(shell command -v nanopb_generator || command -v nanopb_generator.py
 Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
-LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto
+LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lseccomp
 CTLLIBS := -ljansson
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \

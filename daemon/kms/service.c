@@ -117,6 +117,11 @@ void kms_service_free(struct kms_service *s)
 	free(s);
 }
 
+void kms_service_set_chain(struct kms_service *s, struct chain *chain)
+{
+	s->chain = chain;
+}
+
 unsigned int kms_service_busy(const struct kms_service *s)
 {
 	return s->busy;

@@ -31,6 +31,7 @@ int kms_service_new(struct chain *chain, struct secpool *pool, kms_event_fn *eve
 /* No operation may be in flight (kms_service_busy()). */
 void kms_service_free(struct kms_service *s);
 DEFINE_CLEANUP(struct kms_service *, kms_service_free);
+void kms_service_set_chain(struct kms_service *s, struct chain *chain);
 unsigned int kms_service_busy(const struct kms_service *s);
 
 /* For grpc_server_listen(), with the service as its ctx. */
