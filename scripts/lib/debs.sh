@@ -18,6 +18,9 @@
 DEBS_KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 DEBS_INDEX_HOURS=12
 
+# What debs_root returns when the suite has no such package, as against "cannot be fetched".
+DEBS_NOT_FOUND=3
+
 # The request, set by debs_root and read by the functions below it.
 debs_suite=
 debs_deps=
@@ -208,29 +211,36 @@ debs_update()
 # --- resolution ------------------------------------------------------------------------------
 
 # latest:META, the package that META depends on first; newest:GLOB, the newest package whose
-# name fits; otherwise the name itself.
-debs_resolve_name()
+# name fits; otherwise the name itself.  Prints nothing when the suite has no such package.
+debs_find_name()
 {
-	local regex name=
+	local regex
 
 	case $1 in
 	latest:*)
-		name=$(debs_apt apt-cache depends "${1#latest:}" 2>/dev/null |
-			awk '$1 == "Depends:" && !seen++ { print $2 }')
+		debs_apt apt-cache depends "${1#latest:}" 2>/dev/null |
+			awk '$1 == "Depends:" && !seen++ { print $2 }'
 		;;
 	newest:*)
 		regex=$(sed 's/[.+]/\\&/g; s/\*/.*/g' <<<"${1#newest:}")
-		name=$(debs_apt apt-cache search --names-only "^$regex\$" | cut -d' ' -f1 |
-			grep -Ev -- '-(dbg|unsigned)$' | sort -V | tail -n 1) || true
+		debs_apt apt-cache search --names-only "^$regex\$" | cut -d' ' -f1 |
+			grep -Ev -- '-(dbg|unsigned)$' | sort -V | tail -n 1
 		;;
 	*)
-		name=$1
+		debs_apt apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n 's/^Package: //p'
 		;;
 	esac
-	[ -n "$name" ] || {
-		note "nothing in $debs_suite fits $1"
-		return 1
-	}
+}
+
+debs_resolve_name()
+{
+	local name
+
+	name=$(debs_find_name "$1") || true
+	if [ -z "$name" ]; then
+		verbose "nothing in $debs_suite fits $1"
+		return "$DEBS_NOT_FOUND"
+	fi
 	echo "$name"
 }
 
@@ -243,7 +253,7 @@ debs_write_status()
 	for pkg in ${debs_excluded[@]+"${debs_excluded[@]}"}; do
 		version=$(debs_apt apt-cache policy "$pkg" | awk '$1 == "Candidate:" { print $2 }')
 		if [ -z "$version" ] || [ "$version" = "(none)" ]; then
-			note "$debs_suite has no $pkg to exclude"
+			verbose "$debs_suite has no $pkg to exclude"
 			continue
 		fi
 		cat <<-END
@@ -265,7 +275,7 @@ debs_resolve()
 	local pkg name names=() status
 
 	for pkg in "${debs_wanted[@]}"; do
-		name=$(debs_resolve_name "$pkg") || return 1
+		name=$(debs_resolve_name "$pkg") || return
 		names+=("$name")
 	done
 	if [ -z "$debs_deps" ]; then
@@ -293,7 +303,7 @@ debs_download()
 {
 	local list=$1 dir=$2 size
 
-	size=$(debs_list_files "$list" | awk '{ n += $2 } END { printf "%.0f", n / 1e6 }')
+	size=$(debs_list_files "$list" | awk '{ n += $2 } END { printf "%.1f", n / 1e6 }')
 	progress "downloading $(wc -l <"$list") packages of $debs_suite, $size MB"
 	(cd "$dir" && xargs <"$list" "$(command -v apt-get)" -c="$(debs_apt_dir)/apt.conf" \
 		"$(debs_quiet)" download >&2)
@@ -360,22 +370,35 @@ debs_write_stamp()
 
 # --- putting it together ---------------------------------------------------------------------
 
-# Each try starts clean, the second and third with new lists: a mirror drops what it has
-# superseded.
+debs_fetch_once()
+{
+	local work=$1 lists=$2
+
+	rm -rf "$work"
+	mkdir -p "$work/debs" "$work/root"
+	with_lock "$(debs_apt_dir).lock" debs_update "$lists" || return
+	debs_resolve >"$work/list" || return
+	debs_download "$work/list" "$work/debs"
+}
+
+# Each try starts clean, and with new lists from the second on: a mirror drops what it has
+# superseded, and a package may be newer than the lists.
 debs_fetch()
 {
-	local work=$1 try lists=''
+	local work=$1 try status lists=''
 
 	for try in 1 2 3; do
-		rm -rf "$work"
-		mkdir -p "$work/debs" "$work/root"
-		with_lock "$(debs_apt_dir).lock" debs_update "$lists" || return 1
-		debs_resolve >"$work/list" && [ -s "$work/list" ] &&
-			debs_download "$work/list" "$work/debs" && return 0
-		note "fetching from $debs_suite failed (try $try of 3)"
+		status=0
+		debs_fetch_once "$work" "$lists" || status=$?
+		[ "$status" -ne 0 ] || return 0
+		[ "$status" -ne "$DEBS_NOT_FOUND" ] || [ -z "$lists" ] || break
+		verbose "try $try of 3 failed"
 		lists=force
 	done
-	return 1
+	rm -rf "$work"
+	[ "$status" -ne "$DEBS_NOT_FOUND" ] ||
+		die "-$status" "$debs_suite has no package that fits: ${debs_wanted[*]}"
+	die "cannot fetch ${debs_wanted[*]} from $debs_suite"
 }
 
 # Under the root's lock.
@@ -383,7 +406,7 @@ debs_build()
 {
 	local root=$1 work=$2
 
-	debs_fetch "$work" || die "cannot fetch ${debs_wanted[*]} from $debs_suite"
+	debs_fetch "$work"
 	progress "unpacking ${root##*/}"
 	debs_unpack "$work/debs" "$work/root" || die "cannot unpack ${root##*/}"
 	debs_write_stamp "$work/list" "$work/root" || die "cannot write the stamp of ${root##*/}"
@@ -437,8 +460,8 @@ debs_parse()
 }
 
 # debs_root --suite SUITE [--name NAME] [--deps] [--exclude PKG]... [--refresh] PKG...
-# Prints the path of the unpacked root.  Returns 2 on bad usage, 1 when the packages cannot
-# be had.  Runs in a subshell: it leaves no variable behind.
+# Prints the path of the unpacked root.  Returns 2 on bad usage, DEBS_NOT_FOUND when the suite
+# has no such package, 1 when it cannot be fetched.  Runs in a subshell: it leaves no variable behind.
 debs_root()
 (
 	local root
@@ -448,6 +471,6 @@ debs_root()
 		debs_name=$debs_suite-$(debs_request | sha256sum | cut -c1-12)
 	root=$(cache_dir)/roots/$debs_name
 	mkdir -p "${root%/*}"
-	with_lock "${root%/*}/.$debs_name.lock" debs_ensure "$root" || return 1
+	with_lock "${root%/*}/.$debs_name.lock" debs_ensure "$root" || return
 	echo "$root"
 )
