@@ -36,7 +36,7 @@ static size_t aesgcm_overhead(const struct provider *p _unused_)
 
 static bool has_name(const struct aesgcm *g, const char *name)
 {
-	for (size_t i = 0; i < g->conf->n_keys; i++)
+	for (size_t i = 0; i < g->conf->keys_count; i++)
 		if (strcmp(g->conf->keys[i].name, name) == 0)
 			return true;
 	return false;
@@ -129,7 +129,7 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 	head = codec_prefix_len(PREFIX, span_str(k->label)) + KEKD_GCM_NONCE;
 	if (op->out_cap < head + KEKD_GCM_TAG || op->in.len > op->out_cap - head - KEKD_GCM_TAG)
 		return -EMSGSIZE;
-	r = nonce_take(g->env.nonces, op->job.iv, KEKD_GCM_NONCE);
+	r = nonce_get(g->env.nonces, op->job.iv, KEKD_GCM_NONCE);
 	if (r < 0)
 		return r;
 

@@ -41,11 +41,11 @@ int chain_new(const struct encconf_item *item, const struct chain_env *env, stru
 	_cleanup_(chain_freep) struct chain *c = NULL;
 	int r;
 
-	c = calloc(1, sizeof(*c) + item->n_providers * sizeof(struct provider *));
+	c = calloc(1, sizeof(*c) + item->providers_count * sizeof(struct provider *));
 	if (!c)
 		return -ENOMEM;
 	c->engine = env->engine;
-	for (size_t i = 0; i < item->n_providers; i++) {
+	for (size_t i = 0; i < item->providers_count; i++) {
 		r = provider_new(&item->providers[i], env, &c->providers[i]);
 		if (r < 0)
 			return r;

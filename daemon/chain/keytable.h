@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/keys/store.h"
+#include "daemon/keys/record.h"
 #include "kekd/engine.h"
 
 struct chain_key {

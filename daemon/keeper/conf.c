@@ -70,11 +70,11 @@ static void textp(char **text)
 
 static int sockets_match(const struct conf *c, const char *path)
 {
-	if (c->config->n_sockets == c->enc->n_items)
+	if (c->config->sockets.count == c->enc->items_count)
 		return 0;
 	log_error("%s: %zu socket(s) for %zu `resources` item(s) of %s; give each item one, in the "
 		  "same order",
-		  path, c->config->n_sockets, c->enc->n_items, c->config->encryption_config);
+		  path, c->config->sockets.count, c->enc->items_count, c->config->encryption_config);
 	return -EINVAL;
 }
 
@@ -128,11 +128,11 @@ void conf_free(struct conf *c)
 
 bool conf_names_key(const struct conf *c, const char *name)
 {
-	for (size_t i = 0; i < c->enc->n_items; i++)
-		for (size_t j = 0; j < c->enc->items[i].n_providers; j++) {
+	for (size_t i = 0; i < c->enc->items_count; i++)
+		for (size_t j = 0; j < c->enc->items[i].providers_count; j++) {
 			const struct encconf_provider *p = &c->enc->items[i].providers[j];
 
-			for (size_t k = 0; k < p->n_keys; k++)
+			for (size_t k = 0; k < p->keys_count; k++)
 				if (strcmp(p->keys[k].name, name) == 0)
 					return true;
 		}
@@ -141,10 +141,10 @@ bool conf_names_key(const struct conf *c, const char *name)
 
 static bool same_sockets(const struct config *a, const struct config *b)
 {
-	if (a->n_sockets != b->n_sockets)
+	if (a->sockets.count != b->sockets.count)
 		return false;
-	for (size_t i = 0; i < a->n_sockets; i++)
-		if (strcmp(a->sockets[i], b->sockets[i]) != 0)
+	for (size_t i = 0; i < a->sockets.count; i++)
+		if (strcmp(a->sockets.v[i], b->sockets.v[i]) != 0)
 			return false;
 	return true;
 }
@@ -162,7 +162,7 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 		what = "the key store";
 	else if (a->root_source != b->root_source)
 		what = "the root key's source";
-	else if (a->server_uid != b->server_uid)
+	else if (a->server_user.id != b->server_user.id)
 		what = "the server's user";
 	if (!what)
 		return 0;

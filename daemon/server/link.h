@@ -4,10 +4,12 @@
  * file descriptors beside it (SCM_RIGHTS). Fixed size, no parsing, no pointers.
  *
  * keeper → server
- *   CONFIG     fds: kekd.yaml, EncryptionConfiguration (sealed memfds: both sides read the same bytes)
+ *   CONFIG     fds: kekd.yaml, EncryptionConfiguration (sealed memfds: both sides read the same
+ *              bytes); who may connect, as numbers; index: ring to use (enum ring_kind)
  *   LISTENER   fd: a listening socket; index: which `resources` item
- *   TESTKEY    op sockets of a public key for the self-test (kernel backend)
- *   KEY        a key, new or changed; op sockets (kernel) or key bytes (openssl) when new
+ *   TESTKEY    op sockets of the self-test's public key; none when soft
+ *   KEY        a key, new or changed; when new with op sockets, or when soft with what
+ *              softkey_export() made
  *   SOCKET     one more op socket of a key that asked for it
  *   WITHDRAW   stop using a key at once; r says why
  *   GO         everything was sent: test, lock down, serve
@@ -24,9 +26,10 @@
 
 #include <stdint.h>
 
-#include "daemon/keys/store.h"
+#include "daemon/keys/record.h"
 
-#define LINK_FDS 4
+#define LINK_FDS   4
+#define LINK_PEERS 64
 
 enum link_type {
 	LINK_CONFIG = 1,
@@ -50,13 +53,14 @@ struct link_msg {
 	uint32_t index;
 	uint32_t activation;
 	uint32_t state;	   /* enum key_state */
-	uint32_t key_bytes; /* 0: no key bytes in secret[] */
+	uint32_t soft;	   /* backend openssl */
 	uint64_t encryptions, decryptions;
 	uint8_t id[KEKD_KEY_ID];
 	char name[KEKD_LABEL_MAX];
 	char label[KEKD_LABEL_MAX];
 	char text[256];
-	uint8_t secret[KEKD_AES_KEY_MAX]; /* openssl backend only; the receiver wipes it */
+	uint32_t n_peer_uids, n_peer_gids;
+	uint32_t peer_uids[LINK_PEERS], peer_gids[LINK_PEERS];
 };
 
 struct link_fds {
@@ -69,7 +73,7 @@ int link_pair(int ret_fds[static 2]);
 /* Whole or not at all. fds borrowed, may be NULL. Blocking sockets wait. */
 int link_send(int fd, const struct link_msg *msg, const struct link_fds *fds);
 /*
- * Next message into locked memory of the caller; fds (CLOEXEC) are the caller's to close. -ENODATA
+ * Next message; fds (CLOEXEC) are the caller's to close. -ENODATA
  * when the other end is gone, -EPROTO if it is not one of ours.
  */
 int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds);

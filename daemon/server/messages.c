@@ -12,6 +12,8 @@
 #include "daemon/base/log.h"
 #include "daemon/crypto/backend_kernel.h"
 #include "daemon/crypto/backend_openssl.h"
+#include "daemon/crypto/selftest.h"
+#include "daemon/keys/softkey.h"
 #include "daemon/server/server_private.h"
 
 #define RING_ENTRIES 256
@@ -26,9 +28,6 @@ int server_new(int link_fd, struct server **ret)
 		return -ENOMEM;
 	}
 	s->link_fd = link_fd;
-	s->rx = secmem_alloc(sizeof(*s->rx));
-	if (!s->rx)
-		return -errno;
 	*ret = move_ptr(s);
 	return 0;
 }
@@ -59,7 +58,6 @@ void server_free(struct server *s)
 	secpool_free(s->pool);
 	encconf_free(s->encconf);
 	config_free(s->config);
-	secmem_free(s->rx, sizeof(*s->rx));
 	close(s->link_fd);
 	free(s);
 }
@@ -115,8 +113,6 @@ static int configs_parse(struct link_fds *fds, struct config **ret_config, struc
 	if (r == 0)
 		r = config_parse(span_of(text, len), "kekd.yaml", &config, &err);
 	if (r == 0)
-		r = config_resolve(config, &err);
-	if (r == 0)
 		r = encconf_parse(span_of(enc_text, enc_len), "encryption configuration", 0, ret_enc,
 				  &err);
 	if (r < 0)
@@ -125,13 +121,21 @@ static int configs_parse(struct link_fds *fds, struct config **ret_config, struc
 	return 0;
 }
 
-static void peers_set(struct server *s)
+/* Numbers, resolved by the keeper: this process can read no passwd file once it is locked down. */
+static bool peers_valid(const struct link_msg *msg)
 {
+	return msg->n_peer_uids <= LINK_PEERS && msg->n_peer_gids <= LINK_PEERS;
+}
+
+static void peers_set(struct server *s, const struct link_msg *msg)
+{
+	memcpy(s->peer_uids, msg->peer_uids, sizeof(s->peer_uids));
+	memcpy(s->peer_gids, msg->peer_gids, sizeof(s->peer_gids));
 	s->peers = (struct grpc_peers){
-		.uids = s->config->peer_uids,
-		.n_uids = s->config->n_peer_uids,
-		.gids = s->config->peer_gids,
-		.n_gids = s->config->n_peer_gids,
+		.uids = s->peer_uids,
+		.n_uids = msg->n_peer_uids,
+		.gids = s->peer_gids,
+		.n_gids = msg->n_peer_gids,
 	};
 }
 
@@ -146,10 +150,10 @@ static int items_new(struct server *s)
 	int r;
 
 	chain_env_of(s, &env);
-	s->items = calloc(s->encconf->n_items, sizeof(*s->items));
+	s->items = calloc(s->encconf->items_count, sizeof(*s->items));
 	if (!s->items)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->encconf->n_items; i++) {
+	for (size_t i = 0; i < s->encconf->items_count; i++) {
 		struct server_item *it = &s->items[i];
 
 		it->listen_fd = -1;
@@ -163,26 +167,28 @@ static int items_new(struct server *s)
 	return 0;
 }
 
-static int start_config(struct server *s, struct link_fds *fds)
+static int start_config(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
+	struct engine_config engine = ENGINE_CONFIG_DEFAULT;
 	struct grpc_limits limits = grpc_limits_default;
 	int r;
 
-	if (s->config)
+	if (s->config || !peers_valid(msg))
 		return -EPROTO;
 	r = configs_parse(fds, &s->config, &s->encconf);
 	if (r < 0)
 		return r;
-	peers_set(s);
-	limits.connections = s->config->limit_connections;
-	limits.streams = s->config->limit_streams;
-	limits.calls = s->config->limit_in_flight;
-	limits.message_bytes = s->config->limit_message_bytes;
-	r = ring_new(s->config->ring, RING_ENTRIES, &s->ring);
+	peers_set(s, msg);
+	engine.now = now_ns;
+	limits.connections = s->config->limits.connections;
+	limits.streams = s->config->limits.streams;
+	limits.calls = s->config->limits.in_flight;
+	limits.message_bytes = s->config->limits.message_bytes;
+	r = ring_new((enum ring_kind)msg->index, RING_ENTRIES, &s->ring);
 	if (r == 0)
-		r = secpool_new(s->config->limit_locked_bytes, &s->pool);
+		r = secpool_new(s->config->limits.locked_memory, &s->pool);
 	if (r == 0)
-		r = engine_new(s->config->limit_in_flight, &s->engine);
+		r = engine_new(&engine, s->pool, &s->engine);
 	if (r == 0)
 		r = nonce_source_new(&s->nonces);
 	if (r == 0)
@@ -210,43 +216,72 @@ static void need_socket(void *ctx, const uint8_t id[static KEKD_KEY_ID])
 	link_send(s->link_fd, &msg, NULL); /* keeper gone: the loop notices */
 }
 
-/* An engine key from what a KEY or TESTKEY message carries; NULL if it carries neither. */
-static int engine_key_from(struct server *s, struct link_msg *msg, struct link_fds *fds,
-			   struct engine_key **ret)
+static int soft_block(const uint8_t key[static KEKD_AES_KEY_MAX], struct server *s,
+		      struct block_key **ret)
 {
-	struct block_key *block;
+	return backend_openssl_new(engine_defer(s->engine), key, KEKD_AES_KEY_MAX, ret);
+}
+
+/* The self-test's key is public and no secret of anyone's, so the server has it by itself. */
+static int test_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
+{
+	if (msg->soft)
+		return soft_block(selftest_key, s, ret);
+	return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+}
+
+static int key_block(struct server *s, const struct link_msg *msg, const struct link_fds *fds,
+		     struct block_key **ret)
+{
+	_cleanup_(softkey_freep) struct softkey *soft = NULL;
 	int r;
 
-	if (msg->key_bytes > sizeof(msg->secret))
-		return -EPROTO;
-	if (msg->key_bytes > 0)
-		r = backend_openssl_new(msg->secret, msg->key_bytes, &block);
-	else
-		r = backend_kernel_new(s->ring, msg->id, need_socket, s, &block);
-	secmem_wipe(msg->secret, sizeof(msg->secret));
+	if (!msg->soft)
+		return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+	r = softkey_import(fds->fd[0], &soft);
 	if (r < 0)
 		return r;
-	for (unsigned int i = 0; i < fds->n; i++)
+	return soft_block(softkey_bytes(soft), s, ret);
+}
+
+/* @block consumed, whatever happens; the op sockets of @fds become its own. */
+static int engine_key_over(struct server *s, struct block_key *block, bool soft,
+			   struct link_fds *fds, struct engine_key **ret)
+{
+	int r;
+
+	for (unsigned int i = 0; !soft && i < fds->n; i++)
 		backend_kernel_add_socket(block, link_fds_take(fds, i));
-	return engine_key_new(s->engine, block, ret);
+	r = engine_key_new(s->engine, block, ret);
+	if (r < 0)
+		block->ops->free(block);
+	return r;
 }
 
 static int on_testkey(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
+	struct block_key *block;
+	int r;
+
 	if (s->test_key)
 		return -EPROTO;
-	return engine_key_from(s, msg, fds, &s->test_key);
+	r = test_block(s, msg, &block);
+	return r == 0 ? engine_key_over(s, block, msg->soft, fds, &s->test_key) : r;
 }
 
 static int on_key(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
 	struct engine_key *engine = NULL;
+	struct block_key *block;
 	struct key_record rec;
 	int r = 0;
 
 	link_to_record(msg, &rec);
-	if (msg->key_bytes > 0 || fds->n > 0)
-		r = engine_key_from(s, msg, fds, &engine);
+	if (fds->n > 0) {
+		r = key_block(s, msg, fds, &block);
+		if (r == 0)
+			r = engine_key_over(s, block, msg->soft, fds, &engine);
+	}
 	if (r == 0)
 		r = keytable_put(s->keys, &rec, engine);
 	if (r < 0 && engine)
@@ -272,22 +307,22 @@ int server_receive(struct server *s)
 	int r = 0;
 
 	while (r == 0 && !s->going) {
-		r = link_recv(s->link_fd, s->rx, &fds);
+		r = link_recv(s->link_fd, &s->rx, &fds);
 		if (r < 0)
 			break;
-		if (!s->config && s->rx->type != LINK_CONFIG)
+		if (!s->config && s->rx.type != LINK_CONFIG)
 			r = -EPROTO;
-		else if (s->rx->type == LINK_CONFIG)
-			r = start_config(s, &fds);
-		else if (s->rx->type == LINK_LISTENER)
-			r = start_listener(s, s->rx, &fds);
-		else if (s->rx->type == LINK_TESTKEY)
-			r = on_testkey(s, s->rx, &fds);
-		else if (s->rx->type == LINK_KEY)
-			r = on_key(s, s->rx, &fds);
-		else if (s->rx->type == LINK_WITHDRAW)
-			r = keytable_withdraw(s->keys, s->rx->id, s->rx->r);
-		else if (s->rx->type == LINK_GO)
+		else if (s->rx.type == LINK_CONFIG)
+			r = start_config(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_LISTENER)
+			r = start_listener(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_TESTKEY)
+			r = on_testkey(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_KEY)
+			r = on_key(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_WITHDRAW)
+			r = keytable_withdraw(s->keys, s->rx.id, s->rx.r);
+		else if (s->rx.type == LINK_GO)
 			s->going = true;
 		else
 			r = -EPROTO;
@@ -323,12 +358,12 @@ static int reload_swap(struct server *s, struct config *config, struct encconf *
 	int r = 0;
 
 	chain_env_of(s, &env);
-	if (enc->n_items != s->n_items)
+	if (enc->items_count != s->n_items)
 		return -EOPNOTSUPP; /* sockets are made at start */
-	chains = calloc(enc->n_items, sizeof(struct chain *));
+	chains = calloc(enc->items_count, sizeof(struct chain *));
 	if (!chains)
 		return -ENOMEM;
-	while (r == 0 && n < enc->n_items) {
+	while (r == 0 && n < enc->items_count) {
 		r = chain_new(&enc->items[n], &env, &chains[n]);
 		if (r == 0)
 			n++;
@@ -347,23 +382,23 @@ static int reload_swap(struct server *s, struct config *config, struct encconf *
 	config_free(s->config);
 	s->encconf = enc;
 	s->config = config;
-	peers_set(s);
 	return 0;
 }
 
-static int on_reload(struct server *s, struct link_fds *fds)
+static int on_reload(struct server *s, const struct link_msg *req, struct link_fds *fds)
 {
 	_cleanup_(config_freep) struct config *config = NULL;
 	_cleanup_(encconf_freep) struct encconf *enc = NULL;
 	struct link_msg msg = { .type = LINK_RELOADED };
 	int r;
 
-	r = configs_parse(fds, &config, &enc);
+	r = peers_valid(req) ? configs_parse(fds, &config, &enc) : -EPROTO;
 	if (r == 0)
 		r = reload_swap(s, config, enc);
 	if (r == 0) {
 		config = NULL; /* the server's now */
 		enc = NULL;
+		peers_set(s, req);
 	}
 	msg.r = r;
 	return link_send(s->link_fd, &msg, NULL);
@@ -383,7 +418,7 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 {
 	switch (msg->type) {
 	case LINK_CONFIG:
-		return on_reload(s, fds);
+		return on_reload(s, msg, fds);
 	case LINK_KEY:
 		return on_key_live(s, msg, fds);
 	case LINK_SOCKET:
@@ -409,11 +444,10 @@ static void link_readable(struct ring_op *op, int res, unsigned int flags _unuse
 		s->link_error = res;
 		return;
 	}
-	r = link_recv(s->link_fd, s->rx, &fds);
+	r = link_recv(s->link_fd, &s->rx, &fds);
 	if (r == 0)
-		r = dispatch(s, s->rx, &fds);
+		r = dispatch(s, &s->rx, &fds);
 	link_fds_close(&fds);
-	secmem_wipe(s->rx, sizeof(*s->rx));
 	if (r < 0)
 		s->link_error = r;
 	else

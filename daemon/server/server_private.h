@@ -26,7 +26,9 @@ struct server {
 	int link_fd;
 	struct config *config;
 	struct encconf *encconf;
-	struct grpc_peers peers;
+	struct grpc_peers peers; /* points into the two arrays */
+	uid_t peer_uids[LINK_PEERS];
+	gid_t peer_gids[LINK_PEERS];
 
 	struct ring *ring;
 	struct secpool *pool;
@@ -40,7 +42,7 @@ struct server {
 	struct engine_key *test_key;
 	int selftest; /* 1: running; then 0 or -errno */
 
-	struct link_msg *rx; /* locked: may hold key bytes of the openssl backend */
+	struct link_msg rx;
 	struct ring_op link_op, used_timer, drain_timer;
 	int link_error;
 	bool going, stopping, aborted;
