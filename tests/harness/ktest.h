@@ -22,7 +22,7 @@
  * - EXPECT_ and ASSERT_ count in children of the test and in threads too, and need no descriptor: a
  *   process that has closed everything, or sits in a sandbox, may use them.
  * - A sanitizer's or valgrind's complaint at exit fails the test: the exit status must be the one that
- *   belongs to the outcome.
+ *   belongs to the outcome. UBSan needs -fno-sanitize-recover for that, as it otherwise only talks.
  *
  * ASSERT_ and SKIP leave the test by longjmp: `_cleanup_` locals between them and the test are not run.
  * The process then ends without a leak check, so SKIP first and acquire later all the same. In a child
