@@ -118,7 +118,7 @@ prepare_modules()
 
 	mkdir -p "$to/lib/modules"
 	cp -a "$from"/usr/lib/modules/* "$to/lib/modules/"
-	depmod -b "$to" "$(ls "$to/lib/modules")"
+	PATH=$PATH:/usr/sbin:/sbin depmod -b "$to" "$(basename "$to"/lib/modules/*)"
 }
 
 prepare_kernel()
@@ -129,12 +129,14 @@ prepare_kernel()
 		return 0
 	progress "preparing the kernel of ${root##*/}"
 	need_packages kmod cpio xz-utils zstd
-	rm -rf "$dir" "$work"
+	rm -rf "$work"
 	mkdir -p "$work"
 	image=$(find "$root" -type f -name 'vmlinuz*' -print -quit)
 	extract_vmlinux "$image" "$work/vmlinux" || die -125 "cannot extract the kernel of $image"
 	prepare_modules "$root" "$work" || die -125 "cannot prepare the modules of ${root##*/}"
 	debs_tree_digest "$work" >"$work/.kekd-stamp"
+	# Older kernels of the series, and what was made for them.
+	rm -rf "${dir%-*}"-*.cpio "${dir%-*}"-????????????
 	mv "$work" "$dir"
 }
 
@@ -144,7 +146,7 @@ vm_kernel()
 	local root=$1 dir
 
 	dir=$(cache_dir)/vm/${root##*/}-$(sha256sum <"$root/.kekd-stamp" | cut -c1-12)
-	with_lock "$dir.lock" prepare_kernel "$root" "$dir" || return 1
+	with_lock "${dir%-*}.lock" prepare_kernel "$root" "$dir" || return 1
 	echo "$dir"
 }
 
