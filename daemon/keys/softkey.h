@@ -22,7 +22,7 @@ struct softkey;
 
 /*
  * Derive a root from @secret (borrowed; SECRET_MIN … SECRET_MAX bytes, keys/secret.h): the sealing
- * key is HMAC-SHA256(secret, "kekd openssl root: seal v1"), the fingerprint that of "… id v1".
+ * key is HMAC-SHA256(secret, "kekd openssl root: seal v1"), the fingerprint that of "... id v1".
  */
 int soft_root_new(struct span secret, struct soft_root **ret);
 int soft_root_new_ephemeral(struct soft_root **ret);
