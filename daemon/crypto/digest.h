@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SHA-256 (FIPS 180-4), HMAC-SHA256 (RFC 2104) and HKDF-Expand (RFC 5869 §2.3), from libcrypto.
+ *
+ * Messages are given in parts, so that nobody has to join secrets in a buffer of his own.
+ * Every function allocates inside libcrypto and returns -ENOMEM when that fails, -EIO when libcrypto
+ * refuses for another reason (a provider that is not there). Outputs are untouched on failure.
+ */
+#ifndef KEKD_CRYPTO_DIGEST_H
+#define KEKD_CRYPTO_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kekd/span.h"
+
+#define SHA256_LEN 32
+/* RFC 5869 §2.3: 255 blocks of the hash. */
+#define HKDF_SHA256_MAX (255 * SHA256_LEN)
+
+/* Digest of the @n @parts joined. All borrowed for the call. */
+int sha256(const struct span *parts, size_t n, uint8_t ret[static SHA256_LEN]);
+
+/* HMAC of the @n @parts joined under @key, of any length. All borrowed for the call. */
+int hmac_sha256(struct span key, const struct span *parts, size_t n,
+		uint8_t ret[static SHA256_LEN]);
+
+/*
+ * HKDF-Expand without Extract: what the apiserver does with a KMS v2 seed (prk = the seed, 32
+ * bytes). -EINVAL unless @len is 1 … HKDF_SHA256_MAX and @prk holds at least SHA256_LEN bytes.
+ */
+int hkdf_expand_sha256(struct span prk, struct span info, uint8_t *ret, size_t len);
+
+#endif
