@@ -363,15 +363,11 @@ TEST(leaks)
 static _Noreturn void exec_specimens(char *const args[], const char *env, int out, int alive)
 {
 	char *copy = env == NULL ? NULL : strdup(env);
-<<<<<<< HEAD
-
-=======
 	char self[4096] = "";
 
 	/* By its path, as valgrind cannot start the link itself. */
 	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
 		_exit(126);
->>>>>>> h/harness
 	unsetenv("KTEST_REQUIRE");
 	setenv("KTEST_SPECIMENS", "1", 1);
 	setenv("KTEST_TIMEOUT_SCALE", "1", 1);
@@ -379,11 +375,7 @@ static _Noreturn void exec_specimens(char *const args[], const char *env, int ou
 		putenv(copy);
 	if (dup2(out, STDOUT_FILENO) < 0 || dup2(alive, ALIVE_FD) < 0)
 		_exit(126);
-<<<<<<< HEAD
-	execv("/proc/self/exe", args);
-=======
 	execv(self, args);
->>>>>>> h/harness
 	_exit(127);
 }
 
