@@ -11,11 +11,11 @@ SAN     ?=
 V       ?=
 BUILD   ?= $(if $(SAN),build-san,build)
 CC      ?= cc
-NANOPB  ?= $(firstword $(shell command -v nanopb_generator nanopb_generator.py))
+NANOPB  ?= $(shell command -v nanopb_generator || command -v nanopb_generator.py)
 Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
-LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto
+LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lseccomp
 CTLLIBS := -ljansson
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
@@ -42,10 +42,10 @@ GEN_H      := $(GEN_C:.c=.h)
 OBJ        := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(GEN_C:$(BUILD)/gen/%.c=$(BUILD)/gen/%.o)
 LIB        := $(BUILD)/libkekd.a
 
-HARNESS    := $(BUILD)/tests/harness/ktest.o
+HARNESS    := $(BUILD)/tests/harness/ktest.o $(BUILD)/tests/harness/ktest_test.o
 UNIT_SRC   := $(wildcard tests/unit/*.c)
 UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
-SUPPORT    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/vectors/*.c tests/support/*.c))
+SUPPORT    := $(BUILD)/tests/vectors/reader.o
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)

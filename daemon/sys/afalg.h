@@ -4,6 +4,8 @@
  * it. A *tfm socket* is bound to an algorithm and keyed by the serial of a keyring key, in the
  * keeper. An *op socket* is accepted from it, can encrypt and decrypt and nothing else, and may
  * travel to a process that has neither capability nor key (kmod-notes/af_alg.md).
+ *
+ * Every fd parameter is borrowed; every ret_fd is the caller's to close.
  */
 #ifndef KEKD_SYS_AFALG_H
 #define KEKD_SYS_AFALG_H
@@ -24,14 +26,15 @@ int afalg_bind(const char *type, const char *alg, int *ret_fd);
 /*
  * ALG_SET_KEY_BY_KEY_SERIAL. -ENOPROTOOPT: the kernel is older than 6.2. -EKEYREVOKED,
  * -EKEYEXPIRED, -ENOKEY, -EACCES: the key. -EBUSY: the tfm has op sockets; bind a new one.
+ * The kernel copies the key: what happens to the keyring key later does not reach the socket.
  */
 int afalg_set_key(int tfm_fd, key_serial serial);
-/* An op socket, CLOEXEC. */
+/* An op socket, CLOEXEC. -EOPNOTSUPP when @tfm_fd is itself an op socket. */
 int afalg_accept(int tfm_fd, int *ret_fd);
 
 /*
  * The message of one skcipher operation: direction and the input, nothing else (ecb has no IV).
- * Must stay in place until the operation is complete.
+ * Must stay in place until the operation is complete. @in is borrowed until then.
  */
 struct afalg_msg {
 	struct msghdr hdr;
@@ -40,9 +43,14 @@ struct afalg_msg {
 };
 void afalg_msg_init(struct afalg_msg *m, enum block_dir dir, const void *in, size_t len);
 
-/* Synchronous twins for the keeper and tests; exact lengths or -EIO; the caller closes on error. */
+/*
+ * Synchronous twins for the keeper and tests. @len is 1 … KEKD_RUN_BLOCKS_MAX whole blocks, else
+ * -EINVAL and the socket is as it was. On any other error the caller closes the socket and takes a
+ * new one: what is left inside would answer the next request. -EIO: not the exact length. Neither
+ * call waits for socket space or data: a socket that is out of step gives -EAGAIN.
+ */
 int afalg_run(int op_fd, enum block_dir dir, const void *in, void *out, size_t len);
-/* MAC or digest of @in by an op socket of type hash. */
+/* MAC or digest of @in by an op socket of type hash. -EMSGSIZE: it is longer than @out_len. */
 int afalg_hash(int op_fd, const void *in, size_t len, void *out, size_t out_len);
 
 /* One sentence for the operator: what @r from bind or set_key means here and the cure. Static. */

@@ -4,8 +4,11 @@
  * file that includes it. Used by the keeper alone.
  *
  * The keeper holds its keys in a keyring of its own session. A key is given exactly the rights its
- * job needs, and WRITE and SETATTR are dropped as soon as it is in place: a possessor with WRITE can
- * re-wrap an encrypted key under a master he knows and so read it (kmod-notes/keyring.md).
+ * job needs, and WRITE and SETATTR are dropped as soon as it is in place: a possessor with WRITE
+ * can re-wrap an encrypted key under a master he knows and so read it (kmod-notes/keyring.md).
+ *
+ * Possession is what the rights are granted by, and a session is inherited by fork: a child that
+ * must not reach the keys calls keyring_new_session() before it does anything else.
  */
 #ifndef KEKD_SYS_KEYRING_H
 #define KEKD_SYS_KEYRING_H
@@ -22,29 +25,51 @@ int keyring_new_session(void);
 /* A keyring named @name linked into the session; rights: possessor only. */
 int keyring_new(const char *name, key_serial *ret);
 
-/* add_key(2). The payload is the caller's; it is copied by the kernel. */
+/*
+ * add_key(2). The payload is borrowed; the kernel copies it. -EEXIST when @ring already holds a key
+ * of that type and description, which add_key(2) by itself would overwrite. -EDQUOT: quota.
+ */
 int keyring_add_user(key_serial ring, const char *desc, struct span payload, key_serial *ret);
 int keyring_add_logon(key_serial ring, const char *desc, struct span payload, key_serial *ret);
 /*
  * Type encrypted, format default, @bytes (24, 32 or 64; 16 is refused by the kernel) of fresh
  * random made inside the kernel under the user-type key @root_desc. The kernel makes one under a
- * missing or one-byte root without a word: keyring_check_root() first.
+ * missing or one-byte root without a word: root_key_check() of keys/root.h first. -EEXIST as above.
  */
 int keyring_generate(key_serial ring, const char *desc, const char *root_desc, size_t bytes,
 		     key_serial *ret);
-/* Load a sealed blob ("default user:ROOT 32 HEX"). -EINVAL: damaged or of another root. */
+/* Load a sealed blob ("default user:ROOT 32 HEX"). -EINVAL: damaged or of another root; -ENOKEY. */
 int keyring_load(key_serial ring, const char *desc, const char *blob, key_serial *ret);
 /*
- * The sealed blob of an encrypted key: ciphertext, ASCII, NUL-terminated; needs READ. @ret caller frees.
+ * The sealed blob of an encrypted key: ciphertext, ASCII, NUL-terminated. @ret caller frees.
+ * -EINVAL for any other type of key, whose payload is not for the heap. -ENOKEY: the root is gone.
  */
 int keyring_blob(key_serial key, char **ret);
+/* Bytes of payload of a user key, or of text of an encrypted one. Nothing is read. */
+int keyring_size(key_serial key, size_t *ret);
 
-/* Take away everything but SEARCH and VIEW for the possessor. Idempotent. */
+/*
+ * Take away everything but SEARCH and VIEW for the possessor. Idempotent.
+ *
+ * What is left is less than it seems and more than it seems. The possessor may still *read* the
+ * key: keyctl_read() skips the READ bit for a key that a search of one's own keyrings finds, and
+ * the kernel must find the root by such a search. That is harmless for an encrypted key, whose
+ * reading gives ciphertext; the root's serial has to be kept from KEYCTL_READ by other means
+ * (seccomp). He may also invalidate it, which needs SEARCH only. Updating, changing rights,
+ * linking elsewhere and revoking are over for good.
+ */
 int keyring_seal_rights(key_serial key);
 /* 0 if the key is alive, -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES. keyctl_describe(3). */
 int keyring_alive(key_serial key);
-/* Wipes in the kernel; 0 also when it is already gone. */
+/* The last link's end wipes the payload in the kernel; 0 also when it is already gone. */
 int keyring_unlink(key_serial ring, key_serial key);
+/* -ENOKEY unless @ring, or a keyring below it, holds a living key of that type and description. */
 int keyring_find(key_serial ring, const char *type, const char *desc, key_serial *ret);
+/*
+ * The key that the kernel itself will find under that description for this process: thread,
+ * process and session keyring in turn (request_key(2) without upcall). A root is named, not given
+ * by serial, when the kernel wraps and unwraps under it, so this is the search that counts.
+ */
+int keyring_resolve(const char *type, const char *desc, key_serial *ret);
 
 #endif

@@ -13,12 +13,16 @@
  *   carries one operation at a time; starting it again inside its own callback is fine.
  * - Buffers, msghdrs and fds named by an operation are borrowed until its callback has run. An fd
  *   must not be closed while an operation on it is in flight: cancel first, close in the callback.
+ * - An fd carries at most one reading operation (accept, recv, recvmsg, poll) and one writing
+ *   operation (send, sendmsg, poll for POLLOUT alone) at a time. The epoll twin asserts it.
+ * - Fds may be blocking or not; nothing here ever blocks on them. Blocking ones are cheaper on
+ *   io_uring (see ring_uring.c), and the fds that ring_accept() makes are blocking.
  * - Callbacks run only from ring_turn(), never from inside a ring_… start call, so there is no
  *   re-entrancy to think about.
  * - Every started operation completes exactly once (multishot ones: once without RING_MORE),
  *   cancelled or not.
  * - Starting an operation cannot fail. When the submission queue is full it is submitted at once.
- * - One thread.
+ * - One thread, and the process that made the ring: a child of fork must not touch it.
  */
 #ifndef KEKD_SYS_RING_H
 #define KEKD_SYS_RING_H
@@ -41,22 +45,40 @@ struct ring_op;
 /* @res: bytes, a new fd (ring_accept), 0, or -errno. @flags: RING_MORE. */
 typedef void ring_done_fn(struct ring_op *op, int res, unsigned int flags);
 
+/* Zero-initialised means idle. */
 struct ring_op {
 	ring_done_fn *done; /* set by the caller before the first start */
 	/* Private to the ring. */
 	struct list link;
-	uint8_t kind, state;
+	uint8_t kind, state, stage;
+	bool cancelled;
 	int fd;
 	int res;
-	unsigned int pending;
-	void *buf;
-	size_t len;
-	const struct msghdr *send;
-	struct msghdr *msg;
-	struct msghdr own;
-	struct iovec iov;
-	uint64_t when;
-	uint64_t ts[2]; /* struct __kernel_timespec, kept opaque here */
+	union {
+		struct {
+			union {
+				void *in;
+				const void *out;
+			};
+			size_t len;
+		} data;
+		union {
+			struct msghdr *in;
+			const struct msghdr *out;
+		} msg;
+		unsigned int events;
+		struct {
+			const struct msghdr *msg;
+			void *buf;
+			size_t send_len, len;
+			int sent, got;
+			unsigned int pending;
+		} exchange;
+		struct {
+			struct ring_op *child, *next, *prev;
+			uint64_t when, seq;
+		} timer;
+	};
 };
 
 static inline bool ring_op_busy(const struct ring_op *op)
@@ -65,8 +87,9 @@ static inline bool ring_op_busy(const struct ring_op *op)
 }
 
 /*
- * @entries: submissions a turn can hold (power of two). -ENOSYS, -EPERM, … when @want is
- * RING_IO_URING and the kernel refuses; RING_AUTO falls back to epoll and remembers why.
+ * @entries: submissions a turn can hold (power of two, at least 2). -ENOSYS, -EPERM, … when @want
+ * is RING_IO_URING and the kernel refuses, after a log line that names the cure; RING_AUTO falls
+ * back to epoll and remembers why.
  */
 int ring_new(enum ring_kind want, unsigned int entries, struct ring **ret);
 /* No operation may be in flight. */
@@ -74,9 +97,13 @@ void ring_free(struct ring *ring);
 DEFINE_CLEANUP(struct ring *, ring_free);
 
 const char *ring_name(const struct ring *ring); /* "io_uring" or "epoll" */
-const char *ring_why(const struct ring *ring);  /* why not io_uring, or "" */
+const char *ring_why(const struct ring *ring);  /* why not io_uring and the cure, or "" */
 
-/* res = connected fd (CLOEXEC, NONBLOCK), again and again with RING_MORE. Owned by the callback. */
+/*
+ * res = connected fd (CLOEXEC), again and again with RING_MORE. Owned by the callback. An error
+ * ends it. After -EMFILE or -ENFILE wait before starting again: the connection is still queued and
+ * would fail again at once.
+ */
 void ring_accept(struct ring *ring, struct ring_op *op, int listen_fd);
 /* res = bytes, 0 at end of stream. @buf[len]. */
 void ring_recv(struct ring *ring, struct ring_op *op, int fd, void *buf, size_t len);
@@ -87,31 +114,38 @@ void ring_recvmsg(struct ring *ring, struct ring_op *op, int fd, struct msghdr *
 void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *msg);
 /* res = poll(2) revents. One shot. */
 void ring_poll(struct ring *ring, struct ring_op *op, int fd, short events);
-/* res = 0 when CLOCK_MONOTONIC has reached @when_ns; -ECANCELED if cancelled first. */
+/*
+ * res = 0 when CLOCK_MONOTONIC has reached @when_ns; -ECANCELED if cancelled before the callback
+ * ran. Timers run in the order of their times, equal ones in the order of their start.
+ */
 void ring_timer(struct ring *ring, struct ring_op *op, uint64_t when_ns);
 /*
  * One AF_ALG operation on an op socket: send @msg whole, then receive exactly @len bytes into
  * @buf. res = 0 only if both were complete; otherwise the first -errno, or -EIO for a short send
- * or receive: the socket's state is then unknown and it must be closed. Not cancellable: the
- * kernel works inline and never waits here.
+ * or receive: the socket's state is then unknown and it must be closed. Nothing is waited for:
+ * -EAGAIN means that the kernel would not take or had not got the bytes at once. Not cancellable.
  */
 void ring_exchange(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *msg,
 		   void *buf, size_t len);
 
-/* Ask @op to end early. Its callback still runs, from a later turn. Nothing happens if not busy. */
+/*
+ * Ask @op to end early. Its callback still runs, from a later turn, with -ECANCELED or with what
+ * it had reached already. Nothing happens if not busy.
+ */
 void ring_cancel(struct ring *ring, struct ring_op *op);
 
 /*
  * Submit everything queued, wait until something completes (or return at once if @nowait), run the
- * callbacks of all completions that are there. 0, or -errno that ends the daemon. EINTR is 0.
+ * callbacks of all completions that are there. It may return without having run any: callers loop.
+ * 0, or -errno that ends the daemon. EINTR is 0.
  */
 int ring_turn(struct ring *ring, bool nowait);
 
 /* Counters since ring_new(), for metrics, tests and the benchmark. */
 struct ring_stats {
-	uint64_t enters;      /* io_uring_enter calls, or epoll_wait plus every plain call */
+	uint64_t enters;      /* io_uring_enter calls, or epoll calls plus every plain call */
 	uint64_t submissions; /* operations started */
-	uint64_t completions;
+	uint64_t completions; /* callbacks run */
 };
 void ring_stats(const struct ring *ring, struct ring_stats *ret);
 

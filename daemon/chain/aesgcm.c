@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Provider aesgcm: "k8s:enc:aesgcm:v1:NAME:" nonce 12 ‖ ciphertext ‖ tag 16, the apiserver's bytes
+ * (storage/value/encrypt/aes/aes.go, the random-nonce transformer).
+ *
+ * The configuration names chain entries; each entry has one active KEK and any number of earlier
+ * ones. NAME in a stored value is the *label* of the KEK that made it, unique among all keys, so
+ * exactly one key can be meant and no other is ever tried. For KMS purposes the key_id that the
+ * apiserver hands back must name that same KEK, and it is part of the AAD.
+ *
+ * The nonce comes fresh from getrandom(2) for every message and is never taken from a caller.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/chain/codec.h"
+#include "daemon/chain/providers.h"
+
+#define PREFIX CODEC_ENC "aesgcm:v1:"
+
+struct aesgcm {
+	struct provider provider; /* first */
+	const struct encconf_provider *conf;
+	struct chain_env env;
+};
+
+static struct aesgcm *aesgcm_of(const struct provider *p)
+{
+	return container_of(p, struct aesgcm, provider);
+}
+
+static size_t aesgcm_overhead(const struct provider *p _unused_)
+{
+	return strlen(PREFIX) + KEKD_LABEL_MAX + 1 + KEKD_GCM_NONCE + KEKD_GCM_TAG;
+}
+
+static bool has_name(const struct aesgcm *g, const char *name)
+{
+	for (size_t i = 0; i < g->conf->keys_count; i++)
+		if (strcmp(g->conf->keys[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* The key whose label @stored carries, whatever its state, if this provider may use it. */
+static struct chain_key *key_of(const struct aesgcm *g, struct span stored, struct span *ret_body)
+{
+	list_for_each(n, keytable_list(g->env.keys)) {
+		struct chain_key *k = list_entry(n, struct chain_key, link);
+
+		if (codec_prefix_match(stored, PREFIX, span_str(k->label), ret_body) &&
+		    has_name(g, k->name))
+			return k;
+	}
+	return NULL;
+}
+
+static bool aesgcm_match(const struct provider *p, struct span stored)
+{
+	struct span body;
+
+	return key_of(aesgcm_of(p), stored, &body) != NULL;
+}
+
+/* KMS v2: does the key_id that came with the value name the KEK that made it? */
+static bool key_id_names(const struct chain_key *k, struct span key_id)
+{
+	uint8_t id[KEKD_KEY_ID];
+	uint32_t activation;
+
+	return key_id_parse((const char *)key_id.data, key_id.len, id, &activation) == 0 &&
+	       memcmp(id, k->id, sizeof(id)) == 0;
+}
+
+static struct span aad_put(struct op *op, const char *purpose, struct span key_id)
+{
+	size_t n = strlen(purpose) + 1; /* with its NUL: no purpose is a prefix of another */
+
+	memcpy(op->aad, purpose, n);
+	memcpy(op->aad + n, key_id.data, key_id.len);
+	return span_of(op->aad, n + key_id.len);
+}
+
+/* @key_id: the one the value was, or will be, handed out with. Its length has been checked. */
+static struct span aad_of(struct op *op, const struct chain_key *k, struct span key_id)
+{
+	switch (op->purpose) {
+	case OP_KMS_V2:
+		return aad_put(op, "kekd kms v2", key_id);
+	case OP_KMS_V1:
+		return aad_put(op, "kekd kms v1", span_of(k->key_id, KEKD_KEY_ID_HEX));
+	case OP_STORAGE:
+		break;
+	}
+	return op->context;
+}
+
+static void aesgcm_done(struct engine_job *job, int r)
+{
+	struct op *op = container_of(job, struct op, job);
+
+	if (r == 0 && job->mode == ENGINE_GCM_SEAL)
+		memcpy(job->out + job->in.len, job->tag, KEKD_GCM_TAG);
+	op->done(op, r);
+}
+
+static int job_start(struct aesgcm *g, struct op *op, struct chain_key *k)
+{
+	struct engine_job *job = &op->job;
+
+	job->key = k->engine;
+	job->deadline_ns = op->deadline_ns;
+	job->done = aesgcm_done;
+	op->provider = "aesgcm";
+	memcpy(op->key_id, k->key_id, sizeof(op->key_id));
+	return engine_submit(g->env.engine, job);
+}
+
+static int aesgcm_encrypt(struct provider *p, struct op *op)
+{
+	struct aesgcm *g = aesgcm_of(p);
+	struct chain_key *k = NULL;
+	size_t head;
+	int r;
+
+	r = keytable_active(g->env.keys, g->conf->keys[0].name, &k);
+	if (r < 0)
+		return r;
+	head = codec_prefix_len(PREFIX, span_str(k->label)) + KEKD_GCM_NONCE;
+	if (op->out_cap < head + KEKD_GCM_TAG || op->in.len > op->out_cap - head - KEKD_GCM_TAG)
+		return -EMSGSIZE;
+	r = nonce_get(g->env.nonces, op->job.iv, KEKD_GCM_NONCE);
+	if (r < 0)
+		return r;
+
+	codec_prefix_put(op->out, PREFIX, span_str(k->label));
+	memcpy(op->out + head - KEKD_GCM_NONCE, op->job.iv, KEKD_GCM_NONCE);
+	op->out_len = head + op->in.len + KEKD_GCM_TAG;
+	op->stale = false;
+	op->job.mode = ENGINE_GCM_SEAL;
+	op->job.in = op->in;
+	op->job.out = op->out + head;
+	op->job.aad = aad_of(op, k, span_str(k->key_id));
+	r = job_start(g, op, k);
+	if (r == 0)
+		k->encryptions++;
+	return r;
+}
+
+static bool is_stale(const struct aesgcm *g, const struct chain_key *k)
+{
+	return k->state != KEY_ACTIVE || strcmp(k->name, g->conf->keys[0].name) != 0;
+}
+
+static int aesgcm_decrypt(struct provider *p, struct op *op)
+{
+	struct aesgcm *g = aesgcm_of(p);
+	struct chain_key *k;
+	struct span body;
+	int r;
+
+	k = key_of(g, op->in, &body);
+	if (!k)
+		return -ENOKEY;
+	if (op->purpose == OP_KMS_V2 && !key_id_names(k, op->context))
+		return -ENOKEY;
+	r = keytable_by_id(g->env.keys, k->id, &k);
+	if (r < 0)
+		return r;
+	if (body.len < KEKD_GCM_NONCE + KEKD_GCM_TAG)
+		return -EINVAL;
+
+	memcpy(op->job.iv, body.data, KEKD_GCM_NONCE);
+	op->job.mode = ENGINE_GCM_OPEN;
+	op->job.in = span_of(body.data + KEKD_GCM_NONCE,
+			     body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG);
+	memcpy(op->job.tag, body.data + body.len - KEKD_GCM_TAG, KEKD_GCM_TAG);
+	if (op->job.in.len > op->out_cap)
+		return -EMSGSIZE;
+	op->job.out = op->out;
+	op->job.aad = aad_of(op, k, op->context);
+	op->out_len = op->job.in.len;
+	op->stale = is_stale(g, k);
+	r = job_start(g, op, k);
+	if (r == 0)
+		k->decryptions++;
+	return r;
+}
+
+static int aesgcm_key_id(const struct provider *p, const char **ret)
+{
+	struct aesgcm *g = aesgcm_of(p);
+	struct chain_key *k;
+	int r;
+
+	r = keytable_active(g->env.keys, g->conf->keys[0].name, &k);
+	if (r < 0)
+		return r;
+	*ret = k->key_id;
+	return 0;
+}
+
+static void aesgcm_free(struct provider *p)
+{
+	free(aesgcm_of(p));
+}
+
+static const struct provider_ops aesgcm_ops = {
+	.kind = "aesgcm",
+	.prefix = PREFIX,
+	.overhead = aesgcm_overhead,
+	.match = aesgcm_match,
+	.encrypt = aesgcm_encrypt,
+	.decrypt = aesgcm_decrypt,
+	.key_id = aesgcm_key_id,
+	.free = aesgcm_free,
+};
+
+int provider_aesgcm_new(const struct encconf_provider *e, const struct chain_env *env,
+			struct provider **ret)
+{
+	struct aesgcm *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return -ENOMEM;
+	g->provider.ops = &aesgcm_ops;
+	g->conf = e;
+	g->env = *env;
+	*ret = &g->provider;
+	return 0;
+}

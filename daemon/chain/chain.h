@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A chain: the providers of one `resources` item, in order. The first writes; a value is read by
+ * the first provider that knows its prefix. See <kekd/provider.h> for the contract and <kekd/op.h>
+ * for what an operation carries.
+ */
+#ifndef KEKD_CHAIN_CHAIN_H
+#define KEKD_CHAIN_CHAIN_H
+
+#include "daemon/chain/encconf.h"
+#include "daemon/chain/keytable.h"
+#include "daemon/crypto/nonce.h"
+#include "kekd/provider.h"
+
+struct chain;
+
+/* What providers share; borrowed by every chain. */
+struct chain_env {
+	struct engine *engine;
+	struct keytable *keys;
+	struct nonce_source *nonces;
+};
+
+/* @item, @env borrowed for the chain's life. -EOPNOTSUPP: a provider this build does not offer. */
+int chain_new(const struct encconf_item *item, const struct chain_env *env, struct chain **ret);
+void chain_free(struct chain *chain);
+DEFINE_CLEANUP(struct chain *, chain_free);
+
+/* As the provider's encrypt and decrypt. decrypt: -EINVAL when no provider knows the prefix. */
+int chain_encrypt(struct chain *chain, struct op *op);
+int chain_decrypt(struct chain *chain, struct op *op);
+/* End op with -ECANCELED soon; its done still runs. */
+void chain_cancel(struct chain *chain, struct op *op);
+/* key_id that the first provider writes with now, valid until the next key message. */
+int chain_key_id(const struct chain *chain, const char **ret);
+/* Longest growth from plaintext to stored value, for sizing op->out. */
+size_t chain_overhead(const struct chain *chain);
+
+#endif

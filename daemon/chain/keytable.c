@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A list, searched from the newest key: a node has a handful of keys, and the active one and the
+ * one before it serve nearly everything.
+ */
+#include "daemon/chain/keytable.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/crypto/engine.h"
+
+struct keytable {
+	struct list keys;
+	unsigned int count;
+};
+
+int keytable_new(struct keytable **ret)
+{
+	struct keytable *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	list_init(&t->keys);
+	*ret = t;
+	return 0;
+}
+
+void keytable_free(struct keytable *t)
+{
+	if (!t)
+		return;
+	list_for_each_safe(n, &t->keys) {
+		struct chain_key *k = list_entry(n, struct chain_key, link);
+
+		list_del(n);
+		if (k->engine)
+			engine_key_remove(k->engine);
+		free(k);
+	}
+	free(t);
+}
+
+struct chain_key *keytable_find(struct keytable *t, const uint8_t id[static KEKD_KEY_ID])
+{
+	list_for_each(n, &t->keys) {
+		struct chain_key *k = list_entry(n, struct chain_key, link);
+
+		if (memcmp(k->id, id, KEKD_KEY_ID) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+static struct chain_key *find_label(struct keytable *t, struct span label)
+{
+	list_for_each(n, &t->keys) {
+		struct chain_key *k = list_entry(n, struct chain_key, link);
+
+		if (span_equal(span_str(k->label), label))
+			return k;
+	}
+	return NULL;
+}
+
+int keytable_put(struct keytable *t, const struct key_record *rec, struct engine_key *engine)
+{
+	struct chain_key *k = keytable_find(t, rec->id);
+	struct chain_key *same = find_label(t, span_str(rec->label));
+
+	if (same && same != k)
+		return -EEXIST;
+	if (!k) {
+		if (t->count >= KEKD_KEYS_MAX)
+			return -ENOBUFS;
+		k = calloc(1, sizeof(*k));
+		if (!k)
+			return -ENOMEM;
+		memcpy(k->id, rec->id, KEKD_KEY_ID);
+		k->why = -EKEYREVOKED;
+		list_add_head(&t->keys, &k->link);
+		t->count++;
+	}
+	k->activation = rec->activation;
+	k->state = rec->state;
+	memcpy(k->name, rec->name, sizeof(k->name));
+	memcpy(k->label, rec->label, sizeof(k->label));
+	key_id_format(rec, k->key_id);
+	if (engine) {
+		if (k->engine)
+			engine_key_remove(k->engine);
+		k->engine = engine;
+	}
+	return 0;
+}
+
+int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why)
+{
+	struct chain_key *k = keytable_find(t, id);
+
+	if (!k)
+		return -ENOKEY;
+	k->why = why;
+	if (k->engine)
+		engine_key_remove(move_ptr(k->engine));
+	return 0;
+}
+
+int keytable_active(struct keytable *t, const char *name, struct chain_key **ret)
+{
+	list_for_each(n, &t->keys) {
+		struct chain_key *k = list_entry(n, struct chain_key, link);
+
+		if (k->state != KEY_ACTIVE || strcmp(k->name, name) != 0)
+			continue;
+		if (!k->engine)
+			return k->why;
+		*ret = k;
+		return 0;
+	}
+	return -ENOKEY;
+}
+
+static int may_open(struct chain_key *k, struct chain_key **ret)
+{
+	if (!k)
+		return -ENOKEY;
+	if (k->state == KEY_RETIRED || k->state == KEY_DESTROYED)
+		return -EKEYREJECTED;
+	if (!k->engine)
+		return k->why;
+	*ret = k;
+	return 0;
+}
+
+int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], struct chain_key **ret)
+{
+	return may_open(keytable_find(t, id), ret);
+}
+
+int keytable_by_label(struct keytable *t, struct span label, struct chain_key **ret)
+{
+	return may_open(find_label(t, label), ret);
+}
+
+struct list *keytable_list(struct keytable *t)
+{
+	return &t->keys;
+}

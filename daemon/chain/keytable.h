@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server's view of the keys: what the keeper told it, by name, id and label, each with the
+ * engine's handle. The table decides nothing: states and the choice of the active key are the
+ * keeper's; they change here only by its messages, one message at a time, so that Status and
+ * Encrypt of one turn read one and the same active key.
+ */
+#ifndef KEKD_CHAIN_KEYTABLE_H
+#define KEKD_CHAIN_KEYTABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/keys/record.h"
+#include "kekd/engine.h"
+
+struct chain_key {
+	struct list link;
+	uint8_t id[KEKD_KEY_ID];
+	uint32_t activation;
+	enum key_state state;
+	char name[KEKD_LABEL_MAX];
+	char label[KEKD_LABEL_MAX];
+	char key_id[KEKD_KEY_ID_HEX + 12]; /* id.activation */
+	struct engine_key *engine;	   /* NULL: withdrawn */
+	int why;			   /* withdrawn: -EKEYREVOKED, -EKEYEXPIRED, … */
+	uint64_t encryptions, decryptions; /* since the server started */
+};
+
+struct keytable;
+
+int keytable_new(struct keytable **ret);
+/* Frees the entries and removes their engine keys. */
+void keytable_free(struct keytable *t);
+DEFINE_CLEANUP(struct keytable *, keytable_free);
+
+/*
+ * Add a key or change one of the same id: state, activation, and, if @engine is not NULL, a new
+ * handle (consumed; an old one is removed). -ENOBUFS beyond KEKD_KEYS_MAX, -EEXIST when another
+ * id has the same label.
+ */
+int keytable_put(struct keytable *t, const struct key_record *rec, struct engine_key *engine);
+/* Stop all use of a key; queued jobs end. The entry stays, to say @why. -ENOKEY. */
+int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why);
+
+/* The active key of a chain entry; -ENOKEY, or why it was withdrawn. */
+int keytable_active(struct keytable *t, const char *name, struct chain_key **ret);
+/* Any key that may open values; -ENOKEY, -EKEYREJECTED (retired, destroyed), why it was withdrawn. */
+int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], struct chain_key **ret);
+int keytable_by_label(struct keytable *t, struct span label, struct chain_key **ret);
+/* The entry itself whatever its state, or NULL. */
+struct chain_key *keytable_find(struct keytable *t, const uint8_t id[static KEKD_KEY_ID]);
+
+/* All keys, for counters and metrics: entries of struct chain_key by link. */
+struct list *keytable_list(struct keytable *t);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The admin protocol: kekctl asks, the keeper answers. SOCK_SEQPACKET, one struct a packet, fixed
+ * size, no parsing; the same structs on both sides. A request is answered by any number of
+ * ADMIN_KEY packets and then one ADMIN_END. The peer must be root or in the configured group
+ * (SO_PEERCRED, checked at accept).
+ *
+ * No packet carries a key. Text is UTF-8, NUL-terminated, for people.
+ */
+#ifndef KEKD_CTL_ADMIN_H
+#define KEKD_CTL_ADMIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kekd/limits.h"
+
+#define ADMIN_VERSION 1
+
+enum admin_verb {
+	ADMIN_STATUS = 1, /* → END with status */
+	ADMIN_KEY_LIST,	  /* → KEY … END */
+	ADMIN_KEY_CREATE, /* name → KEY END */
+	ADMIN_VERBS,
+};
+
+enum admin_reply_type { ADMIN_KEY = 1, ADMIN_END };
+
+struct admin_request {
+	uint32_t version;
+	uint32_t verb;
+	uint32_t flags;
+	uint32_t reserved;
+	uint8_t id[KEKD_KEY_ID];
+	char name[KEKD_LABEL_MAX];
+};
+
+struct admin_key {
+	uint8_t id[KEKD_KEY_ID];
+	char name[KEKD_LABEL_MAX];
+	char label[KEKD_LABEL_MAX];
+	char key_id[KEKD_KEY_ID_HEX + 12];
+	char kind[16];	/* "encrypted", "openssl" */
+	char state[16]; /* "active", … */
+	int32_t usable; /* 0, or why not: -EKEYREVOKED, … */
+	uint32_t activation;
+	uint64_t created; /* seconds since 1970 */
+	uint64_t encryptions, decryptions; /* by this keeper's servers */
+};
+
+struct admin_status {
+	char version[32];
+	char backend[16]; /* "kernel", "openssl" */
+	char ring[192];	  /* "io_uring", or "epoll, because …" */
+	char root[16];	  /* "ephemeral", "command", … */
+	int32_t keeper_pid, server_pid;
+	uint32_t serving;     /* the server said READY and lives */
+	uint32_t server_starts;
+	uint32_t keys;
+	uint64_t started;
+	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
+	char socket[108];
+};
+
+struct admin_reply {
+	uint32_t version;
+	uint32_t type;
+	int32_t r; /* END: 0 or -errno */
+	uint32_t reserved;
+	union {
+		struct admin_key key;
+		struct admin_status status;
+	};
+	char text[512]; /* END with r < 0: what to do */
+};
+
+/* Connected SEQPACKET socket. -ENOENT, -ECONNREFUSED: no keeper there; -EACCES. */
+int admin_connect(const char *path, int *ret_fd);
+/* One packet each. -ENODATA: the keeper hung up; -EPROTO: another version. */
+int admin_send(int fd, const void *packet, size_t size);
+int admin_recv(int fd, struct admin_reply *ret);
+
+#endif

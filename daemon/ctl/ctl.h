@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kekctl's commands. Each has a file of its own (status.c, key.c, kms.c, apiserver.c) and one line
+ * in kekctl.c's table. Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+ */
+#ifndef KEKD_CTL_CTL_H
+#define KEKD_CTL_CTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/ctl/admin.h"
+
+#define CTL_ADMIN_DEFAULT "/run/kekd/admin.sock"
+
+struct ctl {
+	const char *admin;  /* --admin SOCKET */
+	const char *socket; /* --socket SOCKET, NULL: ask the keeper */
+	bool json;
+};
+
+struct ctl_command {
+	const char *words; /* "key list" */
+	const char *args;  /* for the usage text */
+	const char *help;
+	/* @argv: what follows the words; argc says how many, NULL-terminated. */
+	int (*run)(const struct ctl *ctl, int argc, char **argv);
+};
+
+int ctl_status(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_create(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_list(const struct ctl *ctl, int argc, char **argv);
+int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
+int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
+int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv);
+
+/* "kekctl: ..." on stderr; always 1. */
+int ctl_fail(const char *fmt, ...) _printf_(1, 2);
+/* The same for wrong usage; always 2. */
+int ctl_usage(const char *fmt, ...) _printf_(1, 2);
+
+/*
+ * Ask the keeper. @each is called for every KEY packet, may be NULL. *ret_end is the END packet.
+ * Says on stderr what went wrong and how to mend it; 0 or 1.
+ */
+typedef void ctl_each_fn(void *ctx, const struct admin_key *key);
+int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
+	    struct admin_reply *ret_end);
+
+/* Print @j on stdout, one line's end, and free it; 0 or 1. NULL is out of memory. */
+int ctl_print_json(json_t *j);
+/* "sha256:<hex>" of a key_id, as kube-apiserver's metrics label it. */
+void ctl_key_id_hash(const char *key_id, char ret[static 72]);
+/* The KMS socket: --socket, or what the keeper says. 0 or 1 (said). */
+int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size);
+
+#endif

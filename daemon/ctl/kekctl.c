@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kekctl: the operator's command line. Key commands go to the keeper's admin socket, never through
+ * the server; encrypt and decrypt are an ordinary KMS client.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/ctl.h"
+
+static const struct ctl_command commands[] = {
+	{ "status", "", "how the daemon is", ctl_status },
+	{ "key list", "", "keys, their states and ids", ctl_key_list },
+	{ "key create", "NAME", "make a key inside the kernel and store it sealed",
+	  ctl_key_create },
+	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
+	{ "decrypt", "< JSON", "unwrap what encrypt printed", ctl_decrypt },
+	{ "config apiserver", "[RESOURCE]...",
+	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
+};
+
+static void usage(FILE *to)
+{
+	fputs("usage: kekctl [--admin SOCKET] [--socket SOCKET] [--json] COMMAND\n\n", to);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(to, "  %-17s %-14s %s\n", commands[i].words, commands[i].args,
+			commands[i].help);
+	fputs("\n"
+	      "  --admin SOCKET   the keeper's socket (default " CTL_ADMIN_DEFAULT ")\n"
+	      "  --socket SOCKET  the KMS socket (default: what the keeper says)\n"
+	      "  --json           output for programs\n"
+	      "  --version, --help\n",
+	      to);
+}
+
+enum { OPT_ADMIN = 256, OPT_SOCKET, OPT_JSON };
+
+static const struct option options[] = {
+	{ "admin", required_argument, NULL, OPT_ADMIN },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* How many of @argv's words a command's name takes, or 0 if they are not its name. */
+static int words_match(const char *words, int argc, char **argv)
+{
+	int n = 0;
+
+	while (*words) {
+		size_t len = strcspn(words, " ");
+
+		if (n >= argc || strlen(argv[n]) != len || strncmp(argv[n], words, len) != 0)
+			return 0;
+		n++;
+		words += len;
+		words += *words == ' ';
+	}
+	return n;
+}
+
+static int run(const struct ctl *ctl, int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		int n = words_match(commands[i].words, argc, argv);
+
+		if (n > 0)
+			return commands[i].run(ctl, argc - n, argv + n);
+	}
+	if (argc == 0) {
+		usage(stderr);
+		return 2;
+	}
+	return ctl_usage("unknown command \"%s\"", argv[0]);
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl ctl = { .admin = CTL_ADMIN_DEFAULT };
+	int c;
+
+	log_init("kekctl", LOG_LEVEL_WARNING);
+	while ((c = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+		switch (c) {
+		case OPT_ADMIN:
+			ctl.admin = optarg;
+			break;
+		case OPT_SOCKET:
+			ctl.socket = optarg;
+			break;
+		case OPT_JSON:
+			ctl.json = true;
+			break;
+		case 'V':
+			puts("kekctl " KEKD_VERSION);
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	return run(&ctl, argc - optind, argv + optind);
+}

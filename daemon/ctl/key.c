@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kekctl key …: what the keeper knows of its keys, and making one. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/ctl.h"
+
+static void time_text(uint64_t seconds, char ret[static 24])
+{
+	time_t t = (time_t)seconds;
+	struct tm tm;
+
+	if (!gmtime_r(&t, &tm) || strftime(ret, 24, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		snprintf(ret, 24, "?");
+}
+
+static json_t *key_json(const struct admin_key *k)
+{
+	char created[24], hash[72];
+
+	time_text(k->created, created);
+	ctl_key_id_hash(k->key_id, hash);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I}", "name",
+			 k->name, "label", k->label, "keyId", k->key_id, "keyIdHash", hash, "kind",
+			 k->kind, "state", k->state, "activation", (int)k->activation, "created",
+			 created, "usable", k->usable == 0, "why",
+			 k->usable == 0 ? "" : errno_text(k->usable), "encryptions",
+			 (json_int_t)k->encryptions, "decryptions", (json_int_t)k->decryptions);
+}
+
+static void key_text(const struct admin_key *k)
+{
+	char created[24];
+
+	time_text(k->created, created);
+	printf("%-16s %-12s %-9s %-20s %s%s%s\n", k->name, k->state, k->kind, created, k->key_id,
+	       k->usable == 0 ? "" : "  NOT USABLE: ", k->usable == 0 ? "" : errno_text(k->usable));
+}
+
+static void collect(void *ctx, const struct admin_key *k)
+{
+	json_array_append_new(ctx, key_json(k));
+}
+
+static void print(void *ctx, const struct admin_key *k)
+{
+	unsigned int *n = ctx;
+
+	if ((*n)++ == 0)
+		printf("%-16s %-12s %-9s %-20s %s\n", "NAME", "STATE", "KIND", "CREATED", "KEY_ID");
+	key_text(k);
+}
+
+int ctl_key_list(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_LIST };
+	struct admin_reply end;
+	unsigned int n = 0;
+	json_t *list;
+	int r;
+
+	if (argc != 0)
+		return ctl_usage("key list takes no argument");
+	if (!ctl->json) {
+		r = ctl_ask(ctl, &req, print, &n, &end);
+		if (r == 0 && n == 0)
+			puts("No keys yet; make one with: kekctl key create NAME");
+		return r;
+	}
+	list = json_array();
+	r = ctl_ask(ctl, &req, collect, list, &end);
+	if (r != 0) {
+		json_decref(list);
+		return r;
+	}
+	return ctl_print_json(list);
+}
+
+static void created(void *ctx, const struct admin_key *k)
+{
+	const struct ctl *ctl = ctx;
+
+	if (ctl->json)
+		ctl_print_json(key_json(k));
+	else
+		printf("created %s key \"%s\", %s, key_id %s\n", k->kind, k->name, k->state, k->key_id);
+}
+
+int ctl_key_create(const struct ctl *ctl, int argc, char **argv)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_CREATE };
+	struct admin_reply end;
+
+	if (argc != 1)
+		return ctl_usage("key create takes the name of a key, as in the "
+				 "EncryptionConfiguration's aesgcm.keys");
+	if (strlen(argv[0]) > KEKD_KEY_NAME_MAX)
+		return ctl_usage("a key's name has at most %d characters", KEKD_KEY_NAME_MAX);
+	memcpy(req.name, argv[0], strlen(argv[0]) + 1);
+	return ctl_ask(ctl, &req, created, (void *)(uintptr_t)ctl, &end);
+}

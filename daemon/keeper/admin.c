@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The admin socket: root, whoever runs the keeper, or a configured group. One fixed-size packet
+ * asks, fixed-size packets answer. A peer that stops reading is dropped after a second.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/admin.h"
+#include "daemon/keeper/keeper_private.h"
+
+static bool peer_allowed(const struct keeper *k, const struct op_peer *peer)
+{
+	const struct config_id *gid = &k->conf->config->admin_gid;
+
+	return peer->uid == 0 || peer->uid == geteuid() || (gid->given && peer->gid == gid->id);
+}
+
+void admin_accept(struct keeper *k)
+{
+	struct timeval wait = { .tv_sec = 1 };
+	_cleanup_close_ int fd = -1;
+	struct op_peer peer;
+
+	fd = accept4(k->admin_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0 || peer_cred(fd, &peer) < 0)
+		return;
+	if (!peer_allowed(k, &peer)) {
+		log_warning("admin socket: refused uid %u, pid %d", peer.uid, peer.pid);
+		return;
+	}
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
+		return;
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		if (k->clients[i] < 0) {
+			k->clients[i] = move_fd(fd);
+			return;
+		}
+	}
+}
+
+static int end(int fd, int result, const char *text)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END, .r = result };
+
+	snprintf(reply.text, sizeof(reply.text), "%s", text);
+	return admin_send(fd, &reply, sizeof(reply));
+}
+
+static void text_put(char *to, size_t size, const char *from)
+{
+	snprintf(to, size, "%s", from);
+}
+
+static int send_key(const struct keeper *k, int fd, const struct keyset_key *key)
+{
+	const struct keeper_counts *counts = custody_counts(k, key->rec.id);
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_KEY };
+	struct admin_key *a = &reply.key;
+
+	memcpy(a->id, key->rec.id, sizeof(a->id));
+	memcpy(a->name, key->rec.name, sizeof(a->name));
+	memcpy(a->label, key->rec.label, sizeof(a->label));
+	key_id_format(&key->rec, a->key_id);
+	text_put(a->kind, sizeof(a->kind), key_kind_name(key->rec.kind));
+	text_put(a->state, sizeof(a->state), key_state_name(key->rec.state));
+	a->usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
+	a->activation = key->rec.activation;
+	a->created = (uint64_t)key->rec.created;
+	a->encryptions = counts->encryptions;
+	a->decryptions = counts->decryptions;
+	return admin_send(fd, &reply, sizeof(reply));
+}
+
+/* The name that the first chain writes with, or NULL when its first provider has no keys. */
+static const char *writing_name(const struct keeper *k)
+{
+	const struct encconf_provider *p = &k->conf->enc->items[0].providers[0];
+
+	return p->keys_count > 0 ? p->keys[0].name : NULL;
+}
+
+static const char *const root_names[] = {
+	[CONFIG_ROOT_EPHEMERAL] = "ephemeral",
+	[CONFIG_ROOT_COMMAND] = "command",
+	[CONFIG_ROOT_UNSEAL] = "unseal",
+	[CONFIG_ROOT_TRUSTED] = "trusted",
+};
+
+static unsigned int list_count(const struct list *head)
+{
+	unsigned int n = 0;
+
+	for (const struct list *i = head->next; i != head; i = i->next)
+		n++;
+	return n;
+}
+
+static int do_status(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
+	struct admin_status *s = &reply.status;
+	const char *name = writing_name(k);
+	const struct keyset_key *key;
+
+	text_put(s->version, sizeof(s->version), KEKD_VERSION);
+	text_put(s->backend, sizeof(s->backend), keeper_is_kernel(k) ? "kernel" : "openssl");
+	text_put(s->ring, sizeof(s->ring), k->ring_text);
+	text_put(s->root, sizeof(s->root), root_names[k->conf->config->root_source]);
+	text_put(s->socket, sizeof(s->socket), k->conf->config->sockets.v[0]);
+	s->keeper_pid = getpid();
+	s->server_pid = k->server_pid;
+	s->serving = k->serving;
+	s->server_starts = k->starts;
+	s->started = (uint64_t)k->started;
+	s->keys = list_count(keyset_list(k->keys));
+	if (name && k->sealed == 0 && keyset_active(k->keys, name, &key) == 0)
+		key_id_format(&key->rec, s->key_id);
+	return admin_send(fd, &reply, sizeof(reply));
+}
+
+static int do_key_list(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	const struct list *head = keyset_list(k->keys);
+	int r = 0;
+
+	for (const struct list *n = head->next; r == 0 && n != head; n = n->next)
+		r = send_key(k, fd, list_entry(n, struct keyset_key, link));
+	return r == 0 ? end(fd, 0, "") : r;
+}
+
+static const char *create_text(int r)
+{
+	switch (r) {
+	case -EEXIST:
+		return "this name has an active key already; see `kekctl key list`";
+	case -EINVAL:
+		return "a key's name is 1 to 64 letters, digits, '.', '_' and '-'";
+	case -ENOBUFS:
+		return "the key store is full";
+	case -ENOSPC:
+		return "no space left where the key store is; nothing was changed";
+	case -EROFS:
+		return "the key store is on a read-only file system; nothing was changed";
+	default:
+		return errno_text(r);
+	}
+}
+
+static int do_key_create(struct keeper *k, int fd, const struct admin_request *req)
+{
+	const struct keyset_key *key;
+	int r;
+
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, req->name, KEY_ACTIVE, &key);
+	if (r < 0)
+		return end(fd, r, create_text(r));
+	log_notice("key %s created, %s", key->rec.label, key_state_name(key->rec.state));
+	server_send_key(k, key);
+	if (!conf_names_key(k->conf, req->name))
+		log_warning("key \"%s\" is not named by %s yet", req->name,
+			    k->conf->config->encryption_config);
+	r = send_key(k, fd, key);
+	return r == 0 ? end(fd, 0, "") : r;
+}
+
+static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd, const struct admin_request *req) = {
+	[ADMIN_STATUS] = do_status,
+	[ADMIN_KEY_LIST] = do_key_list,
+	[ADMIN_KEY_CREATE] = do_key_create,
+};
+
+static int serve_one(struct keeper *k, int fd)
+{
+	struct admin_request req;
+	ssize_t n = recv(fd, &req, sizeof(req), 0);
+
+	if (n != (ssize_t)sizeof(req))
+		return -EPROTO;
+	req.name[sizeof(req.name) - 1] = '\0';
+	if (req.version != ADMIN_VERSION)
+		return end(fd, -EPROTO, "kekctl and kekd are of different versions");
+	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
+		return end(fd, -EOPNOTSUPP, "this kekd does not know that command");
+	return verbs[req.verb](k, fd, &req);
+}
+
+void admin_serve(struct keeper *k, size_t client)
+{
+	if (serve_one(k, k->clients[client]) < 0)
+		close(move_fd(k->clients[client]));
+}
+
+void admin_close(struct keeper *k)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		closep(&k->clients[i]);
+		k->clients[i] = -1;
+	}
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See conf.h. */
+#include "daemon/keeper/conf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "daemon/base/log.h"
+
+#define CONF_BYTES_MAX (1024 * 1024)
+
+/* Whole file into a sealed memfd and into memory. @ret_text caller frees. */
+static int file_take(const char *path, char **ret_text, size_t *ret_len, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1, mem = -1;
+	_cleanup_free_ char *text = NULL;
+	struct stat st;
+	size_t len = 0;
+	ssize_t n;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > CONF_BYTES_MAX)
+		return -EFBIG;
+	text = malloc(CONF_BYTES_MAX + 1);
+	if (!text)
+		return -ENOMEM;
+	while (len <= CONF_BYTES_MAX && (n = read(fd, text + len, CONF_BYTES_MAX + 1 - len)) != 0) {
+		if (n < 0)
+			return -errno;
+		len += (size_t)n;
+	}
+	if (len > CONF_BYTES_MAX)
+		return -EFBIG;
+	mem = memfd_create("kekd-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (mem < 0)
+		return -errno;
+	if (write(mem, text, len) != (ssize_t)len)
+		return -EIO;
+	if (fcntl(mem, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+		return -errno;
+	*ret_text = move_ptr(text);
+	*ret_len = len;
+	*ret_fd = move_fd(mem);
+	return 0;
+}
+
+static int take_or_say(const char *path, char **ret_text, size_t *ret_len, int *ret_fd)
+{
+	int r = file_take(path, ret_text, ret_len, ret_fd);
+
+	if (r < 0)
+		log_error("%s: cannot read: %s", path, errno_text(r));
+	return r;
+}
+
+/* Texts may hold a secret that should not be there: wipe before freeing. */
+static void textp(char **text)
+{
+	if (*text)
+		explicit_bzero(*text, CONF_BYTES_MAX + 1);
+	free(*text);
+}
+
+static int sockets_match(const struct conf *c, const char *path)
+{
+	if (c->config->sockets.count == c->enc->items_count)
+		return 0;
+	log_error("%s: %zu socket(s) for %zu `resources` item(s) of %s; give each item one, in the "
+		  "same order",
+		  path, c->config->sockets.count, c->enc->items_count, c->config->encryption_config);
+	return -EINVAL;
+}
+
+int conf_load(const char *path, struct conf **ret)
+{
+	_cleanup_(conf_freep) struct conf *c = NULL;
+	_cleanup_(textp) char *text = NULL;
+	_cleanup_(textp) char *enc_text = NULL;
+	struct yaml_error err = { 0 };
+	size_t len, enc_len;
+	int r;
+
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->config_fd = c->enc_fd = -1;
+	r = take_or_say(path, &text, &len, &c->config_fd);
+	if (r < 0)
+		return r;
+	r = config_parse(span_of(text, len), path, &c->config, &err);
+	if (r == 0)
+		r = config_resolve(c->config, &err);
+	if (r == 0) {
+		r = take_or_say(c->config->encryption_config, &enc_text, &enc_len, &c->enc_fd);
+		if (r < 0)
+			return r;
+		r = encconf_parse(span_of(enc_text, enc_len), c->config->encryption_config, 0,
+				  &c->enc, &err);
+	}
+	if (r < 0) {
+		log_error("%s", *err.text ? err.text : errno_text(r));
+		return r;
+	}
+	r = sockets_match(c, path);
+	if (r < 0)
+		return r;
+	*ret = move_ptr(c);
+	return 0;
+}
+
+void conf_free(struct conf *c)
+{
+	if (!c)
+		return;
+	closep(&c->config_fd);
+	closep(&c->enc_fd);
+	encconf_free(c->enc);
+	config_free(c->config);
+	free(c);
+}
+
+bool conf_names_key(const struct conf *c, const char *name)
+{
+	for (size_t i = 0; i < c->enc->items_count; i++)
+		for (size_t j = 0; j < c->enc->items[i].providers_count; j++) {
+			const struct encconf_provider *p = &c->enc->items[i].providers[j];
+
+			for (size_t k = 0; k < p->keys_count; k++)
+				if (strcmp(p->keys[k].name, name) == 0)
+					return true;
+		}
+	return false;
+}
+
+static bool same_sockets(const struct config *a, const struct config *b)
+{
+	if (a->sockets.count != b->sockets.count)
+		return false;
+	for (size_t i = 0; i < a->sockets.count; i++)
+		if (strcmp(a->sockets.v[i], b->sockets.v[i]) != 0)
+			return false;
+	return true;
+}
+
+int conf_reloadable(const struct conf *now, const struct conf *next)
+{
+	const struct config *a = now->config, *b = next->config;
+	const char *what = NULL;
+
+	if (!same_sockets(a, b))
+		what = "the sockets";
+	else if (a->backend != b->backend)
+		what = "the backend";
+	else if (strcmp(a->key_store, b->key_store) != 0)
+		what = "the key store";
+	else if (a->root_source != b->root_source)
+		what = "the root key's source";
+	else if (a->server_user.id != b->server_user.id)
+		what = "the server's user";
+	if (!what)
+		return 0;
+	log_error("reload refused: a change of %s needs a restart; the old configuration stays", what);
+	return -EOPNOTSUPP;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper's keys. Order at start: a session keyring of our own, the root key, the store, the
+ * keys of the store, the self-test's key. For backend openssl there is no keyring: the root and
+ * the keys are in locked memory (keys/softkey.h).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/crypto/selftest.h"
+#include "daemon/keeper/keeper_private.h"
+#include "daemon/keys/secret.h"
+#include "daemon/sys/afalg.h"
+
+#define RING_NAME "kekd"
+
+static int secret_get(struct keeper *k, struct secret *ret)
+{
+	const struct config *c = k->conf->config;
+
+	switch (c->root_source) {
+	case CONFIG_ROOT_COMMAND:
+		return root_command_run(c->root_command.v, c->root_timeout, ret);
+	case CONFIG_ROOT_EPHEMERAL:
+		return secret_random(SECRET_MIN, ret);
+	default:
+		log_error("rootKey.source: this version offers \"ephemeral\" and \"command\"");
+		return -EOPNOTSUPP;
+	}
+}
+
+static int kernel_fail(const char *what, int r)
+{
+	log_error("%s: %s. %s", what, errno_text(r), afalg_cure(r));
+	return r;
+}
+
+static int root_make(struct keeper *k, key_serial ring)
+{
+	_cleanup_secret_ struct secret secret = { 0 };
+	int r;
+
+	r = secret_get(k, &secret);
+	if (r < 0)
+		return r;
+	if (!keeper_is_kernel(k)) {
+		r = soft_root_new(secret_span(&secret), &k->soft_root);
+		if (r < 0)
+			log_error("root key: %s", errno_text(r));
+		return r;
+	}
+	r = root_key_new(ring, secret_span(&secret), &k->root);
+	return r < 0 ? kernel_fail("root key", r) : 0;
+}
+
+/* A public key in the kernel, for the server's known answers: proves bind, key by serial and cipher. */
+static int test_key_make(struct keeper *k, key_serial ring)
+{
+	_cleanup_close_ int tfm = -1;
+	key_serial serial;
+	int r;
+
+	r = afalg_bind("skcipher", "ecb(aes)", &tfm);
+	if (r < 0)
+		return kernel_fail("AF_ALG ecb(aes)", r);
+	r = keyring_add_user(ring, "kekd-selftest", span_of(selftest_key, KEKD_AES_KEY_MAX),
+			     &serial);
+	if (r < 0)
+		return kernel_fail("self-test key", r);
+	r = afalg_set_key(tfm, serial);
+	keyring_unlink(ring, serial);
+	if (r < 0)
+		return kernel_fail("AF_ALG key by keyring serial", r);
+	k->test_tfm = move_fd(tfm);
+	return 0;
+}
+
+static int kernel_open(struct keeper *k, key_serial *ret_ring)
+{
+	int r;
+
+	r = keyring_new_session();
+	if (r == 0)
+		r = keyring_new(RING_NAME, ret_ring);
+	if (r < 0) {
+		log_error("kernel keyring: %s; keyctl(2) and add_key(2) must be allowed "
+			  "(seccomp of a container denies them)",
+			  errno_text(r));
+		return r;
+	}
+	return test_key_make(k, *ret_ring);
+}
+
+static int store_open(struct keeper *k)
+{
+	const char *path = k->conf->config->key_store;
+	int r;
+
+	r = key_store_open(path, &k->store);
+	if (r == -EBUSY)
+		log_error("%s: another kekd has this key store open", path);
+	else if (r < 0)
+		log_error("%s: cannot open the key store: %s", path, errno_text(r));
+	return r;
+}
+
+int custody_open(struct keeper *k)
+{
+	key_serial ring = 0;
+	int r = 0;
+
+	if (keeper_is_kernel(k))
+		r = kernel_open(k, &ring);
+	else
+		log_warning("backend openssl: keys are in this daemon's memory (locked, wiped), "
+			    "because the configuration says so");
+	if (r == 0)
+		r = root_make(k, ring);
+	if (r == 0)
+		r = store_open(k);
+	if (r == 0)
+		r = keyset_new(k->store, k->root, k->soft_root, &k->keys);
+	if (r < 0)
+		return r;
+	r = keyset_load(k->keys);
+	if (r < 0)
+		log_error("%s: %s", k->conf->config->key_store, errno_text(r));
+	return r;
+}
+
+void custody_close(struct keeper *k)
+{
+	keyset_free(move_ptr(k->keys));
+	key_store_close(move_ptr(k->store));
+	root_key_free(move_ptr(k->root));
+	soft_root_free(move_ptr(k->soft_root));
+	closep(&k->test_tfm);
+	k->test_tfm = -1;
+}
+
+static void name_check(struct keeper *k, const char *name)
+{
+	const struct keyset_key *key;
+	int r;
+
+	r = keyset_active(k->keys, name, &key);
+	if (r == 0)
+		return;
+	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL && r == -ENOKEY) {
+		r = keyset_create(k->keys, name, KEY_ACTIVE, &key);
+		if (r == 0) {
+			log_notice("made key \"%s\" under an ephemeral root: what it encrypts cannot "
+				   "be read after a restart of kekd",
+				   name);
+			return;
+		}
+	}
+	log_warning("no usable active key \"%s\": %s; see `kekctl key list`, or make one with "
+		    "`kekctl key create %s`",
+		    name, errno_text(r), name);
+}
+
+void custody_names_check(struct keeper *k)
+{
+	const struct encconf *e = k->conf->enc;
+
+	for (size_t i = 0; i < e->items_count; i++)
+		for (size_t j = 0; j < e->items[i].providers_count; j++)
+			if (e->items[i].providers[j].keys_count > 0)
+				name_check(k, e->items[i].providers[j].keys[0].name);
+}
+
+static void key_gone(void *ctx, const struct keyset_key *key)
+{
+	struct keeper *k = ctx;
+
+	log_error("key %s was taken away in the kernel: %s; all use of it stops", key->rec.label,
+		  errno_text(key->why));
+	server_send_withdraw(k, key, key->why);
+}
+
+/* The kernel goes on using KEKs whose root was revoked; an administrator who revokes it means all. */
+static void root_watch(struct keeper *k)
+{
+	int r = k->root ? root_key_check(k->root) : 0;
+
+	if ((r < 0) == (k->sealed < 0))
+		return;
+	k->sealed = r;
+	if (r < 0)
+		log_error("the root key was taken away in the kernel: %s; all use of keys stops",
+			  errno_text(r));
+	else
+		log_notice("the root key is back");
+	for (struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys); n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		if (key->why < 0)
+			continue;
+		if (r < 0)
+			server_send_withdraw(k, key, -EKEYEXPIRED);
+		else
+			server_send_key(k, key);
+	}
+}
+
+void custody_watch(struct keeper *k)
+{
+	root_watch(k);
+	keyset_poll(k->keys, key_gone, k);
+}
+
+static struct keeper_counts *counts_find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
+{
+	for (size_t i = 0; i < k->n_counts; i++)
+		if (memcmp(k->counts[i].id, id, KEKD_KEY_ID) == 0)
+			return &k->counts[i];
+	return NULL;
+}
+
+void custody_count(struct keeper *k, const struct link_msg *used)
+{
+	struct keeper_counts *c = counts_find(k, used->id);
+
+	if (!c) {
+		/* Only ids that exist: a taken-over server must not fill the table. */
+		if (!keyset_find(k->keys, used->id) || k->n_counts == KEKD_KEYS_MAX)
+			return;
+		c = &k->counts[k->n_counts++];
+		memcpy(c->id, used->id, KEKD_KEY_ID);
+	}
+	c->encryptions += used->encryptions;
+	c->decryptions += used->decryptions;
+}
+
+const struct keeper_counts *custody_counts(const struct keeper *k,
+					   const uint8_t id[static KEKD_KEY_ID])
+{
+	static const struct keeper_counts none;
+	const struct keeper_counts *c = counts_find((struct keeper *)(uintptr_t)k, id);
+
+	return c ? c : &none;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper's life, in order:
+ *   1. configuration      parse all of it before anything is touched
+ *   2. harden             not dumpable, no core, umask
+ *   3. acquire            root key, key store, keys, listeners
+ *   4. drop               capabilities down to the few that a running keeper needs
+ *   5. server             start it, hand it op sockets
+ *   6. loop               signals, the link, admin packets, the watch over the keys
+ *
+ * Nothing here is on the path of a request, so the loop is plain poll(2).
+ */
+#include "daemon/keeper/keeper.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+#include "daemon/base/log.h"
+#include "daemon/keeper/keeper_private.h"
+#include "daemon/keeper/spawn.h"
+#include "daemon/sys/notify.h"
+#include "daemon/sys/sandbox.h"
+
+#define TICK_NS	    500000000L
+#define STOP_NS	    (UINT64_C(8) * 1000 * 1000 * 1000)
+#define LOCKED_SELF (UINT64_C(8) << 20) /* beside the message pool: runs, keys, engine */
+
+/*
+ * What a running keeper still needs:
+ *   NET_ADMIN       Linux 7.3 and later bind ecb(aes) only for it (kmod-notes/af_alg.md): new keys
+ *   SETUID, SETGID, SETPCAP   to start a server that has none of this
+ *   KILL            to end a server, which runs as another user
+ */
+#define CAP(c)	    (UINT64_C(1) << (c))
+#define KEEPER_CAPS (CAP(CAP_NET_ADMIN) | CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_SETPCAP) | \
+		     CAP(CAP_KILL))
+
+static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return -ENOMEM;
+	k->opt = opt;
+	k->started = time(NULL);
+	k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd = k->timer_fd = -1;
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		k->clients[i] = -1;
+	*ret = k;
+	return 0;
+}
+
+static void keeper_free(struct keeper *k)
+{
+	if (!k)
+		return;
+	admin_close(k);
+	sockets_close(k);
+	custody_close(k);
+	conf_free(k->next_conf);
+	conf_free(k->conf);
+	closep(&k->exe_fd);
+	closep(&k->link_fd);
+	closep(&k->signal_fd);
+	closep(&k->timer_fd);
+	free(k);
+}
+DEFINE_CLEANUP(struct keeper *, keeper_free);
+
+static int signals_open(struct keeper *k)
+{
+	struct itimerspec tick = {
+		.it_interval = { .tv_nsec = TICK_NS },
+		.it_value = { .tv_nsec = TICK_NS },
+	};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	k->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (k->signal_fd < 0)
+		return -errno;
+	k->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (k->timer_fd < 0 || timerfd_settime(k->timer_fd, 0, &tick, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+static int limits(struct keeper *k)
+{
+	const struct config_limits *l = &k->conf->config->limits;
+	int r;
+
+	r = sandbox_limits(l->locked_memory + LOCKED_SELF, l->connections + UINT64_C(4096));
+	if (r < 0)
+		log_warning("cannot raise RLIMIT_MEMLOCK or RLIMIT_NOFILE for limits.lockedMemoryBytes and "
+			    "limits.connections: %s; under load requests will be refused. Set "
+			    "LimitMEMLOCK= and LimitNOFILE= of the service",
+			    errno_text(r));
+	return 0;
+}
+
+static int acquire(struct keeper *k)
+{
+	int r;
+
+	r = limits(k);
+	if (r == 0)
+		r = spawn_self_open(&k->exe_fd);
+	if (r == 0)
+		r = signals_open(k);
+	if (r < 0) {
+		log_error("cannot start: %s", errno_text(r));
+		return r;
+	}
+	r = custody_open(k);
+	if (r < 0)
+		return r;
+	custody_names_check(k);
+	return sockets_open(k);
+}
+
+static int drop(void)
+{
+	int r = sandbox_keep_caps(KEEPER_CAPS);
+
+	if (r < 0)
+		log_error("cannot drop capabilities: %s", errno_text(r));
+	return r;
+}
+
+static void stop(struct keeper *k)
+{
+	if (k->stopping)
+		return;
+	log_notice("stopping: calls in flight are finished first");
+	notify_state("STOPPING=1");
+	k->stopping = true;
+	k->stop_at_ns = now_ns() + STOP_NS;
+	server_ask_stop(k);
+}
+
+static void reload(struct keeper *k)
+{
+	_cleanup_(conf_freep) struct conf *next = NULL;
+
+	if (k->next_conf || !k->serving) {
+		log_warning("reload: busy, try again");
+		return;
+	}
+	if (conf_load(k->opt->config_path, &next) < 0 || conf_reloadable(k->conf, next) < 0) {
+		log_error("reload refused; the old configuration stays in force");
+		return;
+	}
+	k->next_conf = move_ptr(next);
+	if (server_send_conf(k, k->next_conf) < 0)
+		conf_free(move_ptr(k->next_conf));
+}
+
+static void on_signal(struct keeper *k)
+{
+	struct signalfd_siginfo si;
+
+	while (read(k->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		switch (si.ssi_signo) {
+		case SIGTERM:
+		case SIGINT:
+			stop(k);
+			break;
+		case SIGHUP:
+			reload(k);
+			break;
+		case SIGCHLD:
+			server_reap(k);
+			break;
+		}
+	}
+}
+
+static void on_timer(struct keeper *k)
+{
+	uint64_t ticks;
+
+	if (read(k->timer_fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
+		custody_watch(k);
+	if (k->stopping && now_ns() >= k->stop_at_ns) {
+		log_warning("the server does not end; killing it");
+		if (k->server_pid > 0)
+			kill(k->server_pid, SIGKILL);
+	}
+}
+
+enum { POLL_SIGNAL, POLL_TIMER, POLL_LINK, POLL_ADMIN, POLL_CLIENT };
+
+/* Until the next start of a server is due, at most; -1 when only events matter. */
+static int wait_ms(const struct keeper *k, uint64_t now)
+{
+	if (k->server_pid > 0 || k->stopping)
+		return -1;
+	return k->restart_at_ns <= now ? 0 : (int)((k->restart_at_ns - now) / 1000000) + 1;
+}
+
+static int turn(struct keeper *k)
+{
+	struct pollfd p[POLL_CLIENT + ADMIN_CLIENTS] = {
+		[POLL_SIGNAL] = { .fd = k->signal_fd, .events = POLLIN },
+		[POLL_TIMER] = { .fd = k->timer_fd, .events = POLLIN },
+		[POLL_LINK] = { .fd = k->link_fd, .events = POLLIN },
+		[POLL_ADMIN] = { .fd = k->admin_fd, .events = POLLIN },
+	};
+
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		p[POLL_CLIENT + i] = (struct pollfd){ .fd = k->clients[i], .events = POLLIN };
+	if (poll(p, ARRAY_SIZE(p), wait_ms(k, now_ns())) < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (p[POLL_LINK].revents)
+		server_hear(k);
+	if (p[POLL_SIGNAL].revents)
+		on_signal(k);
+	if (p[POLL_TIMER].revents)
+		on_timer(k);
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		if (p[POLL_CLIENT + i].revents)
+			admin_serve(k, i);
+	if (p[POLL_ADMIN].revents)
+		admin_accept(k);
+	server_tick(k, now_ns());
+	return 0;
+}
+
+static int loop(struct keeper *k)
+{
+	int r = 0;
+
+	while (r == 0 && !k->ended)
+		r = turn(k);
+	if (r < 0)
+		log_error("keeper: %s", errno_text(r));
+	return r < 0 ? EXIT_FAILURE : k->status;
+}
+
+int keeper_check(const struct keeper_options *opt)
+{
+	_cleanup_(conf_freep) struct conf *c = NULL;
+
+	if (conf_load(opt->config_path, &c) < 0)
+		return EXIT_FAILURE;
+	printf("%s and %s: no errors\n", opt->config_path, c->config->encryption_config);
+	return EXIT_SUCCESS;
+}
+
+int keeper_main(const struct keeper_options *opt)
+{
+	_cleanup_(keeper_freep) struct keeper *k = NULL;
+
+	if (keeper_new(opt, &k) < 0)
+		return EXIT_FAILURE;
+	if (conf_load(opt->config_path, &k->conf) < 0)
+		return EXIT_FAILURE;
+	if (sandbox_init() < 0 || acquire(k) < 0 || drop() < 0)
+		return EXIT_FAILURE;
+	if (server_start(k) < 0)
+		return EXIT_FAILURE;
+	return loop(k);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper's state and its parts:
+ *   keeper.c    its life: acquire, drop, serve; signals
+ *   custody.c   root key, store, keys; the watch over them
+ *   sockets.c   listeners: made here or passed by systemd; they outlive every server
+ *   server.c    the server process: started, fed, heard, replaced
+ *   admin.c     what kekctl asks
+ */
+#ifndef KEKD_KEEPER_PRIVATE_H
+#define KEKD_KEEPER_PRIVATE_H
+
+#include "daemon/keeper/conf.h"
+#include "daemon/keeper/keeper.h"
+#include "daemon/keys/keyset.h"
+#include "daemon/server/link.h"
+#include "daemon/sys/listener.h"
+
+#define ADMIN_CLIENTS 8
+
+struct keeper_counts {
+	uint8_t id[KEKD_KEY_ID];
+	uint64_t encryptions, decryptions;
+};
+
+struct keeper {
+	const struct keeper_options *opt;
+	struct conf *conf, *next_conf; /* next: sent to the server, not answered yet */
+	time_t started;
+
+	/* custody.c */
+	struct key_store *store;
+	struct root_key *root;	     /* backend kernel */
+	struct soft_root *soft_root; /* backend openssl */
+	struct keyset *keys;
+	int test_tfm; /* keyed with the self-test's public key; -1 without the kernel backend */
+	int sealed;   /* 0, or why no key may be used: the root is gone */
+	size_t n_counts;
+	struct keeper_counts counts[KEKD_KEYS_MAX];
+
+	/* sockets.c */
+	int listen_fds[CONFIG_SOCKETS_MAX];
+	struct listener_name listen_names[CONFIG_SOCKETS_MAX];
+	bool listen_ours[CONFIG_SOCKETS_MAX];
+	size_t n_listen;
+	int admin_fd;
+	struct listener_name admin_name;
+	bool admin_ours;
+
+	/* server.c */
+	int exe_fd, link_fd;
+	pid_t server_pid; /* 0: none */
+	bool serving, ever_served;
+	unsigned int starts;
+	uint64_t start_ns, restart_at_ns, restart_delay_ns;
+	char ring_text[192];
+
+	/* admin.c */
+	int clients[ADMIN_CLIENTS];
+
+	/* keeper.c */
+	int signal_fd, timer_fd;
+	bool stopping, ended;
+	uint64_t stop_at_ns;
+	int status;
+};
+
+static inline bool keeper_is_kernel(const struct keeper *k)
+{
+	return k->conf->config->backend == CONFIG_BACKEND_KERNEL;
+}
+
+/* custody.c: each logs what went wrong and the cure. */
+int custody_open(struct keeper *k);
+void custody_close(struct keeper *k);
+/* Look at every key and the root; tell the server of those that died. */
+void custody_watch(struct keeper *k);
+/* Make what is missing where that is safe, name what is missing where it is not. */
+void custody_names_check(struct keeper *k);
+void custody_count(struct keeper *k, const struct link_msg *used);
+const struct keeper_counts *custody_counts(const struct keeper *k,
+					   const uint8_t id[static KEKD_KEY_ID]);
+
+/* rootcmd.c: run the configured command and read a secret from its standard output. */
+struct secret;
+int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret);
+
+/* sockets.c */
+int sockets_open(struct keeper *k);
+void sockets_close(struct keeper *k);
+
+/* server.c */
+int server_start(struct keeper *k);
+void server_send_key(struct keeper *k, const struct keyset_key *key);
+void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why);
+/* The link is readable. */
+void server_hear(struct keeper *k);
+/* A child has ended. */
+void server_reap(struct keeper *k);
+/* Time passes: start again when it is due. */
+void server_tick(struct keeper *k, uint64_t now);
+void server_ask_stop(struct keeper *k);
+int server_send_conf(struct keeper *k, const struct conf *c);
+
+/* admin.c */
+void admin_accept(struct keeper *k);
+void admin_serve(struct keeper *k, size_t client);
+void admin_close(struct keeper *k);
+
+#endif

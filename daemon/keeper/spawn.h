@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting the server process: fork, become nobody in particular, exec. What it must not have is
+ * gone before the first byte of the new program runs, and exec gives it an address space that has
+ * never held anything of the keeper's.
+ */
+#ifndef KEKD_KEEPER_SPAWN_H
+#define KEKD_KEEPER_SPAWN_H
+
+#include <sys/types.h>
+
+/* argv of the program that main.c takes for "I am the server, my link is this descriptor". */
+#define SPAWN_ARGV0   "kekd-server"
+#define SPAWN_LINK_FD 3
+
+/* A handle on this very program file, to start it again later even if the file is replaced. */
+int spawn_self_open(int *ret_exe_fd);
+
+/*
+ * Start a server as @uid, @gid. @exe_fd borrowed. The keeper's end of the link is *ret_link_fd
+ * (caller closes). The child is killed when the caller's thread ends.
+ */
+int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link_fd);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A key-encryption key of the kernel: an `encrypted` key in the keeper's ring, and a tfm socket of
+ * ecb(aes) keyed by its serial. Its bytes are made in the kernel and stay there; this process sees
+ * the sealed blob and, once, the check value (keys/check.h).
+ *
+ * The kernel copies the key into the tfm, so killing the keyring key stops neither the tfm nor its
+ * op sockets. That is why kek_alive() exists and must be polled, and why withdrawing a key is: free
+ * it here, close its op sockets wherever they are.
+ *
+ * "ecb(aes)" is the kernel's name for the block cipher on independent blocks; see
+ * <kekd/backend.h> for why that is not the mode of that name.
+ */
+#ifndef KEKD_KEYS_KEK_H
+#define KEKD_KEYS_KEK_H
+
+#include "daemon/base/cleanup.h"
+#include "daemon/keys/record.h"
+#include "daemon/keys/root.h"
+
+struct kek;
+
+/*
+ * Make a new key of 32 bytes under @root (borrowed) for the record @rec, whose id, name and label
+ * are set; kind, key_bytes, root, blob and check are filled in, on success only. Errors of
+ * root_key_check(), of the keyring and of AF_ALG (afalg_cure() has words for them).
+ */
+int kek_generate(const struct root_key *root, struct key_record *rec, struct kek **ret);
+/*
+ * Load the key of @rec. -EKEYREJECTED: sealed by another root. -EINVAL: the blob is damaged.
+ * -EBADMSG: it opens, but it is not the key of this id, name and label. -EOPNOTSUPP: kind or size.
+ * -EEXIST: loaded already. Others as above.
+ */
+int kek_load(const struct root_key *root, const struct key_record *rec, struct kek **ret);
+/* Closes the tfm and unlinks the key. Op sockets live on: the caller closes them. */
+void kek_free(struct kek *kek);
+DEFINE_CLEANUP(struct kek *, kek_free);
+
+/* A new op socket, the caller's. The key must be alive: errors of kek_alive(). */
+int kek_accept(const struct kek *kek, int *ret_fd);
+/* 0, or why this key may no longer be used: -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES. */
+int kek_alive(const struct kek *kek);
+key_serial kek_serial(const struct kek *kek);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper's keys: what the store holds, with the key itself where it could be loaded. Keys that
+ * could not are in the set too, with the reason, so that tools can show them and no id or label is
+ * ever given out twice.
+ *
+ * Exactly one key of a name may be active. A store that says otherwise (files of two nodes mixed,
+ * an old file brought back) has *no* active key of that name until it is put right: reading goes
+ * on, writing with a guessed key does not. An active key that is unusable counts as none.
+ *
+ * Every change is durable in the store before it can be seen here.
+ */
+#ifndef KEKD_KEYS_KEYSET_H
+#define KEKD_KEYS_KEYSET_H
+
+#include <stdbool.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/keys/kek.h"
+#include "daemon/keys/record.h"
+#include "daemon/keys/softkey.h"
+#include "daemon/keys/store.h"
+#include "kekd/list.h"
+
+struct keyset;
+
+/*
+ * One key. Read-only for everyone but keyset.c; lives as long as the set.
+ *
+ * why: 0 if it can be used; otherwise -EKEYREJECTED (sealed by another root, or retired, or
+ * destroyed), -EINVAL or -EBADMSG (damaged, or not the key of that name), -EEXIST (its label is
+ * taken by an older key), -EOPNOTSUPP (kind of the other backend), -EKEYREVOKED, -EKEYEXPIRED,
+ * -ENOKEY, -EACCES (withdrawn after loading), or AF_ALG's own.
+ */
+struct keyset_key {
+	struct list link;
+	struct key_record rec;
+	int why;
+	struct kek *kek;      /* kind encrypted and usable, else NULL */
+	struct softkey *soft; /* kind openssl and usable, else NULL */
+};
+
+/*
+ * A set whose keys are saved in @store and sealed by the one root that is not NULL: it decides the
+ * kind of key that is made and loaded. All are borrowed for the life of the set.
+ */
+int keyset_new(struct key_store *store, const struct root_key *root,
+	       const struct soft_root *soft_root, struct keyset **ret);
+/* Withdraws every key. */
+void keyset_free(struct keyset *set);
+DEFINE_CLEANUP(struct keyset *, keyset_free);
+
+/*
+ * Fill an empty set from the store. A key that cannot be loaded is logged and kept with its reason;
+ * a file that cannot be read is logged and counted. Errors are the store's as a whole, or -ENOMEM.
+ */
+int keyset_load(struct keyset *set);
+/* Files of the store that were no records, at the last keyset_load(). */
+size_t keyset_unreadable(const struct keyset *set);
+
+/*
+ * Make a key for the chain entry @name (1 … KEKD_KEY_NAME_MAX letters, digits, '.', '_', '-') in
+ * state KEY_STAGED or KEY_ACTIVE. The first usable key of a name becomes active whatever was asked.
+ * -EEXIST: active was asked, and the name has a usable active key (rotate instead). -EINVAL: name
+ * or state. -ENOBUFS: full. Others from making or saving it; the set and the store are as before,
+ * but for active keys of that name that are unusable: they become decrypt-only first.
+ */
+int keyset_create(struct keyset *set, const char *name, enum key_state state,
+		  const struct keyset_key **ret);
+
+/*
+ * The active key of @name. -ENOKEY: none is known; -EKEYREJECTED: there are two; or why it is
+ * unusable.
+ */
+int keyset_active(const struct keyset *set, const char *name, const struct keyset_key **ret);
+/* Whatever its state; NULL if unknown. */
+const struct keyset_key *keyset_find(const struct keyset *set,
+				     const uint8_t id[static KEKD_KEY_ID]);
+/* All keys, struct keyset_key by link, oldest first. */
+const struct list *keyset_list(const struct keyset *set);
+
+/*
+ * Look after each usable key (keys/kek.h says why). One that died is withdrawn and @gone is called
+ * with it, once; the caller then closes its op sockets.
+ */
+typedef void keyset_gone_fn(void *ctx, const struct keyset_key *key);
+void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx);
+
+/* Is the step from @from to @to one that a key may make? */
+bool keyset_step_is_legal(enum key_state from, enum key_state to);
+/* May a key in this state open values? */
+bool keyset_state_opens(enum key_state s);
+
+#endif

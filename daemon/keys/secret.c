@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every secret has the same mapping of SECRET_MAX + 1 bytes, so that one too long is seen without
+ * growing anything: the bytes are read straight into locked memory and never copied.
+ */
+#include "daemon/keys/secret.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAPPING (SECRET_MAX + 1)
+
+static int secret_new(struct secret *ret)
+{
+	uint8_t *p = secmem_alloc(MAPPING);
+
+	if (!p)
+		return -ENOMEM;
+	*ret = (struct secret){ .data = p };
+	return 0;
+}
+
+static struct secret secret_move(struct secret *s)
+{
+	struct secret r = *s;
+
+	*s = (struct secret){ 0 };
+	return r;
+}
+
+void secret_release(struct secret *s)
+{
+	secmem_free(s->data, MAPPING);
+	*s = (struct secret){ 0 };
+}
+
+int secret_random(size_t len, struct secret *ret)
+{
+	_cleanup_secret_ struct secret s = { 0 };
+	ssize_t n;
+	int r;
+
+	if (len < SECRET_MIN || len > SECRET_MAX)
+		return -EINVAL;
+	r = secret_new(&s);
+	if (r < 0)
+		return r;
+	while (s.len < len) {
+		n = getrandom(s.data + s.len, len - s.len, 0);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			s.len += (size_t)n;
+	}
+	*ret = secret_move(&s);
+	return 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Until @fd can be read or has ended. @end_ms < 0: no bound. */
+static int wait_readable(int fd, int64_t end_ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int64_t left = -1;
+	int n;
+
+	do {
+		if (end_ms >= 0) {
+			left = end_ms - now_ms();
+			if (left < 0)
+				left = 0;
+		}
+		n = poll(&p, 1, (int)left);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return n > 0 ? 0 : -ETIME;
+}
+
+static int check_source(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ? 0 : -EPERM;
+}
+
+static int read_to_end(int fd, int64_t end_ms, struct secret *s)
+{
+	ssize_t n;
+	int r;
+
+	do {
+		r = wait_readable(fd, end_ms);
+		if (r < 0)
+			return r;
+		n = read(fd, s->data + s->len, MAPPING - s->len);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return -errno;
+		if (n > 0)
+			s->len += (size_t)n;
+		if (s->len > SECRET_MAX)
+			return -EMSGSIZE;
+	} while (n != 0);
+	return 0;
+}
+
+int secret_read(int fd, int timeout_ms, struct secret *ret)
+{
+	_cleanup_secret_ struct secret s = { 0 };
+	int r;
+
+	r = check_source(fd);
+	if (r == 0)
+		r = secret_new(&s);
+	if (r == 0)
+		r = read_to_end(fd, timeout_ms < 0 ? -1 : now_ms() + timeout_ms, &s);
+	if (r < 0)
+		return r;
+	if (s.len < SECRET_MIN)
+		return s.len == 0 ? -ENODATA : -EINVAL;
+	*ret = secret_move(&s);
+	return 0;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * nanopb does the wire format; every field is a callback that hands a span on. The message structs
+ * that nanopb generates hold one pb_callback_t per field; the tables below say which span of ours
+ * belongs to which of them, by offset, so that there is one decoder and one encoder for all.
+ */
+#include "daemon/kms/pb.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#include <pb_decode.h>
+#include <pb_encode.h>
+
+#include "daemon/kms/kmsv1.pb.h"
+#include "daemon/kms/kmsv2.pb.h"
+
+#define FIELDS_MAX 4
+
+struct field {
+	size_t pb;   /* offset of the pb_callback_t in nanopb's struct */
+	size_t span; /* offset of the span in ours */
+};
+
+struct message {
+	const pb_msgdesc_t *desc;
+	struct field fields[FIELDS_MAX];
+	size_t n;
+};
+
+#define REQ(msg, f, s) { offsetof(msg, f), offsetof(struct kms_request, s) }
+#define RSP(msg, f, s) { offsetof(msg, f), offsetof(struct kms_response, s) }
+
+static const struct message messages[PB_MESSAGES] = {
+	[PB_V2_STATUS_REQUEST] = { v2_StatusRequest_fields, { { 0, 0 } }, 0 },
+	[PB_V2_STATUS_RESPONSE] = { v2_StatusResponse_fields,
+				    { RSP(v2_StatusResponse, version, version),
+				      RSP(v2_StatusResponse, healthz, healthz),
+				      RSP(v2_StatusResponse, key_id, key_id) },
+				    3 },
+	[PB_V2_ENCRYPT_REQUEST] = { v2_EncryptRequest_fields,
+				    { REQ(v2_EncryptRequest, plaintext, data),
+				      REQ(v2_EncryptRequest, uid, uid) },
+				    2 },
+	[PB_V2_ENCRYPT_RESPONSE] = { v2_EncryptResponse_fields,
+				     { RSP(v2_EncryptResponse, ciphertext, data),
+				       RSP(v2_EncryptResponse, key_id, key_id) },
+				     2 },
+	[PB_V2_DECRYPT_REQUEST] = { v2_DecryptRequest_fields,
+				    { REQ(v2_DecryptRequest, ciphertext, data),
+				      REQ(v2_DecryptRequest, uid, uid),
+				      REQ(v2_DecryptRequest, key_id, key_id) },
+				    3 },
+	[PB_V2_DECRYPT_RESPONSE] = { v2_DecryptResponse_fields,
+				     { RSP(v2_DecryptResponse, plaintext, data) },
+				     1 },
+	[PB_V1_VERSION_REQUEST] = { v1beta1_VersionRequest_fields,
+				    { REQ(v1beta1_VersionRequest, version, version) },
+				    1 },
+	[PB_V1_VERSION_RESPONSE] = { v1beta1_VersionResponse_fields,
+				     { RSP(v1beta1_VersionResponse, version, version),
+				       RSP(v1beta1_VersionResponse, runtime_name, runtime_name),
+				       RSP(v1beta1_VersionResponse, runtime_version,
+					   runtime_version) },
+				     3 },
+	[PB_V1_ENCRYPT_REQUEST] = { v1beta1_EncryptRequest_fields,
+				    { REQ(v1beta1_EncryptRequest, version, version),
+				      REQ(v1beta1_EncryptRequest, plain, data) },
+				    2 },
+	[PB_V1_ENCRYPT_RESPONSE] = { v1beta1_EncryptResponse_fields,
+				     { RSP(v1beta1_EncryptResponse, cipher, data) },
+				     1 },
+	[PB_V1_DECRYPT_REQUEST] = { v1beta1_DecryptRequest_fields,
+				    { REQ(v1beta1_DecryptRequest, version, version),
+				      REQ(v1beta1_DecryptRequest, cipher, data) },
+				    2 },
+	[PB_V1_DECRYPT_RESPONSE] = { v1beta1_DecryptResponse_fields,
+				     { RSP(v1beta1_DecryptResponse, plain, data) },
+				     1 },
+};
+
+/* Room for any of nanopb's message structs: they are made of callbacks only. */
+union any {
+	v2_StatusResponse status;
+	v2_DecryptRequest decrypt;
+	v2_EncryptResponse encrypt;
+	v1beta1_VersionResponse version;
+	pb_callback_t fields[8];
+};
+
+struct cursor {
+	struct span msg;
+	size_t pos;
+};
+
+static bool cursor_read(pb_istream_t *stream, pb_byte_t *buf, size_t count)
+{
+	struct cursor *c = stream->state;
+
+	if (count > c->msg.len - c->pos)
+		return false;
+	if (buf)
+		memcpy(buf, c->msg.data + c->pos, count);
+	c->pos += count;
+	return true;
+}
+
+/* A length-delimited field: its bytes are the rest of this (sub)stream. */
+static bool span_decode(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
+{
+	struct cursor *c = stream->state;
+	struct span *s = *arg;
+
+	*s = span_of(c->msg.data + c->pos, stream->bytes_left);
+	return pb_read(stream, NULL, stream->bytes_left);
+}
+
+/* proto3: an empty field is not sent. */
+static bool span_encode(pb_ostream_t *stream, const pb_field_t *field, void *const *arg)
+{
+	const struct span *s = *arg;
+
+	if (s->len == 0)
+		return true;
+	return pb_encode_tag_for_field(stream, field) &&
+	       pb_encode_string(stream, s->data, s->len);
+}
+
+static int decode(enum pb_message which, struct span msg, void *spans)
+{
+	const struct message *m = &messages[which];
+	struct cursor c = { .msg = msg };
+	pb_istream_t stream = { .callback = cursor_read, .state = &c, .bytes_left = msg.len };
+	union any any = { 0 };
+
+	for (size_t i = 0; i < m->n; i++) {
+		pb_callback_t *cb = (void *)((char *)&any + m->fields[i].pb);
+
+		cb->funcs.decode = span_decode;
+		cb->arg = (char *)spans + m->fields[i].span;
+	}
+	return pb_decode(&stream, m->desc, &any) ? 0 : -EINVAL;
+}
+
+static bool secbuf_write(pb_ostream_t *stream, const pb_byte_t *buf, size_t count)
+{
+	return secbuf_append(stream->state, buf, count) == 0;
+}
+
+static int encode(enum pb_message which, const void *spans, struct secbuf *out)
+{
+	const struct message *m = &messages[which];
+	pb_ostream_t stream = { .callback = secbuf_write, .state = out, .max_size = SIZE_MAX };
+	union any any = { 0 };
+
+	for (size_t i = 0; i < m->n; i++) {
+		pb_callback_t *cb = (void *)((char *)&any + m->fields[i].pb);
+
+		cb->funcs.encode = span_encode;
+		cb->arg = (char *)(uintptr_t)spans + m->fields[i].span;
+	}
+	return pb_encode(&stream, m->desc, &any) ? 0 : -ENOBUFS;
+}
+
+int pb_decode_request(enum pb_message which, struct span msg, struct kms_request *ret)
+{
+	struct kms_request req = { 0 };
+	int r = decode(which, msg, &req);
+
+	if (r == 0)
+		*ret = req;
+	return r;
+}
+
+int pb_decode_response(enum pb_message which, struct span msg, struct kms_response *ret)
+{
+	struct kms_response rsp = { 0 };
+	int r = decode(which, msg, &rsp);
+
+	if (r == 0)
+		*ret = rsp;
+	return r;
+}
+
+int pb_encode_request(enum pb_message which, const struct kms_request *req, struct secbuf *out)
+{
+	return encode(which, req, out);
+}
+
+int pb_encode_response(enum pb_message which, const struct kms_response *rsp, struct secbuf *out)
+{
+	return encode(which, rsp, out);
+}

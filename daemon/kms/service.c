@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One kms_op a request: the message it came in (locked, holds the plaintext of an Encrypt), the
+ * buffer its answer is made in (locked, holds the plaintext of a Decrypt) and the chain's op. If
+ * the caller goes away, the call pointer is cleared and the op lives on until the engine has let
+ * go of the buffers; then it ends without an answer.
+ *
+ * Status does no cryptography: it says which key Encrypt would use now, or fails. A polite
+ * "unhealthy" text would not stop the apiserver from writing (kubernetes#138950); an error does.
+ */
+#include "daemon/kms/service.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "daemon/base/log.h"
+#include "daemon/kms/pb.h"
+
+struct kms_service {
+	struct chain *chain;
+	struct secpool *pool;
+	kms_event_fn *event;
+	void *event_ctx;
+	struct list idle; /* freelist: steady state allocates nothing */
+	unsigned int busy;
+};
+
+struct kms_method {
+	const char *name;
+	enum pb_message request, response;
+	enum op_purpose purpose;
+	bool encrypt;
+};
+
+struct kms_op {
+	struct op op;
+	struct list link;
+	struct kms_service *service;
+	const struct kms_method *method;
+	struct grpc_call *call; /* NULL: gone */
+	struct secbuf msg, out;
+	struct span uid;
+	uint64_t started_ns;
+};
+
+static const struct kms_method v2_encrypt = { "v2.Encrypt", PB_V2_ENCRYPT_REQUEST,
+					      PB_V2_ENCRYPT_RESPONSE, OP_KMS_V2, true };
+static const struct kms_method v2_decrypt = { "v2.Decrypt", PB_V2_DECRYPT_REQUEST,
+					      PB_V2_DECRYPT_RESPONSE, OP_KMS_V2, false };
+static const struct kms_method v1_encrypt = { "v1beta1.Encrypt", PB_V1_ENCRYPT_REQUEST,
+					      PB_V1_ENCRYPT_RESPONSE, OP_KMS_V1, true };
+static const struct kms_method v1_decrypt = { "v1beta1.Decrypt", PB_V1_DECRYPT_REQUEST,
+					      PB_V1_DECRYPT_RESPONSE, OP_KMS_V1, false };
+
+/* Our meaning of an errno → gRPC status and the sentence an operator reads in the apiserver's log. */
+static const struct {
+	int r;
+	enum grpc_status status;
+	const char *text;
+} answers[] = {
+	{ -EBADMSG, GRPC_DATA_LOSS,
+	  "authentication tag does not match: the value was altered, or belongs to another key" },
+	{ -EINVAL, GRPC_INVALID_ARGUMENT, "malformed request" },
+	{ -ENOKEY, GRPC_FAILED_PRECONDITION,
+	  "no such key here; see `kekctl key list`, and the key store of the node that wrote the value" },
+	{ -EKEYREJECTED, GRPC_FAILED_PRECONDITION,
+	  "the key is retired or destroyed; see `kekctl key list`" },
+	{ -EKEYREVOKED, GRPC_UNAVAILABLE, "the key was withdrawn; see `kekctl key list`" },
+	{ -EKEYEXPIRED, GRPC_UNAVAILABLE, "sealed: the root key is not loaded" },
+	{ -ENOBUFS, GRPC_RESOURCE_EXHAUSTED, "overloaded, try again" },
+	{ -EMSGSIZE, GRPC_RESOURCE_EXHAUSTED, "message too large" },
+	{ -EPERM, GRPC_PERMISSION_DENIED, "not permitted" },
+	{ -EACCES, GRPC_PERMISSION_DENIED, "not permitted" },
+	{ -ETIME, GRPC_DEADLINE_EXCEEDED, "deadline exceeded" },
+	{ -ECANCELED, GRPC_CANCELLED, "cancelled" },
+	{ -EOPNOTSUPP, GRPC_UNIMPLEMENTED, "not offered" },
+	{ -EIO, GRPC_UNAVAILABLE, "the kernel's cipher failed, try again" },
+};
+
+static void call_fail(struct grpc_call *call, int r)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		if (answers[i].r == r) {
+			grpc_call_fail(call, answers[i].status, "%s", answers[i].text);
+			return;
+		}
+	}
+	grpc_call_fail(call, GRPC_INTERNAL, "internal error: %s", errno_text(r));
+}
+
+int kms_service_new(struct chain *chain, struct secpool *pool, kms_event_fn *event, void *ctx,
+		    struct kms_service **ret)
+{
+	struct kms_service *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->chain = chain;
+	s->pool = pool;
+	s->event = event;
+	s->event_ctx = ctx;
+	list_init(&s->idle);
+	*ret = s;
+	return 0;
+}
+
+void kms_service_free(struct kms_service *s)
+{
+	if (!s)
+		return;
+	list_for_each_safe(n, &s->idle) {
+		struct kms_op *k = list_entry(n, struct kms_op, link);
+
+		list_del(n);
+		free(k);
+	}
+	free(s);
+}
+
+void kms_service_set_chain(struct kms_service *s, struct chain *chain)
+{
+	s->chain = chain;
+}
+
+unsigned int kms_service_busy(const struct kms_service *s)
+{
+	return s->busy;
+}
+
+static int kms_op_get(struct kms_service *s, struct kms_op **ret)
+{
+	struct kms_op *k;
+
+	if (list_empty(&s->idle)) {
+		k = malloc(sizeof(*k));
+		if (!k)
+			return -ENOBUFS;
+	} else {
+		k = list_first(&s->idle, struct kms_op, link);
+		list_del(&k->link);
+	}
+	memset(k, 0, sizeof(*k));
+	list_init(&k->link);
+	k->service = s;
+	s->busy++;
+	*ret = k;
+	return 0;
+}
+
+static void kms_op_put(struct kms_op *k)
+{
+	struct kms_service *s = k->service;
+
+	secbuf_release(&k->msg);
+	secbuf_release(&k->out);
+	list_add_head(&s->idle, &k->link);
+	s->busy--;
+}
+
+static int reply(struct kms_op *k)
+{
+	_cleanup_secbuf_ struct secbuf body = { 0 };
+	struct kms_response rsp = { .data = span_of(k->op.out, k->op.out_len) };
+	int r;
+
+	if (k->method->encrypt && k->op.purpose == OP_KMS_V2) {
+		if (k->op.out_len > KEKD_KMS_CIPHERTEXT_MAX)
+			return -EMSGSIZE;
+		rsp.key_id = span_str(k->op.key_id);
+	}
+	r = secpool_get(k->service->pool, k->op.out_len + 128, &body);
+	if (r < 0)
+		return r;
+	r = pb_encode_response(k->method->response, &rsp, &body);
+	if (r < 0)
+		return r;
+	grpc_call_reply(k->call, span_of(body.data, body.len));
+	return 0;
+}
+
+static void kms_op_done(struct op *op, int r)
+{
+	struct kms_op *k = container_of(op, struct kms_op, op);
+	struct kms_service *s = k->service;
+
+	if (k->call) {
+		if (r == 0)
+			r = reply(k);
+		if (r < 0)
+			call_fail(k->call, r);
+	} else {
+		r = -ECANCELED;
+	}
+	if (s->event)
+		s->event(s->event_ctx, &(struct kms_event){
+					       .method = k->method->name,
+					       .uid = k->uid,
+					       .peer = &op->peer,
+					       .provider = op->provider ? op->provider : "",
+					       .key_id = op->key_id,
+					       .r = r,
+					       .started_ns = k->started_ns,
+				       });
+	kms_op_put(k);
+}
+
+static void kms_cancel(void *ctx, struct grpc_call *call)
+{
+	struct kms_service *s = ctx;
+	struct kms_op *k = grpc_call_user(call);
+
+	if (!k)
+		return;
+	k->call = NULL;
+	chain_cancel(s->chain, &k->op);
+}
+
+/* Limits that are the contract's own, before any key is looked at. */
+static int request_check(const struct kms_method *m, const struct kms_request *req)
+{
+	if (m->purpose == OP_KMS_V2 && !m->encrypt) {
+		if (req->data.len == 0 || req->data.len > KEKD_KMS_CIPHERTEXT_MAX)
+			return -EINVAL;
+		if (req->key_id.len == 0 || req->key_id.len > KEKD_KMS_KEY_ID_MAX)
+			return -EINVAL;
+	}
+	if (m->purpose == OP_KMS_V1 && !span_equal(req->version, span_str("v1beta1")))
+		return -EINVAL;
+	return 0;
+}
+
+static int kms_start(struct kms_op *k)
+{
+	struct kms_service *s = k->service;
+	struct kms_request req;
+	size_t cap;
+	int r;
+
+	r = pb_decode_request(k->method->request, span_of(k->msg.data, k->msg.len), &req);
+	if (r == 0)
+		r = request_check(k->method, &req);
+	if (r < 0)
+		return r;
+	k->uid = req.uid;
+	cap = req.data.len + (k->method->encrypt ? chain_overhead(s->chain) : 0);
+	r = secpool_get(s->pool, cap, &k->out);
+	if (r < 0)
+		return r;
+	k->op.in = req.data;
+	k->op.context = req.key_id;
+	k->op.out = k->out.data;
+	k->op.out_cap = k->out.cap;
+	k->op.done = kms_op_done;
+	return k->method->encrypt ? chain_encrypt(s->chain, &k->op) :
+				    chain_decrypt(s->chain, &k->op);
+}
+
+static void kms_call(struct kms_service *s, const struct kms_method *m, struct grpc_call *call,
+		     struct secbuf *msg)
+{
+	struct kms_op *k;
+	int r;
+
+	r = kms_op_get(s, &k);
+	if (r < 0) {
+		call_fail(call, r);
+		return;
+	}
+	k->method = m;
+	k->call = call;
+	k->msg = secbuf_move(msg);
+	k->started_ns = now_ns();
+	k->op.purpose = m->purpose;
+	k->op.deadline_ns = grpc_call_deadline(call);
+	k->op.peer = *grpc_call_peer(call);
+	grpc_call_set_user(call, k);
+	r = kms_start(k);
+	if (r < 0)
+		kms_op_done(&k->op, r);
+}
+
+static void call_v2_encrypt(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	kms_call(ctx, &v2_encrypt, call, msg);
+}
+
+static void call_v2_decrypt(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	kms_call(ctx, &v2_decrypt, call, msg);
+}
+
+static void call_v1_encrypt(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	kms_call(ctx, &v1_encrypt, call, msg);
+}
+
+static void call_v1_decrypt(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	kms_call(ctx, &v1_decrypt, call, msg);
+}
+
+/* Answer at once with a message of public content. */
+static void reply_now(struct kms_service *s, struct grpc_call *call, enum pb_message which,
+		      const struct kms_response *rsp)
+{
+	_cleanup_secbuf_ struct secbuf body = { 0 };
+	int r;
+
+	r = secpool_get(s->pool, 256, &body);
+	if (r == 0)
+		r = pb_encode_response(which, rsp, &body);
+	if (r < 0)
+		call_fail(call, r);
+	else
+		grpc_call_reply(call, span_of(body.data, body.len));
+}
+
+static void call_v2_status(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	struct kms_service *s = ctx;
+	struct kms_request req;
+	const char *key_id;
+	int r;
+
+	r = pb_decode_request(PB_V2_STATUS_REQUEST, span_of(msg->data, msg->len), &req);
+	if (r == 0)
+		r = chain_key_id(s->chain, &key_id);
+	if (r < 0) {
+		call_fail(call, r);
+		return;
+	}
+	reply_now(s, call, PB_V2_STATUS_RESPONSE,
+		  &(struct kms_response){ .version = span_str("v2"),
+					  .healthz = span_str("ok"),
+					  .key_id = span_str(key_id) });
+}
+
+static void call_v1_version(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	struct kms_request req;
+	int r;
+
+	r = pb_decode_request(PB_V1_VERSION_REQUEST, span_of(msg->data, msg->len), &req);
+	if (r < 0) {
+		call_fail(call, r);
+		return;
+	}
+	reply_now(ctx, call, PB_V1_VERSION_RESPONSE,
+		  &(struct kms_response){ .version = span_str("v1beta1"),
+					  .runtime_name = span_str("kekd"),
+					  .runtime_version = span_str(KEKD_VERSION) });
+}
+
+static const struct grpc_method kms_methods[] = {
+	{ "/v2.KeyManagementService/Status", call_v2_status },
+	{ "/v2.KeyManagementService/Encrypt", call_v2_encrypt },
+	{ "/v2.KeyManagementService/Decrypt", call_v2_decrypt },
+	{ "/v1beta1.KeyManagementService/Version", call_v1_version },
+	{ "/v1beta1.KeyManagementService/Encrypt", call_v1_encrypt },
+	{ "/v1beta1.KeyManagementService/Decrypt", call_v1_decrypt },
+	{ NULL, NULL },
+};
+
+const struct grpc_service kms_grpc_service = { kms_methods, kms_cancel };

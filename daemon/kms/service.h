@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The KMS plugin services, v2 and v1beta1, over one chain (kms-contract of kube-apiserver:
+ * k8s.io/apiserver storage/value/encrypt/envelope). Decodes a request, makes an op, answers.
+ */
+#ifndef KEKD_KMS_SERVICE_H
+#define KEKD_KMS_SERVICE_H
+
+#include "daemon/chain/chain.h"
+#include "daemon/wire/grpc.h"
+
+struct kms_service;
+
+/* What happened, for audit and metrics; called once an answered or abandoned request. */
+struct kms_event {
+	const char *method; /* "v2.Encrypt" */
+	struct span uid;    /* as sent; not trusted, not terminated */
+	const struct op_peer *peer;
+	const char *provider, *key_id; /* "" when the request did not get that far */
+	int r;
+	uint64_t started_ns;
+};
+typedef void kms_event_fn(void *ctx, const struct kms_event *event);
+
+/*
+ * @chain, @pool borrowed; kms_service_set_chain() exchanges the chain between two requests.
+ * @event may be NULL.
+ */
+int kms_service_new(struct chain *chain, struct secpool *pool, kms_event_fn *event, void *ctx,
+		    struct kms_service **ret);
+/* No operation may be in flight (kms_service_busy()). */
+void kms_service_free(struct kms_service *s);
+DEFINE_CLEANUP(struct kms_service *, kms_service_free);
+void kms_service_set_chain(struct kms_service *s, struct chain *chain);
+unsigned int kms_service_busy(const struct kms_service *s);
+
+/* For grpc_server_listen(), with the service as its ctx. */
+extern const struct grpc_service kms_grpc_service;
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one channel between keeper and server: a SOCK_SEQPACKET pair, one struct link_msg a packet,
+ * file descriptors beside it (SCM_RIGHTS). Fixed size, no parsing, no pointers.
+ *
+ * keeper → server
+ *   CONFIG     fds: kekd.yaml, EncryptionConfiguration (sealed memfds: both sides read the same
+ *              bytes); who may connect, as numbers; index: ring to use (enum ring_kind)
+ *   LISTENER   fd: a listening socket; index: which `resources` item
+ *   TESTKEY    op sockets of the self-test's public key; none when soft
+ *   KEY        a key, new or changed; when new with op sockets, or when soft with what
+ *              softkey_export() made
+ *   SOCKET     one more op socket of a key that asked for it
+ *   WITHDRAW   stop using a key at once; r says why
+ *   GO         everything was sent: test, lock down, serve
+ *   STOP       finish what is in flight and exit 0
+ * server → keeper
+ *   READY      serving; text: the ring in use
+ *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
+ *   FAILED     cannot serve; r, text
+ *   NEED       op socket wanted for key id
+ *   USED       encryptions and decryptions of key id since the last USED
+ */
+#ifndef KEKD_SERVER_LINK_H
+#define KEKD_SERVER_LINK_H
+
+#include <stdint.h>
+
+#include "daemon/keys/record.h"
+
+#define LINK_FDS   4
+#define LINK_PEERS 64
+
+enum link_type {
+	LINK_CONFIG = 1,
+	LINK_LISTENER,
+	LINK_TESTKEY,
+	LINK_KEY,
+	LINK_SOCKET,
+	LINK_WITHDRAW,
+	LINK_GO,
+	LINK_STOP,
+	LINK_READY,
+	LINK_RELOADED,
+	LINK_FAILED,
+	LINK_NEED,
+	LINK_USED,
+};
+
+struct link_msg {
+	uint32_t type;
+	int32_t r;
+	uint32_t index;
+	uint32_t activation;
+	uint32_t state;	   /* enum key_state */
+	uint32_t soft;	   /* backend openssl */
+	uint64_t encryptions, decryptions;
+	uint8_t id[KEKD_KEY_ID];
+	char name[KEKD_LABEL_MAX];
+	char label[KEKD_LABEL_MAX];
+	char text[256];
+	uint32_t n_peer_uids, n_peer_gids;
+	uint32_t peer_uids[LINK_PEERS], peer_gids[LINK_PEERS];
+};
+
+struct link_fds {
+	int fd[LINK_FDS];
+	unsigned int n;
+};
+
+/* Both ends CLOEXEC. */
+int link_pair(int ret_fds[static 2]);
+/* Whole or not at all. fds borrowed, may be NULL. Blocking sockets wait. */
+int link_send(int fd, const struct link_msg *msg, const struct link_fds *fds);
+/*
+ * Next message; fds (CLOEXEC) are the caller's to close. -ENODATA
+ * when the other end is gone, -EPROTO if it is not one of ours.
+ */
+int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds);
+
+void link_fds_close(struct link_fds *fds);
+/* Take fd @i; ownership moves. */
+int link_fds_take(struct link_fds *fds, unsigned int i);
+
+/* The part of a record that travels. */
+void link_from_record(struct link_msg *msg, const struct key_record *rec);
+void link_to_record(const struct link_msg *msg, struct key_record *ret);
+
+#endif

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the keeper says. Before GO the messages are taken one by one and any failure ends the
+ * process; afterwards they come through the ring, and a failure ends what it is about: a bad
+ * reload keeps the old configuration, a key that cannot be added is reported withdrawn.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "daemon/base/log.h"
+#include "daemon/crypto/backend_kernel.h"
+#include "daemon/crypto/backend_openssl.h"
+#include "daemon/crypto/selftest.h"
+#include "daemon/keys/softkey.h"
+#include "daemon/server/server_private.h"
+
+#define RING_ENTRIES 256
+#define TEXT_MAX     (1024 * 1024)
+
+int server_new(int link_fd, struct server **ret)
+{
+	_cleanup_(server_freep) struct server *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		close(link_fd);
+		return -ENOMEM;
+	}
+	s->link_fd = link_fd;
+	*ret = move_ptr(s);
+	return 0;
+}
+
+static void items_free(struct server_item *items, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		closep(&items[i].listen_fd);
+		kms_service_free(items[i].kms);
+		chain_free(items[i].chain);
+	}
+	free(items);
+}
+
+/* Used when a start fails; a server that has served ends with _exit(2) and leaves it to the kernel. */
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	grpc_server_free(s->grpc);
+	items_free(s->items, s->n_items);
+	keytable_free(s->keys);
+	if (s->test_key)
+		engine_key_remove(s->test_key);
+	engine_free(s->engine);
+	nonce_source_free(s->nonces);
+	ring_free(s->ring);
+	secpool_free(s->pool);
+	encconf_free(s->encconf);
+	config_free(s->config);
+	close(s->link_fd);
+	free(s);
+}
+
+bool server_has_work(const struct server *s)
+{
+	return engine_has_work(s->engine);
+}
+
+bool server_idle(const struct server *s)
+{
+	for (size_t i = 0; i < s->n_items; i++)
+		if (kms_service_busy(s->items[i].kms) > 0)
+			return false;
+	return true;
+}
+
+/* The whole content of a memfd; caller frees. */
+static int text_read(int fd, char **ret, size_t *ret_len)
+{
+	_cleanup_free_ char *text = NULL;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size < 0 || st.st_size > TEXT_MAX)
+		return -EMSGSIZE;
+	text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		return -ENOMEM;
+	if (pread(fd, text, (size_t)st.st_size, 0) != st.st_size)
+		return -EIO;
+	text[st.st_size] = '\0';
+	*ret = move_ptr(text);
+	*ret_len = (size_t)st.st_size;
+	return 0;
+}
+
+/* The keeper has parsed the same bytes already: an error here is a bug or a lie, never a typo. */
+static int configs_parse(struct link_fds *fds, struct config **ret_config, struct encconf **ret_enc)
+{
+	_cleanup_(config_freep) struct config *config = NULL;
+	_cleanup_free_ char *text = NULL, *enc_text = NULL;
+	struct yaml_error err;
+	size_t len, enc_len;
+	int r;
+
+	if (fds->n != 2)
+		return -EPROTO;
+	r = text_read(fds->fd[0], &text, &len);
+	if (r == 0)
+		r = text_read(fds->fd[1], &enc_text, &enc_len);
+	if (r == 0)
+		r = config_parse(span_of(text, len), "kekd.yaml", &config, &err);
+	if (r == 0)
+		r = encconf_parse(span_of(enc_text, enc_len), "encryption configuration", 0, ret_enc,
+				  &err);
+	if (r < 0)
+		return r;
+	*ret_config = move_ptr(config);
+	return 0;
+}
+
+/* Numbers, resolved by the keeper: this process can read no passwd file once it is locked down. */
+static bool peers_valid(const struct link_msg *msg)
+{
+	return msg->n_peer_uids <= LINK_PEERS && msg->n_peer_gids <= LINK_PEERS;
+}
+
+static void peers_set(struct server *s, const struct link_msg *msg)
+{
+	memcpy(s->peer_uids, msg->peer_uids, sizeof(s->peer_uids));
+	memcpy(s->peer_gids, msg->peer_gids, sizeof(s->peer_gids));
+	s->peers = (struct grpc_peers){
+		.uids = s->peer_uids,
+		.n_uids = msg->n_peer_uids,
+		.gids = s->peer_gids,
+		.n_gids = msg->n_peer_gids,
+	};
+}
+
+static void chain_env_of(const struct server *s, struct chain_env *ret)
+{
+	*ret = (struct chain_env){ .engine = s->engine, .keys = s->keys, .nonces = s->nonces };
+}
+
+static int items_new(struct server *s)
+{
+	struct chain_env env;
+	int r;
+
+	chain_env_of(s, &env);
+	s->items = calloc(s->encconf->items_count, sizeof(*s->items));
+	if (!s->items)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->encconf->items_count; i++) {
+		struct server_item *it = &s->items[i];
+
+		it->listen_fd = -1;
+		s->n_items++;
+		r = chain_new(&s->encconf->items[i], &env, &it->chain);
+		if (r == 0)
+			r = kms_service_new(it->chain, s->pool, NULL, NULL, &it->kms);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int start_config(struct server *s, const struct link_msg *msg, struct link_fds *fds)
+{
+	struct engine_config engine = ENGINE_CONFIG_DEFAULT;
+	struct grpc_limits limits = grpc_limits_default;
+	int r;
+
+	if (s->config || !peers_valid(msg))
+		return -EPROTO;
+	r = configs_parse(fds, &s->config, &s->encconf);
+	if (r < 0)
+		return r;
+	peers_set(s, msg);
+	engine.now = now_ns;
+	limits.connections = s->config->limits.connections;
+	limits.streams = s->config->limits.streams;
+	limits.calls = s->config->limits.in_flight;
+	limits.message_bytes = s->config->limits.message_bytes;
+	r = ring_new((enum ring_kind)msg->index, RING_ENTRIES, &s->ring);
+	if (r == 0)
+		r = secpool_new(s->config->limits.locked_memory, &s->pool);
+	if (r == 0)
+		r = engine_new(&engine, s->pool, &s->engine);
+	if (r == 0)
+		r = nonce_source_new(&s->nonces);
+	if (r == 0)
+		r = keytable_new(&s->keys);
+	if (r == 0)
+		r = grpc_server_new(s->ring, s->pool, &limits, &s->grpc);
+	return r == 0 ? items_new(s) : r;
+}
+
+static int start_listener(struct server *s, const struct link_msg *msg, struct link_fds *fds)
+{
+	if (!s->config || msg->index >= s->n_items || fds->n != 1)
+		return -EPROTO;
+	closep(&s->items[msg->index].listen_fd);
+	s->items[msg->index].listen_fd = link_fds_take(fds, 0);
+	return 0;
+}
+
+static void need_socket(void *ctx, const uint8_t id[static KEKD_KEY_ID])
+{
+	struct server *s = ctx;
+	struct link_msg msg = { .type = LINK_NEED };
+
+	memcpy(msg.id, id, KEKD_KEY_ID);
+	link_send(s->link_fd, &msg, NULL); /* keeper gone: the loop notices */
+}
+
+static int soft_block(const uint8_t key[static KEKD_AES_KEY_MAX], struct server *s,
+		      struct block_key **ret)
+{
+	return backend_openssl_new(engine_defer(s->engine), key, KEKD_AES_KEY_MAX, ret);
+}
+
+/* The self-test's key is public and no secret of anyone's, so the server has it by itself. */
+static int test_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
+{
+	if (msg->soft)
+		return soft_block(selftest_key, s, ret);
+	return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+}
+
+static int key_block(struct server *s, const struct link_msg *msg, const struct link_fds *fds,
+		     struct block_key **ret)
+{
+	_cleanup_(softkey_freep) struct softkey *soft = NULL;
+	int r;
+
+	if (!msg->soft)
+		return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+	r = softkey_import(fds->fd[0], &soft);
+	if (r < 0)
+		return r;
+	return soft_block(softkey_bytes(soft), s, ret);
+}
+
+/* @block consumed, whatever happens; the op sockets of @fds become its own. */
+static int engine_key_over(struct server *s, struct block_key *block, bool soft,
+			   struct link_fds *fds, struct engine_key **ret)
+{
+	int r;
+
+	for (unsigned int i = 0; !soft && i < fds->n; i++)
+		backend_kernel_add_socket(block, link_fds_take(fds, i));
+	r = engine_key_new(s->engine, block, ret);
+	if (r < 0)
+		block->ops->free(block);
+	return r;
+}
+
+static int on_testkey(struct server *s, struct link_msg *msg, struct link_fds *fds)
+{
+	struct block_key *block;
+	int r;
+
+	if (s->test_key)
+		return -EPROTO;
+	r = test_block(s, msg, &block);
+	return r == 0 ? engine_key_over(s, block, msg->soft, fds, &s->test_key) : r;
+}
+
+static int on_key(struct server *s, struct link_msg *msg, struct link_fds *fds)
+{
+	struct engine_key *engine = NULL;
+	struct block_key *block;
+	struct key_record rec;
+	int r = 0;
+
+	link_to_record(msg, &rec);
+	if (fds->n > 0) {
+		r = key_block(s, msg, fds, &block);
+		if (r == 0)
+			r = engine_key_over(s, block, msg->soft, fds, &engine);
+	}
+	if (r == 0)
+		r = keytable_put(s->keys, &rec, engine);
+	if (r < 0 && engine)
+		engine_key_remove(engine);
+	return r;
+}
+
+static int on_socket(struct server *s, struct link_msg *msg, struct link_fds *fds)
+{
+	struct chain_key *k = keytable_find(s->keys, msg->id);
+	struct block_key *block = k && k->engine ? engine_key_block(k->engine) : NULL;
+
+	if (!block || !backend_kernel_owns(block))
+		return 0; /* withdrawn meanwhile */
+	for (unsigned int i = 0; i < fds->n; i++)
+		backend_kernel_add_socket(block, link_fds_take(fds, i));
+	return 0;
+}
+
+int server_receive(struct server *s)
+{
+	struct link_fds fds = { 0 };
+	int r = 0;
+
+	while (r == 0 && !s->going) {
+		r = link_recv(s->link_fd, &s->rx, &fds);
+		if (r < 0)
+			break;
+		if (!s->config && s->rx.type != LINK_CONFIG)
+			r = -EPROTO;
+		else if (s->rx.type == LINK_CONFIG)
+			r = start_config(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_LISTENER)
+			r = start_listener(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_TESTKEY)
+			r = on_testkey(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_KEY)
+			r = on_key(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_WITHDRAW)
+			r = keytable_withdraw(s->keys, s->rx.id, s->rx.r);
+		else if (s->rx.type == LINK_GO)
+			s->going = true;
+		else
+			r = -EPROTO;
+		link_fds_close(&fds);
+	}
+	return r == 0 && !s->test_key ? -EPROTO : r;
+}
+
+int server_listen(struct server *s)
+{
+	int r;
+
+	for (size_t i = 0; i < s->n_items; i++) {
+		struct server_item *it = &s->items[i];
+
+		if (it->listen_fd < 0)
+			return -EPROTO;
+		r = grpc_server_listen(s->grpc, it->listen_fd, &kms_grpc_service, &s->peers,
+				       it->kms);
+		if (r < 0)
+			return r;
+		it->listen_fd = -1;
+	}
+	return 0;
+}
+
+/* All chains of the new configuration exist before the first old one is given up. */
+static int reload_swap(struct server *s, struct config *config, struct encconf *enc)
+{
+	struct chain_env env;
+	_cleanup_free_ struct chain **chains = NULL;
+	size_t n = 0;
+	int r = 0;
+
+	chain_env_of(s, &env);
+	if (enc->items_count != s->n_items)
+		return -EOPNOTSUPP; /* sockets are made at start */
+	chains = calloc(enc->items_count, sizeof(struct chain *));
+	if (!chains)
+		return -ENOMEM;
+	while (r == 0 && n < enc->items_count) {
+		r = chain_new(&enc->items[n], &env, &chains[n]);
+		if (r == 0)
+			n++;
+	}
+	if (r < 0) {
+		while (n > 0)
+			chain_free(chains[--n]);
+		return r;
+	}
+	for (size_t i = 0; i < n; i++) {
+		kms_service_set_chain(s->items[i].kms, chains[i]);
+		chain_free(s->items[i].chain);
+		s->items[i].chain = chains[i];
+	}
+	encconf_free(s->encconf);
+	config_free(s->config);
+	s->encconf = enc;
+	s->config = config;
+	return 0;
+}
+
+static int on_reload(struct server *s, const struct link_msg *req, struct link_fds *fds)
+{
+	_cleanup_(config_freep) struct config *config = NULL;
+	_cleanup_(encconf_freep) struct encconf *enc = NULL;
+	struct link_msg msg = { .type = LINK_RELOADED };
+	int r;
+
+	r = peers_valid(req) ? configs_parse(fds, &config, &enc) : -EPROTO;
+	if (r == 0)
+		r = reload_swap(s, config, enc);
+	if (r == 0) {
+		config = NULL; /* the server's now */
+		enc = NULL;
+		peers_set(s, req);
+	}
+	msg.r = r;
+	return link_send(s->link_fd, &msg, NULL);
+}
+
+/* A key that cannot be taken is the key's trouble, not the daemon's: it stays withdrawn. */
+static int on_key_live(struct server *s, struct link_msg *msg, struct link_fds *fds)
+{
+	int r = on_key(s, msg, fds);
+
+	if (r < 0)
+		log_error("key %s: not taken into use: %s", msg->label, errno_text(r));
+	return 0;
+}
+
+static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds)
+{
+	switch (msg->type) {
+	case LINK_CONFIG:
+		return on_reload(s, msg, fds);
+	case LINK_KEY:
+		return on_key_live(s, msg, fds);
+	case LINK_SOCKET:
+		return on_socket(s, msg, fds);
+	case LINK_WITHDRAW:
+		keytable_withdraw(s->keys, msg->id, msg->r);
+		return 0;
+	case LINK_STOP:
+		server_stop(s);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+static void link_readable(struct ring_op *op, int res, unsigned int flags _unused_)
+{
+	struct server *s = container_of(op, struct server, link_op);
+	struct link_fds fds = { 0 };
+	int r;
+
+	if (res < 0) {
+		s->link_error = res;
+		return;
+	}
+	r = link_recv(s->link_fd, &s->rx, &fds);
+	if (r == 0)
+		r = dispatch(s, &s->rx, &fds);
+	link_fds_close(&fds);
+	if (r < 0)
+		s->link_error = r;
+	else
+		server_link_listen(s);
+}
+
+/*
+ * Readiness and then a plain recvmsg(2): a packet waits whole, so the call cannot block, and the
+ * descriptors come in one place for both kinds of ring.
+ */
+void server_link_listen(struct server *s)
+{
+	s->link_op.done = link_readable;
+	ring_poll(s->ring, &s->link_op, s->link_fd, POLLIN);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server's life, in order:
+ *   1. take what the keeper sends (configuration, listeners, keys) until GO
+ *   2. known-answer self-test of the backend
+ *   3. lock down (seccomp; uid and capabilities are gone since before exec)
+ *   4. serve: completions → services → engine_flush() → grpc_server_flush() → ring_turn()
+ *   5. STOP: drain, exit
+ *
+ * Steps 4's order is what makes one io_uring_enter carry the crypto and the socket writes of a turn.
+ */
+#include "daemon/server/server.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/chain/chain.h"
+#include "daemon/crypto/selftest.h"
+#include "daemon/server/server_private.h"
+#include "daemon/sys/sandbox.h"
+
+#define DRAIN_NS (UINT64_C(5) * 1000 * 1000 * 1000)
+#define USED_NS	 (UINT64_C(1000) * 1000 * 1000)
+
+/* A last word to the keeper, which logs it; then the process ends. */
+static void report_failure(struct server *s, int r, const char *what)
+{
+	struct link_msg msg = { .type = LINK_FAILED, .r = r };
+
+	snprintf(msg.text, sizeof(msg.text), "%s: %s", what, errno_text(r));
+	link_send(s->link_fd, &msg, NULL);
+}
+
+static void selftest_done(void *ctx, int r)
+{
+	struct server *s = ctx;
+
+	s->selftest = r;
+}
+
+/* The backend proves itself on a public key before a client is heard. */
+static int self_test(struct server *s)
+{
+	int r;
+
+	s->selftest = 1;
+	r = selftest_start(s->engine, s->test_key, selftest_done, s);
+	while (r == 0 && s->selftest == 1) {
+		engine_flush(s->engine);
+		r = ring_turn(s->ring, server_has_work(s));
+	}
+	engine_key_remove(move_ptr(s->test_key));
+	engine_flush(s->engine);
+	return r < 0 ? r : s->selftest;
+}
+
+static int tell_ready(struct server *s)
+{
+	struct link_msg msg = { .type = LINK_READY };
+
+	snprintf(msg.text, sizeof(msg.text), "%s%s%s", ring_name(s->ring),
+		 *ring_why(s->ring) ? ", because " : "", ring_why(s->ring));
+	return link_send(s->link_fd, &msg, NULL);
+}
+
+/* Counters go to the keeper, who keeps them durable; only keys that were used. */
+static void used_report(struct ring_op *op, int res, unsigned int flags _unused_)
+{
+	struct server *s = container_of(op, struct server, used_timer);
+
+	if (res == -ECANCELED)
+		return;
+	list_for_each(n, keytable_list(s->keys)) {
+		struct chain_key *k = list_entry(n, struct chain_key, link);
+		struct link_msg msg = { .type = LINK_USED };
+
+		if (k->encryptions == 0 && k->decryptions == 0)
+			continue;
+		memcpy(msg.id, k->id, sizeof(msg.id));
+		msg.encryptions = k->encryptions;
+		msg.decryptions = k->decryptions;
+		if (link_send(s->link_fd, &msg, NULL) < 0)
+			break;
+		k->encryptions = k->decryptions = 0;
+	}
+	ring_timer(s->ring, op, now_ns() + USED_NS);
+}
+
+static void drain_timeout(struct ring_op *op, int res, unsigned int flags _unused_)
+{
+	struct server *s = container_of(op, struct server, drain_timer);
+
+	if (res == -ECANCELED || s->aborted)
+		return;
+	log_warning("calls still in flight after 5 s; closing their connections");
+	s->aborted = true;
+	grpc_server_abort(s->grpc);
+}
+
+void server_stop(struct server *s)
+{
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	grpc_server_shutdown(s->grpc);
+	ring_timer(s->ring, &s->drain_timer, now_ns() + DRAIN_NS);
+}
+
+static bool finished(const struct server *s)
+{
+	return s->stopping && grpc_server_drained(s->grpc) && server_idle(s);
+}
+
+static int serve(struct server *s)
+{
+	int r;
+
+	s->used_timer.done = used_report;
+	s->drain_timer.done = drain_timeout;
+	ring_timer(s->ring, &s->used_timer, now_ns() + USED_NS);
+	server_link_listen(s);
+	while (!finished(s)) {
+		engine_flush(s->engine);
+		grpc_server_flush(s->grpc);
+		r = ring_turn(s->ring, server_has_work(s));
+		if (r < 0)
+			return r;
+		if (s->link_error < 0)
+			return s->link_error;
+	}
+	return 0;
+}
+
+int server_main(int link_fd)
+{
+	_cleanup_(server_freep) struct server *s = NULL;
+	const char *step = "start";
+	int r;
+
+	r = server_new(link_fd, &s);
+	if (r < 0)
+		return EXIT_FAILURE;
+	r = sandbox_init();
+	if (r == 0) {
+		step = "configuration from the keeper";
+		r = server_receive(s);
+	}
+	if (r == 0) {
+		step = "known-answer self-test";
+		r = self_test(s);
+	}
+	if (r == 0) {
+		step = "listen";
+		r = server_listen(s);
+	}
+	if (r == 0) {
+		step = "seccomp";
+		r = sandbox_seccomp_server();
+	}
+	if (r == 0)
+		r = tell_ready(s);
+	if (r < 0) {
+		report_failure(s, r, step);
+		return EXIT_FAILURE;
+	}
+	r = serve(s);
+	if (r < 0 && r != -ENODATA)
+		log_error("server: %s", errno_text(r));
+	/* The process ends here; the kernel cancels what is in flight and frees locked memory wiped. */
+	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}

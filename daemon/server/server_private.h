@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's state, shared by server.c (its life) and messages.c (what the keeper says). */
+#ifndef KEKD_SERVER_PRIVATE_H
+#define KEKD_SERVER_PRIVATE_H
+
+#include <sys/socket.h>
+
+#include "daemon/chain/config.h"
+#include "daemon/chain/encconf.h"
+#include "daemon/chain/keytable.h"
+#include "daemon/crypto/engine.h"
+#include "daemon/crypto/nonce.h"
+#include "daemon/kms/service.h"
+#include "daemon/server/link.h"
+#include "daemon/sys/ring.h"
+#include "daemon/wire/grpc.h"
+
+/* One `resources` item: a chain, the services over it, the socket they are on. */
+struct server_item {
+	struct chain *chain;
+	struct kms_service *kms;
+	int listen_fd; /* -1 once wire has it */
+};
+
+struct server {
+	int link_fd;
+	struct config *config;
+	struct encconf *encconf;
+	struct grpc_peers peers; /* points into the two arrays */
+	uid_t peer_uids[LINK_PEERS];
+	gid_t peer_gids[LINK_PEERS];
+
+	struct ring *ring;
+	struct secpool *pool;
+	struct engine *engine;
+	struct nonce_source *nonces;
+	struct keytable *keys;
+	struct grpc_server *grpc;
+	size_t n_items;
+	struct server_item *items;
+
+	struct engine_key *test_key;
+	int selftest; /* 1: running; then 0 or -errno */
+
+	struct link_msg rx;
+	struct ring_op link_op, used_timer, drain_timer;
+	int link_error;
+	bool going, stopping, aborted;
+};
+
+int server_new(int link_fd, struct server **ret);
+void server_free(struct server *s);
+DEFINE_CLEANUP(struct server *, server_free);
+
+/* Take the keeper's messages until GO. */
+int server_receive(struct server *s);
+/* Give the listeners to wire. */
+int server_listen(struct server *s);
+/* From now on the keeper's messages are taken in the loop. */
+void server_link_listen(struct server *s);
+void server_stop(struct server *s);
+/* Completions are pending in this process: the ring must not sleep. */
+bool server_has_work(const struct server *s);
+/* No operation of any service is in flight. */
+bool server_idle(const struct server *s);
+
+#endif

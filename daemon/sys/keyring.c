@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Thin calls: each is one keyctl(2) operation, or the check that this operation forgets.
+ *
+ * Caveats of the kernel that are answered here (security/keys/keyctl.c, key.c, process_keys.c):
+ * - add_key(2) updates a key of the same type and description instead of making one, so adding
+ *   looks first. The keeper is the only thread that can write to its keyrings, hence no race.
+ * - Rights cannot be set twice once SETATTR is gone, so sealing looks first, too.
+ * - keyctl_describe(3) reports a dead key as an error; an invalidated or collected one is ENOKEY.
+ */
+#include "daemon/sys/keyring.h"
+
+#include <errno.h>
+#include <keyutils.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/base/cleanup.h"
+
+#define POSSESSOR_ALL                                                                  \
+	(KEY_POS_VIEW | KEY_POS_READ | KEY_POS_WRITE | KEY_POS_SEARCH | KEY_POS_LINK | \
+	 KEY_POS_SETATTR)
+#define SEALED (KEY_POS_VIEW | KEY_POS_SEARCH)
+
+/* "load " and a blob of at most 511 characters */
+#define COMMAND_MAX 640
+
+static int result(long r)
+{
+	return r < 0 ? -errno : 0;
+}
+
+int keyring_new_session(void)
+{
+	return result(keyctl_join_session_keyring(NULL));
+}
+
+int keyring_new(const char *name, key_serial *ret)
+{
+	key_serial ring;
+	int r;
+
+	ring = add_key("keyring", name, NULL, 0, KEY_SPEC_SESSION_KEYRING);
+	if (ring < 0)
+		return -errno;
+	r = result(keyctl_setperm(ring, POSSESSOR_ALL));
+	if (r < 0) {
+		keyctl_unlink(ring, KEY_SPEC_SESSION_KEYRING);
+		return r;
+	}
+	*ret = ring;
+	return 0;
+}
+
+static int add(key_serial ring, const char *type, const char *desc, struct span payload,
+	       key_serial *ret)
+{
+	key_serial key;
+	int r;
+
+	r = keyring_find(ring, type, desc, &key);
+	if (r != -ENOKEY)
+		return r < 0 ? r : -EEXIST;
+	key = add_key(type, desc, payload.data, payload.len, ring);
+	if (key < 0)
+		return -errno;
+	*ret = key;
+	return 0;
+}
+
+int keyring_add_user(key_serial ring, const char *desc, struct span payload, key_serial *ret)
+{
+	return add(ring, "user", desc, payload, ret);
+}
+
+int keyring_add_logon(key_serial ring, const char *desc, struct span payload, key_serial *ret)
+{
+	return add(ring, "logon", desc, payload, ret);
+}
+
+int keyring_generate(key_serial ring, const char *desc, const char *root_desc, size_t bytes,
+		     key_serial *ret)
+{
+	char command[COMMAND_MAX];
+	int n;
+
+	n = snprintf(command, sizeof(command), "new default user:%s %zu", root_desc, bytes);
+	if (n < 0 || (size_t)n >= sizeof(command))
+		return -EINVAL;
+	return add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
+}
+
+int keyring_load(key_serial ring, const char *desc, const char *blob, key_serial *ret)
+{
+	char command[COMMAND_MAX];
+	int n;
+
+	n = snprintf(command, sizeof(command), "load %s", blob);
+	if (n < 0 || (size_t)n >= sizeof(command))
+		return -EINVAL;
+	return add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
+}
+
+/* keyctl_describe(3): "TYPE;UID;GID;PERM;DESCRIPTION", PERM in hex. */
+static int describe(key_serial key, char **ret_text, unsigned int *ret_perm)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned int perm;
+
+	if (keyctl_describe_alloc(key, &text) < 0)
+		return -errno;
+	if (sscanf(text, "%*[^;];%*d;%*d;%x;", &perm) != 1)
+		return -EIO;
+	*ret_text = move_ptr(text);
+	*ret_perm = perm;
+	return 0;
+}
+
+int keyring_blob(key_serial key, char **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned int perm;
+	void *blob;
+	int r;
+
+	r = describe(key, &text, &perm);
+	if (r < 0)
+		return r;
+	if (strncmp(text, "encrypted;", strlen("encrypted;")) != 0)
+		return -EINVAL;
+	if (keyctl_read_alloc(key, &blob) < 0)
+		return -errno;
+	*ret = blob;
+	return 0;
+}
+
+int keyring_size(key_serial key, size_t *ret)
+{
+	long n = keyctl_read(key, NULL, 0);
+
+	if (n < 0)
+		return -errno;
+	*ret = (size_t)n;
+	return 0;
+}
+
+int keyring_seal_rights(key_serial key)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned int perm;
+	int r;
+
+	r = describe(key, &text, &perm);
+	if (r < 0)
+		return r;
+	if (perm == SEALED)
+		return 0;
+	return result(keyctl_setperm(key, SEALED));
+}
+
+int keyring_alive(key_serial key)
+{
+	return result(keyctl_describe(key, NULL, 0));
+}
+
+int keyring_unlink(key_serial ring, key_serial key)
+{
+	int r = result(keyctl_unlink(key, ring));
+
+	return r == -ENOENT || r == -ENOKEY ? 0 : r;
+}
+
+int keyring_find(key_serial ring, const char *type, const char *desc, key_serial *ret)
+{
+	long key = keyctl_search(ring, type, desc, 0);
+
+	if (key < 0)
+		return -errno;
+	*ret = (key_serial)key;
+	return 0;
+}
+
+int keyring_resolve(const char *type, const char *desc, key_serial *ret)
+{
+	key_serial key = request_key(type, desc, NULL, 0);
+
+	if (key < 0)
+		return -errno;
+	*ret = key;
+	return 0;
+}

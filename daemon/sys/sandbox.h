@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a process may no longer do. Every call here only takes away. The order in which the two
+ * processes call them is visible in daemon/keeper/keeper.c and daemon/server/server.c.
+ */
+#ifndef KEKD_SYS_SANDBOX_H
+#define KEKD_SYS_SANDBOX_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* For both: not dumpable (no core, no ptrace, /proc/PID closed to others), core limit 0, umask 077. */
+int sandbox_init(void);
+
+/*
+ * Raise the soft limits this process needs up to its hard ones, the hard one of RLIMIT_MEMLOCK too
+ * where CAP_SYS_RESOURCE allows: @memlock bytes locked, @nofile descriptors. -EPERM when the hard
+ * limit is too low and may not be raised.
+ */
+int sandbox_limits(uint64_t memlock, uint64_t nofile);
+
+/*
+ * Become @uid and @gid with no supplementary group, no capability in any set, an empty bounding
+ * set and no_new_privs. Only for a process that starts as root; others get no_new_privs and keep their uid.
+ */
+int sandbox_drop_all(uid_t uid, gid_t gid);
+
+/* Keep only the capabilities of @mask (1 << CAP_…), in the bounding set too; no_new_privs. */
+int sandbox_keep_caps(uint64_t mask);
+
+/* SIGKILL when the parent dies; -ESRCH if it has already. Lost by a change of credentials: call after. */
+int sandbox_die_with(pid_t parent);
+
+/*
+ * The server's system calls, a list of what it needs to serve: no new socket, no key, no file by name, no
+ * process, no new executable page. Everything else is EPERM; calls that only an attacker makes
+ * (execve, ptrace, keyctl, bpf, …) kill the process.
+ */
+int sandbox_seccomp_server(void);
+
+#endif
