@@ -16,7 +16,7 @@ Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
 LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lseccomp
-CTLLIBS := -ljansson
+CTLLIBS := -ljansson -lsodium
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
            -Wpointer-arith -Wformat=2 -Wvla -Werror

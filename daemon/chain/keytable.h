@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/base/cleanup.h"
 #include "daemon/keys/record.h"
 #include "kekd/engine.h"
 

@@ -14,7 +14,7 @@ struct slot {
 	struct afalg_msg msg;
 	struct kernel_key *key;
 	struct block_run *run; /* NULL: free */
-	int fd;		       /* -1: a new one has been asked for */
+	int fd;		       /* -1: a new one has been asked for, or never given */
 };
 
 struct kernel_key {
@@ -47,6 +47,21 @@ static void slot_done(struct ring_op *op, int res, unsigned int flags _unused_)
 	run->done(run, res);
 }
 
+static bool slot_is_free(const struct slot *slot)
+{
+	return !slot->run && slot->fd >= 0;
+}
+
+static unsigned int kernel_room(const struct block_key *key)
+{
+	const struct kernel_key *k = container_of(key, const struct kernel_key, block);
+	unsigned int room = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(k->slots); i++)
+		room += slot_is_free(&k->slots[i]);
+	return room;
+}
+
 static int kernel_start(struct block_key *key, struct block_run *run)
 {
 	struct kernel_key *k = kernel_key_of(key);
@@ -55,7 +70,7 @@ static int kernel_start(struct block_key *key, struct block_run *run)
 	for (size_t i = 0; i < ARRAY_SIZE(k->slots); i++) {
 		struct slot *slot = &k->slots[i];
 
-		if (slot->run || slot->fd < 0)
+		if (!slot_is_free(slot))
 			continue;
 		slot->run = run;
 		afalg_msg_init(&slot->msg, run->dir, run->in, len);
@@ -76,6 +91,7 @@ static void kernel_free(struct block_key *key)
 
 static const struct block_key_ops kernel_ops = {
 	.name = "kernel",
+	.room = kernel_room,
 	.start = kernel_start,
 	.free = kernel_free,
 };

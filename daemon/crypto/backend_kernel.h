@@ -10,6 +10,7 @@
 #ifndef KEKD_CRYPTO_BACKEND_KERNEL_H
 #define KEKD_CRYPTO_BACKEND_KERNEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/sys/ring.h"
@@ -22,7 +23,7 @@
 /* Asks for one more op socket of key @id; called from a ring callback. */
 typedef void backend_need_fn(void *ctx, const uint8_t id[static KEKD_KEY_ID]);
 
-/* @ring borrowed for the key's life. A key without sockets answers -EBUSY to every start. */
+/* @ring borrowed for the key's life. A key without sockets has no room. */
 int backend_kernel_new(struct ring *ring, const uint8_t id[static KEKD_KEY_ID],
 		       backend_need_fn *need, void *ctx, struct block_key **ret);
 /* Give it an op socket. @fd consumed; closed if there is no place for it. */

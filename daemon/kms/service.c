@@ -21,7 +21,6 @@ struct kms_service {
 	struct secpool *pool;
 	kms_event_fn *event;
 	void *event_ctx;
-	struct list idle; /* freelist: steady state allocates nothing */
 	unsigned int busy;
 };
 
@@ -34,11 +33,10 @@ struct kms_method {
 
 struct kms_op {
 	struct op op;
-	struct list link;
 	struct kms_service *service;
 	const struct kms_method *method;
 	struct grpc_call *call; /* NULL: gone */
-	struct secbuf msg, out;
+	struct secbuf self, msg, out;
 	struct span uid;
 	uint64_t started_ns;
 };
@@ -99,21 +97,12 @@ int kms_service_new(struct chain *chain, struct secpool *pool, kms_event_fn *eve
 	s->pool = pool;
 	s->event = event;
 	s->event_ctx = ctx;
-	list_init(&s->idle);
 	*ret = s;
 	return 0;
 }
 
 void kms_service_free(struct kms_service *s)
 {
-	if (!s)
-		return;
-	list_for_each_safe(n, &s->idle) {
-		struct kms_op *k = list_entry(n, struct kms_op, link);
-
-		list_del(n);
-		free(k);
-	}
 	free(s);
 }
 
@@ -127,20 +116,18 @@ unsigned int kms_service_busy(const struct kms_service *s)
 	return s->busy;
 }
 
+/* In locked memory as its buffers are: the engine keeps E_K(J0) of a large message in the job. */
 static int kms_op_get(struct kms_service *s, struct kms_op **ret)
 {
+	struct secbuf self;
 	struct kms_op *k;
+	int r;
 
-	if (list_empty(&s->idle)) {
-		k = malloc(sizeof(*k));
-		if (!k)
-			return -ENOBUFS;
-	} else {
-		k = list_first(&s->idle, struct kms_op, link);
-		list_del(&k->link);
-	}
-	memset(k, 0, sizeof(*k));
-	list_init(&k->link);
+	r = secpool_get(s->pool, sizeof(*k), &self);
+	if (r < 0)
+		return r;
+	k = (void *)self.data;
+	k->self = self;
 	k->service = s;
 	s->busy++;
 	*ret = k;
@@ -149,12 +136,12 @@ static int kms_op_get(struct kms_service *s, struct kms_op **ret)
 
 static void kms_op_put(struct kms_op *k)
 {
-	struct kms_service *s = k->service;
+	struct secbuf self = k->self;
 
+	k->service->busy--;
 	secbuf_release(&k->msg);
 	secbuf_release(&k->out);
-	list_add_head(&s->idle, &k->link);
-	s->busy--;
+	secbuf_release(&self);
 }
 
 static int reply(struct kms_op *k)

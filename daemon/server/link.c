@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "daemon/base/cleanup.h"
+
 int link_pair(int ret_fds[static 2])
 {
 	int fds[2];

@@ -62,11 +62,6 @@ void server_free(struct server *s)
 	free(s);
 }
 
-bool server_has_work(const struct server *s)
-{
-	return engine_has_work(s->engine);
-}
-
 bool server_idle(const struct server *s)
 {
 	for (size_t i = 0; i < s->n_items; i++)

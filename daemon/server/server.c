@@ -46,12 +46,9 @@ static int self_test(struct server *s)
 
 	s->selftest = 1;
 	r = selftest_start(s->engine, s->test_key, selftest_done, s);
-	while (r == 0 && s->selftest == 1) {
-		engine_flush(s->engine);
-		r = ring_turn(s->ring, server_has_work(s));
-	}
+	while (r == 0 && s->selftest == 1)
+		r = ring_turn(s->ring, engine_flush(s->engine));
 	engine_key_remove(move_ptr(s->test_key));
-	engine_flush(s->engine);
 	return r < 0 ? r : s->selftest;
 }
 
@@ -114,6 +111,7 @@ static bool finished(const struct server *s)
 
 static int serve(struct server *s)
 {
+	bool more;
 	int r;
 
 	s->used_timer.done = used_report;
@@ -121,9 +119,9 @@ static int serve(struct server *s)
 	ring_timer(s->ring, &s->used_timer, now_ns() + USED_NS);
 	server_link_listen(s);
 	while (!finished(s)) {
-		engine_flush(s->engine);
+		more = engine_flush(s->engine);
 		grpc_server_flush(s->grpc);
-		r = ring_turn(s->ring, server_has_work(s));
+		r = ring_turn(s->ring, more);
 		if (r < 0)
 			return r;
 		if (s->link_error < 0)

@@ -59,8 +59,6 @@ int server_listen(struct server *s);
 /* From now on the keeper's messages are taken in the loop. */
 void server_link_listen(struct server *s);
 void server_stop(struct server *s);
-/* Completions are pending in this process: the ring must not sleep. */
-bool server_has_work(const struct server *s);
 /* No operation of any service is in flight. */
 bool server_idle(const struct server *s);
 

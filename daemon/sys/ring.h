@@ -32,7 +32,7 @@
 #include <sys/socket.h>
 
 #include "daemon/base/cleanup.h"
-#include "kekd/list.h"
+#include <kekd/list.h>
 
 enum ring_kind { RING_AUTO, RING_IO_URING, RING_EPOLL };
 
