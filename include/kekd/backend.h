@@ -24,8 +24,9 @@ struct block_run;
 enum block_dir { BLOCK_ENCRYPT, BLOCK_DECRYPT };
 
 /*
- * r: 0, or -errno after which the run's output is undefined. -EIO: the operation broke, the
- * backend replaced its socket, the run may be started again.
+ * @r: 0, or -errno after which the run's output is undefined. -EIO: the operation broke and the
+ * backend replaces its socket; the engine makes the run anew. Any other error ends the run's jobs.
+ * The backend has let go of both buffers.
  */
 typedef void block_done_fn(struct block_run *run, int r);
 
@@ -36,14 +37,23 @@ struct block_run {
 	size_t blocks; /* 1 … KEKD_RUN_BLOCKS_MAX */
 	enum block_dir dir;
 	block_done_fn *done;
-	struct list link; /* private to the backend */
+
+	/* Private to the backend from start to done. */
+	struct list link;
+	int result;
 };
 
 struct block_key_ops {
 	const char *name; /* "kernel", "openssl" */
 	/*
-	 * Start @run; done is called later, never from inside. -EBUSY when this key has as many
-	 * runs in flight as it can (ask again after one is done); otherwise 0.
+	 * How many more runs this key takes now: 0 while all of its sockets are busy or being
+	 * replaced. Asked before a run is built, and again at every flush, so that room which
+	 * appears by itself (a new socket) is noticed.
+	 */
+	unsigned int (*room)(const struct block_key *key);
+	/*
+	 * Start @run while there is room. 0: done is called once, later, never from inside.
+	 * -errno, as for done: it did not start and done is not called.
 	 */
 	int (*start)(struct block_key *key, struct block_run *run);
 	/* Free the key. No run may be in flight. */
@@ -54,5 +64,20 @@ struct block_key_ops {
 struct block_key {
 	const struct block_key_ops *ops;
 };
+
+/*
+ * Where a backend that has its answer at once leaves it, as done must not be called from start.
+ * The engine owns one (engine_defer()) and empties it after it has started all runs of a flush, so
+ * no answer waits for an event that never comes.
+ */
+struct block_defer {
+	struct list runs;
+};
+
+static inline void block_run_defer(struct block_defer *defer, struct block_run *run, int r)
+{
+	run->result = r;
+	list_add_tail(&defer->runs, &run->link);
+}
 
 #endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making an engine and giving it keys. Using it: <kekd/engine.h>.
+ */
+#ifndef KEKD_CRYPTO_ENGINE_H
+#define KEKD_CRYPTO_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/base/secmem.h"
+#include "daemon/crypto/ghash.h"
+#include "kekd/backend.h"
+#include "kekd/engine.h"
+
+/*
+ * Blocks started in one flush, about: 256 KiB, a fraction of a millisecond of AES-NI. The loop gets
+ * to its sockets in between.
+ */
+#define ENGINE_TURN_BLOCKS (4 * KEKD_RUN_BLOCKS_MAX)
+
+struct engine_config {
+	uint32_t jobs_max;              /* under way at once; more is -ENOBUFS */
+	size_t bytes_max;               /* of text and AAD under way; at least one largest value */
+	uint32_t runs_max;              /* in flight at once, of all keys; each has its buffer */
+	uint32_t run_blocks;            /* in one run, 1 … KEKD_RUN_BLOCKS_MAX */
+	uint32_t share_blocks;          /* of one job in a run while others wait, at least 1 */
+	const struct ghash_impl *ghash; /* ghash_best(), or what a test forces */
+	uint64_t (*now)(void);          /* CLOCK_MONOTONIC in ns: now_ns() of the ring */
+};
+
+/* What the daemon runs with; @now must still be set. 512 KiB of locked memory for eight runs. */
+#define ENGINE_CONFIG_DEFAULT                      \
+	((struct engine_config){                   \
+		.jobs_max = 16384,                 \
+		.bytes_max = 32U << 20,            \
+		.runs_max = 8,                     \
+		.run_blocks = KEKD_RUN_BLOCKS_MAX, \
+		.share_blocks = 256,               \
+		.ghash = ghash_best(),             \
+	})
+
+/*
+ * @pool is borrowed until engine_free() and holds the keys' H. -EINVAL for a configuration outside
+ * the bounds above, -ENOMEM also when RLIMIT_MEMLOCK is too low for the run buffers.
+ */
+int engine_new(const struct engine_config *config, struct secpool *pool, struct engine **ret);
+/*
+ * Free @engine and all its keys. Only when engine_idle(): nothing can take back what the kernel
+ * writes into. May be NULL.
+ */
+void engine_free(struct engine *engine);
+DEFINE_CLEANUP(struct engine *, engine_free);
+
+/* No job is under way, no run is in flight, no removed key waits to be freed. */
+bool engine_idle(const struct engine *engine);
+
+/* For backends that have their answer at once. Borrowed, lives as long as @engine. */
+struct block_defer *engine_defer(struct engine *engine);
+
+/*
+ * A key for jobs, over @block, which is consumed on success and stays the caller's on failure
+ * (-ENOBUFS, -ENOMEM). H = E_K(0) travels as one more block of the first run that needs it, so a key
+ * costs no crossing of its own. The result is the engine's; give it up with engine_key_remove().
+ */
+int engine_key_new(struct engine *engine, struct block_key *block, struct engine_key **ret);
+
+/*
+ * Withdraw @key, which must not be used after this call. Its queued jobs, and jobs in flight that
+ * would need another run, end with -EKEYREVOKED; a job whose last run is in flight may still end
+ * with 0. The block key is freed by the flush after its last run. Works from any callback.
+ */
+void engine_key_remove(struct engine_key *key);
+
+/* The key's block key, for the backend that made it. Borrowed. */
+struct block_key *engine_key_block(struct engine_key *key);
+
+#endif

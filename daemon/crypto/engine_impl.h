@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the engine: engine.c queues and schedules, engine_run.c builds runs and takes their
+ * answers. Nobody else includes this.
+ *
+ * Where a job is, and on which list its priv.link:
+ *
+ *   JOB_IDLE     the caller's; on no list
+ *   JOB_QUEUED   lane->jobs of its key and direction
+ *   JOB_FLYING   run->jobs of a run that the backend holds
+ *   JOB_DUE      engine->due, its result known, its callback not yet run
+ */
+#ifndef KEKD_CRYPTO_ENGINE_IMPL_H
+#define KEKD_CRYPTO_ENGINE_IMPL_H
+
+#include "daemon/crypto/engine.h"
+#include "daemon/crypto/job.h"
+
+enum job_state { JOB_IDLE, JOB_QUEUED, JOB_FLYING, JOB_DUE };
+
+/* Jobs of one key that go through the cipher in one direction: a run has only one. */
+struct lane {
+	struct engine_key *key;
+	struct list link; /* engine->lanes while jobs wait here (or did until a cancel) */
+	struct list jobs;
+};
+
+/* In locked memory of the pool, because of H. */
+struct engine_key {
+	struct secbuf mem; /* of this struct */
+	struct engine *engine;
+	struct block_key *block; /* owned */
+	struct list link;        /* engine->keys, or engine->dying once removed */
+	struct lane lane[2];     /* by enum block_dir */
+	uint32_t flying;         /* runs */
+	bool removed, have_h;
+	struct ghash_key h;
+};
+
+/* A run and its buffer, both for the life of the engine. */
+struct run {
+	struct block_run block;
+	struct list link; /* engine->idle */
+	struct engine_key *key;
+	struct list jobs; /* in the order of their blocks */
+	bool fetch_h;     /* the last block is the zero block that gives H */
+	uint8_t *buf;
+};
+
+struct engine {
+	struct engine_config config;
+	struct secpool *pool; /* borrowed */
+	struct list keys, dying;
+	struct list lanes; /* with work; the first has waited longest */
+	struct list due;
+	struct list idle; /* runs */
+	struct block_defer defer;
+	struct run *runs; /* runs_max of them */
+	uint8_t *bufs;
+	size_t bytes;   /* of jobs under way */
+	size_t started; /* blocks, in this flush */
+	bool flushing;
+	struct engine_stats stats;
+};
+
+/* End @job, wherever it is, with @r; its callback is due. */
+void engine_end(struct engine *engine, struct engine_job *job, int r);
+/* Put @job, which is on no list, at the end of its lane, or at its front if its run broke. */
+void engine_queue(struct engine_job *job, bool front);
+/* Let the lane be looked at by the next pass. */
+void lane_wake(struct lane *lane);
+
+/* End the jobs of @lane whose deadline is over. */
+void lane_expire(struct lane *lane, uint64_t now);
+/* Build a run from the jobs of @lane and start it; there must be room and an idle run. */
+void lane_start(struct lane *lane, uint64_t now);
+
+#endif

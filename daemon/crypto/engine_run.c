@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs: many jobs' blocks side by side in one buffer, through the cipher at once, and back.
+ *
+ * A buffer holds, in turn, counter blocks and keystream, or ciphertext and what it decrypts to. It
+ * is wiped after every run, also after a failed one, whose content nobody looks at.
+ *
+ * A broken run (-EIO) is not sent again as it is: the cipher may have worked in place and destroyed
+ * its input. Its jobs go back to the front of their lane and are laid out anew. A piece of a job is
+ * tried twice and no more.
+ */
+#include <errno.h>
+
+#include "daemon/crypto/engine_impl.h"
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static bool job_expired(const struct engine_job *job, uint64_t now)
+{
+	return job->deadline_ns != 0 && now >= job->deadline_ns;
+}
+
+void lane_expire(struct lane *lane, uint64_t now)
+{
+	list_for_each_safe (n, &lane->jobs) {
+		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
+
+		if (job_expired(job, now))
+			engine_end(lane->key->engine, job, -ETIME);
+	}
+}
+
+/*
+ * Move jobs from @lane to @run, each with its share of the run's blocks, until the run is full or
+ * nobody waits. Returns the blocks left over.
+ *
+ * The first job that needs an H that is not there makes the run carry one more block. If that was
+ * the last one, the job still comes along, with no blocks: so that it shares the run's fate and a
+ * key whose H cannot be had does not retry for ever.
+ */
+static uint32_t run_take(struct run *run, struct lane *lane, uint64_t now)
+{
+	const struct engine_config *config = &lane->key->engine->config;
+	uint32_t left = config->run_blocks;
+
+	list_for_each_safe (n, &lane->jobs) {
+		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
+
+		if (left == 0)
+			break;
+		if (job_expired(job, now)) {
+			engine_end(lane->key->engine, job, -ETIME);
+			continue;
+		}
+		if (job_needs_h(job) && !run->key->have_h && !run->fetch_h) {
+			run->fetch_h = true;
+			left--;
+		}
+		job->priv.take = min_u32(min_u32(job_want(job), config->share_blocks), left);
+		left -= job->priv.take;
+		job->priv.state = JOB_FLYING;
+		list_del(n);
+		list_add_tail(&run->jobs, n);
+	}
+	return left;
+}
+
+/* Nobody else waits for the blocks that are left: large jobs may have them, first come first. */
+static uint32_t run_extend(struct run *run, uint32_t left)
+{
+	list_for_each (n, &run->jobs) {
+		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
+		uint32_t more = min_u32(job_want(job) - job->priv.take, left);
+
+		job->priv.take += more;
+		left -= more;
+	}
+	return left;
+}
+
+static void run_fill(struct run *run)
+{
+	uint8_t *at = run->buf;
+
+	list_for_each (n, &run->jobs) {
+		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
+
+		job_fill(job, job->priv.take, at);
+		at += (size_t)job->priv.take * KEKD_AES_BLOCK;
+	}
+	if (run->fetch_h)
+		memset(at, 0, KEKD_AES_BLOCK);
+}
+
+/* One job's answer. It ends, or queues up again behind the others for its next piece. */
+static void run_land(struct run *run, struct engine_job *job, const uint8_t *blocks)
+{
+	struct engine_key *key = run->key;
+	int r;
+
+	if (job->priv.cancelled)
+		r = -ECANCELED;
+	else
+		r = job_absorb(job, &key->h, blocks, job->priv.take);
+	if (r == 0 && job_want(job) > 0) {
+		if (!key->removed) {
+			job->priv.retried = false;
+			engine_queue(job, false);
+			return;
+		}
+		r = -EKEYREVOKED;
+	}
+	engine_end(key->engine, job, r);
+}
+
+static void run_succeed(struct run *run)
+{
+	struct engine_key *key = run->key;
+	const uint8_t *at = run->buf;
+
+	if (run->fetch_h && !key->have_h) {
+		ghash_key_init(&key->h, run->buf + (run->block.blocks - 1) * KEKD_AES_BLOCK,
+			       key->engine->config.ghash);
+		key->have_h = true;
+	}
+	while (!list_empty(&run->jobs)) {
+		struct engine_job *job = list_first(&run->jobs, struct engine_job, priv.link);
+		size_t len = (size_t)job->priv.take * KEKD_AES_BLOCK;
+
+		list_del(&job->priv.link);
+		run_land(run, job, at);
+		at += len;
+	}
+}
+
+/* From the last job to the first, so that those which try again keep their order. */
+static void run_fail(struct run *run, int r)
+{
+	struct engine_key *key = run->key;
+
+	while (!list_empty(&run->jobs)) {
+		struct engine_job *job = list_entry(run->jobs.prev, struct engine_job, priv.link);
+
+		list_del(&job->priv.link);
+		if (job->priv.cancelled) {
+			engine_end(key->engine, job, -ECANCELED);
+		} else if (key->removed) {
+			engine_end(key->engine, job, -EKEYREVOKED);
+		} else if (r == -EIO && !job->priv.retried) {
+			job->priv.retried = true;
+			engine_queue(job, true);
+		} else {
+			engine_end(key->engine, job, r);
+		}
+	}
+}
+
+static void run_done(struct block_run *block, int r)
+{
+	struct run *run = container_of(block, struct run, block);
+	struct engine_key *key = run->key;
+	struct engine *engine = key->engine;
+
+	key->flying--;
+	if (r < 0) {
+		engine->stats.broken += r == -EIO;
+		run_fail(run, r);
+	} else {
+		engine->stats.runs++;
+		engine->stats.blocks += block->blocks;
+		run_succeed(run);
+	}
+	secmem_wipe(run->buf, block->blocks * KEKD_AES_BLOCK);
+	run->key = NULL;
+	list_add_head(&engine->idle, &run->link);
+}
+
+void lane_start(struct lane *lane, uint64_t now)
+{
+	struct engine_key *key = lane->key;
+	struct engine *engine = key->engine;
+	struct run *run = list_first(&engine->idle, struct run, link);
+	uint32_t left;
+	int r;
+
+	run->key = key;
+	run->fetch_h = false;
+	left = run_extend(run, run_take(run, lane, now));
+	if (left == engine->config.run_blocks)
+		return; /* every job had run out of time; the run stays idle */
+	list_del(&run->link);
+	run_fill(run);
+	run->block = (struct block_run){
+		.in = run->buf,
+		.out = run->buf,
+		.blocks = engine->config.run_blocks - left,
+		.dir = lane == &key->lane[BLOCK_DECRYPT] ? BLOCK_DECRYPT : BLOCK_ENCRYPT,
+		.done = run_done,
+	};
+	engine->started += run->block.blocks;
+	key->flying++;
+	r = key->block->ops->start(key->block, &run->block);
+	if (r < 0)
+		run_done(&run->block, r);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One message as a sequence of cipher blocks: which blocks to ask for next, and what to do with the
+ * answers. No queue, no key, no time; the engine decides how many blocks a job gets in a run.
+ *
+ * A job has at most one piece in flight. job_fill() changes nothing, so a piece that failed is
+ * simply asked for again; job_absorb() is the only step forward.
+ */
+#ifndef KEKD_CRYPTO_JOB_H
+#define KEKD_CRYPTO_JOB_H
+
+#include "daemon/crypto/ghash.h"
+#include "kekd/backend.h"
+#include "kekd/engine.h"
+
+/* 0, -EINVAL or -EMSGSIZE, as engine_submit() says. */
+int job_check(const struct engine_job *job);
+
+/* Set up priv for a message of which no block is done. */
+void job_begin(struct engine_job *job);
+
+enum block_dir job_dir(const struct engine_job *job);
+/* Does job_absorb() need H? */
+bool job_needs_h(const struct engine_job *job);
+
+/* Most blocks that may be asked for now; 0 when the message is complete. */
+uint32_t job_want(const struct engine_job *job);
+
+/* Write the next @n blocks to ask for, @n ≤ job_want(). */
+void job_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks);
+
+/*
+ * Take the answers to what job_fill() asked. -EBADMSG: the tag does not hold, nothing was written.
+ * @h may be NULL unless job_needs_h().
+ */
+int job_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks, size_t n);
+
+/* Wipe what priv holds of the key and the message. */
+void job_forget(struct engine_job *job);
+
+#endif
