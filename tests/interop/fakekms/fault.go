@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,10 @@ hang         no call is ever answered
 late=DUR     every answer is held back for DUR
 nonsense     answers that break the rules of the protocol, a different rule each time
 forgiving    Decrypt accepts anything
+lax          annotations are not bound to the ciphertext
+repeat       the same plaintext gives the same ciphertext
+ailing       Status says that it is not well
+greedy       messages of any size are read
 vague        every error has the code UNKNOWN
 noise        the socket does not speak HTTP/2
 flaky=N      every Nth call fails with UNAVAILABLE
@@ -33,29 +38,29 @@ die-after=N  the process kills itself in the Nth call`
 // fault is what the plugin does wrong. It is fixed at start; the zero value
 // does nothing wrong.
 type fault struct {
-	hang, nonsense, forgiving, vague, noise bool
-	late                                    time.Duration
-	flaky, dieAfter                         uint64
+	hang, nonsense, forgiving, lax, repeat, ailing, greedy, vague, noise bool
+
+	late            time.Duration
+	flaky, dieAfter uint64
 
 	calls, spoiled atomic.Uint64
+	answers        sync.Map // with repeat: plaintext to response
 }
 
 func parseFault(text string) (*fault, error) {
 	f := &fault{}
+	switches := map[string]*bool{
+		"none": new(bool), "hang": &f.hang, "nonsense": &f.nonsense, "forgiving": &f.forgiving,
+		"lax": &f.lax, "repeat": &f.repeat, "ailing": &f.ailing, "greedy": &f.greedy,
+		"vague": &f.vague, "noise": &f.noise,
+	}
+	if on := switches[text]; on != nil {
+		*on = true
+		return f, nil
+	}
 	name, argument, _ := strings.Cut(text, "=")
 	var err error
 	switch name {
-	case "none":
-	case "hang":
-		f.hang = true
-	case "nonsense":
-		f.nonsense = true
-	case "forgiving":
-		f.forgiving = true
-	case "vague":
-		f.vague = true
-	case "noise":
-		f.noise = true
 	case "late":
 		f.late, err = time.ParseDuration(argument)
 	case "flaky":
@@ -99,8 +104,27 @@ func (f *fault) intercept(ctx context.Context, request any, _ *grpc.UnaryServerI
 	return response, err
 }
 
+// maxMessage is what grpc-go is told to read at most.
+func (f *fault) maxMessage() int {
+	if f.greedy {
+		return 1 << 30
+	}
+	return maxMessage
+}
+
+func (f *fault) healthz() string {
+	if f.ailing {
+		return "not well"
+	}
+	return "ok"
+}
+
 // spoilEncrypt breaks one rule of the protocol per call, in turn.
-func (f *fault) spoilEncrypt(r *service.EncryptResponse) *service.EncryptResponse {
+func (f *fault) spoilEncrypt(plain []byte, r *service.EncryptResponse) *service.EncryptResponse {
+	if f.repeat {
+		first, _ := f.answers.LoadOrStore(string(plain), r)
+		return first.(*service.EncryptResponse)
+	}
 	if !f.nonsense {
 		return r
 	}

@@ -108,7 +108,7 @@ func listen(path string) (net.Listener, error) {
 
 func newServer(api string, keys *keyring, fault *fault) (*grpc.Server, error) {
 	server := grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxRecvMsgSize(fault.maxMessage()),
 		grpc.UnaryInterceptor(fault.intercept),
 		// grpc-go takes a client that pings more often than every five
 		// minutes for an attacker.

@@ -54,7 +54,7 @@ type v2Service struct {
 }
 
 func (s *v2Service) Status(context.Context) (*service.StatusResponse, error) {
-	return &service.StatusResponse{Version: "v2", Healthz: "ok", KeyID: s.keys.currentID()}, nil
+	return &service.StatusResponse{Version: "v2", Healthz: s.fault.healthz(), KeyID: s.keys.currentID()}, nil
 }
 
 func (s *v2Service) Encrypt(_ context.Context, _ string, plain []byte) (*service.EncryptResponse, error) {
@@ -66,7 +66,7 @@ func (s *v2Service) Encrypt(_ context.Context, _ string, plain []byte) (*service
 		return nil, toStatus(err)
 	}
 	response := &service.EncryptResponse{Ciphertext: text, KeyID: id, Annotations: annotations()}
-	return s.fault.spoilEncrypt(response), nil
+	return s.fault.spoilEncrypt(plain, response), nil
 }
 
 func (s *v2Service) Decrypt(_ context.Context, _ string, request *service.DecryptRequest) ([]byte, error) {
@@ -76,7 +76,7 @@ func (s *v2Service) Decrypt(_ context.Context, _ string, request *service.Decryp
 	if len(request.Ciphertext) == 0 || len(request.KeyID) == 0 {
 		return nil, errMalformed
 	}
-	if !maps.EqualFunc(request.Annotations, annotations(), bytes.Equal) {
+	if !s.fault.lax && !maps.EqualFunc(request.Annotations, annotations(), bytes.Equal) {
 		return nil, errMalformed
 	}
 	plain, err := s.keys.open(request.Ciphertext, annotation, request.KeyID)

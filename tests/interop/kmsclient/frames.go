@@ -3,44 +3,36 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
-// h2conn is an HTTP/2 connection below gRPC. grpc-go cannot be told to send a
-// keepalive PING more often than every ten seconds, nor to misbehave.
-type h2conn struct {
-	net.Conn
-	*http2.Framer
+// frameTests are legal requests cut unusually, and then peers that break the
+// rules. Sections are those of RFC 9113.
+var frameTests = []struct {
+	name string
+	run  func(*env) error
+}{
+	{"keepalive_pings", pings},
+	{"unknown_frame_is_ignored", onFrames(unknownFrame)},
+	{"request_byte_by_byte", onFrames(byteByByte)},
+	{"padding_and_continuation", onFrames(paddedRequest)},
+	{"window_of_zero", closedWindow},
+	{"half_a_request", onFrames(halfRequest)},
+	{"rapid_reset", onFrames(rapidReset)},
+	{"not_http2", notHTTP2},
+	{"half_a_preface", halfPreface},
+	{"broken_header_block", onFrames(brokenHeaders)},
+	{"frame_too_large", onFrames(largeFrame)},
+	{"silent_peers", silentPeers},
 }
 
-func dialFrames(e *env) (*h2conn, error) {
-	conn, err := net.Dial("unix", e.socket)
-	if err != nil {
-		return nil, err
-	}
-	conn.SetDeadline(time.Now().Add(e.timeout))
-	h := &h2conn{Conn: conn, Framer: http2.NewFramer(conn, conn)}
-	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	if err := h.WriteSettings(); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return h, nil
-}
-
+// runFrames does each thing on a connection of its own. Whatever happens to
+// that one, another connection must not notice.
 func runFrames(ctx context.Context, e *env, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
@@ -53,10 +45,9 @@ func runFrames(ctx context.Context, e *env, args []string) error {
 	if err := bystander.roundTrip(ctx); err != nil {
 		return err
 	}
-	// Whatever one connection does, another one notices nothing.
-	beside := func(name string, run func(*env) error) {
-		e.test(name, func() error {
-			if err := run(e); err != nil {
+	for _, test := range frameTests {
+		e.test(test.name, func() error {
+			if err := test.run(e); err != nil {
 				return err
 			}
 			if err := bystander.roundTrip(ctx); err != nil {
@@ -65,176 +56,193 @@ func runFrames(ctx context.Context, e *env, args []string) error {
 			return bystander.oneConnection()
 		})
 	}
-	beside("keepalive_pings", pings)
-	beside("unknown_frame_is_ignored", unknownFrame)
-	beside("not_http2", notHTTP2)
-	beside("half_a_preface", halfPreface)
-	beside("half_a_request", halfRequest)
-	beside("broken_header_block", brokenHeaders)
-	beside("frame_too_large", largeFrame)
-	beside("silent_peers", func(e *env) error { return silentPeers(ctx, e) })
 	return nil
 }
 
-// ping sends one and reads until its acknowledgement comes back.
-func (h *h2conn) ping(n uint64) error {
-	var payload [8]byte
-	binary.BigEndian.PutUint64(payload[:], n)
-	if err := h.WritePing(false, payload); err != nil {
-		return err
-	}
-	for {
-		frame, err := h.ReadFrame()
+func onFrames(run func(*h2conn) error) func(*env) error {
+	return func(e *env) error {
+		h, err := dialFrames(e)
 		if err != nil {
-			return fmt.Errorf("waiting for a PING's acknowledgement: %w", err)
+			return err
 		}
-		switch frame := frame.(type) {
-		case *http2.GoAwayFrame:
-			return fmt.Errorf("GOAWAY %v %q", frame.ErrCode, frame.DebugData())
-		case *http2.PingFrame:
-			if !frame.IsAck() {
-				continue
-			}
-			if frame.Data != payload {
-				return fmt.Errorf("PING %x acknowledged as %x", payload, frame.Data)
-			}
-			return nil
-		}
+		defer h.Close()
+		return run(h)
 	}
 }
 
 func pings(e *env) error {
-	h, err := dialFrames(e)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	for n := range uint64(20) {
-		if err := h.ping(n ^ 0x6b656b64); err != nil {
-			return err
+	return onFrames(func(h *h2conn) error {
+		for n := range uint64(20) {
+			if err := h.ping(n^0x6b656b64, true); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})(e)
 }
 
-// RFC 9113 §4.1: frames of unknown types are ignored.
-func unknownFrame(e *env) error {
-	h, err := dialFrames(e)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
+// §5.5: frames of unknown types are ignored.
+func unknownFrame(h *h2conn) error {
 	if err := h.WriteRawFrame(0xbe, 0xff, 0, []byte("grease")); err != nil {
 		return err
 	}
-	return h.ping(1)
+	return h.ping(1, true)
 }
 
-// closes reads until the other side has closed the connection.
-func closes(conn net.Conn) error {
-	_, err := io.Copy(io.Discard, conn)
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return errors.New("the connection stays open")
+// A message may come in any number of DATA frames, empty ones among them.
+func byteByByte(h *h2conn) error {
+	if err := h.open(1, v2Encrypt); err != nil {
+		return err
 	}
-	return nil // end of file, or reset
+	for _, octet := range message() {
+		if err := h.WriteData(1, false, []byte{octet}); err != nil {
+			return err
+		}
+	}
+	if err := h.WriteData(1, true, nil); err != nil {
+		return err
+	}
+	return h.answer(1)
 }
 
-func notHTTP2(e *env) error {
-	conn, err := net.Dial("unix", e.socket)
+// §6.1 and §6.2: padding is not content. §6.10: a header block may go on in
+// other frames, here one byte each.
+func paddedRequest(h *h2conn) error {
+	block := h.headers(v2Encrypt)
+	first := http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:1], PadLength: 200}
+	if err := h.WriteHeaders(first); err != nil {
+		return err
+	}
+	for i := 1; i < len(block); i++ {
+		if err := h.WriteContinuation(1, i == len(block)-1, block[i:i+1]); err != nil {
+			return err
+		}
+	}
+	if err := h.WriteDataPadded(1, true, message(), make([]byte, 255)); err != nil {
+		return err
+	}
+	return h.answer(1)
+}
+
+// closedWindow asks, but allows no answer until a PING has been acknowledged:
+// a reader that does not read holds up nothing else on its connection.
+func closedWindow(e *env) error {
+	h, err := dialFrames(e, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(e.timeout))
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+	defer h.Close()
+	if err := h.open(1, v2Encrypt); err != nil {
 		return err
 	}
-	return closes(conn)
-}
-
-func halfPreface(e *env) error {
-	conn, err := net.Dial("unix", e.socket)
-	if err != nil {
+	if err := h.WriteData(1, true, message()); err != nil {
 		return err
 	}
-	io.WriteString(conn, http2.ClientPreface[:10])
-	return conn.Close()
-}
-
-func requestHeaders() []byte {
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
-	for _, field := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", v2Encrypt}, {":authority", "localhost"},
-		{"content-type", "application/grpc"}, {"te", "trailers"},
-	} {
-		encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+	for n := range uint64(8) {
+		if err := h.ping(n, false); err != nil {
+			return err
+		}
 	}
-	return block.Bytes()
+	if err := h.WriteWindowUpdate(1, 1<<16); err != nil {
+		return err
+	}
+	return h.answer(1)
 }
 
 // halfRequest leaves in the middle of a message. The PING makes sure that the
 // plugin has read the first half before.
-func halfRequest(e *env) error {
-	h, err := dialFrames(e)
-	if err != nil {
+func halfRequest(h *h2conn) error {
+	if err := h.open(1, v2Encrypt); err != nil {
 		return err
 	}
-	defer h.Close()
-	headers := http2.HeadersFrameParam{StreamID: 1, BlockFragment: requestHeaders(), EndHeaders: true}
-	if err := h.WriteHeaders(headers); err != nil {
+	if err := h.WriteData(1, false, message()[:20]); err != nil {
 		return err
 	}
-	if err := h.WriteData(1, false, []byte{0, 0, 0, 0, 36, 0x0a, 32, 1, 2, 3}); err != nil {
-		return err
-	}
-	return h.ping(2)
+	return h.ping(2, true)
 }
 
-// RFC 9113 §4.3: a header block that does not decode ends the connection.
-func brokenHeaders(e *env) error {
-	h, err := dialFrames(e)
-	if err != nil {
-		return err
+// rapidReset opens streams and takes each back at once (CVE-2023-44487). The
+// plugin may stand it or close this connection.
+func rapidReset(h *h2conn) error {
+	// An answer that nobody reads must not make both sides wait for each other.
+	drained := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, h.Conn)
+		close(drained)
+	}()
+	for stream := uint32(1); stream < 8000; stream += 2 {
+		if h.open(stream, v2Encrypt) != nil || h.WriteData(stream, true, message()) != nil ||
+			h.WriteRSTStream(stream, http2.ErrCodeCancel) != nil {
+			break
+		}
 	}
-	defer h.Close()
-	headers := http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, EndHeaders: true}
-	if err := h.WriteHeaders(headers); err != nil {
-		return err
-	}
-	return closes(h)
-}
-
-// RFC 9113 §4.2: a frame above SETTINGS_MAX_FRAME_SIZE (16384 at first) is an
-// error. The connection, or at least the stream, ends.
-func largeFrame(e *env) error {
-	h, err := dialFrames(e)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	// The peer may have raised its limit to the largest there is, which is
-	// what this frame announces. Its body never comes.
-	if _, err := h.Write([]byte{0xff, 0xff, 0xff, 0xee, 0, 0, 0, 0, 0}); err != nil {
-		return err
-	}
+	h.Close()
+	<-drained
 	return nil
 }
 
+func notHTTP2(e *env) error {
+	conn, err := dialRaw(e)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		return err
+	}
+	return closed(conn)
+}
+
+func halfPreface(e *env) error {
+	conn, err := dialRaw(e)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, http2.ClientPreface[:10]); err != nil {
+		conn.Close()
+		return err
+	}
+	return conn.Close()
+}
+
+// §4.3: a header block that does not decode ends the connection.
+func brokenHeaders(h *h2conn) error {
+	headers := http2.HeadersFrameParam{
+		StreamID: 1, BlockFragment: []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, EndHeaders: true}
+	if err := h.WriteHeaders(headers); err != nil {
+		return err
+	}
+	return closed(h)
+}
+
+// §4.2: a frame of 16 MiB is announced on stream 0, which no peer here allows.
+// Its body never comes: the plugin must neither wait for it nor make room.
+func largeFrame(h *h2conn) error {
+	if _, err := h.Write([]byte{0xff, 0xff, 0xff, byte(http2.FrameData), 0, 0, 0, 0, 0}); err != nil {
+		return err
+	}
+	return closed(h)
+}
+
 // silentPeers connect and say nothing while others are served.
-func silentPeers(ctx context.Context, e *env) error {
+func silentPeers(e *env) error {
+	var peers []net.Conn
+	defer func() {
+		for _, conn := range peers {
+			conn.Close()
+		}
+	}()
 	for range 16 {
-		conn, err := net.Dial("unix", e.socket)
+		conn, err := dialRaw(e)
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
+		peers = append(peers, conn)
 	}
 	c, err := dial(e)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	return c.roundTrip(ctx)
+	return c.roundTrip(context.Background())
 }
