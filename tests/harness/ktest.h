@@ -102,23 +102,6 @@ extern bool ktest_show_bytes;
  * OK			the result of a function that returns 0 or -errno: 0, and not a count or a descriptor
  * ERR			(-EWHAT, the result of such a function)
  */
-<<<<<<< HEAD
-#define EXPECT_EQ(exp, seen) KTEST_COMPARE(KTEST_EQ, #exp, #seen, exp, seen)
-#define EXPECT_NE(exp, seen) KTEST_COMPARE(KTEST_NE, #exp, #seen, exp, seen)
-#define EXPECT_LT(exp, seen) KTEST_COMPARE(KTEST_LT, #exp, #seen, exp, seen)
-#define EXPECT_LE(exp, seen) KTEST_COMPARE(KTEST_LE, #exp, #seen, exp, seen)
-#define EXPECT_GT(exp, seen) KTEST_COMPARE(KTEST_GT, #exp, #seen, exp, seen)
-#define EXPECT_GE(exp, seen) KTEST_COMPARE(KTEST_GE, #exp, #seen, exp, seen)
-#define EXPECT_TRUE(cond) \
-	ktest_held((cond) ? true : ktest_fail(__FILE__, __LINE__, "expected true: %s", #cond))
-#define EXPECT_FALSE(cond) \
-	ktest_held((cond) ? ktest_fail(__FILE__, __LINE__, "expected false: %s", #cond) : true)
-#define EXPECT_NULL(ptr) \
-	ktest_held((ptr) == NULL ? true : ktest_fail(__FILE__, __LINE__, "expected NULL: %s", #ptr))
-#define EXPECT_NOT_NULL(ptr)            \
-	ktest_held((ptr) != NULL ? true \
-				 : ktest_fail(__FILE__, __LINE__, "expected not NULL: %s", #ptr))
-=======
 #define EXPECT_EQ(exp, seen)    KTEST_COMPARE(KTEST_EQ, #exp, #seen, exp, seen)
 #define EXPECT_NE(exp, seen)    KTEST_COMPARE(KTEST_NE, #exp, #seen, exp, seen)
 #define EXPECT_LT(exp, seen)    KTEST_COMPARE(KTEST_LT, #exp, #seen, exp, seen)
@@ -129,7 +112,6 @@ extern bool ktest_show_bytes;
 #define EXPECT_FALSE(cond)      KTEST_HELD((cond) ? false : true, "false", #cond)
 #define EXPECT_NULL(ptr)        KTEST_HELD((ptr) == NULL, "NULL", #ptr)
 #define EXPECT_NOT_NULL(ptr)    KTEST_HELD((ptr) != NULL, "not NULL", #ptr)
->>>>>>> h/harness
 #define EXPECT_STREQ(exp, seen) ktest_streq(__FILE__, __LINE__, #exp, #seen, (exp), (seen))
 #define EXPECT_MEMEQ(exp, exp_len, seen, seen_len) \
 	ktest_memeq(__FILE__, __LINE__, #exp, #seen, (exp), (exp_len), (seen), (seen_len))
@@ -284,15 +266,12 @@ static inline struct ktest_value ktest_pointer(const volatile void *p)
 #define KTEST_COMPARE(op, exp_text, seen_text, exp, seen)                                        \
 	(KTEST_COMPARABLE(exp, seen), ktest_compare(__FILE__, __LINE__, op, exp_text, seen_text, \
 						    KTEST_VALUE(exp), KTEST_VALUE(seen)))
-<<<<<<< HEAD
-=======
 
 /* Says `false` itself, and not by way of a function, so that analyzers see what an ASSERT rules out. */
 #define KTEST_HELD(held, what, text) \
 	ktest_held(                  \
 		(held) ? true        \
 		       : (ktest_fail(__FILE__, __LINE__, "expected %s: %s", what, text), false))
->>>>>>> h/harness
 
 #define KTEST_ASSERT(check)          \
 	do {                         \
