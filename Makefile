@@ -45,7 +45,7 @@ LIB        := $(BUILD)/libkekd.a
 HARNESS    := $(BUILD)/tests/harness/ktest.o $(BUILD)/tests/harness/ktest_test.o
 UNIT_SRC   := $(wildcard tests/unit/*.c)
 UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
-SUPPORT    := $(BUILD)/tests/vectors/reader.o
+SUPPORT    := $(BUILD)/tests/vectors/reader.o $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)

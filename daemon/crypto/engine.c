@@ -294,9 +294,9 @@ void engine_free(struct engine *engine)
 {
 	if (!engine)
 		return;
-	assert(engine_idle(engine));
-	list_for_each_safe (n, &engine->keys)
-		key_free(list_entry(n, struct engine_key, link));
+	list_splice_tail(&engine->dying, &engine->keys);
+	engine_reap(engine);
+	assert(engine->stats.queued == 0 && list_empty(&engine->dying));
 	secmem_free(engine->bufs, bufs_size(&engine->config));
 	free(engine->runs);
 	free(engine);

@@ -47,8 +47,8 @@ struct engine_config {
  */
 int engine_new(const struct engine_config *config, struct secpool *pool, struct engine **ret);
 /*
- * Free @engine and all its keys. Only when engine_idle(): nothing can take back what the kernel
- * writes into. May be NULL.
+ * Free @engine and all its keys. No job may be under way and no run in flight: nothing can take back
+ * what the kernel writes into. May be NULL.
  */
 void engine_free(struct engine *engine);
 DEFINE_CLEANUP(struct engine *, engine_free);

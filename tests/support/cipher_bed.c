@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See cipher_bed.h. Whatever must not fail in a test's own scaffolding aborts.
+ */
+#include "tests/support/cipher_bed.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/crypto/backend_openssl.h"
+
+uint64_t bed_clock = 1;
+
+static uint64_t bed_now(void)
+{
+	return bed_clock;
+}
+
+static void must(bool good)
+{
+	if (!good)
+		abort();
+}
+
+/* At least one byte, so that a message of none has an address too. */
+static uint8_t *must_alloc(size_t len)
+{
+	uint8_t *p = malloc(len > 0 ? len : 1);
+
+	must(p);
+	return p;
+}
+
+struct engine_config bed_config(void)
+{
+	struct engine_config config = ENGINE_CONFIG_DEFAULT;
+
+	config.now = bed_now;
+	return config;
+}
+
+int bed_open(struct bed *bed, enum bed_backend backend, const struct engine_config *config)
+{
+	int r;
+
+	bed->backend = backend;
+	bed->config = *config;
+	bed->n_keys = 0;
+	r = secpool_new(4U << 20, &bed->pool);
+	if (r < 0)
+		return r;
+	return engine_new(config, bed->pool, &bed->engine);
+}
+
+void bed_close(struct bed *bed)
+{
+	bed_run(bed);
+	engine_free(bed->engine);
+	secpool_free(bed->pool);
+}
+
+static int bed_block(struct bed *bed, const uint8_t *key, size_t len, struct block_key **ret)
+{
+	int r;
+
+	if (bed->backend == BED_OPENSSL)
+		return backend_openssl_new(engine_defer(bed->engine), key, len, ret);
+	r = fake_block_new(key, len, &bed->fakes[bed->n_keys]);
+	if (r < 0)
+		return r;
+	bed->gone[bed->n_keys] = false;
+	bed->fakes[bed->n_keys]->freed = &bed->gone[bed->n_keys];
+	*ret = &bed->fakes[bed->n_keys]->base;
+	return 0;
+}
+
+int bed_add_key(struct bed *bed, const uint8_t *key, size_t len)
+{
+	struct block_key *block;
+	int r;
+
+	must(bed->n_keys < BED_KEYS_MAX);
+	r = bed_block(bed, key, len, &block);
+	if (r < 0)
+		return r;
+	r = engine_key_new(bed->engine, block, &bed->keys[bed->n_keys]);
+	if (r < 0) {
+		block->ops->free(block);
+		return r;
+	}
+	return (int)bed->n_keys++;
+}
+
+void bed_remove_key(struct bed *bed, unsigned int n)
+{
+	engine_key_remove(bed->keys[n]);
+	bed->keys[n] = NULL;
+}
+
+/* The oldest run of one key, the keys in turn. */
+static bool bed_answer_one(struct bed *bed)
+{
+	if (bed->backend != BED_FAKE)
+		return false;
+	for (unsigned int i = 0; i < bed->n_keys; i++) {
+		if (!bed->gone[i] && fake_block_finish(bed->fakes[i]))
+			return true;
+	}
+	return false;
+}
+
+void bed_flush(struct bed *bed)
+{
+	while (engine_flush(bed->engine))
+		;
+}
+
+int bed_run(struct bed *bed)
+{
+	int flushes = 0;
+
+	for (;;) {
+		flushes++;
+		if (engine_flush(bed->engine))
+			continue;
+		if (bed_answer_one(bed))
+			continue;
+		return engine_idle(bed->engine) ? flushes : -EDEADLK;
+	}
+}
+
+static void msg_done(struct engine_job *job, int r)
+{
+	struct msg *m = container_of(job, struct msg, job);
+
+	m->called++;
+	m->result = r;
+	if (m->then)
+		m->then(m);
+}
+
+#define UNTOUCHED 0xa5
+
+void msg_init(struct msg *m, struct engine_key *key, const struct msg_spec *spec)
+{
+	memset(m, 0, sizeof(*m));
+	m->len = spec->len;
+	m->result = MSG_PENDING;
+	m->text = must_alloc(spec->align + spec->len) + spec->align;
+	m->aad = must_alloc(spec->aad_len);
+	m->expected = must_alloc(spec->len);
+	if (spec->len > 0)
+		memcpy(m->text, spec->text, spec->len);
+	if (spec->aad_len > 0)
+		memcpy(m->aad, spec->aad, spec->aad_len);
+	m->align = spec->align;
+	if (!spec->in_place) {
+		m->other = must_alloc(spec->align + spec->len) + spec->align;
+		memset(m->other, UNTOUCHED, spec->len);
+	}
+	m->job.key = key;
+	m->job.mode = spec->mode;
+	memcpy(m->job.iv, spec->iv,
+	       spec->mode <= ENGINE_GCM_OPEN ? KEKD_GCM_NONCE : KEKD_AES_BLOCK);
+	m->job.aad = span_of(m->aad, spec->aad_len);
+	m->job.in = span_of(m->text, spec->len);
+	m->job.out = spec->in_place ? m->text : m->other;
+	m->job.done = msg_done;
+}
+
+void msg_free(struct msg *m)
+{
+	size_t align = m->align;
+
+	if (m->text)
+		free(m->text - align);
+	if (m->other)
+		free(m->other - align);
+	free(m->aad);
+	free(m->expected);
+	memset(m, 0, sizeof(*m));
+}
+
+uint8_t *msg_out(struct msg *m)
+{
+	return m->job.out;
+}
+
+bool msg_untouched(const struct msg *m)
+{
+	for (size_t i = 0; m->other && i < m->len; i++) {
+		if (m->other[i] != UNTOUCHED)
+			return false;
+	}
+	return true;
+}
+
+bool msg_right(const struct msg *m)
+{
+	if (m->called != 1 || m->result != 0)
+		return false;
+	if (m->job.mode == ENGINE_GCM_SEAL &&
+	    memcmp(m->job.tag, m->expected_tag, sizeof(m->expected_tag)) != 0)
+		return false;
+	return memcmp(m->job.out, m->expected, m->len) == 0;
+}
+
+static const EVP_CIPHER *evp_cipher(bool gcm, size_t key_len)
+{
+	switch (key_len) {
+	case 16:
+		return gcm ? EVP_aes_128_gcm() : EVP_aes_128_cbc();
+	case 24:
+		return gcm ? EVP_aes_192_gcm() : EVP_aes_192_cbc();
+	default:
+		return gcm ? EVP_aes_256_gcm() : EVP_aes_256_cbc();
+	}
+}
+
+static void evp_encrypt(const uint8_t *key, size_t key_len, const struct msg_spec *spec,
+			uint8_t *out, uint8_t tag[static KEKD_GCM_TAG])
+{
+	bool gcm = spec->mode <= ENGINE_GCM_OPEN;
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	uint8_t end[KEKD_AES_BLOCK];
+	int n;
+
+	must(ctx);
+	must(EVP_EncryptInit_ex(ctx, evp_cipher(gcm, key_len), NULL, key, spec->iv));
+	must(EVP_CIPHER_CTX_set_padding(ctx, 0));
+	if (gcm && spec->aad_len > 0)
+		must(EVP_EncryptUpdate(ctx, NULL, &n, spec->aad, (int)spec->aad_len));
+	if (spec->len > 0)
+		must(EVP_EncryptUpdate(ctx, out, &n, spec->text, (int)spec->len));
+	must(EVP_EncryptFinal_ex(ctx, end, &n) && n == 0);
+	if (gcm)
+		must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, KEKD_GCM_TAG, tag));
+	EVP_CIPHER_CTX_free(ctx);
+}
+
+void msg_random(struct msg *m, struct prng *prng, struct engine_key *engine_key, const uint8_t *key,
+		size_t key_len, enum engine_mode mode, size_t len, size_t aad_len)
+{
+	bool opens = mode == ENGINE_GCM_OPEN || mode == ENGINE_CBC_DECRYPT;
+	uint8_t iv[KEKD_AES_BLOCK], tag[KEKD_GCM_TAG] = { 0 };
+	uint8_t *plain = must_alloc(len), *cipher = must_alloc(len), *aad = must_alloc(aad_len);
+	struct msg_spec spec = {
+		.mode = mode,
+		.iv = iv,
+		.text = plain,
+		.aad = aad,
+		.len = len,
+		.aad_len = aad_len,
+		.align = prng_below(prng, 16),
+		.in_place = prng_below(prng, 2),
+	};
+
+	prng_bytes(prng, iv, sizeof(iv));
+	prng_bytes(prng, plain, len);
+	prng_bytes(prng, aad, aad_len);
+	evp_encrypt(key, key_len, &spec, cipher, tag);
+	spec.text = opens ? cipher : plain;
+	msg_init(m, engine_key, &spec);
+	memcpy(m->expected, opens ? plain : cipher, len);
+	memcpy(opens ? m->job.tag : m->expected_tag, tag, sizeof(tag));
+	free(plain);
+	free(cipher);
+	free(aad);
+}
