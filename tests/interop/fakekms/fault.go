@@ -29,6 +29,7 @@ forgiving    Decrypt accepts anything
 lax          annotations are not bound to the ciphertext
 repeat       the same plaintext gives the same ciphertext
 ailing       Status says that it is not well
+restless     every Status rotates
 greedy       messages of any size are read
 vague        every error has the code UNKNOWN
 noise        the socket does not speak HTTP/2
@@ -38,7 +39,7 @@ die-after=N  the process kills itself in the Nth call`
 // fault is what the plugin does wrong. It is fixed at start; the zero value
 // does nothing wrong.
 type fault struct {
-	hang, nonsense, forgiving, lax, repeat, ailing, greedy, vague, noise bool
+	hang, nonsense, forgiving, lax, repeat, ailing, restless, greedy, vague, noise bool
 
 	late            time.Duration
 	flaky, dieAfter uint64
@@ -51,8 +52,8 @@ func parseFault(text string) (*fault, error) {
 	f := &fault{}
 	switches := map[string]*bool{
 		"none": new(bool), "hang": &f.hang, "nonsense": &f.nonsense, "forgiving": &f.forgiving,
-		"lax": &f.lax, "repeat": &f.repeat, "ailing": &f.ailing, "greedy": &f.greedy,
-		"vague": &f.vague, "noise": &f.noise,
+		"lax": &f.lax, "repeat": &f.repeat, "ailing": &f.ailing, "restless": &f.restless,
+		"greedy": &f.greedy, "vague": &f.vague, "noise": &f.noise,
 	}
 	if on := switches[text]; on != nil {
 		*on = true

@@ -80,7 +80,9 @@ func serve(o options) error {
 	if fault.noise {
 		return makeNoise(listener)
 	}
-	go handleSignals(server, keys, o.rotateEvery)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT)
+	go obeySignals(signals, server, keys, o.rotateEvery)
 	// A test that starts the plugin waits for this line.
 	fmt.Printf("listening on %s, key_id %s\n", o.listen, keys.currentID())
 	return server.Serve(listener)
@@ -132,9 +134,7 @@ func newServer(api string, keys *keyring, fault *fault) (*grpc.Server, error) {
 	return server, nil
 }
 
-func handleSignals(server *grpc.Server, keys *keyring, every time.Duration) {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT)
+func obeySignals(signals <-chan os.Signal, server *grpc.Server, keys *keyring, every time.Duration) {
 	var tick <-chan time.Time
 	if every > 0 {
 		tick = time.Tick(every)

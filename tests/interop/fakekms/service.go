@@ -54,6 +54,9 @@ type v2Service struct {
 }
 
 func (s *v2Service) Status(context.Context) (*service.StatusResponse, error) {
+	if s.fault.restless {
+		s.keys.rotate()
+	}
 	return &service.StatusResponse{Version: "v2", Healthz: s.fault.healthz(), KeyID: s.keys.currentID()}, nil
 }
 
