@@ -74,7 +74,7 @@ $(OBJ): | $(GEN_H)
 
 $(BUILD)/gen/%.pb.c $(BUILD)/gen/%.pb.h: %.proto $(wildcard daemon/kms/*.options)
 	@echo "  PB    $<"
-	@mkdir -p $(BUILD)/gen
+	@mkdir -p $(@D)
 	$(Q)$(NANOPB) -q -D $(BUILD)/gen $<
 
 # Generated code is not ours to format: it is compiled without -Wconversion.
