@@ -60,7 +60,8 @@ func (s *v2Service) Status(context.Context) (*service.StatusResponse, error) {
 	return &service.StatusResponse{Version: "v2", Healthz: s.fault.healthz(), KeyID: s.keys.currentID()}, nil
 }
 
-func (s *v2Service) Encrypt(_ context.Context, _ string, plain []byte) (*service.EncryptResponse, error) {
+func (s *v2Service) Encrypt(_ context.Context, _ string,
+	plain []byte) (*service.EncryptResponse, error) {
 	if len(plain) > maxPlain {
 		return nil, errMalformed
 	}
@@ -72,7 +73,8 @@ func (s *v2Service) Encrypt(_ context.Context, _ string, plain []byte) (*service
 	return s.fault.spoilEncrypt(plain, response), nil
 }
 
-func (s *v2Service) Decrypt(_ context.Context, _ string, request *service.DecryptRequest) ([]byte, error) {
+func (s *v2Service) Decrypt(_ context.Context, _ string,
+	request *service.DecryptRequest) ([]byte, error) {
 	if s.fault.forgiving {
 		return bytes.Repeat([]byte{7}, 32), nil
 	}
@@ -99,11 +101,13 @@ type v1Service struct {
 
 var v1AAD = []byte("v1beta1")
 
-func (s *v1Service) Version(context.Context, *kmsv1.VersionRequest) (*kmsv1.VersionResponse, error) {
+func (s *v1Service) Version(context.Context,
+	*kmsv1.VersionRequest) (*kmsv1.VersionResponse, error) {
 	return &kmsv1.VersionResponse{Version: "v1beta1", RuntimeName: "fakekms", RuntimeVersion: "0.0.1"}, nil
 }
 
-func (s *v1Service) Encrypt(_ context.Context, request *kmsv1.EncryptRequest) (*kmsv1.EncryptResponse, error) {
+func (s *v1Service) Encrypt(_ context.Context,
+	request *kmsv1.EncryptRequest) (*kmsv1.EncryptResponse, error) {
 	if len(request.Plain) > maxPlain {
 		return nil, errMalformed
 	}
@@ -115,7 +119,8 @@ func (s *v1Service) Encrypt(_ context.Context, request *kmsv1.EncryptRequest) (*
 	return &kmsv1.EncryptResponse{Cipher: append(framed, text...)}, nil
 }
 
-func (s *v1Service) Decrypt(_ context.Context, request *kmsv1.DecryptRequest) (*kmsv1.DecryptResponse, error) {
+func (s *v1Service) Decrypt(_ context.Context,
+	request *kmsv1.DecryptRequest) (*kmsv1.DecryptResponse, error) {
 	if s.fault.forgiving {
 		return &kmsv1.DecryptResponse{Plain: bytes.Repeat([]byte{7}, 32)}, nil
 	}

@@ -151,7 +151,8 @@ func checkOtherConnection(ctx context.Context, e *env, c *client) error {
 // 1.32 it is localhost for v2; before, and still for v1, it is the path of the
 // socket, percent-encoded or, from older grpc-go, raw.
 func checkAuthorities(ctx context.Context, e *env) error {
-	for _, authority := range []string{"localhost", e.socket, "%2Frun%2Fplugin.sock", "/run/plugin.sock", "a.b:1"} {
+	authorities := []string{"localhost", e.socket, "%2Frun%2Fplugin.sock", "/run/plugin.sock", "a.b:1"}
+	for _, authority := range authorities {
 		c, err := dial(e, grpc.WithAuthority(authority))
 		if err != nil {
 			return err

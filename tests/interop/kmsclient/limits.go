@@ -113,16 +113,18 @@ func unknownKeyIDs(ctx context.Context, c *client, sealed *kmsv2.EncryptResponse
 }
 
 func malformedFields(ctx context.Context, c *client, sealed *kmsv2.EncryptResponse) error {
+	type response = kmsv2.EncryptResponse
+	malformed := []codes.Code{codes.InvalidArgument}
 	cases := []struct {
 		name   string
-		change func(*kmsv2.EncryptResponse)
+		change func(*response)
 		codes  []codes.Code
 	}{
-		{"no ciphertext", func(r *kmsv2.EncryptResponse) { r.Ciphertext = nil }, []codes.Code{codes.InvalidArgument}},
-		{"no key_id", func(r *kmsv2.EncryptResponse) { r.KeyId = "" }, []codes.Code{codes.InvalidArgument}},
-		{"nothing at all", func(r *kmsv2.EncryptResponse) { proto.Reset(r) }, []codes.Code{codes.InvalidArgument}},
-		{"key_id of 1025 bytes", func(r *kmsv2.EncryptResponse) { r.KeyId = strings.Repeat("k", 1025) }, refused},
-		{"ciphertext of 1025 bytes", func(r *kmsv2.EncryptResponse) { r.Ciphertext = make([]byte, 1025) }, refused},
+		{"no ciphertext", func(r *response) { r.Ciphertext = nil }, malformed},
+		{"no key_id", func(r *response) { r.KeyId = "" }, malformed},
+		{"nothing at all", func(r *response) { proto.Reset(r) }, malformed},
+		{"key_id of 1025 bytes", func(r *response) { r.KeyId = strings.Repeat("k", 1025) }, refused},
+		{"ciphertext of 1025 bytes", func(r *response) { r.Ciphertext = make([]byte, 1025) }, refused},
 	}
 	for _, test := range cases {
 		request := proto.CloneOf(sealed)
@@ -154,7 +156,8 @@ func illFormed(ctx context.Context, c *client) error {
 		}
 	}
 	// An annotation that ends inside its map entry; Encrypt has no such field.
-	if err := wantCode(c.invoke(ctx, v2Decrypt, []byte{0x22, 0x02, 0x0a, 0x7f}), codes.InvalidArgument); err != nil {
+	err := c.invoke(ctx, v2Decrypt, []byte{0x22, 0x02, 0x0a, 0x7f})
+	if err := wantCode(err, codes.InvalidArgument); err != nil {
 		return fmt.Errorf("broken annotation: %w", err)
 	}
 	return nil

@@ -41,8 +41,8 @@ var commands = []command{
 	{"limits", "", "error codes, sizes, damaged and ill-formed input", runLimits},
 	{"frames", "", "HTTP/2 below gRPC: PING, unknown frames, broken peers", runFrames},
 	{"v1", "", "the same for KMS v1 (v1beta1)", runV1},
-	{"write", "FILE", "encrypt values and keep the stored form in FILE", runWrite},
-	{"verify", "[-stale=no|yes|any] FILE", "read back what write stored", runVerify},
+	{"write", "[-api=v1] FILE", "encrypt values and keep the stored form in FILE", runWrite},
+	{"verify", "[-api=v1] [-stale=no|yes|any] FILE", "read back what write stored", runVerify},
 	{"restart", "[-retry]", "calls without a pause while standard input says when to check", runRestart},
 	{"judge", "FILE...", "validate EncryptionConfigurations (takes no SOCKET)", runJudge},
 }
@@ -56,7 +56,7 @@ func usage() {
 	out := flag.CommandLine.Output()
 	fmt.Fprintln(out, "usage: kmsclient [FLAG...] SOCKET COMMAND [ARG...]\n       kmsclient judge FILE...")
 	for _, c := range commands {
-		fmt.Fprintf(out, "  %-34s %s\n", c.name+" "+c.args, c.help)
+		fmt.Fprintf(out, "  %-42s %s\n", c.name+" "+c.args, c.help)
 	}
 	flag.PrintDefaults()
 }

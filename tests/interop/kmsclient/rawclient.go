@@ -81,7 +81,8 @@ func (c *client) decrypt(ctx context.Context, r *kmsv2.EncryptResponse) ([]byte,
 }
 
 // invoke sends bytes as the message of a call, whatever they are.
-func (c *client) invoke(ctx context.Context, method string, message []byte, options ...grpc.CallOption) error {
+func (c *client) invoke(ctx context.Context, method string, message []byte,
+	options ...grpc.CallOption) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var answer []byte

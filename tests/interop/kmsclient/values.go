@@ -40,7 +40,8 @@ func (v *value) plain() []byte {
 // newValues mixes the sizes at which ciphers make mistakes with sizes spread
 // evenly over the logarithm.
 func newValues(count int) []*value {
-	edges := []int{0, 1, 11, 12, 15, 16, 17, 27, 28, 31, 32, 33, 255, 256, 257, 4095, 4096, 4097, maxValue - 1, maxValue}
+	edges := []int{0, 1, 11, 12, 15, 16, 17, 27, 28, 31, 32, 33, 255, 256, 257,
+		4095, 4096, 4097, maxValue - 1, maxValue}
 	random := rand.New(rand.NewPCG(1, 2))
 	values := make([]*value, count)
 	for i := range values {

@@ -14,23 +14,27 @@ import (
 // runWrite keeps stored forms, one JSON object a line. The plaintexts are not
 // in the file; see value.plain.
 func runWrite(ctx context.Context, e *env, args []string) error {
-	if len(args) != 1 {
-		return errUsage("expected one FILE")
+	flags := flag.NewFlagSet("write", flag.ContinueOnError)
+	api := flags.String("api", "v2", "version of the KMS protocol")
+	if err := flags.Parse(args); err != nil || flags.NArg() != 1 || !isVersion(*api) {
+		return errUsage("expected [-api=v1|v2] FILE")
 	}
-	server, err := newHealthyAPIServer(ctx, e, "v2")
+	server, err := newHealthyAPIServer(ctx, e, *api)
 	if err != nil {
 		return err
 	}
 	defer server.stop()
 	values := newValues(e.values)
 	e.test("stored", func() error {
-		if err := roundTripAll(ctx, server, values, "v2"); err != nil {
+		if err := roundTripAll(ctx, server, values, *api); err != nil {
 			return err
 		}
-		return saveValues(args[0], values)
+		return saveValues(flags.Arg(0), values)
 	})
 	return nil
 }
+
+func isVersion(api string) bool { return api == "v1" || api == "v2" }
 
 func saveValues(path string, values []*value) error {
 	file, err := os.Create(path)
@@ -68,12 +72,14 @@ func loadValues(path string) ([]*value, error) {
 }
 
 // runVerify uses an apiserver that has never seen the values. After a rotation
-// they are stale: still readable, to be written again.
+// they are stale: still readable, to be written again. With v1 nothing is ever
+// stale, because the apiserver is not told which key the plugin used.
 func runVerify(ctx context.Context, e *env, args []string) error {
 	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
 	stale := flags.String("stale", "any", "whether the values must be stale: no, yes or any")
-	if err := flags.Parse(args); err != nil || flags.NArg() != 1 {
-		return errUsage("expected [-stale=no|yes|any] FILE")
+	api := flags.String("api", "v2", "version of the KMS protocol")
+	if err := flags.Parse(args); err != nil || flags.NArg() != 1 || !isVersion(*api) {
+		return errUsage("expected [-api=v1|v2] [-stale=no|yes|any] FILE")
 	}
 	if *stale != "no" && *stale != "yes" && *stale != "any" {
 		return errUsage("-stale is no, yes or any")
@@ -82,7 +88,7 @@ func runVerify(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	server, err := newHealthyAPIServer(ctx, e, "v2")
+	server, err := newHealthyAPIServer(ctx, e, *api)
 	if err != nil {
 		return err
 	}
