@@ -62,14 +62,18 @@ static bool aesgcm_match(const struct provider *p, struct span stored)
 	return key_of(aesgcm_of(p), stored, &body) != NULL;
 }
 
-/* KMS v2: does the key_id that came with the value name the KEK that made it? */
+/*
+ * KMS v2: does the key_id that came with the value name the KEK that made it, and one of the
+ * activations it has had?
+ */
 static bool key_id_names(const struct chain_key *k, struct span key_id)
 {
 	uint8_t id[KEKD_KEY_ID];
 	uint32_t activation;
 
 	return key_id_parse((const char *)key_id.data, key_id.len, id, &activation) == 0 &&
-	       memcmp(id, k->id, sizeof(id)) == 0;
+	       memcmp(id, k->id, sizeof(id)) == 0 && activation >= 1 &&
+	       activation <= k->activation;
 }
 
 static struct span aad_put(struct op *op, const char *purpose, struct span key_id)

@@ -9,6 +9,7 @@
 #include "daemon/sys/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <seccomp.h>
@@ -182,6 +183,16 @@ static int rules_memory(scmp_filter_ctx ctx)
 				SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 }
 
+/*
+ * fstat(3) of glibc 2.33 to 2.38 is newfstatat(2) with AT_EMPTY_PATH. seccomp cannot look at the
+ * path; what a taken-over server gains is the stat of a name, never a descriptor.
+ */
+static int rules_fstat(scmp_filter_ctx ctx)
+{
+	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+				SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
+}
+
 /* abort(3) raises a signal to this very thread group; nobody else may be signalled. */
 static int rules_self_signal(scmp_filter_ctx ctx)
 {
@@ -208,6 +219,8 @@ int sandbox_seccomp_server(void)
 		r = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, server_killed[i], 0);
 	if (r == 0)
 		r = rules_memory(ctx);
+	if (r == 0)
+		r = rules_fstat(ctx);
 	if (r == 0)
 		r = rules_self_signal(ctx);
 	return r == 0 ? seccomp_load(ctx) : r;
