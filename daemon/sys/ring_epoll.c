@@ -128,7 +128,7 @@ static int set_nonblock(int fd)
 
 static ssize_t try_accept(struct ring_op *op)
 {
-	return accept4(op->fd, NULL, NULL, SOCK_CLOEXEC);
+	return accept4(op->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
 static ssize_t try_recv(struct ring_op *op)

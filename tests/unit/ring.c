@@ -190,6 +190,7 @@ static void accept_many(struct ring *ring, bool nonblock)
 	EXPECT_TRUE(ring_op_busy(&p.op));
 	for (int i = 0; i < 5; i++) {
 		EXPECT_EQ(FD_CLOEXEC, fcntl(p.fds[i], F_GETFD));
+		EXPECT_EQ(O_NONBLOCK, fcntl(p.fds[i], F_GETFL) & O_NONBLOCK);
 		c = (char)i;
 		EXPECT_EQ(1, send(client[i], &c, 1, 0));
 		EXPECT_EQ(1, recv(p.fds[i], &c, 1, 0));
@@ -424,6 +425,28 @@ TEST_F(ring, descriptor_reused)
 	close(other[1]);
 }
 
+/* As above, without a stray event of the old file to help. */
+TEST_F(ring, descriptor_reused_quietly)
+{
+	struct probe p = PROBE;
+	int other[2];
+	char c = 0;
+
+	ring_recv(self->ring, &p.op, self->stream[0], &c, 1);
+	settle(self->ring);
+	ring_cancel(self->ring, &p.op);
+	turn_until(self->ring, &p, 1);
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, other));
+	ASSERT_EQ(self->stream[0], dup3(other[0], self->stream[0], O_CLOEXEC));
+	ring_recv(self->ring, &p.op, self->stream[0], &c, 1);
+	settle(self->ring);
+	ASSERT_EQ(1, send(other[1], "+", 1, 0));
+	turn_until(self->ring, &p, 2);
+	EXPECT_EQ('+', c);
+	close(other[0]);
+	close(other[1]);
+}
+
 /* Start one operation of each kind that waits. */
 struct waiting {
 	struct probe recv, recvmsg, send, sendmsg, poll, accept, timer;
@@ -574,6 +597,29 @@ TEST_F(ring, cancel_does_not_hit_the_successor)
 	EXPECT_EQ('w', b);
 }
 
+/* Cancelled by another callback while a connection is on its way out: it is not lost. */
+TEST_F(ring, accept_cancelled_with_a_connection_ready)
+{
+	struct probe victim = PROBE;
+	struct duel d = { .ring = self->ring, .victim = &victim };
+	struct probe killer = { .op.done = note, .then = cancel_victim, .arg = &d };
+	struct sockaddr_un addr;
+	socklen_t len;
+	int listener = listen_anywhere(&addr, &len), client = connect_to(&addr, len);
+	char c;
+
+	ASSERT_EQ(1, send(self->stream[1], "k", 1, 0));
+	ring_recv(self->ring, &killer.op, self->stream[0], &c, 1);
+	ring_accept(self->ring, &victim.op, listener);
+	turn_until(self->ring, &victim, 2);
+	EXPECT_EQ(1, victim.n_fds);
+	EXPECT_ERR(-ECANCELED, victim.res);
+	EXPECT_FALSE(ring_op_busy(&victim.op));
+	close(victim.fds[0]);
+	close(client);
+	close(listener);
+}
+
 struct sequence {
 	int seen[2048];
 	int n;
@@ -662,6 +708,19 @@ TEST_F(ring, timer_restarted_for_ever)
 	turn_until(self->ring, &in, 1);
 	timer.then = NULL;
 	settle(self->ring);
+}
+
+/* A turn does not sleep on a result that is there already. */
+TEST_F(ring, timer_cancelled_alone)
+{
+	struct probe p = PROBE;
+
+	ring_timer(self->ring, &p.op, UINT64_MAX);
+	ASSERT_OK(ring_turn(self->ring, true));
+	ring_cancel(self->ring, &p.op);
+	ASSERT_OK(ring_turn(self->ring, false));
+	EXPECT_EQ(1, p.calls);
+	EXPECT_ERR(-ECANCELED, p.res);
 }
 
 /* Cancelled by a callback of the very turn it expired in: the callback hears of the cancel. */
@@ -1155,8 +1214,8 @@ TEST_F(ring, exchange_afalg_many_in_one_turn)
 TEST_F(ring, exchange_afalg_largest_run)
 {
 	enum { BLOCKS = 4096 };
-	_cleanup_free_ uint8_t *in = calloc(BLOCKS, 16), *out = calloc(BLOCKS, 16);
 	int tfm, op = afalg_op(&tfm);
+	_cleanup_free_ uint8_t *in = calloc(BLOCKS, 16), *out = calloc(BLOCKS, 16);
 
 	ASSERT_TRUE(in && out);
 	for (size_t i = 0; i < BLOCKS; i++)
@@ -1172,11 +1231,11 @@ TEST_F(ring, exchange_afalg_largest_run)
 TEST_F(ring, exchange_afalg_never_waits)
 {
 	size_t size = 8U << 20;
-	_cleanup_free_ uint8_t *big = calloc(1, size);
 	struct probe p = PROBE;
 	struct alg_msg m;
 	uint8_t out[32];
 	int tfm, op = afalg_op(&tfm), r;
+	_cleanup_free_ uint8_t *big = calloc(1, size);
 
 	ASSERT_NOT_NULL(big);
 	EXPECT_ERR(-EIO, afalg_exchange(self->ring, op, big, size, out, 16)); /* short send */
