@@ -332,12 +332,14 @@ static int probe_opcodes(struct uring *u)
 }
 
 /*
- * No flag of a submission and no register call is listed: all are refused from the enabling on.
- * (liburing 2.3 declares functions for these two calls, but its shared library lacks them.)
+ * From the enabling on, only the opcodes are allowed, without any flag of a submission. Register calls
+ * are refused too, but Linux 7.3 does so only if at least one has been listed: the one listed is the
+ * enabling, which a ring that is enabled answers with EBADFD. (liburing 2.3 declares functions for
+ * these two calls, but its shared library lacks them.)
  */
 static int restrict_and_enable(struct uring *u)
 {
-	struct io_uring_restriction res[ARRAY_SIZE(opcodes)] = { 0 };
+	struct io_uring_restriction res[ARRAY_SIZE(opcodes) + 1] = { 0 };
 	unsigned int fd = (unsigned int)u->io.ring_fd;
 	int r;
 
@@ -345,6 +347,8 @@ static int restrict_and_enable(struct uring *u)
 		res[i].opcode = IORING_RESTRICTION_SQE_OP;
 		res[i].sqe_op = opcodes[i];
 	}
+	res[ARRAY_SIZE(opcodes)].opcode = IORING_RESTRICTION_REGISTER_OP;
+	res[ARRAY_SIZE(opcodes)].register_op = IORING_REGISTER_ENABLE_RINGS;
 	r = io_uring_register(fd, IORING_REGISTER_RESTRICTIONS, res, ARRAY_SIZE(res));
 	if (r < 0)
 		return r;
