@@ -120,7 +120,7 @@ static int place_open(const char *path, struct place *ret)
 	const char *base = strrchr(path, '/') + 1;
 	_cleanup_close_ int dir = -1;
 	char *next, *name;
-	int r, fd;
+	int r, fd = -1;
 
 	memcpy(way, path, (size_t)(base - path));
 	way[base - path] = '\0';
