@@ -15,7 +15,7 @@
  * Where this is stricter, because what the apiserver would do is a trap or a cost:
  * - all that daemon/base/yaml.h refuses (aliases, tags, several documents);
  * - endpoint is unix:///PATH without a host, which the apiserver drops from unix://HOST/PATH without
- *   a word, and without query, fragment or an empty path;
+ *   a word, and without query, fragment, control characters or an empty path;
  * - names hold no control characters and at most ENCCONF_NAME_MAX bytes;
  * - resources are ASCII;
  * - the counts below are bounded.
