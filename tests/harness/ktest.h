@@ -22,7 +22,7 @@
  * - EXPECT_ and ASSERT_ count in children of the test and in threads too, and need no descriptor: a
  *   process that has closed everything, or sits in a sandbox, may use them.
  * - A sanitizer's or valgrind's complaint at exit fails the test: the exit status must be the one that
- *   belongs to the outcome.
+ *   belongs to the outcome. UBSan needs -fno-sanitize-recover for that, as it otherwise only talks.
  *
  * ASSERT_ and SKIP leave the test by longjmp: `_cleanup_` locals between them and the test are not run.
  * The process then ends without a leak check, so SKIP first and acquire later all the same. In a child
@@ -102,33 +102,28 @@ extern bool ktest_show_bytes;
  * OK			the result of a function that returns 0 or -errno: 0, and not a count or a descriptor
  * ERR			(-EWHAT, the result of such a function)
  */
-#define EXPECT_EQ(exp, seen) KTEST_COMPARE(KTEST_EQ, ==, #exp, #seen, exp, seen)
-#define EXPECT_NE(exp, seen) KTEST_COMPARE(KTEST_NE, !=, #exp, #seen, exp, seen)
-#define EXPECT_LT(exp, seen) KTEST_COMPARE(KTEST_LT, <, #exp, #seen, exp, seen)
-#define EXPECT_LE(exp, seen) KTEST_COMPARE(KTEST_LE, <=, #exp, #seen, exp, seen)
-#define EXPECT_GT(exp, seen) KTEST_COMPARE(KTEST_GT, >, #exp, #seen, exp, seen)
-#define EXPECT_GE(exp, seen) KTEST_COMPARE(KTEST_GE, >=, #exp, #seen, exp, seen)
-#define EXPECT_TRUE(cond) \
-	ktest_held((cond) ? true : ktest_fail(__FILE__, __LINE__, "expected true: %s", #cond))
-#define EXPECT_FALSE(cond) \
-	ktest_held((cond) ? ktest_fail(__FILE__, __LINE__, "expected false: %s", #cond) : true)
-#define EXPECT_NULL(ptr) \
-	ktest_held((ptr) == NULL ? true : ktest_fail(__FILE__, __LINE__, "expected NULL: %s", #ptr))
-#define EXPECT_NOT_NULL(ptr)            \
-	ktest_held((ptr) != NULL ? true \
-				 : ktest_fail(__FILE__, __LINE__, "expected not NULL: %s", #ptr))
+#define EXPECT_EQ(exp, seen)    KTEST_COMPARE(KTEST_EQ, #exp, #seen, exp, seen)
+#define EXPECT_NE(exp, seen)    KTEST_COMPARE(KTEST_NE, #exp, #seen, exp, seen)
+#define EXPECT_LT(exp, seen)    KTEST_COMPARE(KTEST_LT, #exp, #seen, exp, seen)
+#define EXPECT_LE(exp, seen)    KTEST_COMPARE(KTEST_LE, #exp, #seen, exp, seen)
+#define EXPECT_GT(exp, seen)    KTEST_COMPARE(KTEST_GT, #exp, #seen, exp, seen)
+#define EXPECT_GE(exp, seen)    KTEST_COMPARE(KTEST_GE, #exp, #seen, exp, seen)
+#define EXPECT_TRUE(cond)       KTEST_HELD((cond) ? true : false, "true", #cond)
+#define EXPECT_FALSE(cond)      KTEST_HELD((cond) ? false : true, "false", #cond)
+#define EXPECT_NULL(ptr)        KTEST_HELD((ptr) == NULL, "NULL", #ptr)
+#define EXPECT_NOT_NULL(ptr)    KTEST_HELD((ptr) != NULL, "not NULL", #ptr)
 #define EXPECT_STREQ(exp, seen) ktest_streq(__FILE__, __LINE__, #exp, #seen, (exp), (seen))
 #define EXPECT_MEMEQ(exp, exp_len, seen, seen_len) \
 	ktest_memeq(__FILE__, __LINE__, #exp, #seen, (exp), (exp_len), (seen), (seen_len))
 #define EXPECT_OK(result)       ktest_result(__FILE__, __LINE__, 0, #result, (result))
 #define EXPECT_ERR(err, result) ktest_result(__FILE__, __LINE__, (err), #result, (result))
 
-#define ASSERT_EQ(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_EQ, ==, #exp, #seen, exp, seen))
-#define ASSERT_NE(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_NE, !=, #exp, #seen, exp, seen))
-#define ASSERT_LT(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_LT, <, #exp, #seen, exp, seen))
-#define ASSERT_LE(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_LE, <=, #exp, #seen, exp, seen))
-#define ASSERT_GT(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_GT, >, #exp, #seen, exp, seen))
-#define ASSERT_GE(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_GE, >=, #exp, #seen, exp, seen))
+#define ASSERT_EQ(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_EQ, #exp, #seen, exp, seen))
+#define ASSERT_NE(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_NE, #exp, #seen, exp, seen))
+#define ASSERT_LT(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_LT, #exp, #seen, exp, seen))
+#define ASSERT_LE(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_LE, #exp, #seen, exp, seen))
+#define ASSERT_GT(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_GT, #exp, #seen, exp, seen))
+#define ASSERT_GE(exp, seen)    KTEST_ASSERT(KTEST_COMPARE(KTEST_GE, #exp, #seen, exp, seen))
 #define ASSERT_TRUE(cond)       KTEST_ASSERT(EXPECT_TRUE(cond))
 #define ASSERT_FALSE(cond)      KTEST_ASSERT(EXPECT_FALSE(cond))
 #define ASSERT_NULL(ptr)        KTEST_ASSERT(EXPECT_NULL(ptr))
@@ -242,36 +237,41 @@ static inline struct ktest_value ktest_pointer(const volatile void *p)
 	return (struct ktest_value){ .kind = KTEST_POINTER, .p = p };
 }
 
-/*
- * A floating-point operand ends in ktest_pointer() and does not compile, as it should. Laid out by
- * hand, as clang-format 14 does not know _Generic.
- */
+/* What the type of an operand selects. Laid out by hand, as clang-format 14 does not know _Generic. */
 /* clang-format off */
-#define KTEST_VALUE(x)                              \
-	_Generic((x),                               \
-		char: ktest_signed,                 \
-		signed char: ktest_signed,          \
-		short: ktest_signed,                \
-		int: ktest_signed,                  \
-		long: ktest_signed,                 \
-		long long: ktest_signed,            \
-		_Bool: ktest_unsigned,              \
-		unsigned char: ktest_unsigned,      \
-		unsigned short: ktest_unsigned,     \
-		unsigned int: ktest_unsigned,       \
-		unsigned long: ktest_unsigned,      \
-		unsigned long long: ktest_unsigned, \
-		default: ktest_pointer)(x)
+#define KTEST_SELECT(x, of_signed, of_unsigned, of_pointer) \
+	_Generic((x),                                       \
+		char: of_signed,                            \
+		signed char: of_signed,                     \
+		short: of_signed,                           \
+		int: of_signed,                             \
+		long: of_signed,                            \
+		long long: of_signed,                       \
+		_Bool: of_unsigned,                         \
+		unsigned char: of_unsigned,                 \
+		unsigned short: of_unsigned,                \
+		unsigned int: of_unsigned,                  \
+		unsigned long: of_unsigned,                 \
+		unsigned long long: of_unsigned,            \
+		default: of_pointer)
 /* clang-format on */
 
-/*
- * The branch never taken is there for the compiler: it refuses operands that do not compare, and says
- * nothing about a sign, as code that cannot run has no such trouble.
- */
-#define KTEST_COMPARE(op, c_op, exp_text, seen_text, exp, seen)                       \
-	((void)(0 ? (exp)c_op(seen) : 0),                                             \
-	 ktest_compare(__FILE__, __LINE__, op, exp_text, seen_text, KTEST_VALUE(exp), \
-		       KTEST_VALUE(seen)))
+/* A floating-point operand ends in ktest_pointer() and does not compile, as it should. */
+#define KTEST_VALUE(x) KTEST_SELECT(x, ktest_signed, ktest_unsigned, ktest_pointer)(x)
+
+/* An array of negative size where one operand is a pointer and the other is not. */
+#define KTEST_COMPARABLE(a, b) \
+	((void)sizeof(char[KTEST_SELECT(a, 0, 0, 1) == KTEST_SELECT(b, 0, 0, 1) ? 1 : -1]))
+
+#define KTEST_COMPARE(op, exp_text, seen_text, exp, seen)                                        \
+	(KTEST_COMPARABLE(exp, seen), ktest_compare(__FILE__, __LINE__, op, exp_text, seen_text, \
+						    KTEST_VALUE(exp), KTEST_VALUE(seen)))
+
+/* Says `false` itself, and not by way of a function, so that analyzers see what an ASSERT rules out. */
+#define KTEST_HELD(held, what, text) \
+	ktest_held(                  \
+		(held) ? true        \
+		       : (ktest_fail(__FILE__, __LINE__, "expected %s: %s", what, text), false))
 
 #define KTEST_ASSERT(check)          \
 	do {                         \
