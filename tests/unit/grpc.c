@@ -825,6 +825,19 @@ TEST_F(session, answer_waits_for_the_window)
 		ASSERT_EQ((uint8_t)(i * 7), g->body.data[5 + i]);
 }
 
+TEST_F(session, answers_without_a_window_are_bounded)
+{
+	static const uint8_t no_window[6] = { 0, 4, 0, 0, 0, 0 };
+
+	self->limits.send_queue_bytes = 40000;
+	h2f_frame(&self->in, H2F_SETTINGS, 0, 0, no_window, sizeof(no_window));
+	for (unsigned int i = 0; i < 5; i++)
+		EXPECT_FALSE(call_path(self, "/t.T/Big", "x", 1)->ended);
+	expect_status(call_path(self, "/t.T/Big", "x", 1), GRPC_RESOURCE_EXHAUSTED);
+	passes(self, self->limits.idle_ns);
+	EXPECT_FALSE(call_path(self, "/t.T/Big", "x", 1)->ended);
+}
+
 /* Connection management. */
 
 TEST_F(session, ping_is_acknowledged)
