@@ -56,6 +56,8 @@ struct h2 {
 	struct secbuf *out; /* during h2_drain() */
 	struct span tail;   /* made by the library, not yet taken; good until its next send */
 	size_t body_bytes;  /* of all streams, unsent */
+	size_t blocked;     /* of them, left by the last drain for want of a window */
+	bool no_room;       /* a frame did not fit into h2->out */
 	int error;
 	bool server;
 };
@@ -359,8 +361,10 @@ static int send_data(nghttp2_session *session _unused_, nghttp2_frame *frame _un
 	struct h2_stream *st = source->ptr;
 	struct secbuf *out = h2->out;
 
-	if (out->cap - out->len < FRAME_HEAD + len)
+	if (out->cap - out->len < FRAME_HEAD + len) {
+		h2->no_room = true;
 		return NGHTTP2_ERR_WOULDBLOCK;
+	}
 	memcpy(out->data + out->len, head, FRAME_HEAD);
 	memcpy(out->data + out->len + FRAME_HEAD, st->body.data + st->body_off, len);
 	out->len += FRAME_HEAD + len;
@@ -564,11 +568,14 @@ int h2_drain(struct h2 *h2, struct secbuf *out)
 	ssize_t n;
 
 	h2->out = out;
+	h2->no_room = false;
 	for (;;) {
 		if (h2->tail.len > 0)
 			tail_take(h2, out);
-		if (out->len == out->cap)
+		if (out->len == out->cap) {
+			h2->no_room = true;
 			break;
+		}
 		n = nghttp2_session_mem_send(h2->session, &p);
 		if (n < 0)
 			h2_fail(h2, h2_errno((int)n));
@@ -577,6 +584,7 @@ int h2_drain(struct h2 *h2, struct secbuf *out)
 		h2->tail = span_of(p, (size_t)n);
 	}
 	h2->out = NULL;
+	h2->blocked = h2->no_room ? 0 : h2->body_bytes;
 	return h2->error;
 }
 
@@ -592,6 +600,11 @@ size_t h2_backlog(const struct h2 *h2)
 {
 	return h2->body_bytes + h2->tail.len +
 	       FRAME_GUESS * nghttp2_session_get_outbound_queue_size(h2->session);
+}
+
+size_t h2_blocked(const struct h2 *h2)
+{
+	return h2->blocked;
 }
 
 bool h2_midway(const struct h2 *h2)
