@@ -42,10 +42,11 @@ GEN_H      := $(GEN_C:.c=.h)
 OBJ        := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(GEN_C:$(BUILD)/gen/%.c=$(BUILD)/gen/%.o)
 LIB        := $(BUILD)/libkekd.a
 
-HARNESS    := $(BUILD)/tests/harness/ktest.o $(BUILD)/tests/harness/ktest_test.o
-UNIT_SRC   := $(wildcard tests/unit/*.c)
+UNIT_SRC   := $(wildcard tests/unit/*.c) tests/harness/selftest.c tests/vectors/reader_test.c
 UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
-SUPPORT    := $(BUILD)/tests/vectors/reader.o $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
+TESTLIB    := $(BUILD)/libtest.a
+TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/ktest_test.c \
+                tests/vectors/reader.c $(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
@@ -73,7 +74,7 @@ $(OBJ): | $(GEN_H)
 
 $(BUILD)/gen/%.pb.c $(BUILD)/gen/%.pb.h: %.proto $(wildcard daemon/kms/*.options)
 	@echo "  PB    $<"
-	@mkdir -p $(BUILD)/gen
+	@mkdir -p $(@D)
 	$(Q)$(NANOPB) -q -D $(BUILD)/gen $<
 
 # Generated code is not ours to format: it is compiled without -Wconversion.
@@ -90,14 +91,12 @@ $(BUILD)/%.o: %.c
 CFLAGS_daemon_crypto_ghash_clmul := -mpclmul -mssse3 -msse4.1
 CPPFLAGS += -DVECTORS_DIR='"$(CURDIR)/tests/vectors"' -DBUILD_DIR='"$(abspath $(BUILD))"'
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(HARNESS) $(SUPPORT) $(LIB)
+$(TESTLIB): $(TEST_OBJ)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(UNIT) $(HELPERS) $(BENCH): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
+	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
-
-$(BUILD)/tests/e2e/%: $(BUILD)/tests/e2e/%.o $(HARNESS) $(SUPPORT) $(LIB)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS)
-
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(SUPPORT) $(LIB)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lkcapi
 
 unit: $(UNIT)
 helpers: $(HELPERS)

@@ -46,8 +46,12 @@ static int self_test(struct server *s)
 
 	s->selftest = 1;
 	r = selftest_start(s->engine, s->test_key, selftest_done, s);
-	while (r == 0 && s->selftest == 1)
-		r = ring_turn(s->ring, engine_flush(s->engine));
+	while (r == 0 && s->selftest == 1) {
+		bool more = engine_flush(s->engine);
+
+		if (s->selftest == 1)
+			r = ring_turn(s->ring, more);
+	}
 	engine_key_remove(move_ptr(s->test_key));
 	return r < 0 ? r : s->selftest;
 }

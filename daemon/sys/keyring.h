@@ -59,7 +59,10 @@ int keyring_size(key_serial key, size_t *ret);
  * linking elsewhere and revoking are over for good.
  */
 int keyring_seal_rights(key_serial key);
-/* 0 if the key is alive, -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES. keyctl_describe(3). */
+/*
+ * 0 if the key is alive and ours. -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY (invalidated or collected),
+ * -EACCES (unlinked, and not collected yet). keyctl_describe(3); @key is sealed.
+ */
 int keyring_alive(key_serial key);
 /* The last link's end wipes the payload in the kernel; 0 also when it is already gone. */
 int keyring_unlink(key_serial ring, key_serial key);

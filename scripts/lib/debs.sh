@@ -199,7 +199,7 @@ debs_update()
 	progress "reading the package lists of $debs_suite"
 	for try in 1 2 3; do
 		debs_try_update && return 0
-		if grep -q NO_PUBKEY "$(debs_apt_dir)/update.log"; then
+		if grep -qE 'NO_PUBKEY|Missing key' "$(debs_apt_dir)/update.log"; then
 			keyring=$(debs_newer_keyring) || break
 			debs_setup_apt "$keyring"
 		fi
@@ -420,7 +420,8 @@ debs_ensure()
 	local root=$1
 
 	[ -z "$debs_refresh" ] && debs_root_is_good "$root" && return 0
-	[ ! -d "$root" ] || [ -n "$debs_refresh" ] || note "${root##*/} is damaged or outdated, rebuilding"
+	[ ! -d "$root" ] || [ -n "$debs_refresh" ] ||
+		note "${root##*/} is damaged or was asked for otherwise, rebuilding"
 	debs_build "$root" "${root%/*}/.${root##*/}.work"
 }
 

@@ -1173,8 +1173,8 @@ TEST_F(ring, exchange_afalg_never_waits)
 {
 	size_t size = 8U << 20;
 	_cleanup_free_ uint8_t *big = calloc(1, size);
-	struct msghdr nothing = { 0 };
 	struct probe p = PROBE;
+	struct alg_msg m;
 	uint8_t out[32];
 	int tfm, op = afalg_op(&tfm), r;
 
@@ -1189,9 +1189,9 @@ TEST_F(ring, exchange_afalg_never_waits)
 	EXPECT_LT(r, 0);
 	close(op);
 	op = accept4(tfm, NULL, NULL, SOCK_CLOEXEC);
-	nothing.msg_control = &p; /* a control message the kernel cannot parse: the send fails */
-	nothing.msg_controllen = 8;
-	ring_exchange(self->ring, &p.op, op, &nothing, out, 16);
+	alg_msg_init(&m, fips_in, 16);
+	CMSG_FIRSTHDR(&m.hdr)->cmsg_type = 99; /* the send fails */
+	ring_exchange(self->ring, &p.op, op, &m.hdr, out, 16);
 	turn_until(self->ring, &p, 1);
 	EXPECT_ERR(-EINVAL, p.res);
 	close(op);

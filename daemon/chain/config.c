@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One table a mapping of the file; the rules that join several fields are checked after the tables
+ * have been read, in check(). Values are never shown in a message, except names of users and groups.
+ */
+#include "daemon/chain/config.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include <kekd/limits.h>
+
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+#define SECOND          1000000000LL
+
+static const char *const backend_names[] = { "kernel", "openssl", NULL };
+static const char *const ring_names[] = { "auto", "io_uring", "epoll", NULL };
+static const char *const root_names[] = { "ephemeral", "command", "unseal", "trusted", NULL };
+static const char *const policy_names[] = { "strict", "standard", NULL };
+
+/* What the tables fill: the result, and the nodes of fields that have to agree. */
+struct draft {
+	struct config c;
+	const struct yaml_node *socket, *sockets, *peers, *admin, *admin_socket, *root, *command;
+};
+
+static const char *path_problem(const char *path)
+{
+	const char *p = path;
+	size_t len;
+
+	if (path[0] == '@')
+		return "must be a path, not an abstract socket (which has no permissions)";
+	if (path[0] != '/')
+		return "must be an absolute path";
+	if (yaml_has_control(path))
+		return "must not contain control characters";
+	while (*p == '/') {
+		p++;
+		len = strcspn(p, "/");
+		if (len == 0)
+			return "must not end in \"/\" or contain \"//\"";
+		if ((len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.'))
+			return "must not contain \".\" or \"..\"";
+		p += len;
+	}
+	return NULL;
+}
+
+static int copy_path(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
+		     size_t max, char **ret)
+{
+	const char *problem;
+	char *s;
+	int r;
+
+	r = yaml_expect(doc, node, YAML_STR, what);
+	if (r < 0)
+		return r;
+	problem = path_problem(node->text);
+	if (problem)
+		return yaml_fail(doc, node, "\"%s\" %s", what, problem);
+	if (node->len > max)
+		return yaml_fail(doc, node, "\"%s\" is longer than %zu bytes", what, max);
+	s = strdup(node->text);
+	if (!s)
+		return -ENOMEM;
+	free(*ret);
+	*ret = s;
+	return 0;
+}
+
+static int get_path(const struct yaml_doc *doc, const struct yaml_node *node,
+		    const struct yaml_field *field, void *out)
+{
+	return copy_path(doc, node, field->name, PATH_MAX - 1, out);
+}
+
+/* "0660": a string, as a plain 0660 is 432 to one YAML reader and 660 to the next. */
+static int get_mode(const struct yaml_doc *doc, const struct yaml_node *node,
+		    const struct yaml_field *field, void *out)
+{
+	size_t digits;
+	unsigned long mode;
+	int r;
+
+	r = yaml_expect(doc, node, YAML_STR, field->name);
+	if (r < 0)
+		return r;
+	digits = strspn(node->text, "01234567");
+	if (digits != node->len || digits < 3 || digits > 4)
+		return yaml_fail(doc, node, "\"%s\" must be an octal mode like \"0660\"",
+				 field->name);
+	mode = strtoul(node->text, NULL, 8);
+	if (mode & ~0666UL || (mode & 0600) != 0600)
+		return yaml_fail(doc, node,
+				 "\"%s\" must be made of read and write, with both for the owner",
+				 field->name);
+	*(unsigned int *)out = (unsigned int)mode;
+	return 0;
+}
+
+static int id_name(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
+		   char **ret)
+{
+	if (node->type != YAML_STR)
+		return yaml_fail(doc, node, "\"%s\" must be a name or a number, not %s", what,
+				 yaml_type_name(node->type));
+	if (node->len == 0 || node->len > 256 || yaml_has_control(node->text) ||
+	    strpbrk(node->text, ":/ "))
+		return yaml_fail(doc, node, "\"%s\" is no name of a user or group", what);
+	*ret = strdup(node->text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* (uid_t)-1 means "leave it" to chown(2) and setresuid(2): never an id. */
+static int read_id(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
+		   struct config_id *ret)
+{
+	struct config_id id = { .given = true, .line = node->line, .column = node->column };
+	int64_t v;
+	int r;
+
+	if (node->type == YAML_INT) {
+		r = yaml_int(doc, node, what, 0, (int64_t)UINT32_MAX - 1, &v);
+		if (r < 0)
+			return r;
+		id.id = (uint32_t)v;
+		id.resolved = true;
+	} else {
+		r = id_name(doc, node, what, &id.name);
+		if (r < 0)
+			return r;
+	}
+	free(ret->name);
+	*ret = id;
+	return 0;
+}
+
+static int get_id(const struct yaml_doc *doc, const struct yaml_node *node,
+		  const struct yaml_field *field, void *out)
+{
+	return read_id(doc, node, field->name, out);
+}
+
+static int get_user(const struct yaml_doc *doc, const struct yaml_node *node,
+		    const struct yaml_field *field, void *out)
+{
+	if (node->type == YAML_INT && node->i == 0)
+		return yaml_fail(doc, node, "\"%s\" must not be root", field->name);
+	return read_id(doc, node, field->name, out);
+}
+
+/* An array for a list of at most field->max elements, zeroed, with one more behind the last. */
+static int list_new(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
+		    size_t max, size_t size, void *ret)
+{
+	void *v;
+	int r;
+
+	r = yaml_expect(doc, node, YAML_LIST, what);
+	if (r < 0)
+		return r;
+	if (node->count > max)
+		return yaml_fail(doc, node, "\"%s\" must have at most %zu elements", what, max);
+	v = calloc((size_t)node->count + 1, size);
+	if (!v)
+		return -ENOMEM;
+	*(void **)ret = v;
+	return 0;
+}
+
+static int get_ids(const struct yaml_doc *doc, const struct yaml_node *node,
+		   const struct yaml_field *field, void *out)
+{
+	struct config_ids *ids = out;
+	int r;
+
+	r = list_new(doc, node, field->name, CONFIG_PEERS_MAX, sizeof(*ids->v), &ids->v);
+	if (r < 0)
+		return r;
+	yaml_for_each(n, node)
+	{
+		r = read_id(doc, n, field->name, &ids->v[ids->count]);
+		if (r < 0)
+			return r;
+		ids->count++;
+	}
+	return 0;
+}
+
+static int get_argv(const struct yaml_doc *doc, const struct yaml_node *node,
+		    const struct yaml_field *field, void *out)
+{
+	struct config_strings *argv = out;
+	int r;
+
+	r = list_new(doc, node, field->name, CONFIG_ARGV_MAX, sizeof(*argv->v), &argv->v);
+	if (r < 0)
+		return r;
+	yaml_for_each(n, node)
+	{
+		if (argv->count == 0) {
+			r = copy_path(doc, n, field->name, PATH_MAX - 1, &argv->v[0]);
+			if (r < 0)
+				return r;
+			argv->count++;
+			continue;
+		}
+		r = yaml_expect(doc, n, YAML_STR, field->name);
+		if (r < 0)
+			return r;
+		argv->v[argv->count] = strdup(n->text);
+		if (!argv->v[argv->count])
+			return -ENOMEM;
+		argv->count++;
+	}
+	return 0;
+}
+
+static const struct yaml_field peers_fields[] = {
+	{ .name = "uids", .get = get_ids, .offset = offsetof(struct draft, c.peer_uids) },
+	{ .name = "gids", .get = get_ids, .offset = offsetof(struct draft, c.peer_gids) },
+	{ 0 },
+};
+
+static const struct yaml_field admin_fields[] = {
+	{ .name = "socket", .get = yaml_get_node, .offset = offsetof(struct draft, admin_socket) },
+	{ .name = "gid", .get = get_id, .offset = offsetof(struct draft, c.admin_gid) },
+	{ 0 },
+};
+
+static const struct yaml_field root_fields[] = {
+	{ .name = "source",
+	  .get = yaml_get_enum,
+	  .offset = offsetof(struct draft, c.root_source),
+	  .flags = YAML_REQUIRED,
+	  .arg = root_names },
+	{ .name = "command", .get = yaml_get_node, .offset = offsetof(struct draft, command) },
+	{ .name = "timeout",
+	  .get = yaml_get_duration,
+	  .offset = offsetof(struct draft, c.root_timeout),
+	  .min = SECOND,
+	  .max = 600 * SECOND },
+	{ 0 },
+};
+
+static const struct yaml_field server_fields[] = {
+	{ .name = "user", .get = get_user, .offset = offsetof(struct draft, c.server_user) },
+	{ 0 },
+};
+
+#define LIMIT(field, member, getter, low, high)                                                 \
+	{                                                                                       \
+		.name = (field), .get = (getter),                                               \
+		.offset = offsetof(struct draft, c.limits.member), .min = (low), .max = (high), \
+	}
+
+static const struct yaml_field limits_fields[] = {
+	LIMIT("connections", connections, yaml_get_u32, 1, 4096),
+	LIMIT("streams", streams, yaml_get_u32, 1, 16384),
+	LIMIT("inFlight", in_flight, yaml_get_u32, 1, 65536),
+	LIMIT("messageBytes", message_bytes, yaml_get_u32, 36 * 1024, KEKD_GRPC_MESSAGE_MAX),
+	LIMIT("lockedMemoryBytes", locked_memory, yaml_get_u64, 1 << 20, 1 << 30),
+	{ 0 },
+};
+
+/* The inner tables fill the same struct draft: their mappings have no struct of their own. */
+static const struct yaml_field fields[] = {
+	{ .name = "socket", .get = yaml_get_node, .offset = offsetof(struct draft, socket) },
+	{ .name = "sockets", .get = yaml_get_node, .offset = offsetof(struct draft, sockets) },
+	{ .name = "socketMode", .get = get_mode, .offset = offsetof(struct draft, c.socket_mode) },
+	{ .name = "socketGroup", .get = get_id, .offset = offsetof(struct draft, c.socket_group) },
+	{ .name = "allowedPeers",
+	  .get = yaml_get_node,
+	  .offset = offsetof(struct draft, peers),
+	  .flags = YAML_REQUIRED },
+	{ .name = "admin", .get = yaml_get_map, .arg = admin_fields },
+	{ .name = "encryptionConfig",
+	  .get = get_path,
+	  .offset = offsetof(struct draft, c.encryption_config) },
+	{ .name = "backend",
+	  .get = yaml_get_enum,
+	  .offset = offsetof(struct draft, c.backend),
+	  .arg = backend_names },
+	{ .name = "ring",
+	  .get = yaml_get_enum,
+	  .offset = offsetof(struct draft, c.ring),
+	  .arg = ring_names },
+	{ .name = "keyStore", .get = get_path, .offset = offsetof(struct draft, c.key_store) },
+	{ .name = "rootKey",
+	  .get = yaml_get_node,
+	  .offset = offsetof(struct draft, root),
+	  .flags = YAML_REQUIRED },
+	{ .name = "server", .get = yaml_get_map, .arg = server_fields },
+	{ .name = "limits", .get = yaml_get_map, .arg = limits_fields },
+	{ .name = "policy",
+	  .get = yaml_get_enum,
+	  .offset = offsetof(struct draft, c.policy),
+	  .arg = policy_names },
+	{ 0 },
+};
+
+static int default_str(char **s, const char *value)
+{
+	*s = strdup(value);
+	return *s ? 0 : -ENOMEM;
+}
+
+static int config_defaults(struct config *c, const char *file)
+{
+	*c = (struct config){
+		.socket_mode = 0600,
+		.backend = CONFIG_BACKEND_KERNEL,
+		.ring = CONFIG_RING_AUTO,
+		.root_timeout = 10 * SECOND,
+		.policy = CONFIG_POLICY_STANDARD,
+		.server_user = { .given = true },
+		.limits = { .connections = 256,
+			    .streams = 1024,
+			    .in_flight = 8192,
+			    .message_bytes = KEKD_GRPC_MESSAGE_MAX,
+			    .locked_memory = 32 << 20 },
+	};
+	if (default_str(&c->file, file) < 0 ||
+	    default_str(&c->admin_socket, CONFIG_ADMIN_SOCKET_DEFAULT) < 0 ||
+	    default_str(&c->encryption_config, CONFIG_ENCRYPTION_DEFAULT) < 0 ||
+	    default_str(&c->key_store, CONFIG_KEY_STORE_DEFAULT) < 0 ||
+	    default_str(&c->server_user.name, CONFIG_USER_DEFAULT) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static bool contains(const struct config_strings *list, const char *s)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(list->v[i], s) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int add_socket(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
+		      struct config_strings *list)
+{
+	int r;
+
+	r = copy_path(doc, node, what, SOCKET_PATH_MAX, &list->v[list->count]);
+	if (r < 0)
+		return r;
+	list->count++;
+	for (size_t i = 0; i + 1 < list->count; i++) {
+		if (strcmp(list->v[i], list->v[list->count - 1]) == 0)
+			return yaml_fail(doc, node, "two sockets have the same path");
+	}
+	return 0;
+}
+
+static int read_sockets(const struct yaml_doc *doc, struct draft *d)
+{
+	struct config_strings *list = &d->c.sockets;
+	int r;
+
+	if (d->socket && d->sockets)
+		return yaml_fail_key(doc, d->sockets,
+				     "\"socket\" and \"sockets\" exclude each other");
+	if (d->sockets) {
+		r = list_new(doc, d->sockets, "sockets", CONFIG_SOCKETS_MAX, sizeof(*list->v),
+			     &list->v);
+		if (r < 0)
+			return r;
+		if (d->sockets->count == 0)
+			return yaml_fail(doc, d->sockets, "\"sockets\" must not be empty");
+		yaml_for_each(n, d->sockets)
+		{
+			r = add_socket(doc, n, "sockets", list);
+			if (r < 0)
+				return r;
+		}
+		return 0;
+	}
+	list->v = calloc(2, sizeof(*list->v));
+	if (!list->v)
+		return -ENOMEM;
+	if (d->socket)
+		return add_socket(doc, d->socket, "socket", list);
+	list->count = 1;
+	return default_str(&list->v[0], CONFIG_SOCKET_DEFAULT);
+}
+
+static int read_admin_socket(const struct yaml_doc *doc, struct draft *d)
+{
+	const struct yaml_node *at = d->admin_socket ?: d->socket ?: d->sockets;
+	int r;
+
+	if (d->admin_socket) {
+		r = copy_path(doc, d->admin_socket, "socket", SOCKET_PATH_MAX, &d->c.admin_socket);
+		if (r < 0)
+			return r;
+	}
+	if (contains(&d->c.sockets, d->c.admin_socket))
+		return yaml_fail(doc, at, "the admin socket needs a path of its own");
+	return 0;
+}
+
+static int read_peers(const struct yaml_doc *doc, struct draft *d)
+{
+	int r;
+
+	r = yaml_read(doc, d->peers, peers_fields, d);
+	if (r < 0)
+		return r;
+	if (d->c.peer_uids.count + d->c.peer_gids.count == 0)
+		return yaml_fail_key(doc, d->peers, "\"allowedPeers\" must name at least one");
+	return 0;
+}
+
+static int read_root(const struct yaml_doc *doc, struct draft *d)
+{
+	static const struct yaml_field command = { .name = "command" };
+	int r;
+
+	r = yaml_read(doc, d->root, root_fields, d);
+	if (r < 0)
+		return r;
+	if (d->c.root_source != CONFIG_ROOT_COMMAND)
+		return !d->command ? 0
+				   : yaml_fail_key(doc, d->command,
+						   "\"command\" is for source: command only");
+	if (!d->command || d->command->count == 0)
+		return yaml_fail(doc, d->command ?: d->root,
+				 "source: command needs a \"command\" to run");
+	return get_argv(doc, d->command, &command, &d->c.root_command);
+}
+
+static int config_read(const struct yaml_doc *doc, struct draft *d)
+{
+	int r;
+
+	r = yaml_read(doc, yaml_doc_root(doc), fields, d);
+	if (r == 0)
+		r = read_sockets(doc, d);
+	if (r == 0)
+		r = read_admin_socket(doc, d);
+	if (r == 0)
+		r = read_peers(doc, d);
+	if (r == 0)
+		r = read_root(doc, d);
+	return r;
+}
+
+static void strings_clear(struct config_strings *list)
+{
+	for (size_t i = 0; list->v && list->v[i]; i++)
+		free(list->v[i]);
+	free(list->v);
+}
+
+static void ids_clear(struct config_ids *ids)
+{
+	for (size_t i = 0; i < ids->count; i++)
+		free(ids->v[i].name);
+	free(ids->v);
+}
+
+static void config_clear(struct config *c)
+{
+	free(c->file);
+	strings_clear(&c->sockets);
+	free(c->socket_group.name);
+	ids_clear(&c->peer_uids);
+	ids_clear(&c->peer_gids);
+	free(c->admin_socket);
+	free(c->admin_gid.name);
+	free(c->encryption_config);
+	free(c->key_store);
+	strings_clear(&c->root_command);
+	free(c->server_user.name);
+}
+
+static void draft_clear(struct draft *d)
+{
+	config_clear(&d->c);
+}
+
+int config_parse(struct span text, const char *file, struct config **ret, struct yaml_error *err)
+{
+	_cleanup_(yaml_doc_freep) struct yaml_doc *doc = NULL;
+	_cleanup_(draft_clear) struct draft d = { 0 };
+	struct config *c;
+	int r;
+
+	r = yaml_doc_parse(text, file, err, &doc);
+	if (r == 0)
+		r = config_defaults(&d.c, file);
+	if (r == 0)
+		r = config_read(doc, &d);
+	if (r < 0)
+		return r;
+	c = malloc(sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	*c = d.c;
+	d.c = (struct config){ 0 };
+	*ret = c;
+	return 0;
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	config_clear(c);
+	free(c);
+}
+
+static int resolve_fail(const struct config *c, struct yaml_error *err, const struct config_id *id,
+			const char *what)
+{
+	return yaml_error_set(err, c->file, id->line, id->column, "no such %s: \"%s\"", what,
+			      yaml_shown(id->name));
+}
+
+static int resolve_group(const struct config *c, struct yaml_error *err, struct config_id *id)
+{
+	const struct group *gr;
+
+	if (!id->given || id->resolved)
+		return 0;
+	errno = 0;
+	gr = getgrnam(id->name);
+	if (!gr)
+		return resolve_fail(c, err, id, "group");
+	id->id = gr->gr_gid;
+	id->resolved = true;
+	return 0;
+}
+
+static int resolve_user(const struct config *c, struct yaml_error *err, struct config_id *id)
+{
+	const struct passwd *pw;
+
+	if (id->resolved)
+		return 0;
+	pw = getpwnam(id->name);
+	if (!pw)
+		return resolve_fail(c, err, id, "user");
+	id->id = pw->pw_uid;
+	id->resolved = true;
+	return 0;
+}
+
+static int resolve_server(struct config *c, struct yaml_error *err)
+{
+	struct config_id *id = &c->server_user;
+	const struct passwd *pw;
+	int r;
+
+	r = resolve_user(c, err, id);
+	if (r < 0)
+		return r;
+	if (id->id == 0)
+		return yaml_error_set(err, c->file, id->line, id->column,
+				      "the server's user must not be root");
+	pw = getpwuid(id->id);
+	c->server_gid = pw ? pw->pw_gid : id->id;
+	return 0;
+}
+
+int config_resolve(struct config *c, struct yaml_error *err)
+{
+	int r;
+
+	r = resolve_server(c, err);
+	for (size_t i = 0; r == 0 && i < c->peer_uids.count; i++)
+		r = resolve_user(c, err, &c->peer_uids.v[i]);
+	for (size_t i = 0; r == 0 && i < c->peer_gids.count; i++)
+		r = resolve_group(c, err, &c->peer_gids.v[i]);
+	if (r == 0)
+		r = resolve_group(c, err, &c->socket_group);
+	if (r == 0)
+		r = resolve_group(c, err, &c->admin_gid);
+	return r;
+}

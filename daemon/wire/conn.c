@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection is OPEN, then possibly ENDING (the session has ended; what it still says is sent,
+ * nothing is read), then CLOSING (both operations are being cancelled), then gone.
+ *
+ * close(2) on a Unix socket does not take back what was sent: the peer reads it to the end
+ * (net/unix/af_unix.c), so no lingering is needed after the last send.
+ */
+#include "daemon/wire/conn.h"
+
+#include <errno.h>
+
+#define IN_BYTES  (16U * 1024)
+#define OUT_BYTES H2_DRAIN_MIN
+
+enum conn_state { CONN_OPEN, CONN_ENDING, CONN_CLOSING };
+
+struct conn {
+	const struct conn_config *config;
+	struct list link; /* on config->awake */
+	struct h2 *h2;
+	void *user;
+	int fd;
+	enum conn_state state;
+	struct ring_op rx, tx;
+	struct secbuf in, out;
+	size_t sent;                /* of out */
+	struct timeq_node rx_stall; /* half a frame is there */
+	struct timeq_node tx_stall; /* a send is in flight */
+	uint64_t frames;            /* complete when rx_stall was set */
+};
+
+static struct conn *awake_first(struct list *awake)
+{
+	return list_first(awake, struct conn, link);
+}
+
+void conn_wake(struct conn *c)
+{
+	if (!list_linked(&c->link))
+		list_add_tail(c->config->awake, &c->link);
+}
+
+void conn_close(struct conn *c)
+{
+	if (c->state == CONN_CLOSING)
+		return;
+	c->state = CONN_CLOSING;
+	timeq_clear(c->config->timers, &c->rx_stall);
+	timeq_clear(c->config->timers, &c->tx_stall);
+	ring_cancel(c->config->ring, &c->rx);
+	ring_cancel(c->config->ring, &c->tx);
+	conn_wake(c);
+}
+
+/* Reading. */
+
+static bool congested(const struct conn *c)
+{
+	return h2_backlog(c->h2) + (c->out.len - c->sent) > c->config->send_queue;
+}
+
+static void rx_watch(struct conn *c)
+{
+	struct timeq *timers = c->config->timers;
+
+	if (!h2_midway(c->h2)) {
+		timeq_clear(timers, &c->rx_stall);
+		return;
+	}
+	if (timeq_queued(&c->rx_stall) && c->frames == h2_frames(c->h2))
+		return;
+	c->frames = h2_frames(c->h2);
+	timeq_set(timers, &c->rx_stall, now_ns() + c->config->idle_ns);
+}
+
+static void rx_start(struct conn *c)
+{
+	if (c->state != CONN_OPEN || ring_op_busy(&c->rx))
+		return;
+	if (congested(c)) {
+		timeq_clear(c->config->timers, &c->rx_stall); /* it is we who do not read */
+		return;
+	}
+	rx_watch(c);
+	ring_recv(c->config->ring, &c->rx, c->fd, c->in.data, c->in.cap);
+}
+
+static void rx_done(struct ring_op *op, int res, unsigned int flags _unused_)
+{
+	struct conn *c = container_of(op, struct conn, rx);
+
+	if (c->state == CONN_CLOSING || res <= 0) {
+		conn_close(c);
+		conn_wake(c);
+		return;
+	}
+	if (c->state == CONN_OPEN &&
+	    h2_feed(c->h2, span_of(c->in.data, (size_t)res), now_ns()) < 0) {
+		c->state = CONN_ENDING;
+		timeq_clear(c->config->timers, &c->rx_stall);
+	}
+	secmem_wipe(c->in.data, (size_t)res);
+	conn_wake(c);
+	rx_start(c);
+}
+
+/* Sending. */
+
+static void tx_start(struct conn *c)
+{
+	timeq_set(c->config->timers, &c->tx_stall, now_ns() + c->config->idle_ns);
+	ring_send(c->config->ring, &c->tx, c->fd, c->out.data + c->sent, c->out.len - c->sent);
+}
+
+static void tx_done(struct ring_op *op, int res, unsigned int flags _unused_)
+{
+	struct conn *c = container_of(op, struct conn, tx);
+
+	if (c->state == CONN_CLOSING || res <= 0) {
+		conn_close(c);
+		conn_wake(c);
+		return;
+	}
+	c->sent += (size_t)res;
+	if (c->sent < c->out.len) {
+		tx_start(c);
+		return;
+	}
+	timeq_clear(c->config->timers, &c->tx_stall);
+	secmem_wipe(c->out.data, c->out.len);
+	c->out.len = c->sent = 0;
+	conn_wake(c);
+}
+
+static void conn_flush(struct conn *c)
+{
+	if (c->state != CONN_CLOSING && !ring_op_busy(&c->tx)) {
+		if (h2_drain(c->h2, &c->out) < 0)
+			c->state = CONN_ENDING;
+		if (c->out.len > 0)
+			tx_start(c);
+		else if (c->state == CONN_ENDING || h2_finished(c->h2))
+			conn_close(c);
+	}
+	rx_start(c);
+}
+
+/* True if @c is gone. */
+static bool conn_reap(struct conn *c)
+{
+	if (c->state != CONN_CLOSING || ring_op_busy(&c->rx) || ring_op_busy(&c->tx))
+		return false;
+	close(move_fd(c->fd));
+	c->config->closed(c->user);
+	return true;
+}
+
+void conn_flush_all(struct list *awake)
+{
+	while (!list_empty(awake)) {
+		struct conn *c = awake_first(awake);
+
+		list_del(&c->link);
+		conn_flush(c);
+		list_del(&c->link);
+		conn_reap(c);
+	}
+}
+
+/* Life. */
+
+static void rx_stalled(struct timeq_node *node)
+{
+	conn_close(container_of(node, struct conn, rx_stall));
+}
+
+static void tx_stalled(struct timeq_node *node)
+{
+	conn_close(container_of(node, struct conn, tx_stall));
+}
+
+static int conn_buffers(struct conn *c)
+{
+	int r;
+
+	r = secpool_get(c->config->pool, IN_BYTES, &c->in);
+	if (r == 0)
+		r = secpool_get(c->config->pool, OUT_BYTES, &c->out);
+	if (r == 0)
+		r = timeq_reserve(c->config->timers, 2);
+	if (r < 0) {
+		secbuf_release(&c->in);
+		secbuf_release(&c->out);
+	}
+	return r;
+}
+
+int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *user, struct conn **ret)
+{
+	_cleanup_free_ struct conn *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->config = config;
+	c->h2 = h2;
+	c->user = user;
+	c->fd = fd;
+	c->rx.done = rx_done;
+	c->tx.done = tx_done;
+	c->rx_stall.fire = rx_stalled;
+	c->tx_stall.fire = tx_stalled;
+	list_init(&c->link);
+	r = conn_buffers(c);
+	if (r < 0)
+		return r;
+	conn_wake(c);
+	*ret = move_ptr(c);
+	return 0;
+}
+
+void conn_free(struct conn *c)
+{
+	list_del(&c->link);
+	secbuf_release(&c->in);
+	secbuf_release(&c->out);
+	timeq_unreserve(c->config->timers, 2);
+	free(c);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connected socket under one HTTP/2 session: moves bytes between the two, for server and client
+ * alike. Knows buffers, back-pressure and stalls, nothing of what the bytes say.
+ *
+ * Invariants:
+ * - Both buffers are locked memory, and wiped as soon as their bytes have been handed over.
+ * - At most one recv and one send are in flight; a send is only started by conn_flush(), so that
+ *   everything a turn has answered goes out in one.
+ * - The socket is read no further while more than config->send_queue bytes wait to be sent. A peer
+ *   that does not read is thereby not served, and closed when nothing moves for config->idle_ns. A
+ *   peer that began a frame has as long to finish it, however many bytes it sends meanwhile.
+ * - The fd is closed only when neither operation is in flight; config->closed is called then, from
+ *   conn_flush(), and never from inside another function.
+ */
+#ifndef KEKD_WIRE_CONN_H
+#define KEKD_WIRE_CONN_H
+
+#include "daemon/base/secmem.h"
+#include "daemon/sys/ring.h"
+#include "daemon/wire/h2.h"
+#include "daemon/wire/timeq.h"
+
+struct conn;
+
+struct conn_config {
+	struct ring *ring; /* borrowed for the connection's life, like all pointers here */
+	struct secpool *pool;
+	struct timeq *timers;
+	struct list *awake; /* connections that conn_flush() should see */
+	size_t send_queue;  /* bytes */
+	uint64_t idle_ns;
+	/* The socket is closed; end the session, then conn_free(). */
+	void (*closed)(void *user);
+};
+
+/*
+ * @fd: a connected stream socket; consumed on success. @h2 borrowed until conn_free(). -ENOBUFS:
+ * no locked memory for the buffers. Reading starts at the next flush.
+ */
+int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *user,
+	     struct conn **ret);
+/* Only from config->closed. */
+void conn_free(struct conn *c);
+
+/* See this connection at the next conn_flush_all(). */
+void conn_wake(struct conn *c);
+/* Start sends and reads for, and end, the connections that are awake. Once a turn. */
+void conn_flush_all(struct list *awake);
+/* Close without sending anything more. */
+void conn_close(struct conn *c);
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A message is read into one locked buffer whose size its prefix announces: it is taken only after
+ * the announced size was found to be within the limit, and it never moves.
+ */
+#include "daemon/wire/grpc_rules.h"
+
+#include <errno.h>
+
+static const struct unit {
+	char name;
+	uint64_t ns;
+} units[] = {
+	{ 'n', 1ULL },
+	{ 'u', 1000ULL },
+	{ 'm', 1000000ULL },
+	{ 'S', 1000000000ULL },
+	{ 'M', 60ULL * 1000000000ULL },
+	{ 'H', 3600ULL * 1000000000ULL },
+};
+
+#define TIMEOUT_DIGITS    8U
+#define TIMEOUT_VALUE_MAX 99999999ULL
+
+static const struct unit *unit_find(uint8_t name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+		if (units[i].name == (char)name)
+			return &units[i];
+	return NULL;
+}
+
+int grpc_timeout_parse(struct span value, uint64_t *ret_ns)
+{
+	const struct unit *unit;
+	uint64_t n = 0;
+
+	if (value.len < 2 || value.len > TIMEOUT_DIGITS + 1)
+		return -EINVAL;
+	for (size_t i = 0; i < value.len - 1; i++) {
+		if (value.data[i] < '0' || value.data[i] > '9')
+			return -EINVAL;
+		n = n * 10 + (uint64_t)(value.data[i] - '0');
+	}
+	unit = unit_find(value.data[value.len - 1]);
+	if (!unit)
+		return -EINVAL;
+	if (__builtin_mul_overflow(n, unit->ns, &n))
+		n = UINT64_MAX;
+	*ret_ns = n;
+	return 0;
+}
+
+void grpc_timeout_format(uint64_t ns, char out[static 16])
+{
+	uint64_t n = TIMEOUT_VALUE_MAX;
+	char name = 'H';
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		uint64_t v = ns / units[i].ns + (ns % units[i].ns != 0);
+
+		if (v > TIMEOUT_VALUE_MAX)
+			continue;
+		n = v;
+		name = units[i].name;
+		break;
+	}
+	snprintf(out, 16, "%u%c", (unsigned int)n, name);
+}
+
+uint64_t grpc_deadline(uint64_t now, uint64_t timeout)
+{
+	uint64_t when;
+
+	return __builtin_add_overflow(now, timeout, &when) ? UINT64_MAX : when;
+}
+
+static bool plain(uint8_t c)
+{
+	return c >= 0x20 && c <= 0x7e && c != '%';
+}
+
+void grpc_percent_encode(const char *text, char out[static GRPC_ENCODED_MAX])
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t n = 0;
+
+	for (size_t i = 0; text[i] && i < GRPC_TEXT_MAX - 1; i++) {
+		uint8_t c = (uint8_t)text[i];
+
+		/* A space at either end would not be a valid field value (RFC 9113 §8.2.1). */
+		if (plain(c) && !(c == ' ' && (i == 0 || !text[i + 1] || i == GRPC_TEXT_MAX - 2))) {
+			out[n++] = (char)c;
+			continue;
+		}
+		out[n++] = '%';
+		out[n++] = hex[c >> 4];
+		out[n++] = hex[c & 15];
+	}
+	out[n] = '\0';
+}
+
+static int hex_digit(uint8_t c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+void grpc_percent_decode(struct span value, char out[static GRPC_TEXT_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < value.len && n < GRPC_TEXT_MAX - 1; i++) {
+		uint8_t c = value.data[i];
+
+		if (c == '%' && i + 2 < value.len && hex_digit(value.data[i + 1]) >= 0 &&
+		    hex_digit(value.data[i + 2]) >= 0) {
+			c = (uint8_t)(hex_digit(value.data[i + 1]) << 4 |
+				      hex_digit(value.data[i + 2]));
+			i += 2;
+		}
+		out[n++] = c >= 0x20 && c <= 0x7e ? (char)c : '?';
+	}
+	out[n] = '\0';
+}
+
+bool grpc_content_type(struct span value)
+{
+	static const char base[] = "application/grpc", proto[] = "+proto";
+
+	if (!span_starts_with(value, span_str(base)))
+		return false;
+	value = span_skip(value, strlen(base));
+	if (span_starts_with(value, span_str(proto)))
+		value = span_skip(value, strlen(proto));
+	return value.len == 0 || value.data[0] == ';';
+}
+
+static int prefix_complete(struct grpc_intake *in, struct secpool *pool, uint32_t limit)
+{
+	const uint8_t *p = in->prefix;
+
+	if (p[0] != 0)
+		return p[0] == 1 ? -EOPNOTSUPP : -EPROTO;
+	in->need = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
+	if (in->need > limit)
+		return -EMSGSIZE;
+	in->complete = in->need == 0;
+	return in->complete ? 0 : secpool_get(pool, in->need, &in->msg);
+}
+
+static int prefix_feed(struct grpc_intake *in, struct secpool *pool, uint32_t limit,
+		       struct span *chunk)
+{
+	size_t n = GRPC_PREFIX - in->have;
+
+	n = chunk->len < n ? chunk->len : n;
+	memcpy(in->prefix + in->have, chunk->data, n);
+	in->have = (uint8_t)(in->have + n);
+	*chunk = span_skip(*chunk, n);
+	return in->have == GRPC_PREFIX ? prefix_complete(in, pool, limit) : 0;
+}
+
+static void body_feed(struct grpc_intake *in, struct span *chunk)
+{
+	size_t n = in->need - in->msg.len;
+
+	n = chunk->len < n ? chunk->len : n;
+	memcpy(in->msg.data + in->msg.len, chunk->data, n);
+	in->msg.len += n;
+	*chunk = span_skip(*chunk, n);
+	in->complete = in->msg.len == in->need;
+}
+
+int grpc_intake_feed(struct grpc_intake *in, struct secpool *pool, uint32_t limit,
+		     struct span chunk)
+{
+	int r;
+
+	while (chunk.len > 0) {
+		if (in->complete)
+			return -EEXIST;
+		if (in->have < GRPC_PREFIX) {
+			r = prefix_feed(in, pool, limit, &chunk);
+			if (r < 0)
+				return r;
+		} else {
+			body_feed(in, &chunk);
+		}
+	}
+	return 0;
+}
+
+int grpc_intake_end(const struct grpc_intake *in)
+{
+	if (in->complete)
+		return 0;
+	return in->have == 0 ? -ENOMSG : -ENODATA;
+}
+
+void grpc_intake_release(struct grpc_intake *in)
+{
+	secbuf_release(&in->msg);
+	*in = (struct grpc_intake){ 0 };
+}
+
+int grpc_frame(struct secpool *pool, struct span msg, struct secbuf *ret)
+{
+	uint8_t prefix[GRPC_PREFIX] = { 0, (uint8_t)(msg.len >> 24), (uint8_t)(msg.len >> 16),
+					(uint8_t)(msg.len >> 8), (uint8_t)msg.len };
+	_cleanup_secbuf_ struct secbuf b = { 0 };
+	int r;
+
+	r = secpool_get(pool, sizeof(prefix) + msg.len, &b);
+	if (r < 0)
+		return r;
+	memcpy(b.data, prefix, sizeof(prefix));
+	if (msg.len > 0)
+		memcpy(b.data + sizeof(prefix), msg.data, msg.len);
+	b.len = sizeof(prefix) + msg.len;
+	*ret = secbuf_move(&b);
+	return 0;
+}
+
+/* google.golang.org/grpc/codes and the gRPC project's statuscodes.md have the same numbers. */
+static const char *const status_names[] = {
+	"OK",		"CANCELLED",	    "UNKNOWN",
+	"INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
+	"ALREADY_EXISTS", "PERMISSION_DENIED",  "RESOURCE_EXHAUSTED",
+	"FAILED_PRECONDITION", "ABORTED",	    "OUT_OF_RANGE",
+	"UNIMPLEMENTED",  "INTERNAL",	    "UNAVAILABLE",
+	"DATA_LOSS",	  "UNAUTHENTICATED",
+};
+
+const char *grpc_status_name(unsigned int status)
+{
+	return status < ARRAY_SIZE(status_names) ? status_names[status] : "UNKNOWN";
+}

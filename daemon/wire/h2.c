@@ -1,0 +1,694 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The only file that knows nghttp2.
+ *
+ * Options, and why:
+ * - no_http_messaging: see h2_block.h, which keeps the rules instead.
+ * - no_auto_window_update: bytes count as consumed when they have been handed over. The library
+ *   consumes padding and the data of dead streams by itself.
+ * - SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218): no dependency tree for a peer to grow.
+ * - no_closed_streams: no memory for streams that are over.
+ * - max_outbound_ack: PING and SETTINGS acknowledgements that wait for a peer who does not read.
+ * - limits on resets and on CONTINUATION frames exist in later versions and in distributions'
+ *   updates of earlier ones, so they are looked for at run time by weak symbols. h2_watch.c bounds
+ *   both in any case.
+ *
+ * A failure of the library inside a callback is remembered in h2->error and ends the session when
+ * the library has returned; no callback frees or feeds.
+ */
+#include "daemon/wire/h2.h"
+
+#include <errno.h>
+#include <nghttp2/nghttp2.h>
+
+#include "daemon/wire/h2_watch.h"
+
+#define FRAME_HEAD  9U
+#define DATA_MAX    (H2_DRAIN_MIN - FRAME_HEAD)
+#define FIELDS_MAX  12U
+#define ACKS_MAX    256U
+#define SETTINGS_IN 32U
+
+/* Two messages of the usual limit in a stream's window: a legal request waits for no update. */
+const struct h2_config h2_config_default = {
+	.streams = 256,
+	.header_bytes = 16 * 1024,
+	.stream_window = 128 * 1024,
+	.window = 1024 * 1024,
+	.memory = 2 * 1024 * 1024,
+};
+
+/* May be missing from the library; see above. */
+void nghttp2_option_set_stream_reset_rate_limit(nghttp2_option *option, uint64_t burst,
+						uint64_t rate) __attribute__((weak));
+void nghttp2_option_set_max_continuations(nghttp2_option *option, size_t val) __attribute__((weak));
+
+static const uint8_t shutdown_ping[8] = { 's', 'h', 'u', 't', 'd', 'o', 'w', 'n' };
+
+struct h2 {
+	nghttp2_session *session;
+	struct h2mem_user memory;
+	const struct h2_config *config;
+	const struct h2_ops *ops;
+	void *user;
+	struct list streams;
+	struct h2_watch watch;
+	struct secbuf *out; /* during h2_drain() */
+	struct span tail;   /* made by the library, not yet taken; good until its next send */
+	size_t body_bytes;  /* of all streams, unsent */
+	int error;
+	bool server;
+};
+
+static int h2_errno(int lib)
+{
+	return lib == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
+}
+
+static void h2_fail(struct h2 *h2, int r)
+{
+	if (h2->error == 0)
+		h2->error = r;
+}
+
+/* For library calls that fail only for want of memory. */
+static void h2_must(struct h2 *h2, int lib)
+{
+	if (lib < 0)
+		h2_fail(h2, h2_errno(lib));
+}
+
+static void h2_violation(struct h2 *h2)
+{
+	if (h2->ops->violation)
+		h2->ops->violation(h2->user);
+}
+
+static struct h2_stream *stream_of(struct h2 *h2, int32_t id)
+{
+	return nghttp2_session_get_stream_user_data(h2->session, id);
+}
+
+static void stream_init(struct h2 *h2, struct h2_stream *st, int32_t id)
+{
+	st->h2 = h2;
+	st->id = id;
+	list_add_tail(&h2->streams, &st->link);
+}
+
+static void body_drop(struct h2_stream *st)
+{
+	st->h2->body_bytes -= st->body.len - st->body_off;
+	secbuf_release(&st->body);
+	st->body_off = 0;
+}
+
+static void body_set(struct h2_stream *st, struct secbuf *body)
+{
+	st->body = secbuf_move(body);
+	st->h2->body_bytes += st->body.len;
+}
+
+static void stream_close(struct h2_stream *st, uint32_t error)
+{
+	struct h2 *h2 = st->h2;
+
+	body_drop(st);
+	list_del(&st->link);
+	h2->ops->closed(st, error);
+}
+
+static void stream_malformed(struct h2_stream *st)
+{
+	h2_violation(st->h2);
+	h2_reset(st, H2_PROTOCOL_ERROR);
+}
+
+/* Events of the library: receiving. */
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+	struct h2 *h2 = user;
+	struct h2_stream *st = stream_of(h2, frame->hd.stream_id);
+
+	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+		st = h2->ops->open(h2->user);
+		if (!st) {
+			h2_must(h2, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE,
+							      frame->hd.stream_id,
+							      NGHTTP2_REFUSED_STREAM));
+			return 0;
+		}
+		stream_init(h2, st, frame->hd.stream_id);
+		nghttp2_session_set_stream_user_data(session, st->id, st);
+	}
+	if (st)
+		h2_block_begin(&st->block, st->head_done ? H2_TRAILERS
+					   : h2->server  ? H2_REQUEST
+							 : H2_RESPONSE);
+	return 0;
+}
+
+static int on_header(nghttp2_session *session _unused_, const nghttp2_frame *frame,
+		     const uint8_t *name, size_t name_len, const uint8_t *value, size_t value_len,
+		     uint8_t flags _unused_, void *user)
+{
+	struct h2 *h2 = user;
+	struct h2_stream *st = stream_of(h2, frame->hd.stream_id);
+	struct span n = span_of(name, name_len), v = span_of(value, value_len);
+
+	if (!st)
+		return 0;
+	if (h2_block_field(&st->block, &st->length, n, v) < 0)
+		return 0; /* the whole block must be decoded before the stream can be reset */
+	if (st->block.bytes > h2->config->header_bytes)
+		st->too_large = true;
+	if (st->block.bytes > 8 * h2->config->header_bytes) {
+		h2_fail(h2, -EPROTO); /* a few bytes of HPACK can name a large field many times */
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
+	if (!st->mute && !st->too_large && !st->block.informational)
+		h2->ops->field(st, n, v);
+	return 0;
+}
+
+static void stream_end(struct h2_stream *st)
+{
+	st->remote_end = true;
+	if (st->mute)
+		return;
+	if (h2_length_end(&st->length) < 0)
+		stream_malformed(st);
+	else
+		st->h2->ops->end(st);
+}
+
+static void headers_complete(struct h2_stream *st, bool end)
+{
+	bool trailer = st->head_done;
+
+	if (h2_block_end(&st->block, end) < 0) {
+		stream_malformed(st);
+		return;
+	}
+	if (st->block.informational)
+		return;
+	st->head_done = true;
+	st->h2->ops->headers(st, trailer);
+	if (end)
+		stream_end(st);
+}
+
+static void ping_complete(struct h2 *h2, const nghttp2_ping *ping)
+{
+	if (!(ping->hd.flags & NGHTTP2_FLAG_ACK) || !h2->server ||
+	    memcmp(ping->opaque_data, shutdown_ping, sizeof(shutdown_ping)) != 0)
+		return;
+	h2_must(h2, nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
+					  nghttp2_session_get_last_proc_stream_id(h2->session),
+					  NGHTTP2_NO_ERROR, NULL, 0));
+}
+
+static int on_frame_recv(nghttp2_session *session _unused_, const nghttp2_frame *frame, void *user)
+{
+	struct h2 *h2 = user;
+	struct h2_stream *st = stream_of(h2, frame->hd.stream_id);
+	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+
+	switch (frame->hd.type) {
+	case NGHTTP2_HEADERS:
+		if (st && st->mute)
+			st->remote_end |= end;
+		else if (st)
+			headers_complete(st, end);
+		break;
+	case NGHTTP2_DATA:
+		if (st && end)
+			stream_end(st);
+		break;
+	case NGHTTP2_PING:
+		ping_complete(h2, &frame->ping);
+		break;
+	case NGHTTP2_GOAWAY:
+		if (h2->ops->goaway)
+			h2->ops->goaway(h2->user);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+static int on_data_chunk(nghttp2_session *session, uint8_t flags _unused_, int32_t id,
+			 const uint8_t *data, size_t len, void *user)
+{
+	struct h2 *h2 = user;
+	struct h2_stream *st = stream_of(h2, id);
+
+	h2_must(h2, nghttp2_session_consume(session, id, len));
+	if (!st || st->mute)
+		return 0;
+	if (!st->head_done || h2_length_add(&st->length, len) < 0)
+		stream_malformed(st);
+	else
+		h2->ops->data(st, span_of(data, len));
+	return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *user)
+{
+	struct h2_stream *st = stream_of(user, id);
+
+	if (!st)
+		return 0;
+	nghttp2_session_set_stream_user_data(session, id, NULL);
+	if (st->local_end)
+		h2_watch_refund(&st->h2->watch);
+	stream_close(st, error);
+	return 0;
+}
+
+static int on_invalid_frame(nghttp2_session *session _unused_, const nghttp2_frame *frame _unused_,
+			    int lib _unused_, void *user)
+{
+	h2_violation(user);
+	return 0;
+}
+
+/* Events of the library: sending. */
+
+/* An answer that came before the request's end: the rest is not wanted (RFC 9113 §8.1). */
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+	struct h2 *h2 = user;
+	struct h2_stream *st;
+
+	if (!h2->server || frame->hd.type != NGHTTP2_HEADERS ||
+	    !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		return 0;
+	st = stream_of(h2, frame->hd.stream_id);
+	if (!st)
+		return 0;
+	st->local_end = true;
+	if (!st->remote_end)
+		h2_must(h2, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, st->id,
+						      NGHTTP2_NO_ERROR));
+	return 0;
+}
+
+/*
+ * A client's request that the library gave up before sending it (GOAWAY, out of stream ids). The
+ * library may know the stream no more, so its owner is found in our own list.
+ */
+static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *frame, int lib _unused_,
+			     void *user)
+{
+	struct h2 *h2 = user;
+
+	if (h2->server || frame->hd.type != NGHTTP2_HEADERS)
+		return 0;
+	list_for_each_safe (n, &h2->streams) {
+		struct h2_stream *st = list_entry(n, struct h2_stream, link);
+
+		if (st->id != frame->hd.stream_id)
+			continue;
+		nghttp2_session_set_stream_user_data(session, st->id, NULL);
+		stream_close(st, H2_REFUSED_STREAM);
+		break;
+	}
+	return 0;
+}
+
+static ssize_t data_length(nghttp2_session *session _unused_, uint8_t type _unused_,
+			   int32_t id _unused_, int32_t window _unused_,
+			   int32_t stream_window _unused_, uint32_t frame_max _unused_,
+			   void *user _unused_)
+{
+	return DATA_MAX;
+}
+
+static int trailers_submit(nghttp2_session *session, struct h2_stream *st);
+
+/* How much of the body goes into the next frame; send_data() moves it. */
+static ssize_t data_read(nghttp2_session *session, int32_t id _unused_, uint8_t *buf _unused_,
+			 size_t len, uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+	struct h2_stream *st = source->ptr;
+	size_t left = st->body.len - st->body_off;
+	int r;
+
+	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+	if (len < left)
+		return (ssize_t)len;
+	*flags |= NGHTTP2_DATA_FLAG_EOF;
+	if (st->n_trailers > 0) {
+		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		r = trailers_submit(session, st);
+		if (r < 0) {
+			h2_must(user, r);
+			return NGHTTP2_ERR_CALLBACK_FAILURE;
+		}
+	}
+	return (ssize_t)left;
+}
+
+static int send_data(nghttp2_session *session _unused_, nghttp2_frame *frame _unused_,
+		     const uint8_t *head, size_t len, nghttp2_data_source *source, void *user)
+{
+	struct h2 *h2 = user;
+	struct h2_stream *st = source->ptr;
+	struct secbuf *out = h2->out;
+
+	if (out->cap - out->len < FRAME_HEAD + len)
+		return NGHTTP2_ERR_WOULDBLOCK;
+	memcpy(out->data + out->len, head, FRAME_HEAD);
+	memcpy(out->data + out->len + FRAME_HEAD, st->body.data + st->body_off, len);
+	out->len += FRAME_HEAD + len;
+	st->body_off += len;
+	h2->body_bytes -= len;
+	if (st->body_off == st->body.len)
+		body_drop(st);
+	return 0;
+}
+
+/* Making a session. */
+
+static void *mem_malloc(size_t size, void *user)
+{
+	return h2mem_take(user, size);
+}
+
+static void mem_free(void *p, void *user)
+{
+	h2mem_give(user, p);
+}
+
+static void *mem_calloc(size_t n, size_t size, void *user)
+{
+	size_t bytes;
+	void *p;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return NULL;
+	p = h2mem_take(user, bytes);
+	if (p)
+		memset(p, 0, bytes);
+	return p;
+}
+
+static void *mem_realloc(void *p, size_t size, void *user)
+{
+	return h2mem_resize(user, p, size);
+}
+
+static void options_set(nghttp2_option *o)
+{
+	nghttp2_option_set_no_http_messaging(o, 1);
+	nghttp2_option_set_no_auto_window_update(o, 1);
+	nghttp2_option_set_no_closed_streams(o, 1);
+	nghttp2_option_set_max_outbound_ack(o, ACKS_MAX);
+	nghttp2_option_set_max_settings(o, SETTINGS_IN);
+	nghttp2_option_set_max_reserved_remote_streams(o, 0);
+	if (nghttp2_option_set_stream_reset_rate_limit)
+		nghttp2_option_set_stream_reset_rate_limit(o, 1000, 100);
+	if (nghttp2_option_set_max_continuations)
+		nghttp2_option_set_max_continuations(o, 8);
+}
+
+static void callbacks_set(nghttp2_session_callbacks *c)
+{
+	nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
+	nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
+	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
+	nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
+	nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_send);
+	nghttp2_session_callbacks_set_data_source_read_length_callback(c, data_length);
+	nghttp2_session_callbacks_set_send_data_callback(c, send_data);
+}
+
+static int session_make(struct h2 *h2)
+{
+	nghttp2_mem mem = { &h2->memory, mem_malloc, mem_free, mem_calloc, mem_realloc };
+	nghttp2_session_callbacks *callbacks = NULL;
+	nghttp2_option *option = NULL;
+	int r;
+
+	r = nghttp2_session_callbacks_new(&callbacks);
+	if (r == 0)
+		r = nghttp2_option_new(&option);
+	if (r == 0) {
+		callbacks_set(callbacks);
+		options_set(option);
+		r = h2->server
+			    ? nghttp2_session_server_new3(&h2->session, callbacks, h2, option, &mem)
+			    : nghttp2_session_client_new3(&h2->session, callbacks, h2, option,
+							  &mem);
+	}
+	nghttp2_option_del(option);
+	nghttp2_session_callbacks_del(callbacks);
+	return r < 0 ? h2_errno(r) : 0;
+}
+
+static int session_greet(struct h2 *h2)
+{
+	const struct h2_config *c = h2->config;
+	const nghttp2_settings_entry settings[] = {
+		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, c->stream_window },
+		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, c->header_bytes },
+		{ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
+		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->streams },
+	};
+	int r;
+
+	r = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings, ARRAY_SIZE(settings));
+	if (r == 0)
+		r = nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
+							  (int32_t)c->window);
+	return r < 0 ? h2_errno(r) : 0;
+}
+
+static int h2_new(struct h2 *init, uint64_t now, struct h2 **ret)
+{
+	_cleanup_(h2_freep) struct h2 *h2 = calloc(1, sizeof(*h2));
+	int r;
+
+	if (!h2)
+		return -ENOMEM;
+	*h2 = *init;
+	list_init(&h2->streams);
+	h2_watch_init(&h2->watch, h2->server, now);
+	r = session_make(h2);
+	if (r == 0)
+		r = session_greet(h2);
+	if (r < 0)
+		return r;
+	*ret = move_ptr(h2);
+	return 0;
+}
+
+int h2_new_server(struct h2mem *mem, const struct h2_config *config, const struct h2_ops *ops,
+		  void *user, uint64_t now, struct h2 **ret)
+{
+	struct h2 init = {
+		.memory = { .mem = mem, .max = config->memory },
+		.config = config,
+		.ops = ops,
+		.user = user,
+		.server = true,
+	};
+
+	return h2_new(&init, now, ret);
+}
+
+int h2_new_client(struct h2mem *mem, const struct h2_config *config, const struct h2_ops *ops,
+		  void *user, uint64_t now, struct h2 **ret)
+{
+	struct h2 init = {
+		.memory = { .mem = mem, .max = config->memory },
+		.config = config,
+		.ops = ops,
+		.user = user,
+	};
+
+	return h2_new(&init, now, ret);
+}
+
+void h2_free(struct h2 *h2)
+{
+	if (!h2)
+		return;
+	list_for_each_safe (n, &h2->streams)
+		stream_close(list_entry(n, struct h2_stream, link), H2_CANCEL);
+	nghttp2_session_del(h2->session);
+	free(h2);
+}
+
+/* Bytes in, bytes out. */
+
+int h2_feed(struct h2 *h2, struct span data, uint64_t now)
+{
+	ssize_t n;
+
+	if (h2->error < 0)
+		return h2->error;
+	if (h2_watch_feed(&h2->watch, data, now) < 0) {
+		h2_violation(h2);
+		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+		return -EPROTO;
+	}
+	n = nghttp2_session_mem_recv(h2->session, data.data, data.len);
+	if (n < 0) {
+		h2_violation(h2);
+		h2_fail(h2, h2_errno((int)n));
+	}
+	return h2->error;
+}
+
+static void tail_take(struct h2 *h2, struct secbuf *out)
+{
+	size_t room = out->cap - out->len;
+	size_t n = h2->tail.len < room ? h2->tail.len : room;
+
+	memcpy(out->data + out->len, h2->tail.data, n);
+	out->len += n;
+	h2->tail = span_skip(h2->tail, n);
+}
+
+int h2_drain(struct h2 *h2, struct secbuf *out)
+{
+	const uint8_t *p;
+	ssize_t n;
+
+	h2->out = out;
+	for (;;) {
+		if (h2->tail.len > 0)
+			tail_take(h2, out);
+		if (out->len == out->cap)
+			break;
+		n = nghttp2_session_mem_send(h2->session, &p);
+		if (n < 0)
+			h2_fail(h2, h2_errno((int)n));
+		if (n <= 0)
+			break;
+		h2->tail = span_of(p, (size_t)n);
+	}
+	h2->out = NULL;
+	return h2->error;
+}
+
+bool h2_pending(const struct h2 *h2)
+{
+	return h2->tail.len > 0 || nghttp2_session_want_write(h2->session);
+}
+
+/* A queued frame without a body is about this long. */
+#define FRAME_GUESS 64U
+
+size_t h2_backlog(const struct h2 *h2)
+{
+	return h2->body_bytes + h2->tail.len +
+	       FRAME_GUESS * nghttp2_session_get_outbound_queue_size(h2->session);
+}
+
+bool h2_midway(const struct h2 *h2)
+{
+	return h2_watch_midway(&h2->watch);
+}
+
+uint64_t h2_frames(const struct h2 *h2)
+{
+	return h2->watch.frames;
+}
+
+bool h2_finished(const struct h2 *h2)
+{
+	return !h2_pending(h2) && !nghttp2_session_want_read(h2->session);
+}
+
+bool h2_greeted(const struct h2 *h2)
+{
+	return h2->watch.preface == 0;
+}
+
+/* Streams. */
+
+static size_t fields_make(const struct h2_field *fields, size_t n, nghttp2_nv *nv)
+{
+	if (n > FIELDS_MAX)
+		n = FIELDS_MAX;
+	for (size_t i = 0; i < n; i++)
+		nv[i] = (nghttp2_nv){
+			.name = (uint8_t *)(uintptr_t)fields[i].name,
+			.value = (uint8_t *)(uintptr_t)fields[i].value,
+			.namelen = strlen(fields[i].name),
+			.valuelen = strlen(fields[i].value),
+			.flags = NGHTTP2_NV_FLAG_NONE,
+		};
+	return n;
+}
+
+static int trailers_submit(nghttp2_session *session, struct h2_stream *st)
+{
+	nghttp2_nv nv[FIELDS_MAX];
+	size_t n = fields_make(st->trailers, st->n_trailers, nv);
+
+	return nghttp2_submit_trailer(session, st->id, nv, n);
+}
+
+int h2_answer(struct h2_stream *st, const struct h2_field *fields, size_t n, struct secbuf *body,
+	      const struct h2_field *trailers, size_t n_trailers)
+{
+	const nghttp2_data_provider provider = { { .ptr = st }, data_read };
+	nghttp2_nv nv[FIELDS_MAX];
+	struct h2 *h2 = st->h2;
+	int r;
+
+	st->mute = true;
+	st->trailers = trailers;
+	st->n_trailers = n_trailers;
+	if (body)
+		body_set(st, body);
+	n = fields_make(fields, n, nv);
+	r = nghttp2_submit_response(h2->session, st->id, nv, n, body ? &provider : NULL);
+	h2_must(h2, r);
+	return r < 0 ? h2_errno(r) : 0;
+}
+
+int h2_request(struct h2 *h2, struct h2_stream *st, const struct h2_field *fields, size_t n,
+	       struct secbuf *body)
+{
+	const nghttp2_data_provider provider = { { .ptr = st }, data_read };
+	nghttp2_nv nv[FIELDS_MAX];
+	int32_t id;
+
+	n = fields_make(fields, n, nv);
+	id = nghttp2_submit_request(h2->session, NULL, nv, n, &provider, st);
+	if (id < 0) {
+		secbuf_release(body);
+		return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -ECONNRESET;
+	}
+	stream_init(h2, st, id);
+	body_set(st, body);
+	return 0;
+}
+
+void h2_reset(struct h2_stream *st, enum h2_error error)
+{
+	st->mute = true;
+	h2_must(st->h2, nghttp2_submit_rst_stream(st->h2->session, NGHTTP2_FLAG_NONE, st->id,
+						  (uint32_t)error));
+}
+
+int h2_shutdown(struct h2 *h2)
+{
+	int r;
+
+	r = nghttp2_submit_shutdown_notice(h2->session);
+	if (r == 0)
+		r = nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, shutdown_ping);
+	return r < 0 ? h2_errno(r) : 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names and values are public bytes of the peer: looked at here, kept nowhere, logged never.
+ */
+#include "daemon/wire/h2_block.h"
+
+#include <errno.h>
+
+#include "daemon/base/cleanup.h"
+
+enum {
+	SEEN_METHOD = 1U << 0,
+	SEEN_SCHEME = 1U << 1,
+	SEEN_PATH = 1U << 2,
+	SEEN_AUTHORITY = 1U << 3,
+	SEEN_STATUS = 1U << 4,
+};
+
+static bool any_value(struct span v _unused_)
+{
+	return true;
+}
+
+static bool not_empty(struct span v)
+{
+	return v.len > 0;
+}
+
+static bool absolute(struct span v)
+{
+	return v.len > 0 && v.data[0] == '/';
+}
+
+static bool digits(struct span v)
+{
+	for (size_t i = 0; i < v.len; i++)
+		if (v.data[i] < '0' || v.data[i] > '9')
+			return false;
+	return v.len > 0;
+}
+
+static bool three_digits(struct span v)
+{
+	return v.len == 3 && digits(v);
+}
+
+static const struct pseudo {
+	const char *name;
+	enum h2_block_kind kind;
+	uint8_t bit;
+	bool (*valid)(struct span value);
+} pseudos[] = {
+	{ ":method", H2_REQUEST, SEEN_METHOD, not_empty },
+	{ ":scheme", H2_REQUEST, SEEN_SCHEME, not_empty },
+	{ ":path", H2_REQUEST, SEEN_PATH, absolute },
+	{ ":authority", H2_REQUEST, SEEN_AUTHORITY, any_value },
+	{ ":status", H2_RESPONSE, SEEN_STATUS, three_digits },
+};
+
+static const uint8_t required[] = {
+	[H2_REQUEST] = SEEN_METHOD | SEEN_SCHEME | SEEN_PATH,
+	[H2_RESPONSE] = SEEN_STATUS,
+	[H2_TRAILERS] = 0,
+};
+
+/* RFC 9113 §8.2.2 */
+static const char *const connection_specific[] = {
+	"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade",
+};
+
+static bool name_valid(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		uint8_t c = name.data[i];
+
+		if (c <= ' ' || c >= 0x7f || (c >= 'A' && c <= 'Z') || (c == ':' && i > 0))
+			return false;
+	}
+	return name.len > 0;
+}
+
+static bool blank(uint8_t c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static bool value_valid(struct span v)
+{
+	if (v.len > 0 && (blank(v.data[0]) || blank(v.data[v.len - 1])))
+		return false;
+	for (size_t i = 0; i < v.len; i++)
+		if (v.data[i] == '\0' || v.data[i] == '\r' || v.data[i] == '\n')
+			return false;
+	return true;
+}
+
+static int pseudo_field(struct h2_block *b, struct span name, struct span value)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pseudos); i++) {
+		const struct pseudo *p = &pseudos[i];
+
+		if (!span_equal(name, span_str(p->name)))
+			continue;
+		if (p->kind != b->kind || b->regular || (b->seen & p->bit) || !p->valid(value))
+			return -EPROTO;
+		b->seen |= p->bit;
+		if (p->bit == SEEN_STATUS)
+			b->informational = value.data[0] == '1';
+		return 0;
+	}
+	return -EPROTO;
+}
+
+/* RFC 9110 §8.6; a repeated field must repeat the value. */
+static int content_length(struct h2_length *length, struct span value)
+{
+	uint64_t n = 0;
+
+	if (!digits(value) || value.len > 18)
+		return -EPROTO;
+	for (size_t i = 0; i < value.len; i++)
+		n = n * 10 + (uint64_t)(value.data[i] - '0');
+	if (length->known && length->want != n)
+		return -EPROTO;
+	length->known = true;
+	length->want = n;
+	return 0;
+}
+
+static int regular_field(struct h2_block *b, struct h2_length *length, struct span name,
+			 struct span value)
+{
+	b->regular = true;
+	for (size_t i = 0; i < ARRAY_SIZE(connection_specific); i++)
+		if (span_equal(name, span_str(connection_specific[i])))
+			return -EPROTO;
+	if (span_equal(name, span_str("te")))
+		return span_equal(value, span_str("trailers")) ? 0 : -EPROTO;
+	if (span_equal(name, span_str("content-length")) && b->kind != H2_TRAILERS)
+		return content_length(length, value);
+	return 0;
+}
+
+void h2_block_begin(struct h2_block *b, enum h2_block_kind kind)
+{
+	*b = (struct h2_block){ .kind = kind };
+}
+
+int h2_block_field(struct h2_block *b, struct h2_length *length, struct span name,
+		   struct span value)
+{
+	int r = -EPROTO;
+
+	b->bytes += (uint32_t)(name.len + value.len + 32);
+	if (!b->bad && name_valid(name) && value_valid(value))
+		r = name.data[0] == ':' ? pseudo_field(b, name, value)
+					: regular_field(b, length, name, value);
+	b->bad = r < 0;
+	return r;
+}
+
+int h2_block_end(struct h2_block *b, bool end_stream)
+{
+	if (b->bad || (b->seen & required[b->kind]) != required[b->kind])
+		return -EPROTO;
+	if (b->kind == H2_TRAILERS && !end_stream)
+		return -EPROTO;
+	if (b->informational && end_stream)
+		return -EPROTO;
+	return 0;
+}
+
+int h2_length_add(struct h2_length *length, size_t bytes)
+{
+	length->got += bytes;
+	return length->known && length->got > length->want ? -EPROTO : 0;
+}
+
+int h2_length_end(const struct h2_length *length)
+{
+	return length->known && length->got != length->want ? -EPROTO : 0;
+}

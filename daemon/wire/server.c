@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server object: listeners, peers' credentials, the bound on connections, and the order in
+ * which everything ends. The rules of gRPC are in grpc.c, the moving of bytes in conn.c.
+ *
+ * A peer is judged once, by the credentials the kernel recorded when it connected (SO_PEERCRED,
+ * unix(7)); an fd handed on to another process keeps them, as file descriptors do everywhere.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "daemon/base/log.h"
+#include "daemon/wire/conn.h"
+#include "daemon/wire/grpc.h"
+#include "daemon/wire/grpc_impl.h"
+#include "daemon/wire/timers.h"
+
+#define ACCEPT_RETRY_NS (100ULL * 1000 * 1000)
+#define LOG_EVERY_NS    (10ULL * 1000 * 1000 * 1000)
+
+struct listening {
+	struct list link;
+	struct grpc_server *server;
+	struct ring_op op;
+	struct timeq_node retry;
+	int fd;
+	const struct grpc_service *service;
+	const struct grpc_peers *peers;
+	void *ctx;
+};
+
+/* A connection and its session. */
+struct peer {
+	struct list link;
+	struct grpc_server *server;
+	struct grpc_session *session;
+	struct conn *conn;
+};
+
+struct grpc_server {
+	struct ring *ring;
+	struct secpool *pool;
+	struct grpc_limits limits;
+	struct timers timers;
+	struct grpc_core core;
+	struct conn_config conn;
+	struct list listening, peers, awake;
+	bool stopping;
+	uint64_t logged_at;
+	uint64_t unlogged; /* refused peers since the last line */
+};
+
+/* Connections. */
+
+static void peer_free(struct peer *p)
+{
+	struct grpc_server *server = p->server;
+
+	grpc_session_free(p->session);
+	if (p->conn)
+		conn_free(p->conn);
+	list_del(&p->link);
+	server->core.stats.open_connections--;
+	free(p);
+}
+
+static void peer_closed(void *user)
+{
+	peer_free(user);
+}
+
+static void peer_wake(void *user)
+{
+	struct peer *p = user;
+
+	if (p->conn)
+		conn_wake(p->conn);
+}
+
+/* @fd consumed on success. */
+static int peer_new(const struct listening *l, int fd, const struct op_peer *cred)
+{
+	struct grpc_server *server = l->server;
+	struct peer *p = calloc(1, sizeof(*p));
+	const struct grpc_session_config config = {
+		.service = l->service,
+		.ctx = l->ctx,
+		.peer = *cred,
+		.wake = peer_wake,
+		.user = p,
+	};
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	p->server = server;
+	list_add_tail(&server->peers, &p->link);
+	server->core.stats.open_connections++;
+	r = grpc_session_new(&server->core, &config, &p->session);
+	if (r == 0)
+		r = conn_new(&server->conn, fd, grpc_session_h2(p->session), p, &p->conn);
+	if (r < 0) {
+		peer_free(p);
+		return r;
+	}
+	server->core.stats.connections++;
+	return 0;
+}
+
+/* Accepting. */
+
+static int peer_cred(int fd, struct op_peer *ret)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	*ret = (struct op_peer){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid };
+	return 0;
+}
+
+static bool peer_listed(const struct grpc_peers *peers, const struct op_peer *cred)
+{
+	for (size_t i = 0; i < peers->n_uids; i++)
+		if (peers->uids[i] == cred->uid)
+			return true;
+	for (size_t i = 0; i < peers->n_gids; i++)
+		if (peers->gids[i] == cred->gid)
+			return true;
+	return false;
+}
+
+static void log_refused(struct grpc_server *server, const struct op_peer *cred)
+{
+	uint64_t now = now_ns();
+
+	server->core.stats.refused_peers++;
+	server->unlogged++;
+	if (server->logged_at != 0 && now - server->logged_at < LOG_EVERY_NS)
+		return;
+	log_warning("refused a peer that is not listed: uid %u gid %u pid %d (%llu since the last "
+		    "such line)",
+		    cred->uid, cred->gid, cred->pid, (unsigned long long)server->unlogged);
+	server->logged_at = now;
+	server->unlogged = 0;
+}
+
+static void accepted(struct listening *l, int accepted_fd)
+{
+	struct grpc_server *server = l->server;
+	_cleanup_close_ int fd = accepted_fd;
+	struct op_peer cred;
+
+	if (server->stopping || peer_cred(fd, &cred) < 0)
+		return;
+	if (!peer_listed(l->peers, &cred)) {
+		log_refused(server, &cred);
+		return;
+	}
+	if (server->core.stats.open_connections >= server->limits.connections)
+		return;
+	if (peer_new(l, fd, &cred) == 0)
+		(void)move_fd(fd);
+}
+
+static void listening_free(struct listening *l)
+{
+	timeq_clear(&l->server->timers.queue, &l->retry);
+	timeq_unreserve(&l->server->timers.queue, 1);
+	list_del(&l->link);
+	close(l->fd);
+	free(l);
+}
+
+static void accept_done(struct ring_op *op, int res, unsigned int flags)
+{
+	struct listening *l = container_of(op, struct listening, op);
+	struct grpc_server *server = l->server;
+
+	if (res >= 0)
+		accepted(l, res);
+	if (flags & RING_MORE)
+		return;
+	if (server->stopping)
+		listening_free(l);
+	else if (res >= 0 || res == -ECONNABORTED)
+		ring_accept(server->ring, op, l->fd);
+	else /* out of fds or memory: the queue is still there a moment later */
+		timeq_set(&server->timers.queue, &l->retry, now_ns() + ACCEPT_RETRY_NS);
+}
+
+static void accept_retry(struct timeq_node *node)
+{
+	struct listening *l = container_of(node, struct listening, retry);
+
+	ring_accept(l->server->ring, &l->op, l->fd);
+}
+
+int grpc_server_listen(struct grpc_server *server, int fd, const struct grpc_service *service,
+		       const struct grpc_peers *peers, void *ctx)
+{
+	struct listening *l = calloc(1, sizeof(*l));
+
+	if (!l || timeq_reserve(&server->timers.queue, 1) < 0) {
+		free(l);
+		return -ENOMEM;
+	}
+	*l = (struct listening){
+		.server = server,
+		.op.done = accept_done,
+		.retry.fire = accept_retry,
+		.fd = fd,
+		.service = service,
+		.peers = peers,
+		.ctx = ctx,
+	};
+	list_add_tail(&server->listening, &l->link);
+	ring_accept(server->ring, &l->op, fd);
+	return 0;
+}
+
+/* The server. */
+
+int grpc_server_new(struct ring *ring, struct secpool *pool, const struct grpc_limits *limits,
+		    struct grpc_server **ret)
+{
+	_cleanup_free_ struct grpc_server *server = calloc(1, sizeof(*server));
+	int r;
+
+	if (!server)
+		return -ENOMEM;
+	server->ring = ring;
+	server->pool = pool;
+	server->limits = *limits;
+	timers_init(&server->timers, ring);
+	r = grpc_core_init(&server->core, &server->limits, pool, &server->timers.queue, now_ns);
+	if (r < 0)
+		return r;
+	list_init(&server->listening);
+	list_init(&server->peers);
+	list_init(&server->awake);
+	server->conn = (struct conn_config){
+		.ring = ring,
+		.pool = pool,
+		.timers = &server->timers.queue,
+		.awake = &server->awake,
+		.send_queue = limits->send_queue_bytes,
+		.idle_ns = limits->idle_ns,
+		.closed = peer_closed,
+	};
+	*ret = move_ptr(server);
+	return 0;
+}
+
+void grpc_server_free(struct grpc_server *server)
+{
+	if (!server)
+		return;
+	grpc_core_done(&server->core);
+	timers_done(&server->timers);
+	free(server);
+}
+
+static void finish_if_empty(struct grpc_server *server)
+{
+	if (server->stopping && list_empty(&server->peers) && list_empty(&server->listening))
+		timers_stop(&server->timers);
+}
+
+void grpc_server_flush(struct grpc_server *server)
+{
+	conn_flush_all(&server->awake);
+	timers_arm(&server->timers);
+	finish_if_empty(server);
+}
+
+static void listening_stop(struct listening *l)
+{
+	if (ring_op_busy(&l->op))
+		ring_cancel(l->server->ring, &l->op);
+	else
+		listening_free(l);
+}
+
+void grpc_server_shutdown(struct grpc_server *server)
+{
+	if (server->stopping)
+		return;
+	server->stopping = true;
+	list_for_each_safe (n, &server->listening)
+		listening_stop(list_entry(n, struct listening, link));
+	list_for_each_safe (n, &server->peers) {
+		struct peer *p = list_entry(n, struct peer, link);
+		struct h2 *h2 = grpc_session_h2(p->session);
+
+		if (!h2_greeted(h2) || h2_shutdown(h2) < 0)
+			conn_close(p->conn);
+		conn_wake(p->conn);
+	}
+	grpc_server_flush(server);
+}
+
+void grpc_server_abort(struct grpc_server *server)
+{
+	grpc_server_shutdown(server);
+	list_for_each_safe (n, &server->peers)
+		conn_close(list_entry(n, struct peer, link)->conn);
+	grpc_server_flush(server);
+}
+
+bool grpc_server_drained(const struct grpc_server *server)
+{
+	return server->stopping && list_empty(&server->peers) && list_empty(&server->listening) &&
+	       timers_idle(&server->timers);
+}
+
+void grpc_server_stats(const struct grpc_server *server, struct grpc_stats *ret)
+{
+	*ret = server->core.stats;
+}
