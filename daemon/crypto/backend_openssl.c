@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 
 #include "daemon/base/cleanup.h"
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free);
 

@@ -11,8 +11,8 @@
 
 #include <stdbool.h>
 
-#include "kekd/backend.h"
-#include "kekd/limits.h"
+#include <kekd/backend.h>
+#include <kekd/limits.h>
 
 struct fake_block {
 	struct block_key base;
