@@ -297,6 +297,10 @@ TEST(binding_tells_records_apart)
 	ASSERT_OK(key_binding(&b, of_b));
 	EXPECT_NE(0, memcmp(of_a, of_b, sizeof(of_a)));
 	b = a;
+	b.name[0] = 'x';
+	ASSERT_OK(key_binding(&b, of_b));
+	EXPECT_NE(0, memcmp(of_a, of_b, sizeof(of_a)));
+	b = a;
 	b.key_bytes = 24;
 	ASSERT_OK(key_binding(&b, of_b));
 	EXPECT_NE(0, memcmp(of_a, of_b, sizeof(of_a)));
