@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One table a mapping of the file; the rules that join several fields are checked after the tables
- * have been read, in check(). Values are never shown in a message, except names of users and groups.
+ * have been read, in config_read(). Values are never shown in a message, except names of users and
+ * groups.
  */
 #include "daemon/chain/config.h"
 
@@ -530,7 +531,9 @@ void config_free(struct config *c)
 	free(c);
 }
 
-/* @e is the errno of the look-up: getpwnam(3) lists those that mean no more than "no such entry". */
+/*
+ * @e is the errno of the look-up: getpwnam(3) lists those that mean no more than "no such entry".
+ */
 static int resolve_fail(const struct config *c, struct yaml_error *err, const struct config_id *id,
 			const char *what, int e)
 {

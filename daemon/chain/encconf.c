@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tables give the shape; what the apiserver checks beyond it follows per struct. The order of checks
- * decides only which of several errors is shown: the verdict is the same in any order.
+ * Tables give the shape; what the apiserver checks beyond it follows per struct. The order of
+ * checks decides only which of several errors is shown: the verdict is the same in any order.
  *
  * With ENCCONF_ALLOW_SECRETS decoded keys go straight from the tree, which is locked memory, to a
  * locked block of the result. Without it they are not looked at.
@@ -120,9 +120,9 @@ static unsigned int base64_value(uint8_t c)
 }
 
 /*
- * Standard base64 with padding, as Go's base64.StdEncoding takes it: CR and LF are skipped anywhere,
- * bits behind the last byte are ignored. At most 32 bytes are stored; *ret_len counts all of them.
- * Time depends on the length and on where CR, LF and = are.
+ * Standard base64 with padding, as Go's base64.StdEncoding takes it: CR and LF are skipped
+ * anywhere, bits behind the last byte are ignored. At most 32 bytes are stored; *ret_len counts
+ * all of them. Time depends on the length and on where CR, LF and = are.
  */
 static int base64_decode(const struct yaml_node *node, uint8_t out[static KEKD_AES_KEY_MAX],
 			 size_t *ret_len)
@@ -357,7 +357,9 @@ static int read_item(struct reader *rd, const struct yaml_node *node, struct enc
 	return read_providers(rd, raw.providers, item);
 }
 
-/* The legacy pair was never meant to be: it was in the documentation, and the apiserver keeps it. */
+/*
+ * The legacy pair was never meant to be: it was in the documentation, and the apiserver keeps it.
+ */
 static int check_type(struct reader *rd, const struct raw_root *raw)
 {
 	static const struct {

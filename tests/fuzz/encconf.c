@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The EncryptionConfiguration, read with and without secrets. Whatever the bytes, there is a result
- * that keeps its promises, or an error with a message. Seeds: tests/fuzz/corpus/encconf and the files
- * under tests/data/encconf.
+ * The EncryptionConfiguration, read with and without secrets. Whatever the bytes, there is a
+ * result that keeps its promises, or an error with a message. Seeds: tests/fuzz/corpus/encconf and
+ * the files under tests/data/encconf.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -219,11 +219,14 @@ TEST(socket_modes)
 		bad(text, "kekd.yaml:3:13: \"socketMode\" must be an octal mode like \"0660\"");
 	}
 	bad(SHORTEST "socketMode: '0700'\n",
-	    "kekd.yaml:3:13: \"socketMode\" must be made of read and write, with both for the owner");
+	    "kekd.yaml:3:13: \"socketMode\" must be made of read and write, with both "
+	    "for the owner");
 	bad(SHORTEST "socketMode: '0060'\n",
-	    "kekd.yaml:3:13: \"socketMode\" must be made of read and write, with both for the owner");
+	    "kekd.yaml:3:13: \"socketMode\" must be made of read and write, with both "
+	    "for the owner");
 	bad(SHORTEST "socketMode: '4600'\n",
-	    "kekd.yaml:3:13: \"socketMode\" must be made of read and write, with both for the owner");
+	    "kekd.yaml:3:13: \"socketMode\" must be made of read and write, with both "
+	    "for the owner");
 }
 
 TEST(ids)
