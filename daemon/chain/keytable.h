@@ -13,7 +13,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/keys/record.h"
-#include "kekd/engine.h"
+#include <kekd/engine.h>
 
 struct chain_key {
 	struct list link;

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 #define ADMIN_VERSION 1
 

@@ -11,7 +11,7 @@
 #define KEKD_KMS_PB_H
 
 #include "daemon/base/secmem.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 struct kms_request {
 	struct span data;   /* plaintext or ciphertext */

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 #ifndef SOL_ALG
 #define SOL_ALG 279 /* linux/socket.h */

@@ -28,6 +28,9 @@
 #define FIELDS_MAX  12U
 #define ACKS_MAX    256U
 #define SETTINGS_IN 32U
+/* As many cancelled calls as h2_watch lets through, so that one rule is in force. */
+#define RESETS_BURST   12000U
+#define RESETS_PER_SEC 1200U
 
 /* Two messages of the usual limit in a stream's window: a legal request waits for no update. */
 const struct h2_config h2_config_default = {
@@ -414,7 +417,7 @@ static void options_set(nghttp2_option *o)
 	nghttp2_option_set_max_settings(o, SETTINGS_IN);
 	nghttp2_option_set_max_reserved_remote_streams(o, 0);
 	if (nghttp2_option_set_stream_reset_rate_limit)
-		nghttp2_option_set_stream_reset_rate_limit(o, 1000, 100);
+		nghttp2_option_set_stream_reset_rate_limit(o, RESETS_BURST, RESETS_PER_SEC);
 	if (nghttp2_option_set_max_continuations)
 		nghttp2_option_set_max_continuations(o, 8);
 }

@@ -8,7 +8,7 @@
 #include <linux/capability.h>
 #include <sys/socket.h>
 
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 #define RUN_MAX ((size_t)KEKD_RUN_BLOCKS_MAX * KEKD_AES_BLOCK)
 

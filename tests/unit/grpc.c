@@ -982,7 +982,7 @@ TEST_F(session, rapid_reset)
 	int r = 0;
 
 	self->shadowless = true;
-	for (unsigned int i = 0; i < 1020 && r == 0; i++) {
+	for (unsigned int i = 0; i < 13000 && r == 0; i++) {
 		uint32_t id = open_stream(self);
 
 		h2f_call_headers(&self->in, id, H2F_END_STREAM, &H2F_CALL(.path = "/t.T/Now"));

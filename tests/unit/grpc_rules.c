@@ -386,9 +386,9 @@ TEST(watch_floods)
 		unsigned int most; /* this many in an instant are too many */
 	} floods[] = {
 		{ H2F_PING, 8, 10000 },          { H2F_SETTINGS, 0, 1000 },
-		{ H2F_PRIORITY, 5, 10000 },      { H2F_RST_STREAM, 4, 5000 },
+		{ H2F_PRIORITY, 5, 10000 },      { H2F_RST_STREAM, 4, 25000 },
 		{ H2F_CONTINUATION, 0, 1000 },   { H2F_DATA, 0, 10000 },
-		{ H2F_WINDOW_UPDATE, 4, 10000 }, { H2F_HEADERS, 0, 10000 },
+		{ H2F_WINDOW_UPDATE, 4, 10000 }, { H2F_HEADERS, 0, 25000 },
 		{ (enum h2f_type)77, 0, 10000 },
 	};
 
