@@ -46,7 +46,7 @@
 #include "daemon/base/log.h"
 
 #define PASSED_FD_FIRST 3   /* SD_LISTEN_FDS_START */
-#define ORPHAN_PAUSES	500 /* of 10 ms: a child that is being killed is gone long before */
+#define ORPHAN_PAUSES   500 /* of 10 ms: a child that is being killed is gone long before */
 
 /* A name in a directory that has been checked. */
 struct place {

@@ -18,7 +18,7 @@
 #include "daemon/base/log.h"
 #include "daemon/kms/pb.h"
 #include "daemon/wire/client.h"
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 #define SEED       32
 #define EACH       64

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kekd/limits.h"
-#include "kekd/span.h"
+#include <kekd/limits.h>
+#include <kekd/span.h>
 
 #define NEEDLE_MAX  64
 #define NEEDLES_MAX 256
