@@ -20,8 +20,8 @@
 
 #include "daemon/base/secmem.h"
 #include "daemon/sys/ring.h"
-#include "kekd/op.h"
-#include "kekd/span.h"
+#include <kekd/op.h>
+#include <kekd/span.h>
 
 enum grpc_status {
 	GRPC_OK = 0,

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "daemon/base/secmem.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 #define GRPC_PREFIX      5U   /* compressed flag, big-endian length */
 #define GRPC_TEXT_MAX    256U /* a status text with its NUL */

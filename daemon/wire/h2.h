@@ -24,8 +24,8 @@
 #include "daemon/base/secmem.h"
 #include "daemon/wire/h2_block.h"
 #include "daemon/wire/h2mem.h"
-#include "kekd/list.h"
-#include "kekd/span.h"
+#include <kekd/list.h>
+#include <kekd/span.h>
 
 /* RFC 9113 §7 */
 enum h2_error {

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 enum h2_block_kind { H2_REQUEST, H2_RESPONSE, H2_TRAILERS };
 
