@@ -690,7 +690,8 @@ TEST_F(wire, dribbling_writer)
 	restart(self);
 	fd = raw_greeted(self);
 	h2f_head(&b, 16000, (enum h2f_type)0x77, 0, 0);
-	while (raw_send(self, fd, &b) && (sent == 0 || stats_of(self).open_connections > 0)) {
+	UNTIL(self, stats_of(self).open_connections == 1);
+	while (raw_send(self, fd, &b) && stats_of(self).open_connections > 0) {
 		if (now_ns() - last > MS) {
 			h2f_byte(&b, 0);
 			last = now_ns();
