@@ -24,7 +24,8 @@ enum call_state { CALL_WAITING, CALL_OPEN, CALL_OVER };
 
 struct grpc_client_call {
 	struct h2_stream stream;
-	struct list link; /* waiting, or idle */
+	struct list link;              /* while waiting */
+	struct grpc_client_call *next; /* while idle */
 	struct grpc_client *client;
 	const char *method;
 	struct secbuf request; /* framed; kept until the answer, for another try */
@@ -46,7 +47,8 @@ struct grpc_client {
 	struct h2mem *mem;
 	struct timers timers;
 	struct conn_config conn_config;
-	struct list awake, waiting, idle;
+	struct list awake, waiting;
+	struct grpc_client_call *idle; /* call objects, recycled */
 	uint32_t calls;
 	struct conn *conn; /* NULL: not connected */
 	struct h2 *h2;
@@ -64,20 +66,28 @@ static struct grpc_client_call *call_of(struct h2_stream *st)
 
 /* Call objects. */
 
+static void call_fire(struct timeq_node *node);
+
+/* One more call object on the idle list. */
+static int call_grow(struct grpc_client *client)
+{
+	_cleanup_free_ struct grpc_client_call *call = malloc(sizeof(*call));
+
+	if (!call || timeq_add(&client->timers.queue, &call->timer, call_fire) < 0)
+		return -ENOMEM;
+	call->next = client->idle;
+	client->idle = move_ptr(call);
+	return 0;
+}
+
 static struct grpc_client_call *call_take(struct grpc_client *client)
 {
 	struct grpc_client_call *call;
 
-	if (!list_empty(&client->idle)) {
-		call = list_first(&client->idle, struct grpc_client_call, link);
-		list_del(&call->link);
-		return call;
-	}
-	if (timeq_reserve(&client->timers.queue, 1) < 0)
+	if (!client->idle && call_grow(client) < 0)
 		return NULL;
-	call = malloc(sizeof(*call));
-	if (!call)
-		timeq_unreserve(&client->timers.queue, 1);
+	call = client->idle;
+	client->idle = call->next;
 	return call;
 }
 
@@ -89,7 +99,8 @@ static void call_give(struct grpc_client_call *call)
 	secbuf_release(&call->request);
 	grpc_intake_release(&call->intake);
 	list_del(&call->link);
-	list_add_head(&client->idle, &call->link);
+	call->next = client->idle;
+	client->idle = call;
 	client->calls--;
 }
 
@@ -500,15 +511,13 @@ int grpc_client_new(const struct grpc_client_config *config, struct grpc_client 
 	if (r < 0)
 		return r;
 	timers_init(&client->timers, config->ring);
-	client->retry.fire = retry_fire;
-	r = timeq_reserve(&client->timers.queue, 1);
+	r = timeq_add(&client->timers.queue, &client->retry, retry_fire);
 	if (r < 0) {
 		h2mem_free(client->mem);
 		return r;
 	}
 	list_init(&client->awake);
 	list_init(&client->waiting);
-	list_init(&client->idle);
 	client->conn_config = (struct conn_config){
 		.ring = config->ring,
 		.pool = config->pool,
@@ -526,8 +535,12 @@ void grpc_client_free(struct grpc_client *client)
 {
 	if (!client)
 		return;
-	list_for_each_safe (n, &client->idle)
-		free(list_entry(n, struct grpc_client_call, link));
+	while (client->idle) {
+		struct grpc_client_call *call = client->idle;
+
+		client->idle = call->next;
+		free(call);
+	}
 	h2mem_free(client->mem);
 	timers_done(&client->timers);
 	free(client);
@@ -565,7 +578,7 @@ int grpc_client_call(struct grpc_client *client, const char *method, struct span
 	*call = (struct grpc_client_call){
 		.client = client,
 		.method = method,
-		.timer.fire = call_fire,
+		.timer = call->timer,
 		.flags = flags,
 		.http = -1,
 		.status = -1,

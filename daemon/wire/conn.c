@@ -185,7 +185,15 @@ static void tx_stalled(struct timeq_node *node)
 	conn_close(container_of(node, struct conn, tx_stall));
 }
 
-static int conn_buffers(struct conn *c)
+static void conn_release(struct conn *c)
+{
+	secbuf_release(&c->in);
+	secbuf_release(&c->out);
+	timeq_remove(c->config->timers, &c->rx_stall);
+	timeq_remove(c->config->timers, &c->tx_stall);
+}
+
+static int conn_acquire(struct conn *c)
 {
 	int r;
 
@@ -193,11 +201,11 @@ static int conn_buffers(struct conn *c)
 	if (r == 0)
 		r = secpool_get(c->config->pool, OUT_BYTES, &c->out);
 	if (r == 0)
-		r = timeq_reserve(c->config->timers, 2);
-	if (r < 0) {
-		secbuf_release(&c->in);
-		secbuf_release(&c->out);
-	}
+		r = timeq_add(c->config->timers, &c->rx_stall, rx_stalled);
+	if (r == 0)
+		r = timeq_add(c->config->timers, &c->tx_stall, tx_stalled);
+	if (r < 0)
+		conn_release(c);
 	return r;
 }
 
@@ -214,10 +222,8 @@ int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *user
 	c->fd = fd;
 	c->rx.done = rx_done;
 	c->tx.done = tx_done;
-	c->rx_stall.fire = rx_stalled;
-	c->tx_stall.fire = tx_stalled;
 	list_init(&c->link);
-	r = conn_buffers(c);
+	r = conn_acquire(c);
 	if (r < 0)
 		return r;
 	conn_wake(c);
@@ -228,8 +234,6 @@ int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *user
 void conn_free(struct conn *c)
 {
 	list_del(&c->link);
-	secbuf_release(&c->in);
-	secbuf_release(&c->out);
-	timeq_unreserve(c->config->timers, 2);
+	conn_release(c);
 	free(c);
 }

@@ -37,7 +37,7 @@ enum call_state { CALL_HEAD, CALL_BODY, CALL_SERVICE, CALL_ANSWERED };
 
 struct grpc_call {
 	struct h2_stream stream;
-	struct list link; /* while idle */
+	struct grpc_call *next; /* while idle */
 	struct grpc_session *session;
 	const struct grpc_method *method;
 	struct grpc_intake intake;
@@ -72,20 +72,26 @@ static struct grpc_call *call_of(struct h2_stream *st)
 
 static void call_fire(struct timeq_node *node);
 
+/* One more call object on the idle list. */
+static int call_grow(struct grpc_core *core)
+{
+	_cleanup_free_ struct grpc_call *call = malloc(sizeof(*call));
+
+	if (!call || timeq_add(core->timers, &call->timer, call_fire) < 0)
+		return -ENOMEM;
+	call->next = core->idle;
+	core->idle = move_ptr(call);
+	return 0;
+}
+
 static struct grpc_call *call_take(struct grpc_core *core)
 {
 	struct grpc_call *call;
 
-	if (!list_empty(&core->idle)) {
-		call = list_first(&core->idle, struct grpc_call, link);
-		list_del(&call->link);
-		return call;
-	}
-	if (timeq_reserve(core->timers, 1) < 0)
+	if (!core->idle && call_grow(core) < 0)
 		return NULL;
-	call = malloc(sizeof(*call));
-	if (!call)
-		timeq_unreserve(core->timers, 1);
+	call = core->idle;
+	core->idle = call->next;
 	return call;
 }
 
@@ -93,8 +99,8 @@ static void call_give(struct grpc_core *core, struct grpc_call *call)
 {
 	timeq_clear(core->timers, &call->timer);
 	grpc_intake_release(&call->intake);
-	list_init(&call->link);
-	list_add_head(&core->idle, &call->link);
+	call->next = core->idle;
+	core->idle = call;
 }
 
 /* The call leaves the state in which it counts and may be the service's. */
@@ -235,7 +241,7 @@ static struct h2_stream *ev_open(void *user)
 
 	if (!call)
 		return NULL;
-	*call = (struct grpc_call){ .session = s, .timer.fire = call_fire };
+	*call = (struct grpc_call){ .session = s, .timer = call->timer };
 	return &call->stream;
 }
 
@@ -423,15 +429,17 @@ int grpc_core_init(struct grpc_core *core, const struct grpc_limits *limits, str
 		.mem = mem,
 	};
 	core->h2.streams = limits->streams;
-	list_init(&core->idle);
 	return 0;
 }
 
 void grpc_core_done(struct grpc_core *core)
 {
-	list_for_each_safe (n, &core->idle) {
-		free(list_entry(n, struct grpc_call, link));
-		timeq_unreserve(core->timers, 1);
+	while (core->idle) {
+		struct grpc_call *call = core->idle;
+
+		core->idle = call->next;
+		timeq_remove(core->timers, &call->timer);
+		free(call);
 	}
 	h2mem_free(core->mem);
 }

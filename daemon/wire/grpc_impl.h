@@ -21,7 +21,7 @@ struct grpc_core {
 	uint64_t (*clock)(void);
 	struct h2_config h2;
 	struct h2mem *mem;
-	struct list idle; /* call objects, recycled */
+	struct grpc_call *idle; /* call objects, recycled */
 	struct grpc_stats stats;
 };
 

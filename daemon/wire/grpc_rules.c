@@ -131,14 +131,16 @@ void grpc_percent_decode(struct span value, char out[static GRPC_TEXT_MAX])
 
 bool grpc_content_type(struct span value)
 {
-	static const char base[] = "application/grpc", proto[] = "+proto";
+	static const char *const types[] = { "application/grpc", "application/grpc+proto" };
 
-	if (!span_starts_with(value, span_str(base)))
-		return false;
-	value = span_skip(value, strlen(base));
-	if (span_starts_with(value, span_str(proto)))
-		value = span_skip(value, strlen(proto));
-	return value.len == 0 || value.data[0] == ';';
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		size_t n = strlen(types[i]);
+
+		if (span_starts_with(value, span_str(types[i])) &&
+		    (value.len == n || value.data[n] == ';'))
+			return true;
+	}
+	return false;
 }
 
 static int prefix_complete(struct grpc_intake *in, struct secpool *pool, uint32_t limit)

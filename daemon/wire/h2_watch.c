@@ -97,40 +97,54 @@ static void frame_maybe_ends(struct h2_watch *w)
 		w->frames++;
 }
 
-static struct span preface_skip(struct h2_watch *w, struct span data)
+static size_t at_most(size_t a, size_t b)
 {
-	size_t n = data.len < w->preface ? data.len : w->preface;
+	return a < b ? a : b;
+}
+
+/* How many of the next @len bytes belong to the preface. */
+static size_t preface_take(struct h2_watch *w, size_t len)
+{
+	size_t n = at_most(len, w->preface);
 
 	w->preface = (uint8_t)(w->preface - n);
-	return span_skip(data, n);
+	return n;
+}
+
+/* Bytes that belong to the frame's header; the frame begins with the last of them. */
+static size_t head_take(struct h2_watch *w, const uint8_t *p, size_t len, int *r)
+{
+	size_t n = at_most(len, sizeof(w->head) - w->have);
+
+	memcpy(w->head + w->have, p, n);
+	w->have = (uint8_t)(w->have + n);
+	*r = w->have == sizeof(w->head) ? frame_begins(w) : 0;
+	return n;
+}
+
+static size_t payload_take(struct h2_watch *w, size_t len)
+{
+	size_t n = at_most(len, w->left);
+
+	w->left -= (uint32_t)n;
+	return n;
 }
 
 int h2_watch_feed(struct h2_watch *w, struct span data, uint64_t now_ns)
 {
-	int r;
+	size_t off = preface_take(w, data.len);
+	int r = 0;
 
 	fill(w, now_ns);
-	data = preface_skip(w, data);
-	while (data.len > 0) {
-		size_t n = sizeof(w->head) - w->have;
-
-		if (n > 0) {
-			n = data.len < n ? data.len : n;
-			memcpy(w->head + w->have, data.data, n);
-			w->have = (uint8_t)(w->have + n);
-			data = span_skip(data, n);
-			if (w->have < sizeof(w->head))
-				break;
-			r = frame_begins(w);
-			if (r < 0)
-				return r;
-		}
-		n = data.len < w->left ? data.len : w->left;
-		w->left -= (uint32_t)n;
-		data = span_skip(data, n);
-		frame_maybe_ends(w);
+	while (off < data.len && r == 0) {
+		if (w->have < sizeof(w->head))
+			off += head_take(w, data.data + off, data.len - off, &r);
+		else
+			off += payload_take(w, data.len - off);
+		if (w->have == sizeof(w->head))
+			frame_maybe_ends(w);
 	}
-	return 0;
+	return r;
 }
 
 void h2_watch_refund(struct h2_watch *w)

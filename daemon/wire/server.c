@@ -155,8 +155,7 @@ static void accepted(struct listening *l, int accepted_fd)
 
 static void listening_free(struct listening *l)
 {
-	timeq_clear(&l->server->timers.queue, &l->retry);
-	timeq_unreserve(&l->server->timers.queue, 1);
+	timeq_remove(&l->server->timers.queue, &l->retry);
 	list_del(&l->link);
 	close(l->fd);
 	free(l);
@@ -191,19 +190,16 @@ int grpc_server_listen(struct grpc_server *server, int fd, const struct grpc_ser
 {
 	struct listening *l = calloc(1, sizeof(*l));
 
-	if (!l || timeq_reserve(&server->timers.queue, 1) < 0) {
+	if (!l || timeq_add(&server->timers.queue, &l->retry, accept_retry) < 0) {
 		free(l);
 		return -ENOMEM;
 	}
-	*l = (struct listening){
-		.server = server,
-		.op.done = accept_done,
-		.retry.fire = accept_retry,
-		.fd = fd,
-		.service = service,
-		.peers = peers,
-		.ctx = ctx,
-	};
+	l->server = server;
+	l->op.done = accept_done;
+	l->fd = fd;
+	l->service = service;
+	l->peers = peers;
+	l->ctx = ctx;
 	list_add_tail(&server->listening, &l->link);
 	ring_accept(server->ring, &l->op, fd);
 	return 0;

@@ -54,28 +54,41 @@ void timeq_done(struct timeq *q)
 	*q = (struct timeq){ 0 };
 }
 
-int timeq_reserve(struct timeq *q, size_t nodes)
+static int room_for(struct timeq *q, size_t nodes)
 {
-	size_t want = q->reserved + nodes, cap = q->cap ? q->cap : 64;
+	size_t cap = q->cap ? q->cap : 64;
 	struct timeq_node **heap;
 
-	while (cap < want)
+	while (cap < nodes)
 		cap *= 2;
-	if (cap != q->cap) {
-		heap = reallocarray(q->heap, cap, sizeof(struct timeq_node *));
-		if (!heap)
-			return -ENOMEM;
-		q->heap = heap;
-		q->cap = cap;
-	}
-	q->reserved = want;
+	if (cap == q->cap)
+		return 0;
+	heap = reallocarray(q->heap, cap, sizeof(struct timeq_node *));
+	if (!heap)
+		return -ENOMEM;
+	q->heap = heap;
+	q->cap = cap;
 	return 0;
 }
 
-void timeq_unreserve(struct timeq *q, size_t nodes)
+int timeq_add(struct timeq *q, struct timeq_node *node, void (*fire)(struct timeq_node *node))
 {
-	assert(q->reserved >= nodes);
-	q->reserved -= nodes;
+	int r = room_for(q, q->added + 1);
+
+	if (r < 0)
+		return r;
+	q->added++;
+	*node = (struct timeq_node){ .fire = fire };
+	return 0;
+}
+
+void timeq_remove(struct timeq *q, struct timeq_node *node)
+{
+	if (!node->fire)
+		return;
+	timeq_clear(q, node);
+	node->fire = NULL;
+	q->added--;
 }
 
 void timeq_set(struct timeq *q, struct timeq_node *node, uint64_t when)
@@ -83,7 +96,7 @@ void timeq_set(struct timeq *q, struct timeq_node *node, uint64_t when)
 	size_t i = node->pos - 1;
 
 	if (!timeq_queued(node)) {
-		assert(q->n < q->reserved);
+		assert(q->n < q->added);
 		i = q->n++;
 	}
 	node->when = when;

@@ -218,8 +218,10 @@ int main(int argc, char **argv)
 	enum ring_kind kind = RING_AUTO;
 	int r;
 
-	if (argc < 2)
+	if (argc < 2 || argv[1][0] != '/') {
+		fputs("usage: echod /PATH/OF/SOCKET [io_uring|epoll]\n", stderr);
 		return 2;
+	}
 	if (argc > 2)
 		kind = strcmp(argv[2], "epoll") == 0 ? RING_EPOLL : RING_IO_URING;
 	r = listen_on(argv[1], &listen_fd);

@@ -460,11 +460,11 @@ TEST(deadlines_in_order)
 	struct timeq q = { 0 };
 	unsigned int cleared = 0;
 
-	ASSERT_OK(timeq_reserve(&q, NODES));
+	for (size_t i = 0; i < NODES; i++)
+		ASSERT_OK(timeq_add(&q, &nodes[i], on_fire));
 	srand(1);
 	for (size_t round = 0; round < 3; round++)
 		for (size_t i = 0; i < NODES; i++) {
-			nodes[i].fire = on_fire;
 			timeq_set(&q, &nodes[i], 1 + (uint64_t)rand() % 1000);
 		}
 	for (size_t i = 0; i < NODES; i += 3, cleared++) {

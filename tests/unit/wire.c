@@ -16,7 +16,9 @@
 
 #include "daemon/sys/ring.h"
 #include "daemon/wire/client.h"
+#include "daemon/wire/conn.h"
 #include "daemon/wire/grpc.h"
+#include "daemon/wire/grpc_impl.h"
 #include "tests/harness/ktest.h"
 #include "tests/support/h2_frames.h"
 
@@ -332,6 +334,24 @@ static int raw_greeted(fix *f)
 	return fd;
 }
 
+/* A connection without a server around it. */
+
+struct partial {
+	struct timeq timers;
+	struct list awake;
+	struct grpc_core core;
+	struct grpc_session *session;
+	struct conn *conn;
+};
+
+static void partial_closed(void *user)
+{
+	struct partial *p = user;
+
+	grpc_session_free(move_ptr(p->session));
+	conn_free(move_ptr(p->conn));
+}
+
 /* Calls that go well. */
 
 TEST_F(wire, unary)
@@ -380,6 +400,63 @@ TEST_F(wire, large_answers)
 		for (size_t k = 0; k < r->msg.len; k++)
 			ASSERT_EQ((uint8_t)(k * 7), r->msg.data[k]);
 	}
+}
+
+/*
+ * A socket that takes a few kB at a time: what one send did not take comes with the next. A server's
+ * own sockets take the 16 KiB of a send whole or not at all.
+ */
+TEST_F(wire, partial_sends)
+{
+	static const uint8_t window[6] = { 0, 4, 0, 2, 0, 0 };
+	const struct grpc_session_config session = { .service = &service, .ctx = &self->svc };
+	struct partial p = { .timers = { 0 } };
+	const struct conn_config config = {
+		.ring = self->ring,
+		.pool = self->pool,
+		.timers = &p.timers,
+		.awake = &p.awake,
+		.send_queue = 1 << 20,
+		.idle_ns = SECOND,
+		.closed = partial_closed,
+	};
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 }, got = { 0 };
+	int sv[2], small = 4608;
+	size_t body = 0, off = 0;
+	struct h2f_seen seen;
+
+	list_init(&p.awake);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv));
+	ASSERT_EQ(0, setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)));
+	ASSERT_OK(grpc_core_init(&p.core, &self->limits, self->pool, &p.timers, now_ns));
+	ASSERT_OK(grpc_session_new(&p.core, &session, &p.session));
+	ASSERT_OK(conn_new(&config, sv[0], grpc_session_h2(p.session), &p, &p.conn));
+	h2f_hello(&b);
+	h2f_frame(&b, H2F_SETTINGS, 0, 0, window, sizeof(window));
+	h2f_head(&b, 4, H2F_WINDOW_UPDATE, 0, 0);
+	h2f_u32(&b, 1 << 20);
+	h2f_call_headers(&b, 1, 0, &H2F_CALL(.path = "/t.T/Big"));
+	h2f_message(&b, 1, H2F_END_STREAM, "x", 1);
+	ASSERT_EQ((ssize_t)b.len, send(sv[1], b.data, b.len, 0));
+	while (body < 65541) {
+		uint8_t bytes[3000];
+		ssize_t n = recv(sv[1], bytes, sizeof(bytes), 0);
+
+		if (n > 0)
+			h2f_bytes(&got, bytes, (size_t)n);
+		while (h2f_next(got.data, got.len, &off, &seen))
+			body += seen.type == H2F_DATA ? seen.len : 0;
+		ASSERT_OK(ring_turn(self->ring, true));
+		conn_flush_all(&p.awake);
+	}
+	EXPECT_EQ(65541, body);
+	close(sv[1]);
+	while (p.conn) {
+		ASSERT_OK(ring_turn(self->ring, true));
+		conn_flush_all(&p.awake);
+	}
+	grpc_core_done(&p.core);
+	timeq_done(&p.timers);
 }
 
 TEST_F(wire, refused_method)
@@ -607,20 +684,23 @@ TEST_F(wire, dribbling_writer)
 {
 	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
 	_cleanup_close_ int fd = -1;
-	bool open = true;
+	uint64_t last = 0, sent = 0;
 
 	self->limits.idle_ns = 50 * MS;
 	restart(self);
 	fd = raw_greeted(self);
-	h2f_head(&b, 16000, H2F_DATA, 0, 0);
-	while (open) {
-		open = raw_send(self, fd, &b);
-		b.len = 0;
-		if (now_ns() % 64 == 0)
+	h2f_head(&b, 16000, (enum h2f_type)0x77, 0, 0);
+	UNTIL(self, stats_of(self).open_connections == 1);
+	while (raw_send(self, fd, &b) && stats_of(self).open_connections > 0) {
+		if (now_ns() - last > MS) {
 			h2f_byte(&b, 0);
+			last = now_ns();
+			sent++;
+		}
 		turn(self, true);
-		open = open && stats_of(self).open_connections > 0;
 	}
+	/* Bytes that come more often than idle_ns, and yet it did not get to the end of its frame. */
+	EXPECT_LT(sent, 16000);
 	EXPECT_EQ(0, stats_of(self).open_connections);
 }
 
@@ -652,6 +732,7 @@ TEST_F(wire, peer_listed_by_gid)
 
 TEST_F(wire, connections_bound)
 {
+	_cleanup_(h2f_release) struct h2f_buf hello = { 0 };
 	_cleanup_close_ int a = -1, b = -1, c = -1;
 
 	self->limits.connections = 2;
@@ -660,6 +741,8 @@ TEST_F(wire, connections_bound)
 	b = raw_greeted(self);
 	UNTIL(self, stats_of(self).open_connections == 2);
 	c = raw_connect(self);
+	h2f_hello(&hello);
+	(void)raw_send(self, c, &hello); /* so that it is not closed for silence */
 	while (!raw_closed(c))
 		turn(self, true);
 	EXPECT_FALSE(raw_closed(a));
@@ -770,13 +853,63 @@ TEST_F(wire, replaced_server_loses_no_call)
 	grpc_call_reply(old.kept[0], span_str("old"));
 	while (!first->done || !second->done || !grpc_server_drained(old.server)) {
 		grpc_server_flush(old.server);
-		turn(self, true);
+		turn(self, false); /* nothing but the ring may be needed to go on */
 	}
 	EXPECT_EQ(GRPC_OK, first->status);
 	EXPECT_EQ(GRPC_OK, second->status);
 	EXPECT_MEMEQ("old", 3, first->msg.data, first->msg.len);
 	EXPECT_EQ(1, self->svc.served);
 	grpc_server_free(old.server);
+}
+
+/* A server by hand: it refuses the first stream of every connection and fails the others. */
+static void refuse_then_fail(int fd, struct h2f_buf *got, size_t *off)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 }, block = { 0 };
+	uint8_t bytes[4096];
+	struct h2f_seen seen;
+	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	if (n > 0)
+		h2f_bytes(got, bytes, (size_t)n);
+	h2f_field(&block, ":status", "200");
+	h2f_field(&block, "content-type", "application/grpc");
+	h2f_field(&block, "grpc-status", "9");
+	h2f_field(&block, "grpc-message", "second%20try");
+	while (h2f_next(got->data, got->len, off, &seen)) {
+		if (seen.type == H2F_HEADERS && seen.stream == 1) {
+			h2f_head(&b, 4, H2F_RST_STREAM, 0, 1);
+			h2f_u32(&b, 7);
+		} else if (seen.type == H2F_HEADERS) {
+			h2f_frame(&b, H2F_HEADERS, H2F_END_HEADERS | H2F_END_STREAM, seen.stream,
+				  block.data, block.len);
+		}
+	}
+	ASSERT_EQ((ssize_t)b.len, send(fd, b.data, b.len, MSG_NOSIGNAL));
+}
+
+TEST_F(wire, refused_stream_is_tried_again)
+{
+	_cleanup_(h2f_release) struct h2f_buf hello = { 0 }, got = { 0 };
+	_cleanup_close_ int listen_fd = -1, fd = -1;
+	size_t off = strlen(H2F_PREFACE);
+	struct result *r;
+
+	end_server(self, &self->svc);
+	listen_fd = listening(self);
+	r = start(self, "/t.T/Now", "x", 1, 0, 0, NULL);
+	turn(self, true);
+	fd = accept(listen_fd, NULL, NULL);
+	ASSERT_LE(0, fd);
+	h2f_frame(&hello, H2F_SETTINGS, 0, 0, NULL, 0);
+	ASSERT_EQ((ssize_t)hello.len, send(fd, hello.data, hello.len, 0));
+	while (!r->done) {
+		if (got.len >= off || recv(fd, &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT) == 1)
+			refuse_then_fail(fd, &got, &off);
+		turn(self, true);
+	}
+	EXPECT_EQ(GRPC_FAILED_PRECONDITION, r->status);
+	EXPECT_STREQ("second try", r->text);
 }
 
 TEST_F(wire, stopped_client)
