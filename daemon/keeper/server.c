@@ -121,9 +121,19 @@ void server_send_key(struct keeper *k, const struct keyset_key *key)
 		server_send_withdraw(k, key, why);
 }
 
+/*
+ * Why a client cannot have a key that exists: by its state or its root, by the root key being away,
+ * or for one of the many reasons that `kekctl key list` shows and that would mean something else
+ * about a request (-ENOKEY: unknown; -EINVAL: malformed; -EBADMSG: altered).
+ */
+static int why_for_clients(int why)
+{
+	return why == -EKEYREJECTED || why == -EKEYEXPIRED ? why : -EKEYREVOKED;
+}
+
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why)
 {
-	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why };
+	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
 
 	memcpy(msg.id, key->rec.id, sizeof(msg.id));
 	tell(k, &msg, NULL);
