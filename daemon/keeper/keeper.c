@@ -126,7 +126,7 @@ static int acquire(struct keeper *k)
 	r = custody_open(k);
 	if (r < 0)
 		return r;
-	custody_names_check(k);
+	custody_names_check(k, k->conf);
 	return sockets_open(k);
 }
 
@@ -163,6 +163,7 @@ static void reload(struct keeper *k)
 		return;
 	}
 	k->next_conf = move_ptr(next);
+	custody_names_check(k, k->next_conf); /* the keys first: the chains that use them follow */
 	if (server_send_conf(k, k->next_conf) < 0)
 		conf_free(move_ptr(k->next_conf));
 }

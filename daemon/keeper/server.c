@@ -219,7 +219,6 @@ static void on_reloaded(struct keeper *k, const struct link_msg *msg)
 	if (msg->r == 0) {
 		conf_free(k->conf);
 		k->conf = move_ptr(k->next_conf);
-		custody_names_check(k);
 		log_notice("configuration reloaded");
 	} else {
 		log_error("reload refused by the server: %s; the old configuration stays",
