@@ -21,6 +21,9 @@ struct chain_env {
 	struct nonce_source *nonces;
 };
 
+/* Does this build have providers of that kind? */
+bool chain_offers(enum encconf_kind kind);
+
 /* @item, @env borrowed for the chain's life. -EOPNOTSUPP: a provider this build does not offer. */
 int chain_new(const struct encconf_item *item, const struct chain_env *env, struct chain **ret);
 void chain_free(struct chain *chain);

@@ -72,7 +72,7 @@ int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn 
 		if (reply.type == ADMIN_KEY && each)
 			each(ctx, &reply.key);
 	}
-	if (r == -ENODATA)
+	if (r == -ENODATA || r == -ECONNRESET || r == -EPIPE)
 		return ctl_fail("%s: the daemon closed the connection; be root or in the group of "
 				"admin.gid",
 				ctl->admin);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin socket: root, whoever runs the keeper, or a configured group. One fixed-size packet
- * asks, fixed-size packets answer. A peer that stops reading is dropped after a second.
+ * asks, fixed-size packets answer. A peer that stops reading is dropped after a second, and of
+ * more peers than there is room for the oldest, which has no request waiting.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,11 +13,49 @@
 #include "daemon/ctl/admin.h"
 #include "daemon/keeper/keeper_private.h"
 
-static bool peer_allowed(const struct keeper *k, const struct op_peer *peer)
+/* SO_PEERGROUPS: the supplementary groups at the time of connect(2), which is where people are. */
+static bool peer_in_group(int fd, gid_t gid)
+{
+	_cleanup_free_ gid_t *groups = NULL;
+	socklen_t len = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
+		return false;
+	groups = malloc(len);
+	if (!groups || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof(*groups); i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
+}
+
+static bool peer_allowed(const struct keeper *k, int fd, const struct op_peer *peer)
 {
 	const struct config_id *gid = &k->conf->config->admin_gid;
 
-	return peer->uid == 0 || peer->uid == geteuid() || (gid->given && peer->gid == gid->id);
+	if (peer->uid == 0 || peer->uid == geteuid())
+		return true;
+	return gid->given && (peer->gid == gid->id || peer_in_group(fd, gid->id));
+}
+
+/* @fd consumed. The clients stand in the order in which they came. */
+static void client_add(struct keeper *k, int fd)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		int client = move_fd(k->clients[i]);
+
+		if (client >= 0)
+			k->clients[n++] = client;
+	}
+	if (n == ADMIN_CLIENTS) {
+		close(k->clients[0]);
+		n--;
+		memmove(&k->clients[0], &k->clients[1], n * sizeof(k->clients[0]));
+	}
+	k->clients[n] = fd;
 }
 
 void admin_accept(struct keeper *k)
@@ -28,19 +67,14 @@ void admin_accept(struct keeper *k)
 	fd = accept4(k->admin_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0 || peer_cred(fd, &peer) < 0)
 		return;
-	if (!peer_allowed(k, &peer)) {
+	if (!peer_allowed(k, fd, &peer)) {
 		log_warning("admin socket: refused uid %u, pid %d", peer.uid, peer.pid);
 		return;
 	}
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
 		return;
-	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
-		if (k->clients[i] < 0) {
-			k->clients[i] = move_fd(fd);
-			return;
-		}
-	}
+	client_add(k, move_fd(fd));
 }
 
 static int end(int fd, int result, const char *text)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "daemon/base/log.h"
+#include "daemon/chain/chain.h"
 
 #define CONF_BYTES_MAX (1024 * 1024)
 
@@ -79,6 +80,33 @@ static int sockets_match(const struct conf *c, const char *path)
 	return -EINVAL;
 }
 
+/* What a file may say and this version does not do; a start would fail half way. */
+static int offered(const struct conf *c, const char *path)
+{
+	const struct config *config = c->config;
+
+	if (config->root_source != CONFIG_ROOT_EPHEMERAL &&
+	    config->root_source != CONFIG_ROOT_COMMAND) {
+		log_error("%s: rootKey.source: this version of kekd offers \"ephemeral\" and "
+			  "\"command\"",
+			  path);
+		return -EOPNOTSUPP;
+	}
+	for (size_t i = 0; i < c->enc->items_count; i++)
+		for (size_t j = 0; j < c->enc->items[i].providers_count; j++) {
+			const struct encconf_provider *p = &c->enc->items[i].providers[j];
+
+			if (chain_offers(p->kind))
+				continue;
+			log_error("%s:%u:%u: provider \"%s\" is not offered by this version of "
+				  "kekd; use \"aesgcm\"",
+				  config->encryption_config, p->line, p->column,
+				  encconf_kind_name(p->kind));
+			return -EOPNOTSUPP;
+		}
+	return 0;
+}
+
 int conf_load(const char *path, struct conf **ret)
 {
 	_cleanup_(conf_freep) struct conf *c = NULL;
@@ -109,7 +137,9 @@ int conf_load(const char *path, struct conf **ret)
 		log_error("%s", *err.text ? err.text : errno_text(r));
 		return r;
 	}
-	r = sockets_match(c, path);
+	r = offered(c, path);
+	if (r == 0)
+		r = sockets_match(c, path);
 	if (r < 0)
 		return r;
 	*ret = move_ptr(c);
@@ -150,6 +180,19 @@ static bool same_sockets(const struct config *a, const struct config *b)
 	return true;
 }
 
+static bool same_id(const struct config_id *a, const struct config_id *b)
+{
+	return a->given == b->given && (!a->given || a->id == b->id);
+}
+
+static bool same_limits(const struct config_limits *a, const struct config_limits *b)
+{
+	return a->connections == b->connections && a->streams == b->streams &&
+	       a->in_flight == b->in_flight && a->message_bytes == b->message_bytes &&
+	       a->locked_memory == b->locked_memory;
+}
+
+/* The command itself and its timeout may change: they are for the next start. */
 int conf_reloadable(const struct conf *now, const struct conf *next)
 {
 	const struct config *a = now->config, *b = next->config;
@@ -157,6 +200,17 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 
 	if (!same_sockets(a, b))
 		what = "the sockets";
+	else if (a->socket_mode != b->socket_mode || !same_id(&a->socket_group, &b->socket_group))
+		what = "the sockets' mode or group";
+	else if (strcmp(a->admin_socket, b->admin_socket) != 0 ||
+		 !same_id(&a->admin_gid, &b->admin_gid))
+		what = "the admin socket";
+	else if (a->ring != b->ring)
+		what = "the ring";
+	else if (!same_limits(&a->limits, &b->limits))
+		what = "the limits";
+	else if (a->policy != b->policy)
+		what = "the policy";
 	else if (a->backend != b->backend)
 		what = "the backend";
 	else if (strcmp(a->key_store, b->key_store) != 0)

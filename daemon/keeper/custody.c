@@ -154,6 +154,7 @@ static void name_check(struct keeper *k, const char *name)
 				"made key \"%s\" under an ephemeral root: what it encrypts cannot "
 				"be read after a restart of kekd",
 				name);
+			server_send_key(k, key);
 			return;
 		}
 	}
@@ -162,9 +163,9 @@ static void name_check(struct keeper *k, const char *name)
 		    name, errno_text(r), name);
 }
 
-void custody_names_check(struct keeper *k)
+void custody_names_check(struct keeper *k, const struct conf *c)
 {
-	const struct encconf *e = k->conf->enc;
+	const struct encconf *e = c->enc;
 
 	for (size_t i = 0; i < e->items_count; i++)
 		for (size_t j = 0; j < e->items[i].providers_count; j++)

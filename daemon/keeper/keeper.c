@@ -85,7 +85,8 @@ static int signals_open(struct keeper *k)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+	/* A log whose reader is gone must not end the daemon. The server inherits this. */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	k->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (k->signal_fd < 0)
@@ -127,7 +128,7 @@ static int acquire(struct keeper *k)
 	r = custody_open(k);
 	if (r < 0)
 		return r;
-	custody_names_check(k);
+	custody_names_check(k, k->conf);
 	return sockets_open(k);
 }
 
@@ -164,6 +165,7 @@ static void reload(struct keeper *k)
 		return;
 	}
 	k->next_conf = move_ptr(next);
+	custody_names_check(k, k->next_conf); /* the keys first: the chains that use them follow */
 	if (server_send_conf(k, k->next_conf) < 0)
 		conf_free(move_ptr(k->next_conf));
 }

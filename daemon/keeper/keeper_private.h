@@ -75,8 +75,11 @@ int custody_open(struct keeper *k);
 void custody_close(struct keeper *k);
 /* Look at every key and the root; tell the server of those that died. */
 void custody_watch(struct keeper *k);
-/* Make what is missing where that is safe, name what is missing where it is not. */
-void custody_names_check(struct keeper *k);
+/*
+ * The keys that the chains of @c write with: make what is missing where that is safe, and tell the
+ * server; name what is missing where it is not.
+ */
+void custody_names_check(struct keeper *k, const struct conf *c);
 void custody_count(struct keeper *k, const struct link_msg *used);
 const struct keeper_counts *custody_counts(const struct keeper *k,
 					   const uint8_t id[static KEKD_KEY_ID]);

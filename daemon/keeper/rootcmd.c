@@ -5,13 +5,15 @@
  * for the operator's log.
  *
  * The command runs before any capability is dropped (it may need a TPM) with an environment of our
- * own making and a session keyring of its own.
+ * own making, a session keyring and a process group of its own. rootKey.timeout is for all of it: to
+ * answer and to end.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 
 #include "daemon/base/log.h"
@@ -30,6 +32,8 @@ static _noreturn_ void child(char *const *argv, int out, int err)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	setpgid(0, 0);
 	keyring_new_session(); /* -ENOSYS without keyrings: then there is nothing to inherit */
 	null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
@@ -58,18 +62,18 @@ static int end_report(const char *cmd, int status, int r, const char *text)
 	if (r == -ETIME)
 		log_error("root key command %s: no answer within rootKey.timeout%s%s", cmd, sep,
 			  text);
+	else if (r == -EMSGSIZE)
+		log_error("root key command %s: must print %d to %d bytes, and printed more", cmd,
+			  SECRET_MIN, SECRET_MAX);
 	else if (WIFSIGNALED(status))
 		log_error("root key command %s: killed by signal %d%s%s", cmd, WTERMSIG(status),
 			  sep, text);
 	else if (WEXITSTATUS(status) != 0)
 		log_error("root key command %s: exit status %d%s%s", cmd, WEXITSTATUS(status), sep,
 			  text);
-	else if (r == -EINVAL || r == -EMSGSIZE || r == -ENODATA)
+	else if (r == -EINVAL || r == -ENODATA)
 		log_error("root key command %s: must print %d to %d bytes, and printed %s", cmd,
-			  SECRET_MIN, SECRET_MAX,
-			  r == -ENODATA  ? "none"
-			  : r == -EINVAL ? "fewer"
-					 : "more");
+			  SECRET_MIN, SECRET_MAX, r == -ENODATA ? "none" : "fewer");
 	else if (r < 0)
 		log_error("root key command %s: %s", cmd, errno_text(r));
 	else
@@ -91,11 +95,36 @@ static int pipes_make(int out[static 2], int err[static 2])
 	return 0;
 }
 
+/* Its standard output is at an end; is the process too? -ETIME. */
+static int end_await(pid_t pid, uint64_t end_ns)
+{
+	_cleanup_close_ int fd = pidfd_open(pid, 0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t now;
+	int n;
+
+	if (fd < 0)
+		return -errno;
+	do {
+		now = now_ns();
+		n = poll(&p, 1, now < end_ns ? (int)((end_ns - now) / 1000000) + 1 : 0);
+	} while (n < 0 && errno == EINTR);
+	return n > 0 ? 0 : n < 0 ? -errno : -ETIME;
+}
+
+/* The command and what it started. It may not be the leader of its group yet. */
+static void command_kill(pid_t pid)
+{
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL);
+}
+
 int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret)
 {
 	_cleanup_secret_ struct secret secret = { 0 };
 	_cleanup_close_ int out = -1, err = -1;
-	int outs[2], errs[2], status = 0, r;
+	uint64_t end_ns = now_ns() + (uint64_t)timeout_ns;
+	int outs[2], errs[2], status = 0, ended, r;
 	char text[STDERR_MAX];
 	pid_t pid;
 
@@ -113,8 +142,11 @@ int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret)
 	if (r < 0)
 		return r;
 	r = secret_read(out, (int)(timeout_ns / 1000000), &secret);
-	if (r == -ETIME || r == -EMSGSIZE)
-		kill(pid, SIGKILL);
+	ended = r == -ETIME || r == -EMSGSIZE ? r : end_await(pid, end_ns);
+	if (ended < 0) {
+		command_kill(pid);
+		r = ended;
+	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	stderr_take(err, text);

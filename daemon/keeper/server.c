@@ -3,7 +3,8 @@
  * The server process as the keeper sees it: a pid, a link, and whether it said READY. If it dies it is
  * replaced, at once the first time, then with growing pauses; keys and listeners are not touched
  * by that. If the link stands still for LINK_WAIT the server is hung and is killed: the keeper
- * never waits for it longer.
+ * never waits for it longer. A server that gives up its link is killed too: it could no longer be told
+ * to let go of a key.
  */
 #include <errno.h>
 #include <signal.h>
@@ -25,6 +26,13 @@
 #define DELAY_MAX_NS (2 * NS_PER_S)
 #define STEADY_NS    (5 * NS_PER_S) /* a server that lived this long is replaced at once */
 
+/* Not after it has been reaped: its pid may be another's by then. */
+static void server_kill(const struct keeper *k)
+{
+	if (k->server_pid > 0)
+		kill(k->server_pid, SIGKILL);
+}
+
 /* Send, or give the server up: what it has not heard it must not go on without. */
 static int tell(struct keeper *k, const struct link_msg *msg, const struct link_fds *fds)
 {
@@ -33,11 +41,10 @@ static int tell(struct keeper *k, const struct link_msg *msg, const struct link_
 	if (k->link_fd < 0)
 		return -ENOTCONN;
 	r = link_send(k->link_fd, msg, fds);
-	if (r < 0 && k->server_pid > 0) {
-		if (r == -EAGAIN)
-			log_error("the server does not read its link; killing it");
-		kill(k->server_pid, SIGKILL);
-	}
+	if (r == -EAGAIN)
+		log_error("the server does not read its link; killing it");
+	if (r < 0)
+		server_kill(k);
 	return r;
 }
 
@@ -121,9 +128,19 @@ void server_send_key(struct keeper *k, const struct keyset_key *key)
 		server_send_withdraw(k, key, why);
 }
 
+/*
+ * Why a client cannot have a key that exists: by its state or its root, by the root key being away,
+ * or for one of the many reasons that `kekctl key list` shows and that would mean something else
+ * about a request (-ENOKEY: unknown; -EINVAL: malformed; -EBADMSG: altered).
+ */
+static int why_for_clients(int why)
+{
+	return why == -EKEYREJECTED || why == -EKEYEXPIRED ? why : -EKEYREVOKED;
+}
+
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why)
 {
-	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why };
+	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
 
 	memcpy(msg.id, key->rec.id, sizeof(msg.id));
 	tell(k, &msg, NULL);
@@ -209,7 +226,6 @@ static void on_reloaded(struct keeper *k, const struct link_msg *msg)
 	if (msg->r == 0) {
 		conf_free(k->conf);
 		k->conf = move_ptr(k->next_conf);
-		custody_names_check(k);
 		log_notice("configuration reloaded");
 	} else {
 		log_error("reload refused by the server: %s; the old configuration stays",
@@ -229,8 +245,7 @@ void server_hear(struct keeper *k)
 	link_fds_close(&fds); /* a server has none to give */
 	if (r < 0) {
 		close(move_fd(k->link_fd));
-		if (r != -ENODATA && r != -ECONNRESET && k->server_pid > 0)
-			kill(k->server_pid, SIGKILL);
+		server_kill(k);
 		return;
 	}
 	switch (msg.type) {
@@ -251,7 +266,7 @@ void server_hear(struct keeper *k)
 		break;
 	default:
 		log_error("the server said something that is not in the protocol; killing it");
-		kill(k->server_pid, SIGKILL);
+		server_kill(k);
 	}
 }
 
@@ -274,10 +289,10 @@ void server_reap(struct keeper *k)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid != k->server_pid)
 			continue;
+		k->server_pid = 0;
 		/* Last words may still be in the link. */
 		while (k->link_fd >= 0)
 			server_hear(k);
-		k->server_pid = 0;
 		k->serving = false;
 		if (k->next_conf)
 			conf_free(move_ptr(k->next_conf));

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Between fork and exec, in this order:
- *   signals to default        the keeper blocks what it reads by signalfd
+ *   signals                   the keeper blocks what it reads by signalfd; the server ignores what a
+ *                             terminal or a service manager sends to both: the keeper alone says
+ *                             when to stop, so that calls in flight are finished
  *   link to descriptor 3      and everything above it closed
  *   uid, gid, capabilities    sandbox_drop_all()
  *   fresh session keyring     the keeper's keys are possessed through its own; as the new uid, so
@@ -63,13 +65,22 @@ static int descriptors(int link_fd, int exe_fd)
 	return close_range(SPAWN_LINK_FD + 2, ~0U, 0) < 0 ? -errno : 0;
 }
 
-static int child_prepare(int link_fd, int exe_fd, uid_t uid, gid_t gid, pid_t parent)
+static void signals(void)
 {
+	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP };
 	sigset_t none;
-	int r;
 
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		signal(ignored[i], SIG_IGN); /* stays over exec */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int child_prepare(int link_fd, int exe_fd, uid_t uid, gid_t gid, pid_t parent)
+{
+	int r;
+
+	signals();
 	r = descriptors(link_fd, exe_fd);
 	if (r == 0)
 		r = sandbox_drop_all(uid, gid);

@@ -179,13 +179,19 @@ edit_config()
 	edit "$dir/kekd.yaml" "$1"
 }
 
-# root_command SCRIPT-TEXT: the root key is what this shell script prints; a stable one by default.
+# root_command SCRIPT-TEXT: the root key is what this shell script prints.
 root_command()
 {
-	printf '#!/bin/sh\n%s\n' "${1:-printf %s 0123456789abcdef0123456789abcdef}" >"$dir/root"
+	printf '#!/bin/sh\n%s\n' "$1" >"$dir/root"
 	chmod 0700 "$dir/root"
 	grep -q 'source: command' "$dir/kekd.yaml" ||
 		edit_config "s|^  source: ephemeral|  source: command\\n  command: [$dir/root]|"
+}
+
+# A root key that is the same after a restart.
+stable_root()
+{
+	root_command 'printf %s 0123456789abcdef0123456789abcdef'
 }
 
 # --- the daemon ------------------------------------------------------------------------------
@@ -217,17 +223,20 @@ is_serving()
 	[ "$(status_field serving)" = true ]
 }
 
-# launch [ARG...]: starts kekd and does not wait.
+# More arguments for kekd, set by a test.
+kekd_args=()
+
+# launch: starts kekd and does not wait.
 launch()
 {
-	"$BUILD/kekd" --config "$dir/kekd.yaml" "$@" </dev/null >"$dir/stdout" 2>>"$dir/log" &
+	"$BUILD/kekd" --config "$dir/kekd.yaml" "${kekd_args[@]}" </dev/null >"$dir/stdout" 2>>"$dir/log" &
 	keeper=$!
 }
 
-# start [ARG...]: returns when kekd serves.
+# start: returns when kekd serves.
 start()
 {
-	launch "$@"
+	launch
 	await is_serving
 }
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * load SOCKET: Encrypt and Decrypt one after the other, each tried again until it is answered, as
+ * load SOCKET [MS]: Encrypt and Decrypt one after the other, each tried again until it is answered, as
  * kube-apiserver does within its timeout. Says "ready" after the first pair and goes on until standard
  * input ends. Then it prints, as key=value: the pairs that went well, the calls that had to be
  * repeated, the longest time a call took in all, and how many key_ids were seen.
  *
- * Exit status 1 for a wrong answer or one that does not come within WAIT_NS.
+ * Exit status 1 for a wrong answer, or for a call that is not answered within MS milliseconds in all
+ * (default WAIT_MS).
  */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -21,12 +23,13 @@
 #define SEED      32
 #define MS        UINT64_C(1000000)
 #define CALL_NS   (3000 * MS) /* of one try */
-#define WAIT_NS   (60000 * MS)
+#define WAIT_MS   60000
 #define POOL_SIZE (1024 * 1024)
 
 struct load {
 	const char *path;
 	struct secpool *pool;
+	uint64_t wait_ns;
 	uint64_t pairs, repeated, longest_ns, key_ids;
 	char key_id[KEKD_KMS_KEY_ID_MAX + 1];
 };
@@ -49,7 +52,7 @@ static int call(struct load *l, const char *method, struct span msg, struct secb
 		if (r < 0)
 			return r;
 		took = now_ns() - start;
-		if (!is_away(out.status) || took > WAIT_NS)
+		if (!is_away(out.status) || took > l->wait_ns)
 			break;
 		secbuf_release(&out.msg);
 		l->repeated++;
@@ -138,10 +141,11 @@ int main(int argc, char **argv)
 	struct load l = { 0 };
 	int r;
 
-	if (argc != 2 || secpool_new(POOL_SIZE, &pool) < 0)
+	if (argc < 2 || argc > 3 || secpool_new(POOL_SIZE, &pool) < 0)
 		return 2;
 	l.path = argv[1];
 	l.pool = pool;
+	l.wait_ns = (argc == 3 ? strtoull(argv[2], NULL, 10) : WAIT_MS) * MS;
 	r = pair(&l);
 	if (r == 0) {
 		puts("ready");
