@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory for secrets: that it is locked, left out of dumps and forks, bounded, and empty whenever
+ * it changes hands.
+ */
+#include "tests/harness/ktest.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/base/secmem.h"
+
+#define MAX (1U << 20)
+
+/* AddressSanitizer replaces mlock(2) by nothing: its shadow memory cannot be locked. */
+#ifdef __SANITIZE_ADDRESS__
+#define MLOCK_IS_A_DUMMY true
+#else
+#define MLOCK_IS_A_DUMMY false
+#endif
+
+static const size_t classes[] = { 1024, 4096, 16 * 1024, 80 * 1024 };
+#define CLASSES (sizeof(classes) / sizeof(classes[0]))
+#define LARGE   (classes[CLASSES - 1] + 1)
+
+FIXTURE(pool)
+{
+	struct secpool *pool;
+};
+
+FIXTURE_SETUP(pool)
+{
+	ASSERT_OK(secpool_new(MAX, &self->pool));
+}
+
+FIXTURE_TEARDOWN(pool)
+{
+	EXPECT_EQ(0, secpool_used(self->pool));
+	secpool_free(self->pool);
+}
+
+static bool is_zero(const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (p[i] != 0)
+			return false;
+	return true;
+}
+
+/*
+ * The lines of /proc/self/smaps that belong to the map of @p: a field in kB, or the flags.
+ * proc(5) tells their names: "lo" locked, "dd" not in a core dump, "dc" not copied by fork.
+ */
+static bool smaps_get(const void *p, const char *field, char *ret, size_t size)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	unsigned long from, to;
+	bool inside = false, found = false;
+	char line[512];
+
+	ASSERT_NOT_NULL(f);
+	while (!found && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			inside = (unsigned long)p >= from && (unsigned long)p < to;
+		found = inside && strncmp(line, field, strlen(field)) == 0;
+	}
+	fclose(f);
+	if (found)
+		snprintf(ret, size, "%s", line + strlen(field));
+	return found;
+}
+
+static void expect_guarded(const void *p, size_t len)
+{
+	char text[512];
+
+	ASSERT_TRUE(smaps_get(p, "VmFlags:", text, sizeof(text)));
+	EXPECT_NOT_NULL(strstr(text, " dd"));
+	EXPECT_NOT_NULL(strstr(text, " dc"));
+	if (MLOCK_IS_A_DUMMY)
+		return;
+	EXPECT_NOT_NULL(strstr(text, " lo"));
+	ASSERT_TRUE(smaps_get(p, "Locked:", text, sizeof(text)));
+	EXPECT_LE(len / 1024, strtoul(text, NULL, 10));
+}
+
+TEST(alloc_is_locked_and_zero)
+{
+	uint8_t *p = secmem_alloc(10000);
+
+	ASSERT_NOT_NULL(p);
+	EXPECT_EQ(0, (uintptr_t)p % 4096);
+	EXPECT_TRUE(is_zero(p, 10000));
+	expect_guarded(p, 10000);
+	memset(p, 1, 10000);
+	secmem_free(p, 10000);
+	secmem_free(NULL, 10000);
+}
+
+TEST(impossible_alloc)
+{
+	errno = 0;
+	EXPECT_NULL(secmem_alloc(SIZE_MAX / 2));
+	EXPECT_NE(0, errno); /* ENOMEM; valgrind says EINVAL */
+}
+
+TEST_SIGNAL(not_there_after_a_fork, SIGSEGV)
+{
+	uint8_t *p = secmem_alloc(4096);
+	int status;
+	pid_t pid;
+
+	ASSERT_NOT_NULL(p);
+	*p = 1;
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		signal(SIGSEGV, SIG_DFL); /* a sanitizer's own handler would make it an exit */
+		_exit(*(volatile uint8_t *)p);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSIGNALED(status));
+	signal(WTERMSIG(status), SIG_DFL);
+	raise(WTERMSIG(status));
+}
+
+TEST(wipe)
+{
+	uint8_t buf[64];
+
+	memset(buf, 0xff, sizeof(buf));
+	secmem_wipe(buf + 1, 62);
+	EXPECT_EQ(0xff, buf[0]);
+	EXPECT_TRUE(is_zero(buf + 1, 62));
+	EXPECT_EQ(0xff, buf[63]);
+	secmem_wipe(NULL, 0);
+}
+
+TEST(compare)
+{
+	uint8_t a[33] = { 0 }, b[33] = { 0 };
+
+	EXPECT_TRUE(ct_equal(a, b, 0));
+	EXPECT_TRUE(ct_equal(a, b, sizeof(a)));
+	for (size_t i = 0; i < sizeof(a); i++)
+		for (int bit = 0; bit < 8; bit++) {
+			b[i] = (uint8_t)(1 << bit);
+			EXPECT_FALSE(ct_equal(a, b, sizeof(a)));
+			EXPECT_TRUE(ct_equal(a, b, i));
+			b[i] = 0;
+		}
+}
+
+/* Buffers of each class and of none: as large as asked for, zero, locked. */
+TEST_F(pool, sizes)
+{
+	static const struct {
+		size_t asked, given;
+	} sizes[] = {
+		{ 0, 1024 },      { 1, 1024 },      { 1024, 1024 },
+		{ 1025, 4096 },   { 4096, 4096 },   { 4097, 16 * 1024 },
+		{ 16385, 81920 }, { 81920, 81920 }, { 81921, 21 * 4096 },
+	};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct secbuf b = { 0 };
+
+		ASSERT_OK(secpool_get(self->pool, sizes[i].asked, &b));
+		EXPECT_EQ(sizes[i].given, b.cap);
+		EXPECT_EQ(0, b.len);
+		EXPECT_TRUE(is_zero(b.data, b.cap));
+		EXPECT_EQ(b.cap, secpool_used(self->pool));
+		expect_guarded(b.data, b.cap);
+		expect_guarded(b.data + b.cap - 1, 0);
+		secbuf_release(&b);
+		EXPECT_NULL(b.data);
+		EXPECT_EQ(0, secpool_used(self->pool));
+	}
+}
+
+TEST_F(pool, buffers_do_not_overlap)
+{
+	struct secbuf b[40] = { 0 };
+
+	for (size_t i = 0; i < 40; i++) {
+		ASSERT_OK(secpool_get(self->pool, classes[i % 3], &b[i]));
+		memset(b[i].data, (int)(i + 1), b[i].cap);
+	}
+	for (size_t i = 0; i < 40; i++) {
+		for (size_t j = 0; j < b[i].cap; j++)
+			ASSERT_EQ(i + 1, b[i].data[j]);
+		secbuf_release(&b[i]);
+	}
+}
+
+/* What was given back comes again, and nothing of it. The whole of it is wiped, not only len. */
+TEST_F(pool, reuse_is_zeroed)
+{
+	for (size_t c = 0; c < CLASSES; c++) {
+		struct secbuf b = { 0 };
+		uint8_t *first;
+
+		ASSERT_OK(secpool_get(self->pool, classes[c], &b));
+		first = b.data;
+		memset(b.data, 0xee, b.cap);
+		secbuf_release(&b);
+		/* A free buffer holds the link to the next one and nothing else. */
+		EXPECT_TRUE(is_zero(first + sizeof(void *), classes[c] - sizeof(void *)));
+		ASSERT_OK(secpool_get(self->pool, classes[c], &b));
+		EXPECT_EQ(first, b.data);
+		EXPECT_TRUE(is_zero(b.data, b.cap));
+		secbuf_release(&b);
+	}
+}
+
+TEST_F(pool, release_of_none)
+{
+	struct secbuf b = { 0 };
+
+	secbuf_release(&b);
+	EXPECT_NULL(b.data);
+}
+
+/* Until it is full and again when one came back; a refusal changes nothing. */
+TEST_F(pool, bound)
+{
+	struct secbuf *b = calloc(MAX / 1024, sizeof(*b)), none = { 0 };
+	size_t n = 0, used;
+	int r;
+
+	ASSERT_NOT_NULL(b);
+	while ((r = secpool_get(self->pool, 1024, &b[n])) == 0)
+		ASSERT_LT(++n, MAX / 1024);
+	EXPECT_ERR(-ENOBUFS, r);
+	EXPECT_LE(MAX / 2 / 1024, n);
+	used = secpool_used(self->pool);
+	EXPECT_EQ(n * 1024, used);
+	EXPECT_LE(used, secpool_max(self->pool));
+	EXPECT_ERR(-ENOBUFS, secpool_get(self->pool, LARGE, &none));
+	EXPECT_NULL(none.data);
+	EXPECT_EQ(used, secpool_used(self->pool));
+	secbuf_release(&b[--n]);
+	ASSERT_OK(secpool_get(self->pool, 1024, &b[n++]));
+	while (n > 0)
+		secbuf_release(&b[--n]);
+	free(b);
+}
+
+/* Large buffers are unmapped when they are given back, so that their share is free for anything. */
+TEST_F(pool, large_buffers)
+{
+	struct secbuf a = { 0 }, b = { 0 };
+
+	ASSERT_OK(secpool_get(self->pool, MAX / 2, &a));
+	ASSERT_OK(secpool_get(self->pool, MAX / 2, &b));
+	memset(a.data, 1, a.cap);
+	EXPECT_ERR(-ENOBUFS, secpool_get(self->pool, 1, &(struct secbuf){ 0 }));
+	secbuf_release(&a);
+	EXPECT_ERR(-ENOBUFS, secpool_get(self->pool, MAX / 2 + 1, &a));
+	EXPECT_NULL(a.data);
+	ASSERT_OK(secpool_get(self->pool, MAX / 2, &a));
+	EXPECT_TRUE(is_zero(a.data, a.cap));
+	secbuf_release(&a);
+	secbuf_release(&b);
+	EXPECT_ERR(-ENOBUFS, secpool_get(self->pool, MAX + 1, &a));
+	EXPECT_ERR(-ENOBUFS, secpool_get(self->pool, SIZE_MAX, &a));
+	EXPECT_NULL(a.data);
+}
+
+TEST_F(pool, growing_keeps_the_content)
+{
+	static const size_t steps[] = { 1, 1023, 1, 3071, 1, 80000, 20000 };
+	struct secbuf b = { 0 };
+	uint8_t piece[80000];
+	size_t len = 0;
+
+	ASSERT_OK(secpool_get(self->pool, 1, &b));
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		memset(piece, (int)(i + 1), steps[i]);
+		ASSERT_OK(secbuf_append(&b, piece, steps[i]));
+		len += steps[i];
+		ASSERT_EQ(len, b.len);
+		EXPECT_LE(b.len, b.cap);
+		EXPECT_EQ(b.cap, secpool_used(self->pool));
+	}
+	for (size_t i = 0, at = 0; i < sizeof(steps) / sizeof(steps[0]); at += steps[i++])
+		for (size_t j = 0; j < steps[i]; j++)
+			ASSERT_EQ(i + 1, b.data[at + j]);
+	secbuf_release(&b);
+}
+
+/* The old place is wiped when the content moves to a larger one. */
+TEST_F(pool, growing_wipes_the_old_place)
+{
+	struct secbuf b = { 0 };
+	uint8_t *old;
+
+	ASSERT_OK(secpool_get(self->pool, 1024, &b));
+	old = b.data;
+	memset(b.data, 0xee, 1024);
+	b.len = 1024;
+	ASSERT_OK(secbuf_reserve(&b, 1025));
+	EXPECT_NE(old, b.data);
+	EXPECT_TRUE(is_zero(old + sizeof(void *), 1024 - sizeof(void *)));
+	secbuf_release(&b);
+}
+
+TEST_F(pool, reserve_what_is_there)
+{
+	struct secbuf b = { 0 };
+	uint8_t *data;
+
+	ASSERT_OK(secpool_get(self->pool, 1000, &b));
+	data = b.data;
+	EXPECT_OK(secbuf_reserve(&b, 0));
+	EXPECT_OK(secbuf_reserve(&b, 1024));
+	EXPECT_OK(secbuf_append(&b, NULL, 0));
+	EXPECT_EQ(data, b.data);
+	secbuf_release(&b);
+}
+
+TEST_F(pool, refused_growth_changes_nothing)
+{
+	struct secbuf b = { 0 }, rest = { 0 };
+	uint8_t *data;
+
+	ASSERT_OK(secpool_get(self->pool, 1024, &b));
+	ASSERT_OK(secbuf_append(&b, "content", 7));
+	data = b.data;
+	ASSERT_OK(secpool_get(self->pool, MAX - 256 * 1024, &rest));
+	EXPECT_ERR(-ENOBUFS, secbuf_reserve(&b, MAX));
+	EXPECT_ERR(-ENOBUFS, secbuf_append(&b, rest.data, rest.cap));
+	EXPECT_ERR(-ENOBUFS, secbuf_append(&b, rest.data, SIZE_MAX));
+	EXPECT_ERR(-ENOBUFS, secbuf_append(&b, rest.data, SIZE_MAX / 2));
+	EXPECT_EQ(data, b.data);
+	EXPECT_EQ(1024, b.cap);
+	EXPECT_MEMEQ("content", 7, b.data, b.len);
+	secbuf_release(&b);
+	secbuf_release(&rest);
+}
+
+TEST_F(pool, move)
+{
+	struct secbuf a = { 0 }, b;
+
+	ASSERT_OK(secpool_get(self->pool, 1, &a));
+	b = secbuf_move(&a);
+	EXPECT_NULL(a.data);
+	EXPECT_NOT_NULL(b.data);
+	secbuf_release(&a);
+	EXPECT_EQ(b.cap, secpool_used(self->pool));
+	secbuf_release(&b);
+}
+
+TEST_HARNESS_MAIN
