@@ -141,6 +141,17 @@ TEST(impossible_lengths)
 		       BYTES("\x0a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01x"));
 }
 
+/* nanopb then calls the field with a stream over its own stack: no span may come of it. */
+TEST(wrong_wire_type)
+{
+	expect_refused(PB_V2_ENCRYPT_REQUEST, BYTES("\x08\x01"));
+	expect_refused(PB_V2_ENCRYPT_REQUEST, BYTES("\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f"));
+	expect_refused(PB_V2_ENCRYPT_REQUEST, BYTES("\x09\x01\x02\x03\x04\x05\x06\x07\x08"));
+	expect_refused(PB_V2_ENCRYPT_REQUEST, BYTES("\x0d\x01\x02\x03\x04"));
+	expect_refused(PB_V2_DECRYPT_REQUEST, BYTES("\x18\x01"));
+	expect_refused(PB_V1_VERSION_REQUEST, BYTES("\x08\x01"));
+}
+
 TEST(illegal_tags)
 {
 	expect_refused(PB_V2_ENCRYPT_REQUEST, BYTES("\x02\x01x"));        /* field number 0 */
