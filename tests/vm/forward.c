@@ -430,22 +430,24 @@ static int in_read(struct mux *mux)
 
 /* --- the host's sockets ---------------------------------------------------------------------- */
 
-/* Removes a socket file that nobody answers at; -EADDRINUSE for anything else. */
+/* Removes a socket file that nobody answers at; -EADDRINUSE for anything else.  The type counts:
+ * a connect() to a file of another type is refused as well. */
 static int remove_dead_socket(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd, r = -EADDRINUSE;
+	struct stat st;
 
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	strcpy(addr.sun_path, path);
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-		if (errno == ENOENT)
-			r = 0;
-		else if (errno == ECONNREFUSED)
-			r = unlink(path) < 0 ? -errno : 0;
-	}
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 && errno == ECONNREFUSED)
+		r = unlink(path) < 0 ? -errno : 0;
 	close(fd);
 	return r;
 }

@@ -2,8 +2,9 @@
 /*
  * The two ends of the connections that tests/vm/forward_test makes through scripts/vm --forward.
  *
- *   forward_peer serve SOCKET HOW   in the guest; says "listening", then takes connections for ever
- *   forward_peer HOW SOCKET ARG     on the host: one client
+ *   forward_peer stay SOCKET HOW    in the guest: a server; says "listening"
+ *   forward_peer serve SOCKET HOW   the same, left in the background; prints its process number
+ *   forward_peer HOW SOCKET [ARG]   on the host: one client
  *
  * Every wait ends with what it waits for; nothing here looks at a clock.
  */
@@ -129,7 +130,16 @@ static void serve_deaf(int fd)
 		pause();
 }
 
-static void serve(const char *path, void (*serve_one)(int fd))
+/* A shell at the connection: what the client sends is run, what it prints is the answer. */
+static void serve_shell(int fd)
+{
+	dup2(fd, STDIN_FILENO);
+	dup2(fd, STDOUT_FILENO);
+	execl("/bin/sh", "sh", NULL);
+	fail("sh");
+}
+
+static int listen_at(const char *path)
 {
 	struct sockaddr_un addr;
 	int listener = unix_socket(path, &addr);
@@ -137,19 +147,44 @@ static void serve(const char *path, void (*serve_one)(int fd))
 	unlink(path);
 	if (bind(listener, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(listener, 4) < 0)
 		fail(path);
+	return listener;
+}
+
+static _Noreturn void serve(int listener, void (*serve_one)(int fd))
+{
 	signal(SIGCHLD, SIG_IGN);
-	tell("listening");
 	for (;;) {
-		int fd = accept(listener, NULL, NULL);
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
 		if (fd < 0)
 			fail("accept");
 		if (fork() == 0) {
+			signal(SIGCHLD, SIG_DFL);
 			serve_one(fd);
 			exit(0);
 		}
 		close(fd);
 	}
+}
+
+/* Leaves the server behind, with what it tells going to SOCKET.log, and prints its number. */
+static void serve_behind(const char *path, void (*serve_one)(int fd))
+{
+	int listener = listen_at(path);
+	char log[128];
+	pid_t pid = fork();
+
+	if (pid < 0)
+		fail("fork");
+	if (pid > 0) {
+		printf("%d\n", pid);
+		return;
+	}
+	setsid();
+	snprintf(log, sizeof(log), "%s.log", path);
+	if (!freopen("/dev/null", "r", stdin) || !freopen(log, "a", stdout))
+		fail(log);
+	serve(listener, serve_one);
 }
 
 /* --- clients --------------------------------------------------------------------------------- */
@@ -209,6 +244,7 @@ static void client_echo(int fd, const char *arg)
 	exit(status != 0);
 }
 
+/* Until the server's end of the stream. */
 static void copy_answer(int fd)
 {
 	uint8_t block[BLOCK];
@@ -224,6 +260,20 @@ static void copy_answer(int fd)
 static void client_half(int fd, const char *arg)
 {
 	send_blocks(fd, 1, (uint32_t)(strtoul(arg, NULL, 10) * 1024 / BLOCK));
+	copy_answer(fd);
+}
+
+/* Sends its standard input, prints the answer. */
+static void client_send(int fd, const char *arg)
+{
+	uint8_t block[BLOCK];
+	ssize_t n;
+
+	(void)arg;
+	while ((n = read(STDIN_FILENO, block, sizeof(block))) > 0)
+		if (!write_all(fd, block, (size_t)n))
+			fail("send");
+	shutdown(fd, SHUT_WR);
 	copy_answer(fd);
 }
 
@@ -275,25 +325,46 @@ static const struct {
 	{ "echo", serve_echo, client_echo }, { "count", serve_count, NULL },
 	{ "watch", serve_watch, NULL },      { "flood", serve_flood, NULL },
 	{ "bye", serve_bye, NULL },          { "deaf", serve_deaf, NULL },
-	{ "half", NULL, client_half },       { "read", NULL, client_read },
+	{ "shell", serve_shell, NULL },      { "half", NULL, client_half },
+	{ "send", NULL, client_send },       { "read", NULL, client_read },
 	{ "close", NULL, client_close },     { "taste", NULL, client_taste },
 	{ "fill", NULL, client_fill },
 };
 
+static int usage(void)
+{
+	fprintf(stderr, "usage: forward_peer stay|serve SOCKET HOW | HOW SOCKET [ARG]\n");
+	return 2;
+}
+
+static void run(const char *what, const char *socket_path, const char *arg, size_t way)
+{
+	if (strcmp(what, "serve") == 0) {
+		serve_behind(socket_path, ways[way].serve);
+	} else if (strcmp(what, "stay") == 0) {
+		int listener = listen_at(socket_path);
+
+		tell("listening");
+		serve(listener, ways[way].serve);
+	} else {
+		ways[way].client(connect_to(socket_path), arg);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	bool server = argc == 4 && strcmp(argv[1], "serve") == 0;
-	const char *name = argc < 4 ? "" : server ? argv[3] : argv[1];
+	bool server = argc == 4 && (strcmp(argv[1], "stay") == 0 || strcmp(argv[1], "serve") == 0);
+	const char *arg = argc > 3 ? argv[3] : "0";
 
+	if (argc < 3)
+		return usage();
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-		if (strcmp(ways[i].name, name) != 0)
+		if (strcmp(ways[i].name, server ? arg : argv[1]) != 0)
 			continue;
-		if (server && ways[i].serve)
-			serve(argv[2], ways[i].serve);
-		else if (!server && ways[i].client)
-			ways[i].client(connect_to(argv[2]), argv[3]);
+		if (!(server ? ways[i].serve != NULL : ways[i].client != NULL))
+			return usage();
+		run(argv[1], argv[2], arg, i);
 		return 0;
 	}
-	fprintf(stderr, "usage: forward_peer serve SOCKET HOW | HOW SOCKET ARG\n");
-	return 2;
+	return usage();
 }
