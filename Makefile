@@ -18,10 +18,13 @@ VERSION := 0.1.0
 LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lseccomp
 CTLLIBS := -ljansson -lsodium
 
+# An option if the compiler takes it, as clang 14 does not take all of gcc 12's.
+cc-option = $(shell $(CC) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo $(1))
+
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
            -Wpointer-arith -Wformat=2 -Wvla -Werror
 HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
-           -fno-strict-aliasing -ftrivial-auto-var-init=zero
+           -fno-strict-aliasing $(call cc-option,-ftrivial-auto-var-init=zero)
 LINK    := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
 ifeq ($(SAN),)
 OPT     ?= -O2 -g

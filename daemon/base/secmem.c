@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "kekd/list.h"
+#include <kekd/list.h>
 
 #define PAGE 4096U
 #define SLAB (128U * 1024)

@@ -22,6 +22,8 @@
 
 #define CHUNK (64 * 1024)
 
+static const char byte_order_mark[] = "\xef\xbb\xbf";
+
 struct chunk {
 	struct chunk *next;
 	size_t size; /* of the mapping */
@@ -44,8 +46,8 @@ struct builder {
 	unsigned int depth;
 };
 
-static void vfail(struct yaml_error *err, const char *file, uint32_t line, uint32_t column,
-		  const char *fmt, va_list ap)
+static void _printf_(5, 0) vfail(struct yaml_error *err, const char *file, uint32_t line,
+				 uint32_t column, const char *fmt, va_list ap)
 {
 	size_t len;
 	int n;
@@ -413,22 +415,21 @@ static int build_document(struct builder *b)
  */
 static void set_input(struct builder *b, struct span text)
 {
-	static const uint8_t byte_order_mark[] = { 0xef, 0xbb, 0xbf };
+	const uint8_t *p = text.data, *end = text.data + text.len;
 
-	if (span_starts_with(text, span_of(byte_order_mark, sizeof(byte_order_mark))))
-		text = span_skip(text, sizeof(byte_order_mark));
-	while (b->doc->json && text.data[0] != '{') {
+	if (span_starts_with(text, span_str(byte_order_mark)))
+		p += strlen(byte_order_mark);
+	for (; b->doc->json && *p != '{'; p++) {
 		b->parser.mark.column++;
-		if (text.data[0] == '\n') {
+		if (*p == '\n') {
 			b->parser.mark.line++;
 			b->parser.mark.column = 0;
 		}
-		text = span_skip(text, 1);
 	}
-	while (b->doc->json && text.data[text.len - 1] != '}')
-		text.len--;
+	while (b->doc->json && end[-1] != '}')
+		end--;
 	yaml_parser_set_encoding(&b->parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&b->parser, text.data ?: (const uint8_t *)"", text.len);
+	yaml_parser_set_input_string(&b->parser, p, (size_t)(end - p));
 }
 
 static int build_tree(struct yaml_doc *doc, struct span text)
@@ -447,6 +448,13 @@ static int build_tree(struct yaml_doc *doc, struct span text)
 	return r;
 }
 
+/* libyaml skips the mark at the start of any line, the apiserver's parser that of the file only. */
+static bool has_inner_mark(struct span text)
+{
+	return text.len > 0 &&
+	       memmem(text.data + 1, text.len - 1, byte_order_mark, strlen(byte_order_mark));
+}
+
 int yaml_doc_parse(struct span text, const char *file, struct yaml_error *err,
 		   struct yaml_doc **ret)
 {
@@ -455,8 +463,12 @@ int yaml_doc_parse(struct span text, const char *file, struct yaml_error *err,
 	const char *problem = NULL;
 	int r;
 
+	if (!text.data)
+		text = span_str("");
 	if (text.len > YAML_BYTES_MAX)
 		return yaml_error_set(err, file, 0, 0, "larger than %d bytes", YAML_BYTES_MAX);
+	if (has_inner_mark(text))
+		return yaml_error_set(err, file, 0, 0, "a byte order mark inside the text");
 	doc = calloc(1, sizeof(*doc));
 	if (!doc)
 		return -ENOMEM;

@@ -19,10 +19,11 @@
  * What YAML is here: one document in UTF-8, block or flow style, with the scalar types that
  * kube-apiserver's parser gives to plain scalars (YAML 1.1: yes, on and y are booleans, 0644 is
  * octal). Refused: anchors, aliases, merge keys, tags other than !!str, further documents, NUL
- * characters, keys that are not scalars. A document whose first character is `{` must be JSON
- * (RFC 8259), because kube-apiserver takes it for JSON: k8s.io/apimachinery/pkg/util/yaml
- * (IsJSONBuffer). The one legal JSON refused is a surrogate pair written as two \u escapes, which
- * libyaml does not know.
+ * characters, byte order marks behind the start, keys that are not scalars. A document whose first
+ * character is `{` must be JSON (RFC 8259), because kube-apiserver takes it for JSON:
+ * k8s.io/apimachinery/pkg/util/yaml (IsJSONBuffer). Legal JSON that is refused, as libyaml does
+ * not know it: a surrogate pair written as two \u escapes, and a line break between a key and its
+ * colon.
  */
 #ifndef KEKD_BASE_YAML_H
 #define KEKD_BASE_YAML_H
@@ -155,6 +156,13 @@ int yaml_expect(const struct yaml_doc *doc, const struct yaml_node *node, enum y
 /* An integer within bounds; 1e3 counts as one in YAML, as it does for kube-apiserver. */
 int yaml_int(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
 	     int64_t min, int64_t max, int64_t *ret);
+/* A copy of a scalar's text; caller frees. -ENOMEM. */
+int yaml_dup(const struct yaml_node *node, char **ret);
+/*
+ * A zeroed array for the elements of a list, and one more behind the last; caller frees. NULL:
+ * ENOMEM.
+ */
+void *yaml_array(const struct yaml_node *list, size_t size);
 /* Does @s hold an ASCII control character? Names and paths do not. */
 bool yaml_has_control(const char *s);
 /* Go's time.ParseDuration, result in ns. -EINVAL (also out of int64_t's range). */

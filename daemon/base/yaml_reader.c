@@ -169,6 +169,21 @@ int yaml_expect(const struct yaml_doc *doc, const struct yaml_node *node, enum y
 			 yaml_type_name(node->type), quote ? " (quote it)" : "");
 }
 
+int yaml_dup(const struct yaml_node *node, char **ret)
+{
+	char *s = strdup(node->text);
+
+	if (!s)
+		return -ENOMEM;
+	*ret = s;
+	return 0;
+}
+
+void *yaml_array(const struct yaml_node *list, size_t size)
+{
+	return calloc((size_t)list->count + 1, size);
+}
+
 /* A float without a fraction, in the range where Go writes it as an integer and it is exact. */
 static bool whole_float(const struct yaml_doc *doc, const struct yaml_node *node, int64_t *ret)
 {
@@ -220,9 +235,9 @@ int yaml_get_str(const struct yaml_doc *doc, const struct yaml_node *node,
 		return yaml_fail(doc, node,
 				 "\"%s\" must have between %" PRId64 " and %" PRId64 " bytes",
 				 field->name, field->min, field->max);
-	s = strdup(node->text);
-	if (!s)
-		return -ENOMEM;
+	r = yaml_dup(node, &s);
+	if (r < 0)
+		return r;
 	free(*(char **)out);
 	*(char **)out = s;
 	return 0;

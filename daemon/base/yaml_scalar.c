@@ -4,7 +4,7 @@
  *
  * Plain scalars follow go.yaml.in/yaml/v2 (resolve.go): the words of YAML 1.1, integers in Go's
  * base prefixes (0x, 0o, 0b, and a leading 0 for octal) with underscores anywhere, and decimal
- * floats; everything else is a string. Dates stay strings.
+ * floats; everything else is a string, so are dates and floats beyond a double's range.
  *
  * The JSON check is lexical. libyaml has the last word on structure; this adds what JSON forbids
  * and YAML's flow style allows: comments, other quotes and escapes, control characters in strings,
@@ -193,7 +193,7 @@ void yaml_scalar_resolve(struct yaml_node *node)
 		drop_underscores(node->text, plain, sizeof(plain));
 	if (first != '.' && parse_int(plain, &node->i)) {
 		node->type = YAML_INT;
-	} else if (is_float(plain)) {
+	} else if (is_float(plain) && !__builtin_isinf(strtod(plain, NULL))) {
 		node->type = YAML_FLOAT;
 		node->f = strtod(plain, NULL);
 	}

@@ -45,7 +45,7 @@ static bool has_name(const struct aesgcm *g, const char *name)
 /* The key whose label @stored carries, whatever its state, if this provider may use it. */
 static struct chain_key *key_of(const struct aesgcm *g, struct span stored, struct span *ret_body)
 {
-	list_for_each(n, keytable_list(g->env.keys)) {
+	list_for_each (n, keytable_list(g->env.keys)) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
 		if (codec_prefix_match(stored, PREFIX, span_str(k->label), ret_body) &&
@@ -62,14 +62,17 @@ static bool aesgcm_match(const struct provider *p, struct span stored)
 	return key_of(aesgcm_of(p), stored, &body) != NULL;
 }
 
-/* KMS v2: does the key_id that came with the value name the KEK that made it? */
+/*
+ * KMS v2: does the key_id that came with the value name the KEK that made it, and one of the
+ * activations it has had?
+ */
 static bool key_id_names(const struct chain_key *k, struct span key_id)
 {
 	uint8_t id[KEKD_KEY_ID];
 	uint32_t activation;
 
 	return key_id_parse((const char *)key_id.data, key_id.len, id, &activation) == 0 &&
-	       memcmp(id, k->id, sizeof(id)) == 0;
+	       memcmp(id, k->id, sizeof(id)) == 0 && activation >= 1 && activation <= k->activation;
 }
 
 static struct span aad_put(struct op *op, const char *purpose, struct span key_id)
@@ -172,8 +175,7 @@ static int aesgcm_decrypt(struct provider *p, struct op *op)
 
 	memcpy(op->job.iv, body.data, KEKD_GCM_NONCE);
 	op->job.mode = ENGINE_GCM_OPEN;
-	op->job.in = span_of(body.data + KEKD_GCM_NONCE,
-			     body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG);
+	op->job.in = span_of(body.data + KEKD_GCM_NONCE, body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG);
 	memcpy(op->job.tag, body.data + body.len - KEKD_GCM_TAG, KEKD_GCM_TAG);
 	if (op->job.in.len > op->out_cap)
 		return -EMSGSIZE;

@@ -30,9 +30,10 @@ static int provider_new(const struct encconf_provider *e, const struct chain_env
 	for (size_t i = 0; i < ARRAY_SIZE(provider_kinds); i++)
 		if (provider_kinds[i].kind == e->kind)
 			return provider_kinds[i].new(e, env, ret);
-	log_error("encryption configuration: provider \"%s\" is not offered by this version of kekd; "
-		  "use aesgcm",
-		  encconf_kind_name(e->kind));
+	log_error(
+		"encryption configuration: provider \"%s\" is not offered by this version of kekd; "
+		"use aesgcm",
+		encconf_kind_name(e->kind));
 	return -EOPNOTSUPP;
 }
 

@@ -10,7 +10,7 @@
 #include "daemon/chain/encconf.h"
 #include "daemon/chain/keytable.h"
 #include "daemon/crypto/nonce.h"
-#include "kekd/provider.h"
+#include <kekd/provider.h>
 
 struct chain;
 

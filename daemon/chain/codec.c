@@ -27,8 +27,7 @@ bool codec_prefix_match(struct span stored, const char *prefix, struct span labe
 	if (!span_starts_with(stored, p))
 		return false;
 	rest = span_skip(stored, p.len);
-	if (!span_starts_with(rest, label) || rest.len == label.len ||
-	    rest.data[label.len] != ':')
+	if (!span_starts_with(rest, label) || rest.len == label.len || rest.data[label.len] != ':')
 		return false;
 	*ret_body = span_skip(rest, label.len + 1);
 	return true;

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 #define CODEC_ENC "k8s:enc:"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One table a mapping of the file; the rules that join several fields are checked after the tables
- * have been read, in check(). Values are never shown in a message, except names of users and groups.
+ * have been read, in config_read(). Values are never shown in a message, except names of users and
+ * groups.
  */
 #include "daemon/chain/config.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "daemon/base/log.h"
 #include <kekd/limits.h>
 
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
@@ -68,9 +70,9 @@ static int copy_path(const struct yaml_doc *doc, const struct yaml_node *node, c
 		return yaml_fail(doc, node, "\"%s\" %s", what, problem);
 	if (node->len > max)
 		return yaml_fail(doc, node, "\"%s\" is longer than %zu bytes", what, max);
-	s = strdup(node->text);
-	if (!s)
-		return -ENOMEM;
+	r = yaml_dup(node, &s);
+	if (r < 0)
+		return r;
 	free(*ret);
 	*ret = s;
 	return 0;
@@ -110,13 +112,12 @@ static int id_name(const struct yaml_doc *doc, const struct yaml_node *node, con
 		   char **ret)
 {
 	if (node->type != YAML_STR)
-		return yaml_fail(doc, node, "\"%s\" must be a name or a number, not %s", what,
+		return yaml_fail(doc, node, "\"%s\" must be a name or a whole number, not %s", what,
 				 yaml_type_name(node->type));
 	if (node->len == 0 || node->len > 256 || yaml_has_control(node->text) ||
 	    strpbrk(node->text, ":/ "))
 		return yaml_fail(doc, node, "\"%s\" is no name of a user or group", what);
-	*ret = strdup(node->text);
-	return *ret ? 0 : -ENOMEM;
+	return yaml_dup(node, ret);
 }
 
 /* (uid_t)-1 means "leave it" to chown(2) and setresuid(2): never an id. */
@@ -157,11 +158,9 @@ static int get_user(const struct yaml_doc *doc, const struct yaml_node *node,
 	return read_id(doc, node, field->name, out);
 }
 
-/* An array for a list of at most field->max elements, zeroed, with one more behind the last. */
-static int list_new(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
-		    size_t max, size_t size, void *ret)
+static int check_list(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
+		      size_t max)
 {
-	void *v;
 	int r;
 
 	r = yaml_expect(doc, node, YAML_LIST, what);
@@ -169,10 +168,6 @@ static int list_new(const struct yaml_doc *doc, const struct yaml_node *node, co
 		return r;
 	if (node->count > max)
 		return yaml_fail(doc, node, "\"%s\" must have at most %zu elements", what, max);
-	v = calloc((size_t)node->count + 1, size);
-	if (!v)
-		return -ENOMEM;
-	*(void **)ret = v;
 	return 0;
 }
 
@@ -182,9 +177,12 @@ static int get_ids(const struct yaml_doc *doc, const struct yaml_node *node,
 	struct config_ids *ids = out;
 	int r;
 
-	r = list_new(doc, node, field->name, CONFIG_PEERS_MAX, sizeof(*ids->v), &ids->v);
+	r = check_list(doc, node, field->name, CONFIG_PEERS_MAX);
 	if (r < 0)
 		return r;
+	ids->v = yaml_array(node, sizeof(*ids->v));
+	if (!ids->v)
+		return -ENOMEM;
 	yaml_for_each(n, node)
 	{
 		r = read_id(doc, n, field->name, &ids->v[ids->count]);
@@ -195,30 +193,36 @@ static int get_ids(const struct yaml_doc *doc, const struct yaml_node *node,
 	return 0;
 }
 
-static int get_argv(const struct yaml_doc *doc, const struct yaml_node *node,
-		    const struct yaml_field *field, void *out)
+/* argv[0] is a path, as there is no search for it; the rest is any string. */
+static int read_argument(const struct yaml_doc *doc, const struct yaml_node *node,
+			 struct config_strings *argv)
 {
-	struct config_strings *argv = out;
 	int r;
 
-	r = list_new(doc, node, field->name, CONFIG_ARGV_MAX, sizeof(*argv->v), &argv->v);
+	if (argv->count == 0)
+		return copy_path(doc, node, "command", PATH_MAX - 1, &argv->v[0]);
+	r = yaml_expect(doc, node, YAML_STR, "command");
 	if (r < 0)
 		return r;
+	return yaml_dup(node, &argv->v[argv->count]);
+}
+
+static int read_argv(const struct yaml_doc *doc, const struct yaml_node *node,
+		     struct config_strings *argv)
+{
+	int r;
+
+	r = check_list(doc, node, "command", CONFIG_ARGV_MAX);
+	if (r < 0)
+		return r;
+	argv->v = yaml_array(node, sizeof(*argv->v));
+	if (!argv->v)
+		return -ENOMEM;
 	yaml_for_each(n, node)
 	{
-		if (argv->count == 0) {
-			r = copy_path(doc, n, field->name, PATH_MAX - 1, &argv->v[0]);
-			if (r < 0)
-				return r;
-			argv->count++;
-			continue;
-		}
-		r = yaml_expect(doc, n, YAML_STR, field->name);
+		r = read_argument(doc, n, argv);
 		if (r < 0)
 			return r;
-		argv->v[argv->count] = strdup(n->text);
-		if (!argv->v[argv->count])
-			return -ENOMEM;
 		argv->count++;
 	}
 	return 0;
@@ -362,29 +366,37 @@ static int add_socket(const struct yaml_doc *doc, const struct yaml_node *node, 
 	return 0;
 }
 
+static int read_socket_list(const struct yaml_doc *doc, const struct yaml_node *node,
+			    struct config_strings *list)
+{
+	int r;
+
+	r = check_list(doc, node, "sockets", CONFIG_SOCKETS_MAX);
+	if (r < 0)
+		return r;
+	if (node->count == 0)
+		return yaml_fail(doc, node, "\"sockets\" must not be empty");
+	list->v = yaml_array(node, sizeof(*list->v));
+	if (!list->v)
+		return -ENOMEM;
+	yaml_for_each(n, node)
+	{
+		r = add_socket(doc, n, "sockets", list);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int read_sockets(const struct yaml_doc *doc, struct draft *d)
 {
 	struct config_strings *list = &d->c.sockets;
-	int r;
 
 	if (d->socket && d->sockets)
 		return yaml_fail_key(doc, d->sockets,
 				     "\"socket\" and \"sockets\" exclude each other");
-	if (d->sockets) {
-		r = list_new(doc, d->sockets, "sockets", CONFIG_SOCKETS_MAX, sizeof(*list->v),
-			     &list->v);
-		if (r < 0)
-			return r;
-		if (d->sockets->count == 0)
-			return yaml_fail(doc, d->sockets, "\"sockets\" must not be empty");
-		yaml_for_each(n, d->sockets)
-		{
-			r = add_socket(doc, n, "sockets", list);
-			if (r < 0)
-				return r;
-		}
-		return 0;
-	}
+	if (d->sockets)
+		return read_socket_list(doc, d->sockets, list);
 	list->v = calloc(2, sizeof(*list->v));
 	if (!list->v)
 		return -ENOMEM;
@@ -423,7 +435,6 @@ static int read_peers(const struct yaml_doc *doc, struct draft *d)
 
 static int read_root(const struct yaml_doc *doc, struct draft *d)
 {
-	static const struct yaml_field command = { .name = "command" };
 	int r;
 
 	r = yaml_read(doc, d->root, root_fields, d);
@@ -433,10 +444,10 @@ static int read_root(const struct yaml_doc *doc, struct draft *d)
 		return !d->command ? 0
 				   : yaml_fail_key(doc, d->command,
 						   "\"command\" is for source: command only");
-	if (!d->command || d->command->count == 0)
+	if (!d->command || (d->command->type == YAML_LIST && d->command->count == 0))
 		return yaml_fail(doc, d->command ?: d->root,
 				 "source: command needs a \"command\" to run");
-	return get_argv(doc, d->command, &command, &d->c.root_command);
+	return read_argv(doc, d->command, &d->c.root_command);
 }
 
 static int config_read(const struct yaml_doc *doc, struct draft *d)
@@ -520,11 +531,18 @@ void config_free(struct config *c)
 	free(c);
 }
 
+/*
+ * @e is the errno of the look-up: getpwnam(3) lists those that mean no more than "no such entry".
+ */
 static int resolve_fail(const struct config *c, struct yaml_error *err, const struct config_id *id,
-			const char *what)
+			const char *what, int e)
 {
-	return yaml_error_set(err, c->file, id->line, id->column, "no such %s: \"%s\"", what,
-			      yaml_shown(id->name));
+	if (e == 0 || e == ENOENT || e == ESRCH || e == EBADF || e == EPERM)
+		return yaml_error_set(err, c->file, id->line, id->column, "no such %s: \"%s\"",
+				      what, yaml_shown(id->name));
+	yaml_error_set(err, c->file, id->line, id->column, "cannot look up the %s \"%s\": %s", what,
+		       yaml_shown(id->name), errno_text(e));
+	return -e;
 }
 
 static int resolve_group(const struct config *c, struct yaml_error *err, struct config_id *id)
@@ -536,7 +554,7 @@ static int resolve_group(const struct config *c, struct yaml_error *err, struct 
 	errno = 0;
 	gr = getgrnam(id->name);
 	if (!gr)
-		return resolve_fail(c, err, id, "group");
+		return resolve_fail(c, err, id, "group", errno);
 	id->id = gr->gr_gid;
 	id->resolved = true;
 	return 0;
@@ -548,9 +566,10 @@ static int resolve_user(const struct config *c, struct yaml_error *err, struct c
 
 	if (id->resolved)
 		return 0;
+	errno = 0;
 	pw = getpwnam(id->name);
 	if (!pw)
-		return resolve_fail(c, err, id, "user");
+		return resolve_fail(c, err, id, "user", errno);
 	id->id = pw->pw_uid;
 	id->resolved = true;
 	return 0;

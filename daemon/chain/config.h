@@ -2,7 +2,7 @@
 /*
  * kekd.yaml: the daemon's own configuration.
  *
- *	socket: /run/kekd/kms.sock      # or sockets: [PATH, …], one for each element of `resources` in
+ *	socket: /run/kekd/kms.sock      # or sockets: [PATH, …], one an element of `resources` in
  *	                                # the EncryptionConfiguration, in its order
  *	socketMode: "0660"              # octal, quoted
  *	socketGroup: kube               # name or gid
@@ -26,8 +26,8 @@
  *	policy: standard                # or strict
  *
  * Two choices have no default on purpose: who may connect, and where the root key comes from (an
- * ephemeral one makes stored values unreadable after a restart). Parsing reads no file and looks up no
- * user: config_resolve() does, so that a configuration can be checked on another machine.
+ * ephemeral one makes stored values unreadable after a restart). Parsing reads no file and looks
+ * up no user: config_resolve() does, so that a configuration can be checked on another machine.
  */
 #ifndef KEKD_CHAIN_CONFIG_H
 #define KEKD_CHAIN_CONFIG_H
@@ -121,9 +121,9 @@ void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free);
 
 /*
- * Look up the users and groups that are given by name, and the server user's primary group (its own
- * number if it has no entry). -EINVAL with *err filled (no such name, or the server user is root), or
- * the error of the name service. Errors leave @c partly resolved.
+ * Look up the users and groups that are given by name, and the server user's primary group (its
+ * own number if it has no entry). -EINVAL with *err filled (no such name, or the server user is
+ * root), or the error of the name service. Errors leave @c partly resolved.
  */
 int config_resolve(struct config *c, struct yaml_error *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tables give the shape; what the apiserver checks beyond it follows per struct. The order of checks
- * decides only which of several errors is shown: the verdict is the same in any order.
+ * Tables give the shape; what the apiserver checks beyond it follows per struct. The order of
+ * checks decides only which of several errors is shown: the verdict is the same in any order.
  *
  * With ENCCONF_ALLOW_SECRETS decoded keys go straight from the tree, which is locked memory, to a
  * locked block of the result. Without it they are not looked at.
@@ -87,11 +87,9 @@ const char *encconf_kind_name(enum encconf_kind kind)
 	return provider_fields[kind].name;
 }
 
-/* A zeroed array for the elements of @list. */
-static int elements_new(struct reader *rd, const struct yaml_node *list, const char *what,
-			size_t max, size_t size, void *ret)
+/* A list with at least one and at most @max elements. */
+static int check_list(struct reader *rd, const struct yaml_node *list, const char *what, size_t max)
 {
-	void *v;
 	int r;
 
 	r = yaml_expect(rd->doc, list, YAML_LIST, what);
@@ -101,10 +99,6 @@ static int elements_new(struct reader *rd, const struct yaml_node *list, const c
 		return yaml_fail(rd->doc, list, "\"%s\" must have at least one element", what);
 	if (list->count > max)
 		return yaml_fail(rd->doc, list, "too many %s in one file", what);
-	v = calloc(list->count, size);
-	if (!v)
-		return -ENOMEM;
-	*(void **)ret = v;
 	return 0;
 }
 
@@ -126,9 +120,9 @@ static unsigned int base64_value(uint8_t c)
 }
 
 /*
- * Standard base64 with padding, as Go's base64.StdEncoding takes it: CR and LF are skipped anywhere,
- * bits behind the last byte are ignored. At most 32 bytes are stored; *ret_len counts all of them.
- * Time depends on the length and on where CR, LF and = are.
+ * Standard base64 with padding, as Go's base64.StdEncoding takes it: CR and LF are skipped
+ * anywhere, bits behind the last byte are ignored. At most 32 bytes are stored; *ret_len counts
+ * all of them. Time depends on the length and on where CR, LF and = are.
  */
 static int base64_decode(const struct yaml_node *node, uint8_t out[static KEKD_AES_KEY_MAX],
 			 size_t *ret_len)
@@ -242,10 +236,12 @@ static int read_keys(struct reader *rd, const struct yaml_node *node, struct enc
 
 	r = yaml_read(rd->doc, node, keys_fields, &raw);
 	if (r == 0)
-		r = elements_new(rd, raw.keys, "keys", ENCCONF_KEYS_MAX - rd->keys,
-				 sizeof(*p->keys), &p->keys);
+		r = check_list(rd, raw.keys, "keys", ENCCONF_KEYS_MAX - rd->keys);
 	if (r < 0)
 		return r;
+	p->keys = yaml_array(raw.keys, sizeof(*p->keys));
+	if (!p->keys)
+		return -ENOMEM;
 	yaml_for_each(n, raw.keys)
 	{
 		r = read_key(rd, n, p->kind, &p->keys[p->keys_count++]);
@@ -292,17 +288,15 @@ static int read_provider(struct reader *rd, const struct yaml_node *node,
 static int read_resource(struct reader *rd, const struct yaml_node *node,
 			 struct encconf_resource *res)
 {
+	static const struct yaml_node empty = { .type = YAML_STR, .text = "" };
 	int r;
 
-	if (node->type != YAML_NULL) {
-		r = yaml_expect(rd->doc, node, YAML_STR, NULL);
-		if (r < 0)
-			return r;
-	}
+	r = node->type == YAML_NULL ? 0 : yaml_expect(rd->doc, node, YAML_STR, NULL);
+	if (r < 0)
+		return r;
 	res->line = node->line;
 	res->column = node->column;
-	res->name = strdup(node->type == YAML_NULL ? "" : node->text);
-	return res->name ? 0 : -ENOMEM;
+	return yaml_dup(node->type == YAML_NULL ? &empty : node, &res->name);
 }
 
 static int read_resources(struct reader *rd, const struct yaml_node *list,
@@ -310,10 +304,12 @@ static int read_resources(struct reader *rd, const struct yaml_node *list,
 {
 	int r;
 
-	r = elements_new(rd, list, "resources", ENCCONF_RESOURCES_MAX - rd->resources,
-			 sizeof(*item->resources), &item->resources);
+	r = check_list(rd, list, "resources", ENCCONF_RESOURCES_MAX - rd->resources);
 	if (r < 0)
 		return r;
+	item->resources = yaml_array(list, sizeof(*item->resources));
+	if (!item->resources)
+		return -ENOMEM;
 	yaml_for_each(n, list)
 	{
 		r = read_resource(rd, n, &item->resources[item->resources_count++]);
@@ -329,10 +325,12 @@ static int read_providers(struct reader *rd, const struct yaml_node *list,
 {
 	int r;
 
-	r = elements_new(rd, list, "providers", ENCCONF_PROVIDERS_MAX - rd->providers,
-			 sizeof(*item->providers), &item->providers);
+	r = check_list(rd, list, "providers", ENCCONF_PROVIDERS_MAX - rd->providers);
 	if (r < 0)
 		return r;
+	item->providers = yaml_array(list, sizeof(*item->providers));
+	if (!item->providers)
+		return -ENOMEM;
 	yaml_for_each(n, list)
 	{
 		r = read_provider(rd, n, &item->providers[item->providers_count++]);
@@ -359,7 +357,9 @@ static int read_item(struct reader *rd, const struct yaml_node *node, struct enc
 	return read_providers(rd, raw.providers, item);
 }
 
-/* The legacy pair was never meant to be: it was in the documentation, and the apiserver keeps it. */
+/*
+ * The legacy pair was never meant to be: it was in the documentation, and the apiserver keeps it.
+ */
 static int check_type(struct reader *rd, const struct raw_root *raw)
 {
 	static const struct {
@@ -396,10 +396,12 @@ static int read_root(struct reader *rd)
 	if (r == 0)
 		r = check_type(rd, &raw);
 	if (r == 0)
-		r = elements_new(rd, raw.resources, "resources", ENCCONF_ITEMS_MAX,
-				 sizeof(*c->items), &c->items);
+		r = check_list(rd, raw.resources, "resources", ENCCONF_ITEMS_MAX);
 	if (r < 0)
 		return r;
+	c->items = yaml_array(raw.resources, sizeof(*c->items));
+	if (!c->items)
+		return -ENOMEM;
 	yaml_for_each(n, raw.resources)
 	{
 		r = read_item(rd, n, &c->items[c->items_count++]);

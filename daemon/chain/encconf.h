@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The EncryptionConfiguration of kube-apiserver (apiserver.config.k8s.io/v1, and its legacy name
- * v1 EncryptionConfig), read with the apiserver's own rules as of 1.36 and one difference: a key is a
- * name, and a `secret:` is an error that says how to import it.
+ * v1 EncryptionConfig), read with the apiserver's own rules as of 1.36 and one difference: a key
+ * is a name, and a `secret:` is an error that says how to import it.
  *
  * Sources of the rules, all under k8s.io/apiserver/pkg unless said otherwise:
  * - the schema: apis/apiserver/v1/types_encryption.go, defaults in v1/defaults.go
@@ -14,8 +14,8 @@
  *
  * Where this is stricter, because what the apiserver would do is a trap or a cost:
  * - all that daemon/base/yaml.h refuses (aliases, tags, several documents);
- * - endpoint is unix:///PATH without a host, which the apiserver drops from unix://HOST/PATH without
- *   a word, and without query, fragment or an empty path;
+ * - endpoint is unix:///PATH without a host, which the apiserver drops from unix://HOST/PATH
+ *   without a word, and without query, fragment, control characters or an empty path;
  * - names hold no control characters and at most ENCCONF_NAME_MAX bytes;
  * - resources are ASCII;
  * - the counts below are bounded.

@@ -36,8 +36,7 @@ int encconf_name_read(const struct yaml_doc *doc, const struct yaml_node *node, 
 		return yaml_fail(doc, node, "\"name\" is longer than %d bytes", ENCCONF_NAME_MAX);
 	if (yaml_has_control(node->text))
 		return yaml_fail(doc, node, "\"name\" must not contain control characters");
-	*ret = strdup(node->text);
-	return *ret ? 0 : -ENOMEM;
+	return yaml_dup(node, ret);
 }
 
 static bool scheme_is_unix(const char *s)
@@ -101,16 +100,20 @@ static int read_endpoint(const struct yaml_doc *doc, const struct yaml_node *nod
 		return yaml_fail(
 			doc, node,
 			"\"endpoint\" must be unix:///PATH, with three slashes and a path");
-	if (yaml_has_control(path) || strpbrk(path, "?#"))
+	if (strpbrk(path, "?#"))
 		return yaml_fail(doc, node,
 				 "\"endpoint\" must be a plain path, without \"?\" or \"#\"");
 	kms->endpoint = strdup(node->text);
-	kms->abstract = path[1] == '@';
-	kms->path = strdup(kms->abstract ? path + 1 : path);
+	kms->path = strdup(path);
 	if (!kms->endpoint || !kms->path)
 		return -ENOMEM;
 	if (percent_decode(kms->path) < 0)
 		return yaml_fail(doc, node, "\"endpoint\" has an invalid %% escape");
+	if (yaml_has_control(kms->path))
+		return yaml_fail(doc, node, "\"endpoint\" must not contain control characters");
+	kms->abstract = kms->path[1] == '@';
+	if (kms->abstract)
+		memmove(kms->path, kms->path + 1, strlen(kms->path));
 	return 0;
 }
 

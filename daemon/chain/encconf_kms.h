@@ -11,8 +11,8 @@
 int encconf_name_read(const struct yaml_doc *doc, const struct yaml_node *node, char **ret);
 
 /*
- * Read a kms provider into @ret, which lies zeroed in @c, so that names can be compared with those of
- * the providers read before. Strings in @ret are its own, after an error too. -EINVAL with the
+ * Read a kms provider into @ret, which lies zeroed in @c, so that names can be compared with those
+ * of the providers read before. Strings in @ret are its own, after an error too. -EINVAL with the
  * document's error noted, -ENOMEM.
  */
 int encconf_kms_read(const struct yaml_doc *doc, const struct yaml_node *node,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A resource is written `resource[.group]`: everything behind the first dot is the group, and no dot
- * or nothing behind it means the core group (ParseGroupResource in
+ * A resource is written `resource[.group]`: everything behind the first dot is the group, and no
+ * dot or nothing behind it means the core group (ParseGroupResource in
  * k8s.io/apimachinery/pkg/runtime/schema/group_version.go). A resource of "*" is every resource of
  * the group, a group of "*" every group; so `*.` is the core group and `*.*` all there is.
  */

@@ -30,7 +30,7 @@ void keytable_free(struct keytable *t)
 {
 	if (!t)
 		return;
-	list_for_each_safe(n, &t->keys) {
+	list_for_each_safe (n, &t->keys) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
 		list_del(n);
@@ -43,7 +43,7 @@ void keytable_free(struct keytable *t)
 
 struct chain_key *keytable_find(struct keytable *t, const uint8_t id[static KEKD_KEY_ID])
 {
-	list_for_each(n, &t->keys) {
+	list_for_each (n, &t->keys) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
 		if (memcmp(k->id, id, KEKD_KEY_ID) == 0)
@@ -54,7 +54,7 @@ struct chain_key *keytable_find(struct keytable *t, const uint8_t id[static KEKD
 
 static struct chain_key *find_label(struct keytable *t, struct span label)
 {
-	list_for_each(n, &t->keys) {
+	list_for_each (n, &t->keys) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
 		if (span_equal(span_str(k->label), label))
@@ -108,7 +108,7 @@ int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], 
 
 int keytable_active(struct keytable *t, const char *name, struct chain_key **ret)
 {
-	list_for_each(n, &t->keys) {
+	list_for_each (n, &t->keys) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
 		if (k->state != KEY_ACTIVE || strcmp(k->name, name) != 0)

@@ -13,7 +13,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/keys/record.h"
-#include "kekd/engine.h"
+#include <kekd/engine.h>
 
 struct chain_key {
 	struct list link;
@@ -23,8 +23,8 @@ struct chain_key {
 	char name[KEKD_LABEL_MAX];
 	char label[KEKD_LABEL_MAX];
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* id.activation */
-	struct engine_key *engine;	   /* NULL: withdrawn */
-	int why;			   /* withdrawn: -EKEYREVOKED, -EKEYEXPIRED, … */
+	struct engine_key *engine;         /* NULL: withdrawn */
+	int why;                           /* withdrawn: -EKEYREVOKED, -EKEYEXPIRED, … */
 	uint64_t encryptions, decryptions; /* since the server started */
 };
 
@@ -47,7 +47,8 @@ int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], 
 /* The active key of a chain entry; -ENOKEY, or why it was withdrawn. */
 int keytable_active(struct keytable *t, const char *name, struct chain_key **ret);
 /* Any key that may open values; -ENOKEY, -EKEYREJECTED (retired, destroyed), why it was withdrawn. */
-int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], struct chain_key **ret);
+int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
+		   struct chain_key **ret);
 int keytable_by_label(struct keytable *t, struct span label, struct chain_key **ret);
 /* The entry itself whatever its state, or NULL. */
 struct chain_key *keytable_find(struct keytable *t, const uint8_t id[static KEKD_KEY_ID]);

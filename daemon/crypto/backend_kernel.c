@@ -14,7 +14,7 @@ struct slot {
 	struct afalg_msg msg;
 	struct kernel_key *key;
 	struct block_run *run; /* NULL: free */
-	int fd;		       /* -1: a new one has been asked for, or never given */
+	int fd;                /* -1: a new one has been asked for, or never given */
 };
 
 struct kernel_key {

@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 #include "daemon/sys/ring.h"
-#include "kekd/backend.h"
-#include "kekd/limits.h"
+#include <kekd/backend.h>
+#include <kekd/limits.h>
 
 /* Op sockets a key is given: one to work, one spare. */
 #define BACKEND_KERNEL_SOCKETS 2

@@ -12,7 +12,9 @@
 #include <sys/mman.h>
 
 #include "daemon/base/cleanup.h"
-#include "kekd/limits.h"
+#include <kekd/limits.h>
+
+DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free);
 
 struct openssl_key {
 	struct block_key base;
@@ -59,12 +61,6 @@ static const struct block_key_ops openssl_ops = {
 	.free = openssl_free,
 };
 
-static void openssl_key_free(struct openssl_key *key)
-{
-	openssl_free(&key->base);
-}
-DEFINE_CLEANUP(struct openssl_key *, openssl_key_free);
-
 static const EVP_CIPHER *openssl_cipher(size_t key_len)
 {
 	switch (key_len) {
@@ -79,19 +75,19 @@ static const EVP_CIPHER *openssl_cipher(size_t key_len)
 	}
 }
 
-static int openssl_schedule(struct openssl_key *key, enum block_dir dir, const EVP_CIPHER *cipher,
-			    const uint8_t *bytes)
+static int openssl_schedule(const EVP_CIPHER *cipher, enum block_dir dir, const uint8_t *key,
+			    EVP_CIPHER_CTX **ret)
 {
-	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	_cleanup_(EVP_CIPHER_CTX_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 
 	if (!ctx)
 		return -ENOMEM;
-	key->ctx[dir] = ctx;
-	if (!EVP_CipherInit_ex(ctx, cipher, NULL, bytes, NULL, dir == BLOCK_ENCRYPT) ||
+	if (!EVP_CipherInit_ex(ctx, cipher, NULL, key, NULL, dir == BLOCK_ENCRYPT) ||
 	    !EVP_CIPHER_CTX_set_padding(ctx, 0)) {
 		ERR_clear_error();
 		return -EIO;
 	}
+	*ret = move_ptr(ctx);
 	return 0;
 }
 
@@ -103,22 +99,26 @@ int backend_openssl_lock_process(void)
 int backend_openssl_new(struct block_defer *defer, const uint8_t *key, size_t len,
 			struct block_key **ret)
 {
-	_cleanup_(openssl_key_freep) struct openssl_key *k = NULL;
+	_cleanup_(EVP_CIPHER_CTX_freep) EVP_CIPHER_CTX *encrypt = NULL, *decrypt = NULL;
 	const EVP_CIPHER *cipher = openssl_cipher(len);
+	struct openssl_key *k;
 	int r;
 
 	if (!cipher)
 		return -EINVAL;
-	k = calloc(1, sizeof(*k));
-	if (!k)
-		return -ENOMEM;
-	k->base.ops = &openssl_ops;
-	k->defer = defer;
-	r = openssl_schedule(k, BLOCK_ENCRYPT, cipher, key);
+	r = openssl_schedule(cipher, BLOCK_ENCRYPT, key, &encrypt);
 	if (r == 0)
-		r = openssl_schedule(k, BLOCK_DECRYPT, cipher, key);
+		r = openssl_schedule(cipher, BLOCK_DECRYPT, key, &decrypt);
 	if (r < 0)
 		return r;
-	*ret = &move_ptr(k)->base;
+	k = malloc(sizeof(*k));
+	if (!k)
+		return -ENOMEM;
+	*k = (struct openssl_key){
+		.base.ops = &openssl_ops,
+		.defer = defer,
+		.ctx = { [BLOCK_ENCRYPT] = move_ptr(encrypt), [BLOCK_DECRYPT] = move_ptr(decrypt) },
+	};
+	*ret = (struct block_key *)k; /* its first member */
 	return 0;
 }

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/backend.h"
+#include <kekd/backend.h>
 
 /*
  * mlockall(2) of all that is mapped and will be. Before the first key. -ENOMEM or -EPERM:

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 /* What goes into the cipher for the plaintext block @in: in ⊕ chain. */
 void cbc_encrypt_input(const uint8_t chain[static KEKD_AES_BLOCK],

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 #define SHA256_LEN 32
 /* RFC 5869 §2.3: 255 blocks of the hash. */

@@ -11,8 +11,8 @@
 #include "daemon/base/cleanup.h"
 #include "daemon/base/secmem.h"
 #include "daemon/crypto/ghash.h"
-#include "kekd/backend.h"
-#include "kekd/engine.h"
+#include <kekd/backend.h>
+#include <kekd/engine.h>
 
 /*
  * Blocks started in one flush, about: 256 KiB, a fraction of a millisecond of AES-NI. The loop gets

@@ -16,8 +16,8 @@
 #include <stdint.h>
 
 #include "daemon/crypto/ghash.h"
-#include "kekd/limits.h"
-#include "kekd/span.h"
+#include <kekd/limits.h>
+#include <kekd/span.h>
 
 #define GCM_TEXT_MAX ((UINT64_C(1) << 36) - 32)
 

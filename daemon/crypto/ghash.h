@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/limits.h"
-#include "kekd/span.h"
+#include <kekd/limits.h>
+#include <kekd/span.h>
 
 /* Blocks that the aggregated implementation multiplies before it reduces once. */
 #define GHASH_POWERS 8

@@ -10,8 +10,8 @@
 #define KEKD_CRYPTO_JOB_H
 
 #include "daemon/crypto/ghash.h"
-#include "kekd/backend.h"
-#include "kekd/engine.h"
+#include <kekd/backend.h>
+#include <kekd/engine.h>
 
 /* 0, -EINVAL or -EMSGSIZE, as engine_submit() says. */
 int job_check(const struct engine_job *job);

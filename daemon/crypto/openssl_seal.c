@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * EVP by the book (EVP_EncryptInit(3)). EVP_DecryptUpdate() writes plaintext before the tag has been
- * compared, so an opening that fails wipes what it wrote.
+ * EVP by the book (EVP_EncryptInit(3)). EVP_DecryptUpdate() writes plaintext before the tag has
+ * been compared, so an opening that fails wipes what it wrote.
  */
 #include "daemon/crypto/openssl_seal.h"
 

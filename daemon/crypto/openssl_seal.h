@@ -12,8 +12,8 @@
 
 #include <stdint.h>
 
-#include "kekd/limits.h"
-#include "kekd/span.h"
+#include <kekd/limits.h>
+#include <kekd/span.h>
 
 /* in.len bytes to @ret and the tag. A nonce serves one message only: 96 random bits. */
 int openssl_gcm_seal(const uint8_t key[static KEKD_AES_KEY_MAX],

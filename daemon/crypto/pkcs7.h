@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 /* Bytes that @len bytes take when padded: the next multiple of 16 above. @len < SIZE_MAX - 16. */
 static inline size_t pkcs7_padded(size_t len)

@@ -14,13 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 #define ADMIN_VERSION 1
 
 enum admin_verb {
 	ADMIN_STATUS = 1, /* → END with status */
-	ADMIN_KEY_LIST,	  /* → KEY … END */
+	ADMIN_KEY_LIST,   /* → KEY … END */
 	ADMIN_KEY_CREATE, /* name → KEY END */
 	ADMIN_VERBS,
 };
@@ -41,21 +41,21 @@ struct admin_key {
 	char name[KEKD_LABEL_MAX];
 	char label[KEKD_LABEL_MAX];
 	char key_id[KEKD_KEY_ID_HEX + 12];
-	char kind[16];	/* "encrypted", "openssl" */
+	char kind[16];  /* "encrypted", "openssl" */
 	char state[16]; /* "active", … */
 	int32_t usable; /* 0, or why not: -EKEYREVOKED, … */
 	uint32_t activation;
-	uint64_t created; /* seconds since 1970 */
+	uint64_t created;                  /* seconds since 1970 */
 	uint64_t encryptions, decryptions; /* by this keeper's servers */
 };
 
 struct admin_status {
 	char version[32];
 	char backend[16]; /* "kernel", "openssl" */
-	char ring[192];	  /* "io_uring", or "epoll, because …" */
-	char root[16];	  /* "ephemeral", "command", … */
+	char ring[192];   /* "io_uring", or "epoll, because …" */
+	char root[16];    /* "ephemeral", "command", … */
 	int32_t keeper_pid, server_pid;
-	uint32_t serving;     /* the server said READY and lives */
+	uint32_t serving; /* the server said READY and lives */
 	uint32_t server_starts;
 	uint32_t keys;
 	uint64_t started;

@@ -86,7 +86,8 @@ static void created(void *ctx, const struct admin_key *k)
 	if (ctl->json)
 		ctl_print_json(key_json(k));
 	else
-		printf("created %s key \"%s\", %s, key_id %s\n", k->kind, k->name, k->state, k->key_id);
+		printf("created %s key \"%s\", %s, key_id %s\n", k->kind, k->name, k->state,
+		       k->key_id);
 }
 
 int ctl_key_create(const struct ctl *ctl, int argc, char **argv)

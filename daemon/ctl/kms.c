@@ -15,7 +15,7 @@
 #include "daemon/kms/pb.h"
 #include "daemon/wire/client.h"
 
-#define CALL_NS	   (UINT64_C(3) * 1000 * 1000 * 1000) /* kube-apiserver's own default */
+#define CALL_NS    (UINT64_C(3) * 1000 * 1000 * 1000) /* kube-apiserver's own default */
 #define POOL_BYTES (1024 * 1024)
 #define INPUT_MAX  (64 * 1024)
 

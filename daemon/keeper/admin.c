@@ -168,7 +168,8 @@ static int do_key_create(struct keeper *k, int fd, const struct admin_request *r
 	return r == 0 ? end(fd, 0, "") : r;
 }
 
-static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd, const struct admin_request *req) = {
+static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
+				       const struct admin_request *req) = {
 	[ADMIN_STATUS] = do_status,
 	[ADMIN_KEY_LIST] = do_key_list,
 	[ADMIN_KEY_CREATE] = do_key_create,

@@ -74,7 +74,8 @@ static int sockets_match(const struct conf *c, const char *path)
 		return 0;
 	log_error("%s: %zu socket(s) for %zu `resources` item(s) of %s; give each item one, in the "
 		  "same order",
-		  path, c->config->sockets.count, c->enc->items_count, c->config->encryption_config);
+		  path, c->config->sockets.count, c->enc->items_count,
+		  c->config->encryption_config);
 	return -EINVAL;
 }
 
@@ -166,6 +167,7 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 		what = "the server's user";
 	if (!what)
 		return 0;
-	log_error("reload refused: a change of %s needs a restart; the old configuration stays", what);
+	log_error("reload refused: a change of %s needs a restart; the old configuration stays",
+		  what);
 	return -EOPNOTSUPP;
 }

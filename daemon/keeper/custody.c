@@ -150,9 +150,10 @@ static void name_check(struct keeper *k, const char *name)
 	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL && r == -ENOKEY) {
 		r = keyset_create(k->keys, name, KEY_ACTIVE, &key);
 		if (r == 0) {
-			log_notice("made key \"%s\" under an ephemeral root: what it encrypts cannot "
-				   "be read after a restart of kekd",
-				   name);
+			log_notice(
+				"made key \"%s\" under an ephemeral root: what it encrypts cannot "
+				"be read after a restart of kekd",
+				name);
 			return;
 		}
 	}

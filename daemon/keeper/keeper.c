@@ -26,8 +26,8 @@
 #include "daemon/sys/notify.h"
 #include "daemon/sys/sandbox.h"
 
-#define TICK_NS	    500000000L
-#define STOP_NS	    (UINT64_C(8) * 1000 * 1000 * 1000)
+#define TICK_NS     500000000L
+#define STOP_NS     (UINT64_C(8) * 1000 * 1000 * 1000)
 #define LOCKED_SELF (UINT64_C(8) << 20) /* beside the message pool: runs, keys, engine */
 
 /*
@@ -36,9 +36,9 @@
  *   SETUID, SETGID, SETPCAP   to start a server that has none of this
  *   KILL            to end a server, which runs as another user
  */
-#define CAP(c)	    (UINT64_C(1) << (c))
-#define KEEPER_CAPS (CAP(CAP_NET_ADMIN) | CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_SETPCAP) | \
-		     CAP(CAP_KILL))
+#define CAP(c) (UINT64_C(1) << (c))
+#define KEEPER_CAPS \
+	(CAP(CAP_NET_ADMIN) | CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_SETPCAP) | CAP(CAP_KILL))
 
 static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 {
@@ -103,10 +103,11 @@ static int limits(struct keeper *k)
 
 	r = sandbox_limits(l->locked_memory + LOCKED_SELF, l->connections + UINT64_C(4096));
 	if (r < 0)
-		log_warning("cannot raise RLIMIT_MEMLOCK or RLIMIT_NOFILE for limits.lockedMemoryBytes and "
-			    "limits.connections: %s; under load requests will be refused. Set "
-			    "LimitMEMLOCK= and LimitNOFILE= of the service",
-			    errno_text(r));
+		log_warning(
+			"cannot raise RLIMIT_MEMLOCK or RLIMIT_NOFILE for limits.lockedMemoryBytes and "
+			"limits.connections: %s; under load requests will be refused. Set "
+			"LimitMEMLOCK= and LimitNOFILE= of the service",
+			errno_text(r));
 	return 0;
 }
 

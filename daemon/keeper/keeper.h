@@ -12,7 +12,7 @@
 
 struct keeper_options {
 	const char *config_path; /* borrowed */
-	bool ring_forced;	 /* --ring: overrides the configuration */
+	bool ring_forced;        /* --ring: overrides the configuration */
 	enum ring_kind ring;
 };
 

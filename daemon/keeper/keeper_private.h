@@ -30,7 +30,7 @@ struct keeper {
 
 	/* custody.c */
 	struct key_store *store;
-	struct root_key *root;	     /* backend kernel */
+	struct root_key *root;       /* backend kernel */
 	struct soft_root *soft_root; /* backend openssl */
 	struct keyset *keys;
 	int test_tfm; /* keyed with the self-test's public key; -1 without the kernel backend */

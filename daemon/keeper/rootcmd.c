@@ -59,17 +59,17 @@ static int end_report(const char *cmd, int status, int r, const char *text)
 		log_error("root key command %s: no answer within rootKey.timeout%s%s", cmd, sep,
 			  text);
 	else if (WIFSIGNALED(status))
-		log_error("root key command %s: killed by signal %d%s%s", cmd, WTERMSIG(status), sep,
-			  text);
+		log_error("root key command %s: killed by signal %d%s%s", cmd, WTERMSIG(status),
+			  sep, text);
 	else if (WEXITSTATUS(status) != 0)
 		log_error("root key command %s: exit status %d%s%s", cmd, WEXITSTATUS(status), sep,
 			  text);
 	else if (r == -EINVAL || r == -EMSGSIZE || r == -ENODATA)
 		log_error("root key command %s: must print %d to %d bytes, and printed %s", cmd,
 			  SECRET_MIN, SECRET_MAX,
-			  r == -ENODATA ? "none" :
-			  r == -EINVAL	? "fewer" :
-					  "more");
+			  r == -ENODATA  ? "none"
+			  : r == -EINVAL ? "fewer"
+					 : "more");
 	else if (r < 0)
 		log_error("root key command %s: %s", cmd, errno_text(r));
 	else

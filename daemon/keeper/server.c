@@ -19,11 +19,11 @@
 #include "daemon/sys/afalg.h"
 #include "daemon/sys/notify.h"
 
-#define LINK_WAIT_S    2
-#define NS_PER_S       UINT64_C(1000000000)
-#define DELAY_MIN_NS   (NS_PER_S / 20)
-#define DELAY_MAX_NS   (2 * NS_PER_S)
-#define STEADY_NS      (5 * NS_PER_S) /* a server that lived this long is replaced at once */
+#define LINK_WAIT_S  2
+#define NS_PER_S     UINT64_C(1000000000)
+#define DELAY_MIN_NS (NS_PER_S / 20)
+#define DELAY_MAX_NS (2 * NS_PER_S)
+#define STEADY_NS    (5 * NS_PER_S) /* a server that lived this long is replaced at once */
 
 /* Send, or give the server up: what it has not heard it must not go on without. */
 static int tell(struct keeper *k, const struct link_msg *msg, const struct link_fds *fds)

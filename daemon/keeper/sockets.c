@@ -18,8 +18,7 @@ static bool fd_is_at(int fd, const char *path)
 	struct sockaddr_un addr = { 0 };
 	socklen_t len = sizeof(addr);
 
-	return getsockname(fd, (struct sockaddr *)&addr, &len) == 0 &&
-	       addr.sun_family == AF_UNIX &&
+	return getsockname(fd, (struct sockaddr *)&addr, &len) == 0 && addr.sun_family == AF_UNIX &&
 	       strncmp(addr.sun_path, path, sizeof(addr.sun_path)) == 0;
 }
 
@@ -38,9 +37,10 @@ static int passed_rest(struct listener_passed *passed, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (passed[i].fd < 0)
 			continue;
-		log_error("systemd passed a socket \"%s\" whose path the configuration does not name; "
-			  "make ListenStream= and `socket:` agree",
-			  passed[i].name);
+		log_error(
+			"systemd passed a socket \"%s\" whose path the configuration does not name; "
+			"make ListenStream= and `socket:` agree",
+			passed[i].name);
 		closep(&passed[i].fd);
 		r = -EINVAL;
 	}

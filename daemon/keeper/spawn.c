@@ -58,8 +58,7 @@ static int descriptors(int link_fd, int exe_fd)
 	exe_high = fcntl(exe_fd, F_DUPFD, 10);
 	if (link_high < 0 || exe_high < 0)
 		return -errno;
-	if (dup2(link_high, SPAWN_LINK_FD) < 0 ||
-	    dup3(exe_high, SPAWN_LINK_FD + 1, O_CLOEXEC) < 0)
+	if (dup2(link_high, SPAWN_LINK_FD) < 0 || dup3(exe_high, SPAWN_LINK_FD + 1, O_CLOEXEC) < 0)
 		return -errno;
 	return close_range(SPAWN_LINK_FD + 2, ~0U, 0) < 0 ? -errno : 0;
 }

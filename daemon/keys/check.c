@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "daemon/base/cleanup.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 #define TEXT "kekd check value v1"
 

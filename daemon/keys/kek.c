@@ -120,8 +120,9 @@ int kek_generate(const struct root_key *root, struct key_record *rec, struct kek
 	int r;
 
 	r = root_key_check(root);
-	if (r == 0)
-		r = kek_new(root_key_ring(root), &kek);
+	if (r < 0)
+		return r;
+	r = kek_new(root_key_ring(root), &kek);
 	if (r < 0)
 		return r;
 	made.kind = KEY_KIND_ENCRYPTED;
@@ -173,8 +174,9 @@ int kek_load(const struct root_key *root, const struct key_record *rec, struct k
 	r = check_record(root, rec);
 	if (r == 0)
 		r = root_key_check(root);
-	if (r == 0)
-		r = kek_new(root_key_ring(root), &kek);
+	if (r < 0)
+		return r;
+	r = kek_new(root_key_ring(root), &kek);
 	if (r < 0)
 		return r;
 	describe(rec, desc);

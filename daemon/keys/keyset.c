@@ -32,7 +32,7 @@ static const struct state {
 	[KEY_ACTIVE] = { 1U << KEY_DECRYPT_ONLY, true },
 	/* Back to active is a rollback of a rotation; it takes a new activation number. */
 	[KEY_DECRYPT_ONLY] = { 1U << KEY_ACTIVE | 1U << KEY_RETIRED, true },
-	/* Retired is destroyed on trial: values that still need the key show up, and it can return. */
+	/* Retired is destroyed on trial: values that need the key show up, and it can return. */
 	[KEY_RETIRED] = { 1U << KEY_DECRYPT_ONLY | 1U << KEY_DESTROYED, false },
 	[KEY_DESTROYED] = { 0, false },
 };

@@ -20,7 +20,7 @@
 #include "daemon/keys/record.h"
 #include "daemon/keys/softkey.h"
 #include "daemon/keys/store.h"
-#include "kekd/list.h"
+#include <kekd/list.h>
 
 struct keyset;
 

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "daemon/base/cleanup.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 static const char *const state_names[] = {
 	[KEY_STAGED] = "staged",

@@ -28,7 +28,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 #define KEY_BLOB_MAX        512  /* with NUL */
 #define KEY_ROOT_ID         8    /* bytes of a root's fingerprint */

@@ -91,8 +91,9 @@ int root_key_check(const struct root_key *root)
 	int r;
 
 	r = keyring_alive(root->serial);
-	if (r == 0)
-		r = keyring_resolve("user", ROOT_DESC, &found);
+	if (r < 0)
+		return r;
+	r = keyring_resolve("user", ROOT_DESC, &found);
 	if (r < 0)
 		return r;
 	return found == root->serial ? 0 : -ESTALE;

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "daemon/base/secmem.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 /*
  * A root secret is taken as raw bytes, as they come: a newline at the end is part of it. Below 32

@@ -232,14 +232,12 @@ int softkey_load(const struct soft_root *root, const struct key_record *rec, str
 	return 0;
 }
 
-static int map_shared(int fd, int prot, void **ret)
+/* NULL and errno if it cannot be mapped. */
+static void *map_shared(int fd, int prot)
 {
 	void *p = mmap(NULL, sizeof(struct softkey), prot, MAP_SHARED, fd, 0);
 
-	if (p == MAP_FAILED)
-		return -errno;
-	*ret = p;
-	return 0;
+	return p == MAP_FAILED ? NULL : p;
 }
 
 static int export_memfd(const struct softkey *key, int *ret_fd)
@@ -247,14 +245,13 @@ static int export_memfd(const struct softkey *key, int *ret_fd)
 #ifdef SYS_memfd_secret
 	_cleanup_close_ int fd = -1;
 	void *p;
-	int r;
 
 	fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, sizeof(*key)) < 0)
 		return -errno;
-	r = map_shared(fd, PROT_READ | PROT_WRITE, &p);
-	if (r < 0)
-		return r;
+	p = map_shared(fd, PROT_READ | PROT_WRITE);
+	if (!p)
+		return -errno;
 	memcpy(p, key, sizeof(*key));
 	munmap(p, sizeof(*key));
 	*ret_fd = move_fd(fd);
@@ -290,11 +287,10 @@ int softkey_export(const struct softkey *key, int *ret_fd)
 
 static int import_memfd(int fd, struct softkey *key)
 {
-	void *p;
-	int r = map_shared(fd, PROT_READ, &p);
+	void *p = map_shared(fd, PROT_READ);
 
-	if (r < 0)
-		return r;
+	if (!p)
+		return -errno;
 	memcpy(key, p, sizeof(*key));
 	munmap(p, sizeof(*key));
 	return 0;

@@ -15,7 +15,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/keys/record.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 struct soft_root;
 struct softkey;

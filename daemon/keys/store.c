@@ -68,21 +68,19 @@ static bool owner_is_fine(const struct stat *st)
 	return st->st_uid == 0 || st->st_uid == geteuid();
 }
 
-/* A stream over the directory with a position of its own; the store keeps its descriptor. */
-static int list(const struct key_store *s, DIR **ret)
+/* A stream over the directory with a position of its own, or NULL and errno. */
+static DIR *list(const struct key_store *s)
 {
 	_cleanup_close_ int fd = -1;
 	DIR *d;
 
 	fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return NULL;
 	d = fdopendir(fd);
-	if (!d)
-		return -errno;
-	move_fd(fd);
-	*ret = d;
-	return 0;
+	if (d)
+		move_fd(fd);
+	return d;
 }
 
 /* 1 and the next entry that is not a dot entry, 0 at the end. */
@@ -102,13 +100,12 @@ static int next_name(DIR *d, const char **ret)
 
 static int remove_leftovers(struct key_store *s)
 {
-	_cleanup_closedir_ DIR *d = NULL;
+	_cleanup_closedir_ DIR *d = list(s);
 	const char *name;
 	int r;
 
-	r = list(s, &d);
-	if (r < 0)
-		return r;
+	if (!d)
+		return -errno;
 	while ((r = next_name(d, &name)) > 0) {
 		if (!is_key_name(name, TMP))
 			continue;
@@ -340,13 +337,12 @@ static int add_entry(const struct key_store *s, struct entries *e, const char *n
 int key_store_each(struct key_store *s, key_store_each_fn *each, void *ctx)
 {
 	_cleanup_(entries_free) struct entries e = { 0 };
-	_cleanup_closedir_ DIR *d = NULL;
+	_cleanup_closedir_ DIR *d = list(s);
 	const char *name;
 	int r;
 
-	r = list(s, &d);
-	if (r < 0)
-		return r;
+	if (!d)
+		return -errno;
 	while ((r = next_name(d, &name)) > 0) {
 		r = add_entry(s, &e, name);
 		if (r < 0)
@@ -367,14 +363,13 @@ int key_store_each(struct key_store *s, key_store_each_fn *each, void *ctx)
 /* Room for one more file, unless @file is there already. */
 static int check_room(const struct key_store *s, const char *file)
 {
-	_cleanup_closedir_ DIR *d = NULL;
+	_cleanup_closedir_ DIR *d = list(s);
 	const char *name;
 	size_t n = 0;
 	int r;
 
-	r = list(s, &d);
-	if (r < 0)
-		return r;
+	if (!d)
+		return -errno;
 	while ((r = next_name(d, &name)) > 0) {
 		if (strcmp(name, file) == 0)
 			return 0;

@@ -28,8 +28,14 @@ struct message {
 	size_t n;
 };
 
-#define REQ(msg, f, s) { offsetof(msg, f), offsetof(struct kms_request, s) }
-#define RSP(msg, f, s) { offsetof(msg, f), offsetof(struct kms_response, s) }
+#define REQ(msg, f, s)                                            \
+	{                                                         \
+		offsetof(msg, f), offsetof(struct kms_request, s) \
+	}
+#define RSP(msg, f, s)                                             \
+	{                                                          \
+		offsetof(msg, f), offsetof(struct kms_response, s) \
+	}
 
 static const struct message messages[PB_MESSAGES] = {
 	[PB_V2_STATUS_REQUEST] = { v2_StatusRequest_fields, { { 0, 0 } }, 0 },
@@ -122,8 +128,7 @@ static bool span_encode(pb_ostream_t *stream, const pb_field_t *field, void *con
 
 	if (s->len == 0)
 		return true;
-	return pb_encode_tag_for_field(stream, field) &&
-	       pb_encode_string(stream, s->data, s->len);
+	return pb_encode_tag_for_field(stream, field) && pb_encode_string(stream, s->data, s->len);
 }
 
 static int decode(enum pb_message which, struct span msg, void *spans)

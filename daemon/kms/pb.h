@@ -11,12 +11,12 @@
 #define KEKD_KMS_PB_H
 
 #include "daemon/base/secmem.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 struct kms_request {
-	struct span data;   /* plaintext or ciphertext */
-	struct span uid;    /* v2; the apiserver's request id, for the audit record */
-	struct span key_id; /* v2 Decrypt */
+	struct span data;    /* plaintext or ciphertext */
+	struct span uid;     /* v2; the apiserver's request id, for the audit record */
+	struct span key_id;  /* v2 Decrypt */
 	struct span version; /* v1 */
 };
 
@@ -24,7 +24,7 @@ struct kms_response {
 	struct span data;   /* ciphertext or plaintext */
 	struct span key_id; /* v2 Status, Encrypt */
 	struct span version;
-	struct span healthz;	     /* v2 Status */
+	struct span healthz;         /* v2 Status */
 	struct span runtime_name;    /* v1 Version */
 	struct span runtime_version; /* v1 Version */
 };

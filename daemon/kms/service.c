@@ -59,6 +59,8 @@ static const struct {
 	{ -EBADMSG, GRPC_DATA_LOSS,
 	  "authentication tag does not match: the value was altered, or belongs to another key" },
 	{ -EINVAL, GRPC_INVALID_ARGUMENT, "malformed request" },
+	{ -E2BIG, GRPC_INVALID_ARGUMENT,
+	  "plaintext too long: a KMS v2 ciphertext has at most 1024 bytes" },
 	{ -ENOKEY, GRPC_FAILED_PRECONDITION,
 	  "no such key here; see `kekctl key list`, and the key store of the node that wrote the value" },
 	{ -EKEYREJECTED, GRPC_FAILED_PRECONDITION,
@@ -150,11 +152,8 @@ static int reply(struct kms_op *k)
 	struct kms_response rsp = { .data = span_of(k->op.out, k->op.out_len) };
 	int r;
 
-	if (k->method->encrypt && k->op.purpose == OP_KMS_V2) {
-		if (k->op.out_len > KEKD_KMS_CIPHERTEXT_MAX)
-			return -EMSGSIZE;
+	if (k->method->encrypt && k->op.purpose == OP_KMS_V2)
 		rsp.key_id = span_str(k->op.key_id);
-	}
 	r = secpool_get(k->service->pool, k->op.out_len + 128, &body);
 	if (r < 0)
 		return r;
@@ -238,8 +237,12 @@ static int kms_start(struct kms_op *k)
 	k->op.out = k->out.data;
 	k->op.out_cap = k->out.cap;
 	k->op.done = kms_op_done;
-	return k->method->encrypt ? chain_encrypt(s->chain, &k->op) :
-				    chain_decrypt(s->chain, &k->op);
+	if (!k->method->encrypt)
+		return chain_decrypt(s->chain, &k->op);
+	if (k->op.purpose == OP_KMS_V2 && k->op.out_cap > KEKD_KMS_CIPHERTEXT_MAX)
+		k->op.out_cap = KEKD_KMS_CIPHERTEXT_MAX;
+	r = chain_encrypt(s->chain, &k->op);
+	return r == -EMSGSIZE ? -E2BIG : r;
 }
 
 static void kms_call(struct kms_service *s, const struct kms_method *m, struct grpc_call *call,

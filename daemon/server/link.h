@@ -52,8 +52,8 @@ struct link_msg {
 	int32_t r;
 	uint32_t index;
 	uint32_t activation;
-	uint32_t state;	   /* enum key_state */
-	uint32_t soft;	   /* backend openssl */
+	uint32_t state; /* enum key_state */
+	uint32_t soft;  /* backend openssl */
 	uint64_t encryptions, decryptions;
 	uint8_t id[KEKD_KEY_ID];
 	char name[KEKD_LABEL_MAX];

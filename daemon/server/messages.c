@@ -108,8 +108,8 @@ static int configs_parse(struct link_fds *fds, struct config **ret_config, struc
 	if (r == 0)
 		r = config_parse(span_of(text, len), "kekd.yaml", &config, &err);
 	if (r == 0)
-		r = encconf_parse(span_of(enc_text, enc_len), "encryption configuration", 0, ret_enc,
-				  &err);
+		r = encconf_parse(span_of(enc_text, enc_len), "encryption configuration", 0,
+				  ret_enc, &err);
 	if (r < 0)
 		return r;
 	*ret_config = move_ptr(config);

@@ -21,7 +21,7 @@
 #include "daemon/sys/sandbox.h"
 
 #define DRAIN_NS (UINT64_C(5) * 1000 * 1000 * 1000)
-#define USED_NS	 (UINT64_C(1000) * 1000 * 1000)
+#define USED_NS  (UINT64_C(1000) * 1000 * 1000)
 
 /* A last word to the keeper, which logs it; then the process ends. */
 static void report_failure(struct server *s, int r, const char *what)
@@ -72,7 +72,7 @@ static void used_report(struct ring_op *op, int res, unsigned int flags _unused_
 
 	if (res == -ECANCELED)
 		return;
-	list_for_each(n, keytable_list(s->keys)) {
+	list_for_each (n, keytable_list(s->keys)) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 		struct link_msg msg = { .type = LINK_USED };
 

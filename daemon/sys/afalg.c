@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 #ifndef SOL_ALG
 #define SOL_ALG 279 /* linux/socket.h */
@@ -168,5 +168,6 @@ const char *afalg_cure(int r)
 	for (size_t i = 0; i < ARRAY_SIZE(cures); i++)
 		if (cures[i].r == (r < 0 ? -r : r))
 			return cures[i].text;
-	return "an unexpected answer of the kernel: run `kekctl doctor` and look into the kernel log";
+	return "an unexpected answer of the kernel: run `kekctl doctor` and look into the kernel "
+	       "log";
 }

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 #include "daemon/sys/keyring.h"
-#include "kekd/backend.h"
+#include <kekd/backend.h>
 
 /*
  * Bind @alg of @type ("skcipher", "hash", "aead"). Errors, each with its own cure (afalg_cure()):

@@ -101,31 +101,31 @@ int keyring_load(key_serial ring, const char *desc, const char *blob, key_serial
 	return add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
 }
 
-/* keyctl_describe(3): "TYPE;UID;GID;PERM;DESCRIPTION", PERM in hex. */
-static int describe(key_serial key, char **ret_text, unsigned int *ret_perm)
+/*
+ * keyctl_describe(3): "TYPE;UID;GID;PERM;DESCRIPTION", PERM in hex. NULL and errno on failure; the
+ * caller frees.
+ */
+static char *describe(key_serial key, unsigned int *perm)
 {
 	_cleanup_free_ char *text = NULL;
-	unsigned int perm;
 
 	if (keyctl_describe_alloc(key, &text) < 0)
-		return -errno;
-	if (sscanf(text, "%*[^;];%*d;%*d;%x;", &perm) != 1)
-		return -EIO;
-	*ret_text = move_ptr(text);
-	*ret_perm = perm;
-	return 0;
+		return NULL;
+	if (sscanf(text, "%*[^;];%*d;%*d;%x;", perm) != 1) {
+		errno = EIO;
+		return NULL;
+	}
+	return move_ptr(text);
 }
 
 int keyring_blob(key_serial key, char **ret)
 {
-	_cleanup_free_ char *text = NULL;
-	unsigned int perm;
+	unsigned int perm = 0;
+	_cleanup_free_ char *text = describe(key, &perm);
 	void *blob;
-	int r;
 
-	r = describe(key, &text, &perm);
-	if (r < 0)
-		return r;
+	if (!text)
+		return -errno;
 	if (strncmp(text, "encrypted;", strlen("encrypted;")) != 0)
 		return -EINVAL;
 	if (keyctl_read_alloc(key, &blob) < 0)
@@ -146,13 +146,11 @@ int keyring_size(key_serial key, size_t *ret)
 
 int keyring_seal_rights(key_serial key)
 {
-	_cleanup_free_ char *text = NULL;
-	unsigned int perm;
-	int r;
+	unsigned int perm = 0;
+	_cleanup_free_ char *text = describe(key, &perm);
 
-	r = describe(key, &text, &perm);
-	if (r < 0)
-		return r;
+	if (!text)
+		return -errno;
 	if (perm == SEALED)
 		return 0;
 	return result(keyctl_setperm(key, SEALED));

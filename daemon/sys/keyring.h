@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 typedef int32_t key_serial;
 

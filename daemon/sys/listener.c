@@ -23,22 +23,30 @@
  * let any user who can read it keep us from starting), and it stays behind: removing it would
  * reopen the race. A program that does not know the lock and binds in the instant between the last look
  * at the dead file and its unlinking loses its name; that is all that is left of the race.
+ *
+ * Orphans. A listening socket lives as long as any copy of its descriptor. If the process that made it
+ * is gone (SO_PEERCRED of a connected socket names it, unix(7)) and the socket still answers, a child
+ * that is being killed holds it: that is waited for, a bounded time.
  */
 #include "daemon/sys/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/log.h"
 
-#define PASSED_FD_FIRST 3 /* SD_LISTEN_FDS_START */
+#define PASSED_FD_FIRST 3   /* SD_LISTEN_FDS_START */
+#define ORPHAN_PAUSES   500 /* of 10 ms: a child that is being killed is gone long before */
 
 /* A name in a directory that has been checked. */
 struct place {
@@ -120,7 +128,7 @@ static int place_open(const char *path, struct place *ret)
 	const char *base = strrchr(path, '/') + 1;
 	_cleanup_close_ int dir = -1;
 	char *next, *name;
-	int r, fd;
+	int r, fd = -1;
 
 	memcpy(way, path, (size_t)(base - path));
 	way[base - path] = '\0';
@@ -196,16 +204,49 @@ static int bind_with_mode(int fd, const struct sockaddr_un *addr, mode_t mode)
 	return r;
 }
 
-/* 0 if nobody listens on the socket at @addr; what connect(2) said otherwise, 1 for an answer. */
+/* What a knock at a socket brings, beside -errno. */
+enum { KNOCK_DEAD, KNOCK_ALIVE, KNOCK_ORPHAN };
+
+/* Has the process ended, reaped or not? A process we cannot look at is taken to live. */
+static bool has_ended(pid_t pid)
+{
+	_cleanup_close_ int fd = -1;
+	struct pollfd p = { .events = POLLIN };
+
+	if (pid <= 0)
+		return false;
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return errno == ESRCH;
+	p.fd = fd;
+	return poll(&p, 1, 0) == 1;
+}
+
 static int knock(const struct sockaddr_un *addr, int type)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct ucred owner = { 0 };
+	socklen_t len = sizeof(owner);
 
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
-		return 1;
-	return errno == ECONNREFUSED ? 0 : -errno;
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		return errno == ECONNREFUSED ? KNOCK_DEAD : -errno;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &len) < 0)
+		return -errno;
+	return has_ended(owner.pid) ? KNOCK_ORPHAN : KNOCK_ALIVE;
+}
+
+static int knock_patiently(const struct sockaddr_un *addr, int type)
+{
+	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+	int r = knock(addr, type);
+
+	for (unsigned int i = 0; r == KNOCK_ORPHAN && i < ORPHAN_PAUSES; i++) {
+		nanosleep(&pause, NULL);
+		r = knock(addr, type);
+	}
+	return r;
 }
 
 static bool same_file(const struct stat *a, dev_t dev, ino_t ino)
@@ -227,8 +268,8 @@ static int remove_dead(const struct place *p, const struct sockaddr_un *addr, in
 			  p->path);
 		return -EADDRINUSE;
 	}
-	r = knock(addr, type);
-	if (r != 0) {
+	r = knock_patiently(addr, type);
+	if (r != KNOCK_DEAD) {
 		log_error("listener: '%s' is in use (%s): stop the process that listens there "
 			  "(ss -xlp names it)",
 			  p->path, r > 0 ? "it answers" : errno_text(r));

@@ -26,6 +26,12 @@ uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
 }
 
+void ring_init(struct ring *ring, const struct ring_twin *twin)
+{
+	ring->twin = twin;
+	list_init(&ring->done);
+}
+
 static int epoll_instead(int refused, struct ring **ret)
 {
 	int r = ring_epoll_new(ret);

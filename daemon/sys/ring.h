@@ -15,8 +15,8 @@
  *   must not be closed while an operation on it is in flight: cancel first, close in the callback.
  * - An fd carries at most one reading operation (accept, recv, recvmsg, poll) and one writing
  *   operation (send, sendmsg, poll for POLLOUT alone) at a time. The epoll twin asserts it.
- * - Fds may be blocking or not; nothing here ever blocks on them. Blocking ones are cheaper on
- *   io_uring (see ring_uring.c), and the fds that ring_accept() makes are blocking.
+ * - Fds may be blocking or not; nothing here ever blocks on them. (The epoll twin makes a listener
+ *   non-blocking, see there.)
  * - Callbacks run only from ring_turn(), never from inside a ring_… start call, so there is no
  *   re-entrancy to think about.
  * - Every started operation completes exactly once (multishot ones: once without RING_MORE),
@@ -100,7 +100,7 @@ const char *ring_name(const struct ring *ring); /* "io_uring" or "epoll" */
 const char *ring_why(const struct ring *ring);  /* why not io_uring and the cure, or "" */
 
 /*
- * res = connected fd (CLOEXEC), again and again with RING_MORE. Owned by the callback. An error
+ * res = connected fd (CLOEXEC, NONBLOCK), again and again with RING_MORE. Owned by the callback. An error
  * ends it. After -EMFILE or -ENFILE wait before starting again: the connection is still queued and
  * would fail again at once.
  */

@@ -128,7 +128,7 @@ static int set_nonblock(int fd)
 
 static ssize_t try_accept(struct ring_op *op)
 {
-	return accept4(op->fd, NULL, NULL, SOCK_CLOEXEC);
+	return accept4(op->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
 static ssize_t try_recv(struct ring_op *op)
@@ -330,8 +330,7 @@ static void epoll_free(struct ring *ring)
 {
 	struct epoll_ring *e = epoll_of(ring);
 
-	if (e->epoll_fd >= 0)
-		close(e->epoll_fd);
+	close(e->epoll_fd);
 	free(e->slots);
 	free(e);
 }
@@ -347,17 +346,16 @@ static const struct ring_twin epoll_twin = {
 int ring_epoll_new(struct ring **ret)
 {
 	struct epoll_ring *e = calloc(1, sizeof(*e));
+	int r;
 
 	if (!e)
 		return -ENOMEM;
-	e->ring.twin = &epoll_twin;
-	list_init(&e->ring.done);
+	ring_init(&e->ring, &epoll_twin);
 	list_init(&e->queue);
 	e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (e->epoll_fd < 0) {
-		int r = -errno;
-
-		epoll_free(&e->ring);
+		r = -errno;
+		free(e);
 		return r;
 	}
 	*ret = &e->ring;

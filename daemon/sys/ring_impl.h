@@ -52,6 +52,8 @@ struct ring {
 	char why[256];
 };
 
+/* @ring is zeroed memory inside the twin's own struct; @twin is borrowed for ever. */
+void ring_init(struct ring *ring, const struct ring_twin *twin);
 /* @op's result is known; its callback runs later in this turn or in the next one. */
 void ring_done(struct ring *ring, struct ring_op *op, int res);
 /* Run @op's callback now. An accepted fd goes out with RING_MORE and the accept is started again. */

@@ -16,7 +16,7 @@
 #include "daemon/sys/ring.h"
 #include "daemon/wire/grpc.h"
 #include "daemon/wire/grpc_rules.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 struct grpc_client;
 struct grpc_client_call;

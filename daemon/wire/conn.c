@@ -55,9 +55,14 @@ void conn_close(struct conn *c)
 
 /* Reading. */
 
+/*
+ * Only while a send is in flight: bytes that wait for the peer's flow-control window instead can
+ * only be freed by reading.
+ */
 static bool congested(const struct conn *c)
 {
-	return h2_backlog(c->h2) + (c->out.len - c->sent) > c->config->send_queue;
+	return ring_op_busy(&c->tx) &&
+	       h2_backlog(c->h2) + (c->out.len - c->sent) > c->config->send_queue;
 }
 
 static void rx_watch(struct conn *c)

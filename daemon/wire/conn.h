@@ -7,8 +7,8 @@
  * - Both buffers are locked memory, and wiped as soon as their bytes have been handed over.
  * - At most one recv and one send are in flight; a send is only started by conn_flush(), so that
  *   everything a turn has answered goes out in one.
- * - The socket is read no further while more than config->send_queue bytes wait to be sent. A peer
- *   that does not read is thereby not served, and closed when nothing moves for config->idle_ns. A
+ * - The socket is read no further while a send waits and more than config->send_queue bytes do. A
+ *   peer that does not read is thereby not served, and closed when nothing moves for config->idle_ns. A
  *   peer that began a frame has as long to finish it, however many bytes it sends meanwhile.
  * - The fd is closed only when neither operation is in flight; config->closed is called then, from
  *   conn_flush(), and never from inside another function.

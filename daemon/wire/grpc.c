@@ -12,6 +12,7 @@
  *   no message, or more than one                UNIMPLEMENTED (statuscodes.md: cardinality)
  *   message cut short, impossible flag          INTERNAL
  *   message too long, too many calls, no memory RESOURCE_EXHAUSTED
+ *   megabytes of answers wait for its windows   RESOURCE_EXHAUSTED
  *   message not complete in limits->idle_ns     DEADLINE_EXCEEDED
  * All of them leave the connection as it is. What breaks HTTP/2 itself ends the stream or the
  * connection, in h2.c.
@@ -30,6 +31,9 @@
 #include "daemon/wire/grpc_rules.h"
 
 enum call_state { CALL_HEAD, CALL_BODY, CALL_SERVICE, CALL_ANSWERED };
+
+/* Answers kept back by the client's windows, in units of limits->send_queue_bytes. */
+#define BLOCKED_TIMES 8U
 
 struct grpc_call {
 	struct h2_stream stream;
@@ -265,6 +269,8 @@ static bool head_accept(struct grpc_call *call)
 		call_error(call, GRPC_UNIMPLEMENTED, "unknown service or method");
 	else if (core->stats.open_calls >= core->limits->calls)
 		call_error(call, GRPC_RESOURCE_EXHAUSTED, "too many calls in flight");
+	else if (h2_blocked(call->session->h2) > BLOCKED_TIMES * core->limits->send_queue_bytes)
+		call_error(call, GRPC_RESOURCE_EXHAUSTED, "earlier answers were not taken");
 	else
 		return true;
 	return false;

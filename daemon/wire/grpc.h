@@ -20,8 +20,8 @@
 
 #include "daemon/base/secmem.h"
 #include "daemon/sys/ring.h"
-#include "kekd/op.h"
-#include "kekd/span.h"
+#include <kekd/op.h>
+#include <kekd/span.h>
 
 enum grpc_status {
 	GRPC_OK = 0,
@@ -58,12 +58,18 @@ struct grpc_service {
 };
 
 struct grpc_limits {
-	uint32_t message_bytes;    /* larger: RESOURCE_EXHAUSTED, the connection lives */
-	uint32_t streams;          /* SETTINGS_MAX_CONCURRENT_STREAMS of a connection */
-	uint32_t connections;      /* of the server; one more is accepted and closed at once */
-	uint32_t calls;            /* in flight in the server; one more: RESOURCE_EXHAUSTED */
-	uint32_t send_queue_bytes; /* unsent bytes of a connection before it is read no further */
-	uint64_t idle_ns;          /* a connection that holds half a frame or unsent bytes this long
+	uint32_t message_bytes; /* larger: RESOURCE_EXHAUSTED, the connection lives */
+	uint32_t streams;       /* SETTINGS_MAX_CONCURRENT_STREAMS of a connection */
+	uint32_t connections;   /* of the server; one more is accepted and closed at once */
+	uint32_t calls;         /* in flight in the server; one more: RESOURCE_EXHAUSTED */
+	/*
+	 * Unsent bytes of a connection, while its socket takes no more, before it is read no
+	 * further. Bytes held back by the client's flow-control windows cannot be waited for like
+	 * that, as the way out is a frame to be read: beyond eight times as much new calls get
+	 * RESOURCE_EXHAUSTED.
+	 */
+	uint32_t send_queue_bytes;
+	uint64_t idle_ns; /* a connection that holds half a frame or unsent bytes this long
 				      without moving is closed (slow reader, slow writer) */
 };
 extern const struct grpc_limits grpc_limits_default;
@@ -92,8 +98,8 @@ int grpc_server_listen(struct grpc_server *server, int fd, const struct grpc_ser
 		       const struct grpc_peers *peers, void *ctx);
 
 /*
- * Send what calls have queued since the last turn. To be called once a turn, after the engine's flush: one send a
- * connection, however many calls it answered.
+ * Send what calls have queued since the last turn. To be called once a turn, after the engine's
+ * flush: one send a connection, however many calls it answered.
  */
 void grpc_server_flush(struct grpc_server *server);
 

@@ -229,12 +229,23 @@ int grpc_frame(struct secpool *pool, struct span msg, struct secbuf *ret)
 
 /* google.golang.org/grpc/codes and the gRPC project's statuscodes.md have the same numbers. */
 static const char *const status_names[] = {
-	"OK",		"CANCELLED",	    "UNKNOWN",
-	"INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
-	"ALREADY_EXISTS", "PERMISSION_DENIED",  "RESOURCE_EXHAUSTED",
-	"FAILED_PRECONDITION", "ABORTED",	    "OUT_OF_RANGE",
-	"UNIMPLEMENTED",  "INTERNAL",	    "UNAVAILABLE",
-	"DATA_LOSS",	  "UNAUTHENTICATED",
+	"OK",
+	"CANCELLED",
+	"UNKNOWN",
+	"INVALID_ARGUMENT",
+	"DEADLINE_EXCEEDED",
+	"NOT_FOUND",
+	"ALREADY_EXISTS",
+	"PERMISSION_DENIED",
+	"RESOURCE_EXHAUSTED",
+	"FAILED_PRECONDITION",
+	"ABORTED",
+	"OUT_OF_RANGE",
+	"UNIMPLEMENTED",
+	"INTERNAL",
+	"UNAVAILABLE",
+	"DATA_LOSS",
+	"UNAUTHENTICATED",
 };
 
 const char *grpc_status_name(unsigned int status)

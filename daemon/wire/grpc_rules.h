@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "daemon/base/secmem.h"
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 #define GRPC_PREFIX      5U   /* compressed flag, big-endian length */
 #define GRPC_TEXT_MAX    256U /* a status text with its NUL */
@@ -33,7 +33,7 @@ void grpc_percent_encode(const char *text, char out[static GRPC_ENCODED_MAX]);
  */
 void grpc_percent_decode(struct span value, char out[static GRPC_TEXT_MAX]);
 
-/* Does a content-type announce protobuf messages, "application/grpc" or "application/grpc+proto"? */
+/* Is it "application/grpc" or "application/grpc+proto", that is protobuf messages? */
 bool grpc_content_type(struct span value);
 
 /* "DATA_LOSS"; "UNKNOWN" for a number gRPC does not have. Static. */

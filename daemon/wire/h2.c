@@ -28,6 +28,9 @@
 #define FIELDS_MAX  12U
 #define ACKS_MAX    256U
 #define SETTINGS_IN 32U
+/* As many cancelled calls as h2_watch lets through, so that one rule is in force. */
+#define RESETS_BURST   12000U
+#define RESETS_PER_SEC 1200U
 
 /* Two messages of the usual limit in a stream's window: a legal request waits for no update. */
 const struct h2_config h2_config_default = {
@@ -56,6 +59,8 @@ struct h2 {
 	struct secbuf *out; /* during h2_drain() */
 	struct span tail;   /* made by the library, not yet taken; good until its next send */
 	size_t body_bytes;  /* of all streams, unsent */
+	size_t blocked;     /* of them, left by the last drain for want of a window */
+	bool no_room;       /* a frame did not fit into h2->out */
 	int error;
 	bool server;
 };
@@ -359,8 +364,10 @@ static int send_data(nghttp2_session *session _unused_, nghttp2_frame *frame _un
 	struct h2_stream *st = source->ptr;
 	struct secbuf *out = h2->out;
 
-	if (out->cap - out->len < FRAME_HEAD + len)
+	if (out->cap - out->len < FRAME_HEAD + len) {
+		h2->no_room = true;
 		return NGHTTP2_ERR_WOULDBLOCK;
+	}
 	memcpy(out->data + out->len, head, FRAME_HEAD);
 	memcpy(out->data + out->len + FRAME_HEAD, st->body.data + st->body_off, len);
 	out->len += FRAME_HEAD + len;
@@ -410,7 +417,7 @@ static void options_set(nghttp2_option *o)
 	nghttp2_option_set_max_settings(o, SETTINGS_IN);
 	nghttp2_option_set_max_reserved_remote_streams(o, 0);
 	if (nghttp2_option_set_stream_reset_rate_limit)
-		nghttp2_option_set_stream_reset_rate_limit(o, 1000, 100);
+		nghttp2_option_set_stream_reset_rate_limit(o, RESETS_BURST, RESETS_PER_SEC);
 	if (nghttp2_option_set_max_continuations)
 		nghttp2_option_set_max_continuations(o, 8);
 }
@@ -564,11 +571,14 @@ int h2_drain(struct h2 *h2, struct secbuf *out)
 	ssize_t n;
 
 	h2->out = out;
+	h2->no_room = false;
 	for (;;) {
 		if (h2->tail.len > 0)
 			tail_take(h2, out);
-		if (out->len == out->cap)
+		if (out->len == out->cap) {
+			h2->no_room = true;
 			break;
+		}
 		n = nghttp2_session_mem_send(h2->session, &p);
 		if (n < 0)
 			h2_fail(h2, h2_errno((int)n));
@@ -577,6 +587,7 @@ int h2_drain(struct h2 *h2, struct secbuf *out)
 		h2->tail = span_of(p, (size_t)n);
 	}
 	h2->out = NULL;
+	h2->blocked = h2->no_room ? 0 : h2->body_bytes;
 	return h2->error;
 }
 
@@ -592,6 +603,11 @@ size_t h2_backlog(const struct h2 *h2)
 {
 	return h2->body_bytes + h2->tail.len +
 	       FRAME_GUESS * nghttp2_session_get_outbound_queue_size(h2->session);
+}
+
+size_t h2_blocked(const struct h2 *h2)
+{
+	return h2->blocked;
 }
 
 bool h2_midway(const struct h2 *h2)

@@ -24,8 +24,8 @@
 #include "daemon/base/secmem.h"
 #include "daemon/wire/h2_block.h"
 #include "daemon/wire/h2mem.h"
-#include "kekd/list.h"
-#include "kekd/span.h"
+#include <kekd/list.h>
+#include <kekd/span.h>
 
 /* RFC 9113 §7 */
 enum h2_error {
@@ -116,6 +116,7 @@ int h2_feed(struct h2 *h2, struct span data, uint64_t now);
 int h2_drain(struct h2 *h2, struct secbuf *out);
 bool h2_pending(const struct h2 *h2);    /* h2_drain() would yield something */
 size_t h2_backlog(const struct h2 *h2);  /* bytes waiting inside, roughly */
+size_t h2_blocked(const struct h2 *h2);  /* body bytes that the peer's windows kept back */
 bool h2_midway(const struct h2 *h2);     /* the peer owes the rest of a frame */
 uint64_t h2_frames(const struct h2 *h2); /* complete ones so far */
 bool h2_finished(const struct h2 *h2);   /* nothing more to read or to write: close */
@@ -127,7 +128,10 @@ bool h2_finished(const struct h2 *h2);   /* nothing more to read or to write: cl
  */
 int h2_answer(struct h2_stream *st, const struct h2_field *fields, size_t n, struct secbuf *body,
 	      const struct h2_field *trailers, size_t n_trailers);
-/* Client: open @st (zeroed) with @body (consumed in any case), which ends it. -ENOMEM, -ECONNRESET. */
+/*
+ * Client: open @st (zeroed) with @body (consumed in any case), which ends our side of it. -ENOMEM,
+ * -ECONNRESET: the session takes no more.
+ */
 int h2_request(struct h2 *h2, struct h2_stream *st, const struct h2_field *fields, size_t n,
 	       struct secbuf *body);
 /* End a stream early. */

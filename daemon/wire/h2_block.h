@@ -6,7 +6,7 @@
  * A KMS plugin is dialled by the path of its socket and older clients put that path there, so the
  * switch is off and the rules are kept here:
  * - §8.2.1: a name is not empty and holds no upper case, control, space, DEL or high byte, and a
- *   colon only in front; a value holds no NUL, CR or LF and neither starts nor ends with SP or HTAB;
+ *   colon only in front; a value holds no NUL, CR or LF, and no SP or HTAB at either end;
  * - §8.2.2: no connection-specific field; te is "trailers" or absent;
  * - §8.3: pseudo-header fields come first, known ones only, each once, none in trailers;
  * - §8.3.1: a request has :method, :scheme and a :path that starts with a slash;
@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 enum h2_block_kind { H2_REQUEST, H2_RESPONSE, H2_TRAILERS };
 

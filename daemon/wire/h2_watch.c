@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Costs are in tokens a frame. The bucket holds enough for the largest burst an honest peer makes:
- * every stream of a connection opened and cancelled at once, several times over.
+ * Costs are in tokens a frame. The bucket holds enough for the largest burst an honest peer makes: an
+ * apiserver whose 10 000 calls of a LIST run into their deadline cancels them all at once.
  */
 #include "daemon/wire/h2_watch.h"
 
 #include <errno.h>
 
 #define PREFACE   24U
-#define BURST     4000U
-#define PER_SEC   400U
-#define REFUND    8U
+#define BURST     24000U
+#define PER_SEC   2400U
+#define REFUND    48U
 #define NS        1000000000ULL
 #define TINY_DATA 32U
+#define TINY_COST 12U
 
 /* RFC 9113 §6 */
 enum {
@@ -30,9 +31,9 @@ enum {
 };
 
 static const uint8_t cost_of[T_KNOWN] = {
-	[T_DATA] = 0,          [T_HEADERS] = 2,       [T_PRIORITY] = 2, [T_RST_STREAM] = 4,
-	[T_SETTINGS] = 16,     [T_PUSH_PROMISE] = 2,  [T_PING] = 2,     [T_GOAWAY] = 2,
-	[T_WINDOW_UPDATE] = 1, [T_CONTINUATION] = 16,
+	[T_DATA] = 0,          [T_HEADERS] = 1,       [T_PRIORITY] = 12, [T_RST_STREAM] = 1,
+	[T_SETTINGS] = 96,     [T_PUSH_PROMISE] = 12, [T_PING] = 12,     [T_GOAWAY] = 12,
+	[T_WINDOW_UPDATE] = 6, [T_CONTINUATION] = 96,
 };
 
 #define FLAG_END_STREAM  0x01U
@@ -67,8 +68,8 @@ static void fill(struct h2_watch *w, uint64_t now)
 static uint32_t frame_cost(uint8_t type, uint8_t flags, uint32_t len)
 {
 	if (type == T_DATA)
-		return len < TINY_DATA && !(flags & FLAG_END_STREAM) ? 2 : 0;
-	return type < T_KNOWN ? cost_of[type] : 2;
+		return len < TINY_DATA && !(flags & FLAG_END_STREAM) ? TINY_COST : 0;
+	return type < T_KNOWN ? cost_of[type] : TINY_COST;
 }
 
 /* The nine bytes are there: length 24, type 8, flags 8, stream 32. */

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kekd/span.h"
+#include <kekd/span.h>
 
 struct h2_watch {
 	uint8_t head[9];

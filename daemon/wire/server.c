@@ -7,9 +7,9 @@
  * unix(7)); an fd handed on to another process keeps them, as file descriptors do everywhere.
  */
 #include <errno.h>
-#include <sys/socket.h>
 
 #include "daemon/base/log.h"
+#include "daemon/sys/listener.h"
 #include "daemon/wire/conn.h"
 #include "daemon/wire/grpc.h"
 #include "daemon/wire/grpc_impl.h"
@@ -108,17 +108,6 @@ static int peer_new(const struct listening *l, int fd, const struct op_peer *cre
 }
 
 /* Accepting. */
-
-static int peer_cred(int fd, struct op_peer *ret)
-{
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return -errno;
-	*ret = (struct op_peer){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid };
-	return 0;
-}
 
 static bool peer_listed(const struct grpc_peers *peers, const struct op_peer *cred)
 {

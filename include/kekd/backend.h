@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kekd/list.h"
+#include <kekd/list.h>
 
 struct block_key;
 struct block_run;

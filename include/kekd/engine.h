@@ -30,9 +30,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kekd/limits.h"
-#include "kekd/list.h"
-#include "kekd/span.h"
+#include <kekd/limits.h>
+#include <kekd/list.h>
+#include <kekd/span.h>
 
 struct engine;
 struct engine_key;

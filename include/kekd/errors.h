@@ -10,6 +10,7 @@
  *   value            meaning here                                   gRPC status (daemon/kms)
  *   -EBADMSG         tag or padding did not hold; final             DATA_LOSS
  *   -EINVAL          malformed request or configuration             INVALID_ARGUMENT
+ *   -E2BIG           what it asks to wrap cannot fit the format         INVALID_ARGUMENT
  *   -ENOKEY          no key of that name or id is known             FAILED_PRECONDITION
  *   -EKEYREJECTED    the key is known, its state forbids this use   FAILED_PRECONDITION
  *   -EKEYREVOKED     the key was withdrawn (revoked, unlinked, …)   UNAVAILABLE

@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "kekd/engine.h"
-#include "kekd/limits.h"
-#include "kekd/span.h"
+#include <kekd/engine.h>
+#include <kekd/limits.h>
+#include <kekd/span.h>
 
 /* What the ciphertext is for. Part of the AAD, so that a value made for one use opens for no other. */
 enum op_purpose {

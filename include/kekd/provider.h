@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "kekd/op.h"
+#include <kekd/op.h>
 
 struct provider;
 

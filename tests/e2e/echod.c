@@ -22,7 +22,7 @@
 #include <sys/un.h>
 
 #include "daemon/wire/grpc.h"
-#include "kekd/limits.h"
+#include <kekd/limits.h>
 
 struct held {
 	struct list link;

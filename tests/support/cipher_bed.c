@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/crypto/backend_kernel.h"
 #include "daemon/crypto/backend_openssl.h"
+#include "daemon/sys/afalg.h"
 
 uint64_t bed_clock = 1;
 
@@ -41,6 +43,80 @@ struct engine_config bed_config(void)
 	return config;
 }
 
+/* A socket of ecb(aes) keyed through the keyring, as the keeper makes them. */
+static int kernel_tfm(const uint8_t *key, size_t len, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1;
+	key_serial ring, serial;
+	int r;
+
+	r = afalg_bind("skcipher", "ecb(aes)", &fd);
+	if (r == 0)
+		r = keyring_new_session();
+	if (r == 0)
+		r = keyring_new("cipher-bed", &ring);
+	if (r == 0)
+		r = keyring_add_logon(ring, "test:key", span_of(key, len), &serial);
+	if (r == 0)
+		r = afalg_set_key(fd, serial);
+	if (r < 0)
+		return r;
+	*ret_fd = move_fd(fd);
+	return 0;
+}
+
+bool bed_kernel_serves(void)
+{
+	static const uint8_t key[KEKD_AES_KEY_MAX];
+	_cleanup_close_ int fd = -1;
+
+	return kernel_tfm(key, sizeof(key), &fd) == 0;
+}
+
+/* The keeper's part: another op socket for a broken one. The id begins with the key's number. */
+static void kernel_need(void *ctx, const uint8_t id[static KEKD_KEY_ID])
+{
+	struct bed *bed = ctx;
+	uint32_t n;
+	int fd;
+
+	memcpy(&n, id, sizeof(n));
+	must(afalg_accept(bed->tfm[n], &fd) == 0);
+	bed->replaced++;
+	backend_kernel_add_socket(engine_key_block(bed->keys[n]), fd);
+}
+
+/* A message that nobody receives: the next one sent on this socket meets EINVAL. */
+static void kernel_spoil(int fd)
+{
+	static const uint8_t block[KEKD_AES_BLOCK];
+	struct afalg_msg msg;
+
+	afalg_msg_init(&msg, BLOCK_ENCRYPT, block, sizeof(block));
+	must(sendmsg(fd, &msg.hdr, 0) == sizeof(block));
+}
+
+static int kernel_block(struct bed *bed, const uint8_t *key, size_t len, struct block_key **ret)
+{
+	uint8_t id[KEKD_KEY_ID] = { 0 };
+	uint32_t n = bed->n_keys;
+	int r, fd;
+
+	memcpy(id, &n, sizeof(n));
+	r = kernel_tfm(key, len, &bed->tfm[n]);
+	if (r == 0)
+		r = backend_kernel_new(bed->ring, id, kernel_need, bed, ret);
+	for (int i = 0; r == 0 && i < BACKEND_KERNEL_SOCKETS; i++) {
+		r = afalg_accept(bed->tfm[n], &fd);
+		if (r < 0)
+			break;
+		if (bed->spoil)
+			kernel_spoil(fd);
+		backend_kernel_add_socket(*ret, fd);
+	}
+	return r;
+}
+
 int bed_open(struct bed *bed, enum bed_backend backend, const struct engine_config *config)
 {
 	int r;
@@ -48,6 +124,12 @@ int bed_open(struct bed *bed, enum bed_backend backend, const struct engine_conf
 	bed->backend = backend;
 	bed->config = *config;
 	bed->n_keys = 0;
+	memset(bed->tfm, -1, sizeof(bed->tfm));
+	if (backend == BED_KERNEL) {
+		r = ring_new(RING_AUTO, 64, &bed->ring);
+		if (r < 0)
+			return r;
+	}
 	r = secpool_new(4U << 20, &bed->pool);
 	if (r < 0)
 		return r;
@@ -59,6 +141,9 @@ void bed_close(struct bed *bed)
 	bed_run(bed);
 	engine_free(bed->engine);
 	secpool_free(bed->pool);
+	ring_free(move_ptr(bed->ring));
+	for (unsigned int i = 0; i < BED_KEYS_MAX; i++)
+		closep(&bed->tfm[i]);
 }
 
 static int bed_block(struct bed *bed, const uint8_t *key, size_t len, struct block_key **ret)
@@ -67,6 +152,8 @@ static int bed_block(struct bed *bed, const uint8_t *key, size_t len, struct blo
 
 	if (bed->backend == BED_OPENSSL)
 		return backend_openssl_new(engine_defer(bed->engine), key, len, ret);
+	if (bed->backend == BED_KERNEL)
+		return kernel_block(bed, key, len, ret);
 	r = fake_block_new(key, len, &bed->fakes[bed->n_keys]);
 	if (r < 0)
 		return r;
@@ -96,12 +183,16 @@ int bed_add_key(struct bed *bed, const uint8_t *key, size_t len)
 void bed_remove_key(struct bed *bed, unsigned int n)
 {
 	engine_key_remove(bed->keys[n]);
+	closep(&bed->tfm[n]);
+	bed->tfm[n] = -1;
 	bed->keys[n] = NULL;
 }
 
-/* The oldest run of one key, the keys in turn. */
+/* Let the kernel, or the oldest run of one key, the keys in turn, answer. */
 static bool bed_answer_one(struct bed *bed)
 {
+	if (bed->backend == BED_KERNEL && !engine_idle(bed->engine))
+		return ring_turn(bed->ring, false) == 0;
 	if (bed->backend != BED_FAKE)
 		return false;
 	for (unsigned int i = 0; i < bed->n_keys; i++) {

@@ -8,10 +8,11 @@
 #include <stdbool.h>
 
 #include "daemon/crypto/engine.h"
+#include "daemon/sys/ring.h"
 #include "tests/support/fake_block.h"
 #include "tests/support/prng.h"
 
-enum bed_backend { BED_OPENSSL, BED_FAKE };
+enum bed_backend { BED_OPENSSL, BED_FAKE, BED_KERNEL };
 
 #define BED_KEYS_MAX 1100
 
@@ -23,6 +24,10 @@ struct bed {
 	struct engine_key *keys[BED_KEYS_MAX];
 	struct fake_block *fakes[BED_KEYS_MAX]; /* of the keys above, if the backend is BED_FAKE */
 	bool gone[BED_KEYS_MAX];                /* that fake has been freed */
+	int tfm[BED_KEYS_MAX];                  /* BED_KERNEL: what op sockets are accepted from */
+	struct ring *ring;                      /* BED_KERNEL */
+	bool spoil;            /* BED_KERNEL: first op sockets hold a stale message */
+	unsigned int replaced; /* BED_KERNEL: op sockets that were asked for */
 	unsigned int n_keys;
 };
 
@@ -31,6 +36,8 @@ extern uint64_t bed_clock;
 
 /* The daemon's configuration, with bed_clock. */
 struct engine_config bed_config(void);
+/* Can this kernel serve BED_KERNEL: AF_ALG, keys by serial, CAP_NET_ADMIN where it is asked for? */
+bool bed_kernel_serves(void);
 int bed_open(struct bed *bed, enum bed_backend backend, const struct engine_config *config);
 /* Ends all runs and frees everything. The test must not hold jobs under way. */
 void bed_close(struct bed *bed);

@@ -103,6 +103,8 @@ static void fake_encrypt(struct fake_block *fake, struct fake_flight *flight)
 	if (fake->real->ops->start(fake->real, &inner) < 0 || inner.result < 0)
 		abort();
 	list_init(&fake->answers.runs);
+	if (fake->lies && inner.dir == BLOCK_DECRYPT)
+		inner.out[0] ^= 1;
 }
 
 bool fake_block_answer(struct fake_block *fake, unsigned int i, int r)

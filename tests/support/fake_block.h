@@ -11,8 +11,8 @@
 
 #include <stdbool.h>
 
-#include "kekd/backend.h"
-#include "kekd/limits.h"
+#include <kekd/backend.h>
+#include <kekd/limits.h>
 
 struct fake_block {
 	struct block_key base;
@@ -25,6 +25,7 @@ struct fake_block {
 	unsigned int room;       /* runs in flight at most */
 	unsigned int fail_every; /* each n-th finished run fails; 0 = none */
 	int fail_with;
+	bool lies;  /* right when it encrypts, wrong by one bit when it decrypts */
 	int refuse; /* start returns this, if not 0 */
 
 	/* What the test may look at. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/crypto/selftest.h"
 #include "tests/harness/ktest.h"
 #include "tests/support/cipher_bed.h"
 
@@ -292,6 +293,9 @@ TEST_F(engine, queue_is_bounded_by_bytes)
 	bed_run(&self->bed);
 	EXPECT_TRUE(msg_right(a));
 	EXPECT_EQ(0, b->result);
+	EXPECT_OK(engine_submit(self->engine, &b->job));
+	bed_run(&self->bed);
+	EXPECT_EQ(2, b->called);
 }
 
 static void bad_tag(struct ktest_data_of_engine *self, size_t len, size_t bit)
@@ -589,25 +593,33 @@ TEST_F(engine, every_other_run_breaks)
 	EXPECT_LT(10, stats(self).broken);
 }
 
+static struct msg *ended[MSGS];
+static unsigned int n_ended;
+
+static void then_note(struct msg *m)
+{
+	ended[n_ended++] = m;
+}
+
 /* Order survives a retry: the jobs of the broken run are before those that came meanwhile. */
 TEST_F(engine, retry_keeps_the_order)
 {
 	struct engine_config config = bed_config();
-	struct msg *m[4];
+	struct msg *m[5];
 
 	config.run_blocks = 3;
 	rebed(self, &config);
 	warm_up(self);
-	for (unsigned int i = 0; i < 4; i++)
+	for (unsigned int i = 0; i < 5; i++) {
 		m[i] = submit(self, ENGINE_GCM_SEAL, 0);
+		m[i]->then = then_note;
+	}
 	engine_flush(self->engine);
 	fake_block_answer(self->fake, 0, -EIO);
-	engine_flush(self->engine);
-	fake_block_finish(self->fake);
-	engine_flush(self->engine);
-	EXPECT_EQ(1, m[0]->called);
-	EXPECT_EQ(1, m[2]->called);
-	EXPECT_EQ(0, m[3]->called);
+	bed_run(&self->bed);
+	ASSERT_EQ(5, n_ended);
+	for (unsigned int i = 0; i < 5; i++)
+		EXPECT_EQ(m[i], ended[i]);
 }
 
 TEST_F(engine, another_error_is_final)
@@ -755,10 +767,11 @@ TEST_F(engine, one_flush_is_bounded)
 	struct engine_stats s;
 	struct msg *m;
 
+	config.bytes_max = 64 << 20;
 	ASSERT_OK(bed_open(&bed, BED_OPENSSL, &config));
-	ASSERT_EQ(0, bed_add_key(&bed, key_a, sizeof(key_a)));
-	self->key = bed.keys[0];
-	for (unsigned int i = 0; i < 4; i++) {
+	for (int i = 0; i < 8; i++) {
+		ASSERT_EQ(i, bed_add_key(&bed, key_a, sizeof(key_a)));
+		self->key = bed.keys[i];
 		m = message(self, ENGINE_GCM_SEAL, KEKD_VALUE_MAX);
 		ASSERT_OK(engine_submit(bed.engine, &m->job));
 	}
@@ -766,7 +779,7 @@ TEST_F(engine, one_flush_is_bounded)
 	engine_stats(bed.engine, &s);
 	EXPECT_LE(s.blocks, ENGINE_TURN_BLOCKS + KEKD_RUN_BLOCKS_MAX);
 	EXPECT_LT(10, bed_run(&bed));
-	for (unsigned int i = 0; i < 4; i++)
+	for (unsigned int i = 0; i < 8; i++)
 		EXPECT_TRUE(msg_right(&self->msg[i]));
 	EXPECT_FALSE(engine_flush(bed.engine));
 	bed_close(&bed);
@@ -896,6 +909,40 @@ TEST_F(engine, callback_flushes)
 	m->then = then_flush;
 	engine_flush(self->engine);
 	EXPECT_EQ(1, m->called);
+}
+
+static void note_result(void *ctx, int r)
+{
+	*(int *)ctx = r;
+}
+
+/* Every mode is asked: a cipher that is wrong in one direction only does not pass. */
+TEST_F(engine, selftest_finds_a_liar)
+{
+	int result = 1;
+
+	ASSERT_EQ(1, bed_add_key(&self->bed, selftest_key, KEKD_AES_KEY_MAX));
+	self->bed.fakes[1]->lies = true;
+	ASSERT_OK(selftest_start(self->engine, self->bed.keys[1], note_result, &result));
+	ASSERT_LT(0, bed_run(&self->bed));
+	EXPECT_ERR(-EBADMSG, result);
+}
+
+/* Room in the queue for some questions only: what was asked is answered, the result is the refusal. */
+TEST_F(engine, selftest_in_a_full_queue)
+{
+	struct engine_config config = bed_config();
+	int result = 1;
+
+	config.jobs_max = 3;
+	rebed(self, &config);
+	ASSERT_EQ(1, bed_add_key(&self->bed, selftest_key, KEKD_AES_KEY_MAX));
+	ASSERT_OK(selftest_start(self->engine, self->bed.keys[1], note_result, &result));
+	ASSERT_LT(0, bed_run(&self->bed));
+	EXPECT_ERR(-ENOBUFS, result);
+	for (unsigned int i = 0; i < 3; i++)
+		submit(self, ENGINE_GCM_SEAL, 1);
+	EXPECT_ERR(-ENOBUFS, selftest_start(self->engine, self->bed.keys[1], note_result, &result));
 }
 
 TEST(configuration)

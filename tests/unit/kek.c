@@ -142,6 +142,22 @@ TEST_F(root, mac_is_hmac_sha256)
 	root_key_free(root);
 }
 
+/* There the first step that needs keying by serial ends it, with nothing left behind. */
+TEST(no_root_before_linux_6_2)
+{
+	key_serial ring = test_ring();
+	struct root_key *root = NULL;
+	int r;
+
+	test_need_afalg();
+	r = root_key_new_ephemeral(ring, &root);
+	if (r == 0)
+		SKIP("this kernel keys by serial");
+	EXPECT_ERR(-ENOPROTOOPT, r);
+	EXPECT_NULL(root);
+	EXPECT_EQ(0U, test_ring_count(ring));
+}
+
 FIXTURE(kek)
 {
 	key_serial ring;

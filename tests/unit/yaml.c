@@ -184,6 +184,7 @@ TEST(plain_scalars_have_the_types_of_the_apiserver)
 		{ "!!str 1", YAML_STR },
 		{ "18446744073709551615", YAML_INT },
 		{ "99999999999999999999", YAML_FLOAT },
+		{ "1e400", YAML_STR },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
@@ -274,6 +275,8 @@ TEST(refuses_what_yaml_has_too_much_of)
 	expect_error("? [a]\n: b\n", "f.yaml:1:3: a key must be a plain name");
 	expect_error("name: \"a\\0b\"\n", "f.yaml:1:7: NUL characters are not supported");
 	expect_error("name: \"a\n", "f.yaml:2:1: found unexpected end of stream");
+	expect_error("name: a\n\xef\xbb\xbfmode: fast\n",
+		     "f.yaml: a byte order mark inside the text");
 	expect_error("\tname: a\n", "f.yaml:1:1: found character that cannot start any token");
 }
 
@@ -490,6 +493,8 @@ TEST(messages_show_no_values)
 		"count: SHOWNOTHINGOFTHISVALUE==\n",
 		"name: [SHOWNOTHINGOFTHISVALUE==\n",
 		"SHOWNOTHINGOFTHISVALUE==: a\n",
+		"SHOWNOTHINGOFTHISVALUEAS32DIGITS: a\n",
+		"{secret:SHOWNOTHINGOFTHISVAL: a}\n",
 		"SHOWNOTHINGOFTHISVALUE==\n",
 		"name: SHOWNOTHINGOFTHISVALUE== : b\n",
 		"name: !SHOWNOTHINGOFTHISVALUE b\n",

@@ -113,10 +113,15 @@ func paddedRequest(h *h2conn) error {
 	if err := h.WriteHeaders(first); err != nil {
 		return err
 	}
-	for i := 1; i < len(block); i++ {
-		if err := h.WriteContinuation(1, i == len(block)-1, block[i:i+1]); err != nil {
+	// Four pieces: nghttp2 takes at most eight CONTINUATIONs (CVE-2024-28182).
+	const piece = 40
+	rest := block[1:]
+	for len(rest) > 0 {
+		n := min(len(rest), max(piece, len(block)/4))
+		if err := h.WriteContinuation(1, n == len(rest), rest[:n]); err != nil {
 			return err
 		}
+		rest = rest[n:]
 	}
 	if err := h.WriteDataPadded(1, true, message(), make([]byte, 255)); err != nil {
 		return err

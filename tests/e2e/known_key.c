@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * known_key kernel|openssl DIR: makes a KEK whose bytes are known, for tests/e2e/kek_nowhere.
+ *
+ *	DIR/kek     its 32 bytes
+ *	DIR/label   its label
+ *	DIR/root    the root secret: what rootKey.command is to print
+ *	DIR/store   a key store with that key, active, of the chain entry "known"
+ *
+ * The daemon under test is the product, unchanged. The key comes to it as every key of a store
+ * does, sealed: here by this process, and the kernel (or softkey.c) opens it. So the daemon of
+ * backend kernel sees the root, for the time of one add_key(2), and ciphertext; never the KEK.
+ *
+ * The sealed form of the kernel is that of security/keys/encrypted-keys/encrypted.c
+ * (Documentation/security/keys/trusted-encrypted.rst names its parts):
+ *
+ *	enc key   SHA-256("ENC_KEY" NUL root NUL), auth key SHA-256("AUTH_KEY" NUL root)
+ *	blob      iv 16, NUL, AES-256-CBC(enc key, iv, payload), HMAC-SHA256(auth key, T)
+ *	T         "default" NUL "user:ROOT" NUL "32" NUL iv NUL ciphertext
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/base/log.h"
+#include "daemon/crypto/digest.h"
+#include "daemon/crypto/openssl_seal.h"
+#include "daemon/keys/check.h"
+#include "daemon/keys/root.h"
+#include "daemon/keys/store.h"
+
+#define NAME     "known"
+#define MASTER   "user:" ROOT_DESC
+#define ROOT_LEN 32
+
+struct known {
+	uint8_t kek[KEKD_AES_KEY_MAX];
+	uint8_t root[ROOT_LEN];
+	struct key_record rec;
+};
+
+static int random_get(void *ret, size_t len)
+{
+	return getrandom(ret, len, 0) == (ssize_t)len ? 0 : -EIO;
+}
+
+/* The root's fingerprint: the first bytes of a MAC of @text. */
+static int root_id(const struct known *k, const char *text, uint8_t ret[static KEY_ROOT_ID])
+{
+	const struct span part = span_str(text);
+	uint8_t mac[SHA256_LEN];
+	int r = hmac_sha256(span_of(k->root, ROOT_LEN), &part, 1, mac);
+
+	if (r == 0)
+		memcpy(ret, mac, KEY_ROOT_ID);
+	return r;
+}
+
+static int cbc(const uint8_t key[static 32], const uint8_t iv[static 16], struct span in,
+	       uint8_t *ret)
+{
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	int n = 0, r = -EIO;
+
+	if (ctx && EVP_EncryptInit_ex(ctx, EVP_aes_256_cbc(), NULL, key, iv) &&
+	    EVP_CIPHER_CTX_set_padding(ctx, 0) &&
+	    EVP_EncryptUpdate(ctx, ret, &n, in.data, (int)in.len) && n == (int)in.len)
+		r = 0;
+	EVP_CIPHER_CTX_free(ctx);
+	return r;
+}
+
+/* iv, NUL, ciphertext, MAC: one struct, as the kernel lays it out and prints it. */
+struct kernel_blob {
+	uint8_t iv[16];
+	uint8_t nul;
+	uint8_t text[KEKD_AES_KEY_MAX];
+	uint8_t mac[SHA256_LEN];
+};
+
+static int kernel_seal(const struct known *k, struct kernel_blob *ret)
+{
+	static const char head[] = "default\0" MASTER "\0"
+				   "32";
+	const struct span enc[] = { span_of("ENC_KEY", 8), span_of(k->root, ROOT_LEN),
+				    span_of("", 1) };
+	const struct span auth[] = { span_of("AUTH_KEY", 9), span_of(k->root, ROOT_LEN) };
+	const struct span body[] = { span_of(head, sizeof(head)),
+				     span_of(ret, offsetof(struct kernel_blob, mac)) };
+	uint8_t enc_key[SHA256_LEN], auth_key[SHA256_LEN];
+	int r;
+
+	ret->nul = 0;
+	r = random_get(ret->iv, sizeof(ret->iv));
+	if (r == 0)
+		r = sha256(enc, ARRAY_SIZE(enc), enc_key);
+	if (r == 0)
+		r = sha256(auth, ARRAY_SIZE(auth), auth_key);
+	if (r == 0)
+		r = cbc(enc_key, ret->iv, span_of(k->kek, sizeof(k->kek)), ret->text);
+	if (r == 0)
+		r = hmac_sha256(span_of(auth_key, sizeof(auth_key)), body, ARRAY_SIZE(body),
+				ret->mac);
+	return r;
+}
+
+static int make_kernel(struct known *k)
+{
+	struct kernel_blob blob;
+	char *p = k->rec.blob;
+	int r;
+
+	_Static_assert(sizeof(blob) == 81, "no holes");
+	k->rec.kind = KEY_KIND_ENCRYPTED;
+	r = kernel_seal(k, &blob);
+	if (r == 0)
+		r = root_id(k, "kekd root id v1", k->rec.root);
+	p = stpcpy(p, "default " MASTER " 32 ");
+	key_hex(&blob, sizeof(blob), p);
+	return r;
+}
+
+static int make_openssl(struct known *k)
+{
+	const struct span seal_text = span_str("kekd openssl root: seal v1");
+	uint8_t nonce[KEKD_GCM_NONCE], text[KEKD_AES_KEY_MAX], tag[KEKD_GCM_TAG];
+	uint8_t seal_key[SHA256_LEN], binding[SHA256_LEN];
+	char hex[3][2 * KEKD_AES_KEY_MAX + 1];
+	int r;
+
+	k->rec.kind = KEY_KIND_OPENSSL;
+	r = random_get(nonce, sizeof(nonce));
+	if (r == 0)
+		r = root_id(k, "kekd openssl root: id v1", k->rec.root);
+	if (r == 0)
+		r = hmac_sha256(span_of(k->root, ROOT_LEN), &seal_text, 1, seal_key);
+	if (r == 0)
+		r = key_binding(&k->rec, binding);
+	if (r == 0)
+		r = openssl_gcm_seal(seal_key, nonce, span_of(binding, sizeof(binding)),
+				     span_of(k->kek, sizeof(k->kek)), text, tag);
+	if (r < 0)
+		return r;
+	key_hex(nonce, sizeof(nonce), hex[0]);
+	key_hex(text, sizeof(text), hex[1]);
+	key_hex(tag, sizeof(tag), hex[2]);
+	snprintf(k->rec.blob, sizeof(k->rec.blob), "aes-256-gcm %s %s %s", hex[0], hex[1], hex[2]);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*make)(struct known *k);
+} backends[] = {
+	{ "kernel", make_kernel },
+	{ "openssl", make_openssl },
+};
+
+static int make(struct known *k, const char *backend)
+{
+	char hex[KEKD_KEY_ID_HEX + 1];
+	uint8_t block[KEKD_AES_BLOCK];
+	int r = -EINVAL;
+
+	if (random_get(k->kek, sizeof(k->kek)) < 0 || random_get(k->root, ROOT_LEN) < 0 ||
+	    random_get(k->rec.id, sizeof(k->rec.id)) < 0)
+		return -EIO;
+	k->rec.key_bytes = sizeof(k->kek);
+	k->rec.state = KEY_ACTIVE;
+	k->rec.activation = 1;
+	k->rec.created = time(NULL);
+	key_hex(k->rec.id, sizeof(k->rec.id), hex);
+	strcpy(k->rec.name, NAME);
+	snprintf(k->rec.label, sizeof(k->rec.label), "%s.%s", NAME, hex);
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+		if (strcmp(backends[i].name, backend) == 0)
+			r = backends[i].make(k);
+	if (r == 0)
+		r = key_check_block(&k->rec, block);
+	if (r == 0)
+		r = openssl_aes_block(k->kek, block, k->rec.check);
+	return r;
+}
+
+static int put(int dir_fd, const char *name, const void *data, size_t len)
+{
+	_cleanup_close_ int fd = -1;
+
+	fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	return write(fd, data, len) == (ssize_t)len ? 0 : -EIO;
+}
+
+static int store(const struct known *k, const char *dir)
+{
+	_cleanup_(key_store_closep) struct key_store *s = NULL;
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/store", dir) < 0)
+		return -ENOMEM;
+	r = key_store_open(path, &s);
+	return r < 0 ? r : key_store_put(s, &k->rec);
+}
+
+static int save(const struct known *k, const char *dir)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	fd = open(dir, O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = put(fd, "kek", k->kek, sizeof(k->kek));
+	if (r == 0)
+		r = put(fd, "root", k->root, sizeof(k->root));
+	if (r == 0)
+		r = put(fd, "label", k->rec.label, strlen(k->rec.label));
+	return r < 0 ? r : store(k, dir);
+}
+
+int main(int argc, char **argv)
+{
+	struct known k = { 0 };
+	int r;
+
+	log_init("known_key", LOG_LEVEL_INFO);
+	if (argc != 3) {
+		fputs("usage: known_key kernel|openssl DIR\n", stderr);
+		return 2;
+	}
+	r = make(&k, argv[1]);
+	if (r == 0)
+		r = save(&k, argv[2]);
+	if (r < 0)
+		log_error("%s", errno_text(r));
+	return r < 0;
+}

@@ -1,0 +1,363 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the end-to-end tests share: a directory for each test, a configuration in it, kekd started
+# and stopped, words for what is expected, and KTAP.
+#
+# A test program defines functions named test_… and ends with `run_tests "$@"`; each function runs in
+# a subshell of its own with `set -e` and a fresh directory, and its output is shown if it fails.
+# With arguments only the tests named are run; -l lists them.
+#
+#   BUILD    where kekd, kekctl and the helpers are (default: build)
+#   BACKEND  kernel or openssl; default: kernel where this kernel has AF_ALG
+#   RING     auto (default), io_uring or epoll
+#
+# Nothing here waits for an amount of time: await() asks until the answer is yes, and its bound is
+# only there so that a test that is going to fail ends.
+
+set -uo pipefail
+
+E2E_HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+# shellcheck source=scripts/lib/common.sh
+. "$E2E_HERE/../../scripts/lib/common.sh"
+
+BUILD=$(readlink -f "${BUILD:-$E2E_HERE/../../build}")
+RING=${RING:-auto}
+# shellcheck disable=SC2034 # for the tests
+HELPERS=$BUILD/tests/e2e
+
+# Seconds that await() asks for at most; a test under emulation on a busy machine is slow.
+E2E_WAIT=${E2E_WAIT:-60}
+
+# The server's user: a number that needs no entry anywhere.
+SERVER_UID=61234
+
+for E2E_COMMAND in jq setpriv; do
+	command -v "$E2E_COMMAND" >/dev/null || need_packages "${E2E_COMMAND/setpriv/util-linux}"
+done
+
+if [ -z "${BACKEND:-}" ]; then
+	BACKEND=openssl
+	! has_af_alg || BACKEND=kernel
+fi
+
+# Of the test that runs: its directory, the two sockets in it, the daemon.
+dir='' sock='' admin='' keeper=''
+
+# --- words -----------------------------------------------------------------------------------
+
+# fail TEXT...: ends the test.
+fail()
+{
+	echo "failed: $*"
+	exit 1
+}
+
+# skip TEXT...: ends the test, which then counts for nothing.
+skip()
+{
+	echo "$*" >"$dir/skip"
+	exit 4
+}
+
+# await COMMAND...: returns when it succeeds.
+await()
+{
+	local end=$((SECONDS + E2E_WAIT))
+
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || fail "waited ${E2E_WAIT} s for: $*"
+		sleep 0.05
+	done
+}
+
+# same EXPECTED SEEN [WHAT]
+same()
+{
+	[ "$1" = "$2" ] || fail "${3:-value}: expected '$1', seen '$2'"
+}
+
+# exits STATUS COMMAND...: its output, both streams, is in $dir/out.
+exits()
+{
+	local want=$1 got=0
+
+	shift
+	"$@" >"$dir/out" 2>&1 || got=$?
+	[ "$got" -eq "$want" ] || fail "exit status $got, expected $want: $*: $(cat "$dir/out")"
+}
+
+# says TEXT [FILE]: the text is in it; default is the output of exits().
+says()
+{
+	grep -qF -- "$1" "${2:-$dir/out}" || fail "'$1' is not in: $(tail -n 20 "${2:-$dir/out}")"
+}
+
+# says_not TEXT [FILE]
+says_not()
+{
+	! grep -qF -- "$1" "${2:-$dir/out}" || fail "'$1' is in: $(tail -n 20 "${2:-$dir/out}")"
+}
+
+# refused STATUS COMMAND...: kekctl reports this gRPC status.
+refused()
+{
+	local status=$1
+
+	shift
+	exits 1 "$@"
+	says "refused, $status:"
+}
+
+# absent FILE...
+absent()
+{
+	local file
+
+	for file; do
+		[ ! -e "$file" ] || fail "$file exists"
+	done
+}
+
+# sockets FILE...: all of them are.
+sockets()
+{
+	local file
+
+	for file; do
+		[ -S "$file" ] || fail "$file is not a socket"
+	done
+}
+
+# --- configuration ---------------------------------------------------------------------------
+
+write_encryption()
+{
+	cat >"$dir/encryption.yaml" <<-'END'
+		apiVersion: apiserver.config.k8s.io/v1
+		kind: EncryptionConfiguration
+		resources:
+		- resources:
+		  - secrets
+		  providers:
+		  - aesgcm:
+		      keys:
+		      - name: primary
+	END
+}
+
+write_config()
+{
+	cat >"$dir/kekd.yaml" <<-END
+		socket: $sock
+		allowedPeers:
+		  uids: [$(id -u)]
+		admin:
+		  socket: $admin
+		encryptionConfig: $dir/encryption.yaml
+		backend: $BACKEND
+		ring: $RING
+		keyStore: $dir/keys
+		rootKey:
+		  source: ephemeral
+		server:
+		  user: $SERVER_UID
+	END
+}
+
+# edit FILE SED-SCRIPT: changes a file, and fails if that changes nothing.
+edit()
+{
+	cp "$1" "$1.before"
+	sed -i "$2" "$1"
+	! cmp -s "$1" "$1.before" || fail "sed '$2' changes nothing in $1"
+	rm "$1.before"
+}
+
+edit_config()
+{
+	edit "$dir/kekd.yaml" "$1"
+}
+
+# root_command SCRIPT-TEXT: the root key is what this shell script prints; a stable one by default.
+root_command()
+{
+	printf '#!/bin/sh\n%s\n' "${1:-printf %s 0123456789abcdef0123456789abcdef}" >"$dir/root"
+	chmod 0700 "$dir/root"
+	grep -q 'source: command' "$dir/kekd.yaml" ||
+		edit_config "s|^  source: ephemeral|  source: command\\n  command: [$dir/root]|"
+}
+
+# --- the daemon ------------------------------------------------------------------------------
+
+ctl()
+{
+	"$BUILD/kekctl" --admin "$admin" "$@"
+}
+
+# status_field NAME: a field of `kekctl status --json`, whose exit status says more than it here.
+status_field()
+{
+	{ ctl --json status 2>/dev/null || true; } | jq -r ".$1"
+}
+
+alive()
+{
+	kill -0 "$1" 2>/dev/null
+}
+
+gone()
+{
+	! alive "$1"
+}
+
+is_serving()
+{
+	alive "$keeper" || fail "kekd ended: $(cat "$dir/log")"
+	[ "$(status_field serving)" = true ]
+}
+
+# launch [ARG...]: starts kekd and does not wait.
+launch()
+{
+	"$BUILD/kekd" --config "$dir/kekd.yaml" "$@" </dev/null >"$dir/stdout" 2>>"$dir/log" &
+	keeper=$!
+}
+
+# start [ARG...]: returns when kekd serves.
+start()
+{
+	launch "$@"
+	await is_serving
+}
+
+# ended STATUS: kekd ends by itself, with this status.
+ended()
+{
+	local got=0
+
+	await gone "$keeper"
+	wait "$keeper" || got=$?
+	keeper=''
+	[ "$got" -eq "$1" ] || fail "kekd: exit status $got, expected $1: $(cat "$dir/log")"
+}
+
+# stop: SIGTERM, and kekd must end well.
+stop()
+{
+	kill -TERM "$keeper"
+	ended 0
+}
+
+# does_not_start TEXT...: kekd ends with 1 and says all of this; sockets and key store do not exist.
+does_not_start()
+{
+	local text
+
+	launch
+	ended 1
+	for text; do
+		says "$text" "$dir/log"
+	done
+	absent "$sock" "$admin"
+}
+
+server_pid()
+{
+	status_field serverPid
+}
+
+# --- a KMS client ----------------------------------------------------------------------------
+
+# wrap TEXT [FILE]: Encrypt into a file, by default $dir/wrapped.
+wrap()
+{
+	printf '%s' "$1" | ctl encrypt >"${2:-$dir/wrapped}"
+}
+
+# opens TEXT [FILE]: Decrypt gives TEXT.
+opens()
+{
+	local seen
+
+	seen=$(ctl decrypt <"${2:-$dir/wrapped}") || fail "cannot decrypt"
+	same "$1" "$seen" plaintext
+}
+
+# --- KTAP ------------------------------------------------------------------------------------
+
+# Names of the test functions in the order of the file.
+list_tests()
+{
+	local file=$1
+
+	sed -n 's/^\(test_[a-z0-9_]*\)()$/\1/p' "$file"
+}
+
+# Ends what a test has left behind; its exit status stays.
+clean_up()
+{
+	local status=$? pid
+
+	set +e
+	for pid in $(jobs -p) $keeper; do
+		kill -KILL "$pid"
+	done 2>/dev/null
+	wait 2>/dev/null
+	exit "$status"
+}
+
+# The body of a test's subshell.
+run_one()
+{
+	trap clean_up EXIT
+	sock=$dir/kms.sock admin=$dir/admin.sock
+	write_config
+	write_encryption
+	set -e
+	"$1"
+}
+
+show_failure()
+{
+	sed 's/^/# /' "$dir/output"
+	[ ! -s "$dir/log" ] || sed 's/^/# kekd: /' "$dir/log"
+}
+
+run_tests()
+{
+	local program tests=() test name number=0 failed=0 skipped=0 status
+
+	program=e2e.$(basename "$0")
+	mapfile -t tests < <(list_tests "$0")
+	if [ "${1:-}" = -l ]; then
+		printf '%s\n' "${tests[@]#test_}"
+		return 0
+	fi
+	[ $# -eq 0 ] || tests=("${@/#/test_}")
+	E2E_WORK=$(mktemp -d "${TMPDIR:-/tmp}/kekd-e2e.XXXXXX")
+	trap 'rm -rf "$E2E_WORK"' EXIT
+	echo "KTAP version 1"
+	echo "1..${#tests[@]}"
+	for test in "${tests[@]}"; do
+		number=$((number + 1)) name=$program.${test#test_} status=0
+		dir=$E2E_WORK/$number
+		mkdir -m 0700 "$dir"
+		: >"$dir/log"
+		(run_one "$test") >"$dir/output" 2>&1 </dev/null
+		status=$?
+		if [ "$status" -eq 0 ]; then
+			echo "ok $number $name"
+		elif [ "$status" -eq 4 ] && [ -e "$dir/skip" ]; then
+			skipped=$((skipped + 1))
+			echo "ok $number $name # SKIP $(cat "$dir/skip")"
+		else
+			failed=$((failed + 1))
+			show_failure
+			echo "not ok $number $name"
+		fi
+		rm -rf "$dir"
+	done
+	[ "$failed" -eq 0 ] || return 1
+	[ "$skipped" -lt "$number" ] || return 4
+}

@@ -1,0 +1,806 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Server and client over real sockets, on both ring twins. Peers that misbehave are plain sockets
+ * that this file writes to by hand. Everything runs in one thread: nothing waits but the ring.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "daemon/sys/ring.h"
+#include "daemon/wire/client.h"
+#include "daemon/wire/grpc.h"
+#include "tests/harness/ktest.h"
+#include "tests/support/h2_frames.h"
+
+#define SECOND 1000000000ULL
+#define MS     1000000ULL
+#define KEPT   128
+
+struct svc {
+	struct grpc_server *server;
+	struct grpc_call *kept[KEPT];
+	unsigned int n_kept, served, cancelled;
+};
+
+/* How one call of the client ended. */
+struct result {
+	bool done;
+	enum grpc_status status;
+	char text[GRPC_TEXT_MAX];
+	struct secbuf msg;
+};
+
+FIXTURE(wire)
+{
+	struct ring *ring;
+	struct secpool *pool, *client_pool;
+	struct grpc_limits limits;
+	struct svc svc;
+	struct grpc_client *client;
+	char dir[32], path[64];
+	uid_t uid;
+	struct grpc_peers peers;
+	struct result results[KEPT];
+	unsigned int n_results;
+};
+
+FIXTURE_VARIANT(wire)
+{
+	enum ring_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(wire, epoll){ .kind = RING_EPOLL };
+FIXTURE_VARIANT_ADD(wire, io_uring){ .kind = RING_IO_URING };
+
+typedef struct ktest_data_of_wire fix;
+
+/* The service. */
+
+static void svc_now(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	struct svc *s = ctx;
+
+	s->served++;
+	grpc_call_reply(call, span_of(msg->data, msg->len));
+}
+
+static void svc_keep(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	struct svc *s = ctx;
+
+	(void)msg;
+	s->served++;
+	s->kept[s->n_kept++ % KEPT] = call;
+}
+
+static void svc_big(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	static uint8_t big[65536];
+	struct svc *s = ctx;
+
+	(void)msg;
+	s->served++;
+	for (size_t i = 0; i < sizeof(big); i++)
+		big[i] = (uint8_t)(i * 7);
+	grpc_call_reply(call, span_of(big, sizeof(big)));
+}
+
+static void svc_peer(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	const struct op_peer *peer = grpc_call_peer(call);
+	char text[64];
+
+	(void)ctx;
+	(void)msg;
+	snprintf(text, sizeof(text), "%d %u %u", peer->pid, peer->uid, peer->gid);
+	grpc_call_reply(call, span_str(text));
+}
+
+static void svc_cancel(void *ctx, struct grpc_call *call)
+{
+	struct svc *s = ctx;
+
+	s->cancelled++;
+	for (unsigned int i = 0; i < KEPT; i++)
+		if (s->kept[i] == call)
+			s->kept[i] = NULL;
+}
+
+static const struct grpc_method methods[] = {
+	{ "/t.T/Now", svc_now }, { "/t.T/Keep", svc_keep },
+	{ "/t.T/Big", svc_big }, { "/t.T/Peer", svc_peer },
+	{ NULL, NULL },
+};
+static const struct grpc_service service = { .methods = methods, .cancel = svc_cancel };
+
+static void answer_kept(struct svc *s, const char *text)
+{
+	for (unsigned int i = 0; i < KEPT; i++)
+		if (s->kept[i])
+			grpc_call_reply(move_ptr(s->kept[i]), span_str(text));
+	s->n_kept = 0;
+}
+
+/* Fixture. */
+
+static int listening(fix *f)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	unlink(f->path);
+	memcpy(addr.sun_path, f->path, sizeof(f->path));
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
+	ASSERT_EQ(0, listen(fd, 64));
+	return fd;
+}
+
+static void serve(fix *f, struct svc *svc)
+{
+	ASSERT_OK(grpc_server_new(f->ring, f->pool, &f->limits, &svc->server));
+	ASSERT_OK(grpc_server_listen(svc->server, listening(f), &service, &f->peers, svc));
+}
+
+static void flush(fix *f)
+{
+	if (f->svc.server)
+		grpc_server_flush(f->svc.server);
+	if (f->client)
+		grpc_client_flush(f->client);
+}
+
+static void turn(fix *f, bool nowait)
+{
+	ASSERT_OK(ring_turn(f->ring, nowait));
+	flush(f);
+}
+
+/* Turn until @cond. What is waited for always ends up in the ring: no busy waiting. */
+#define UNTIL(f, cond)                  \
+	do {                            \
+		flush(f);               \
+		while (!(cond))         \
+			turn(f, false); \
+	} while (0)
+
+static struct grpc_stats stats_of(fix *f)
+{
+	struct grpc_stats stats;
+
+	grpc_server_stats(f->svc.server, &stats);
+	return stats;
+}
+
+static void end_server(fix *f, struct svc *svc)
+{
+	grpc_server_abort(svc->server);
+	UNTIL(f, grpc_server_drained(svc->server));
+	grpc_server_free(move_ptr(svc->server));
+}
+
+static void end_client(fix *f)
+{
+	grpc_client_stop(f->client);
+	UNTIL(f, grpc_client_idle(f->client));
+	grpc_client_free(move_ptr(f->client));
+}
+
+FIXTURE_SETUP(wire)
+{
+	const char *why = "io_uring is not available";
+	int r = ring_new(variant->kind, 64, &self->ring);
+	struct grpc_client_config config;
+
+	SKIP_UNLESS("io_uring", r == 0, why);
+	strcpy(self->dir, "/tmp/kekd-wire-XXXXXX");
+	ASSERT_NOT_NULL(mkdtemp(self->dir));
+	snprintf(self->path, sizeof(self->path), "%s/s", self->dir);
+	self->uid = geteuid();
+	self->peers = (struct grpc_peers){ .uids = &self->uid, .n_uids = 1 };
+	self->limits = grpc_limits_default;
+	ASSERT_OK(secpool_new(32U << 20, &self->pool));
+	ASSERT_OK(secpool_new(32U << 20, &self->client_pool));
+	serve(self, &self->svc);
+	config = (struct grpc_client_config){
+		.ring = self->ring,
+		.pool = self->client_pool,
+		.path = self->path,
+		.message_bytes = 65536,
+		.calls = KEPT,
+		.idle_ns = 10 * SECOND,
+	};
+	ASSERT_OK(grpc_client_new(&config, &self->client));
+}
+
+FIXTURE_TEARDOWN(wire)
+{
+	if (self->client)
+		end_client(self);
+	if (self->svc.server)
+		end_server(self, &self->svc);
+	for (unsigned int i = 0; i < KEPT; i++)
+		secbuf_release(&self->results[i].msg);
+	EXPECT_EQ(0, secpool_used(self->pool));
+	EXPECT_EQ(0, secpool_used(self->client_pool));
+	secpool_free(self->pool);
+	secpool_free(self->client_pool);
+	ring_free(self->ring);
+	unlink(self->path);
+	rmdir(self->dir);
+}
+
+/* The client's side of calls. */
+
+static void on_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+{
+	struct result *r = user;
+
+	EXPECT_FALSE(r->done);
+	r->done = true;
+	r->status = status;
+	snprintf(r->text, sizeof(r->text), "%s", text);
+	r->msg = secbuf_move(msg);
+}
+
+static struct result *start(fix *f, const char *method, const void *msg, size_t len,
+			    uint64_t timeout, unsigned int flags, struct grpc_client_call **ret)
+{
+	struct result *r = &f->results[f->n_results++];
+
+	ASSERT_LE(f->n_results, KEPT);
+	ASSERT_OK(grpc_client_call(f->client, method, span_of(msg, len), timeout, flags, on_done, r,
+				   ret));
+	return r;
+}
+
+static struct result *call(fix *f, const char *method, const void *msg, size_t len)
+{
+	struct result *r = start(f, method, msg, len, 0, 0, NULL);
+
+	UNTIL(f, r->done);
+	return r;
+}
+
+static void works(fix *f)
+{
+	struct result *r = call(f, "/t.T/Now", "still here", 10);
+
+	EXPECT_EQ(GRPC_OK, r->status);
+	EXPECT_MEMEQ("still here", 10, r->msg.data, r->msg.len);
+}
+
+/* Peers made by hand. */
+
+static int raw_connect(fix *f)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memcpy(addr.sun_path, f->path, sizeof(f->path));
+	ASSERT_EQ(0, connect(fd, (struct sockaddr *)&addr, sizeof(addr)));
+	ASSERT_EQ(0, fcntl(fd, F_SETFL, O_NONBLOCK));
+	return fd;
+}
+
+/* Send all of @b; the server may close meanwhile. False if it did. */
+static bool raw_send(fix *f, int fd, struct h2f_buf *b)
+{
+	size_t off = 0;
+
+	while (off < b->len) {
+		ssize_t n = send(fd, b->data + off, b->len - off, MSG_NOSIGNAL);
+
+		if (n > 0)
+			off += (size_t)n;
+		else if (errno != EAGAIN)
+			return false;
+		turn(f, true);
+	}
+	b->len = 0;
+	return true;
+}
+
+/* Has the server closed this connection? Takes what it had sent. */
+static bool raw_closed(int fd)
+{
+	uint8_t bytes[4096];
+	ssize_t n;
+
+	do
+		n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	while (n > 0);
+	return n == 0 || errno == ECONNRESET;
+}
+
+/* An idle connection that has said hello, as the server knows it. */
+static int raw_greeted(fix *f)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	int fd = raw_connect(f);
+
+	h2f_hello(&b);
+	ASSERT_TRUE(raw_send(f, fd, &b));
+	return fd;
+}
+
+/* Calls that go well. */
+
+TEST_F(wire, unary)
+{
+	works(self);
+	EXPECT_EQ(1, stats_of(self).connections);
+}
+
+TEST_F(wire, peer_credentials)
+{
+	struct result *r = call(self, "/t.T/Peer", "", 0);
+	char expected[64];
+
+	snprintf(expected, sizeof(expected), "%d %u %u", getpid(), geteuid(), getegid());
+	EXPECT_MEMEQ(expected, strlen(expected), r->msg.data, r->msg.len);
+}
+
+TEST_F(wire, parallel_on_one_connection)
+{
+	uint8_t msg[64] = { 0 };
+
+	for (unsigned int i = 0; i < 64; i++) {
+		msg[0] = (uint8_t)i;
+		start(self, "/t.T/Keep", msg, i, 3 * SECOND, 0, NULL);
+	}
+	UNTIL(self, self->svc.n_kept == 64);
+	answer_kept(&self->svc, "all");
+	for (unsigned int i = 0; i < 64; i++) {
+		UNTIL(self, self->results[i].done);
+		EXPECT_EQ(GRPC_OK, self->results[i].status);
+	}
+	EXPECT_EQ(1, stats_of(self).connections);
+	EXPECT_EQ(64, stats_of(self).replies);
+}
+
+TEST_F(wire, large_answers)
+{
+	for (unsigned int i = 0; i < 64; i++)
+		start(self, "/t.T/Big", "", 0, 0, 0, NULL);
+	for (unsigned int i = 0; i < 64; i++) {
+		const struct result *r = &self->results[i];
+
+		UNTIL(self, r->done);
+		ASSERT_EQ(GRPC_OK, r->status);
+		ASSERT_EQ(65536, r->msg.len);
+		for (size_t k = 0; k < r->msg.len; k++)
+			ASSERT_EQ((uint8_t)(k * 7), r->msg.data[k]);
+	}
+}
+
+TEST_F(wire, refused_method)
+{
+	struct result *r = call(self, "/t.T/Nope", "", 0);
+
+	EXPECT_EQ(GRPC_UNIMPLEMENTED, r->status);
+	EXPECT_STREQ("unknown service or method", r->text);
+}
+
+TEST_F(wire, large_message_refused_and_the_connection_lives)
+{
+	static uint8_t big[100000];
+	struct result *r = call(self, "/t.T/Now", big, sizeof(big));
+
+	EXPECT_EQ(GRPC_RESOURCE_EXHAUSTED, r->status);
+	works(self);
+	EXPECT_EQ(1, stats_of(self).connections);
+}
+
+/* The blocking client lives in another process: here there is only one thread. */
+TEST_F(wire, blocking_client)
+{
+	pid_t pid;
+	int status = -1;
+
+	/* Before the fork: locked memory does not come along. */
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		struct secpool *pool = NULL;
+		struct grpc_outcome o;
+		int bad = 1;
+
+		if (secpool_new(1U << 20, &pool) == 0 &&
+		    grpc_client_call_sync(self->path, "/t.T/Now", span_str("sync"), 5 * SECOND,
+					  pool, &o) == 0) {
+			bad = o.status != GRPC_OK ||
+			      !span_equal(span_str("sync"), span_of(o.msg.data, o.msg.len));
+			secbuf_release(&o.msg);
+		}
+		secpool_free(pool);
+		_exit(bad);
+	}
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		turn(self, true);
+		sched_yield();
+	}
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(wire, blocking_client_without_a_server)
+{
+	struct grpc_outcome o;
+
+	EXPECT_ERR(-EINVAL, grpc_client_call_sync("@abstract", "/t.T/Now", SPAN_NULL, SECOND,
+						  self->client_pool, &o));
+	ASSERT_OK(grpc_client_call_sync("/nonexistent/socket", "/t.T/Now", SPAN_NULL, SECOND,
+					self->client_pool, &o));
+	EXPECT_EQ(GRPC_UNAVAILABLE, o.status);
+	EXPECT_STREQ("cannot connect: ENOENT (No such file or directory)", o.text);
+}
+
+/* Cancellation and deadlines. */
+
+TEST_F(wire, cancelled_while_pending)
+{
+	struct grpc_client_call *c = NULL;
+	struct result *r = start(self, "/t.T/Keep", "x", 1, 0, 0, &c);
+
+	UNTIL(self, self->svc.n_kept == 1);
+	grpc_client_cancel(c);
+	UNTIL(self, self->svc.cancelled == 1);
+	EXPECT_FALSE(r->done);
+	EXPECT_EQ(0, stats_of(self).open_calls);
+	works(self);
+}
+
+TEST_F(wire, deadline_of_the_client)
+{
+	struct result *r = start(self, "/t.T/Keep", "x", 1, 20 * MS, 0, NULL);
+
+	UNTIL(self, r->done && self->svc.cancelled == 1);
+	EXPECT_EQ(GRPC_DEADLINE_EXCEEDED, r->status);
+	works(self);
+}
+
+TEST_F(wire, deadline_kept_by_the_server)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = raw_greeted(self);
+
+	h2f_call_headers(&b, 1, 0, &H2F_CALL(.path = "/t.T/Keep", .timeout = "20m"));
+	h2f_message(&b, 1, H2F_END_STREAM, "x", 1);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	UNTIL(self, self->svc.cancelled == 1);
+	EXPECT_EQ(1, stats_of(self).failures);
+	EXPECT_FALSE(raw_closed(fd));
+}
+
+TEST_F(wire, lost_connection_cancels)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	int fd = raw_greeted(self);
+
+	h2f_call_headers(&b, 1, 0, &H2F_CALL(.path = "/t.T/Keep"));
+	h2f_message(&b, 1, H2F_END_STREAM, "x", 1);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	UNTIL(self, self->svc.n_kept == 1);
+	close(fd);
+	UNTIL(self, self->svc.cancelled == 1);
+	UNTIL(self, stats_of(self).open_connections == 0);
+}
+
+/* Shutdown. */
+
+TEST_F(wire, shutdown_finishes_calls_in_flight)
+{
+	for (unsigned int i = 0; i < 3; i++)
+		start(self, "/t.T/Keep", "x", 1, 0, 0, NULL);
+	UNTIL(self, self->svc.n_kept == 3);
+	grpc_server_shutdown(self->svc.server);
+	/* The notice goes out, its PING comes back, the final GOAWAY goes out. */
+	for (unsigned int i = 0; i < 50; i++)
+		turn(self, true);
+	EXPECT_FALSE(grpc_server_drained(self->svc.server));
+	EXPECT_EQ(3, stats_of(self).open_calls);
+	answer_kept(&self->svc, "in time");
+	UNTIL(self, grpc_server_drained(self->svc.server));
+	for (unsigned int i = 0; i < 3; i++) {
+		UNTIL(self, self->results[i].done);
+		EXPECT_EQ(GRPC_OK, self->results[i].status);
+	}
+	EXPECT_EQ(0, self->svc.cancelled);
+}
+
+TEST_F(wire, shutdown_with_nobody_there)
+{
+	_cleanup_close_ int idle = raw_greeted(self), mute = raw_connect(self);
+
+	UNTIL(self, stats_of(self).open_connections == 2);
+	grpc_server_shutdown(self->svc.server);
+	/* The one that never said hello goes at once, the other when it leaves. */
+	UNTIL(self, stats_of(self).open_connections == 1);
+	EXPECT_TRUE(raw_closed(mute));
+	close(move_fd(idle));
+	UNTIL(self, grpc_server_drained(self->svc.server));
+}
+
+TEST_F(wire, abort_cancels)
+{
+	start(self, "/t.T/Keep", "x", 1, 0, 0, NULL);
+	UNTIL(self, self->svc.n_kept == 1);
+	grpc_server_shutdown(self->svc.server);
+	turn(self, true);
+	grpc_server_abort(self->svc.server);
+	UNTIL(self, grpc_server_drained(self->svc.server));
+	EXPECT_EQ(1, self->svc.cancelled);
+	UNTIL(self, self->results[0].done);
+	EXPECT_EQ(GRPC_UNAVAILABLE, self->results[0].status);
+}
+
+/* Peers that are slow, too many, or not welcome. */
+
+static void restart(fix *f)
+{
+	end_server(f, &f->svc);
+	serve(f, &f->svc);
+}
+
+/*
+ * Asks for ten times what may wait and reads nothing: the server stops reading it, keeps a bounded
+ * amount of memory, and closes the connection after idle_ns.
+ */
+TEST_F(wire, slow_reader)
+{
+	static const uint8_t window[6] = { 0, 4, 0x7f, 0xff, 0xff, 0xff };
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1;
+	unsigned int asked = 0;
+
+	self->limits.idle_ns = 100 * MS;
+	restart(self);
+	fd = raw_greeted(self);
+	h2f_frame(&b, H2F_SETTINGS, 0, 0, window, sizeof(window));
+	h2f_head(&b, 4, H2F_WINDOW_UPDATE, 0, 0);
+	h2f_u32(&b, 0x7fff0000 - 65535);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	for (asked = 0; asked < 100; asked++) {
+		h2f_call_headers(&b, 1 + 2 * asked, 0, &H2F_CALL(.path = "/t.T/Big"));
+		h2f_message(&b, 1 + 2 * asked, H2F_END_STREAM, "x", 1);
+		ASSERT_TRUE(raw_send(self, fd, &b));
+		EXPECT_LE(secpool_used(self->pool), 4U << 20);
+	}
+	UNTIL(self, stats_of(self).open_connections == 0);
+	EXPECT_LT(self->svc.served, asked);
+	EXPECT_TRUE(raw_closed(fd));
+	works(self);
+}
+
+TEST_F(wire, slow_writer)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int honest = -1, half = -1, mute = -1, block = -1;
+
+	self->limits.idle_ns = 100 * MS;
+	restart(self);
+	honest = raw_greeted(self);
+	mute = raw_connect(self);
+	half = raw_greeted(self);
+	h2f_head(&b, 100, H2F_DATA, 0, 1);
+	ASSERT_TRUE(raw_send(self, half, &b));
+	block = raw_greeted(self);
+	h2f_head(&b, 0, H2F_HEADERS, 0, 1);
+	ASSERT_TRUE(raw_send(self, block, &b));
+	UNTIL(self, stats_of(self).open_connections == 1);
+	EXPECT_TRUE(raw_closed(half));
+	EXPECT_TRUE(raw_closed(mute));
+	EXPECT_TRUE(raw_closed(block));
+	EXPECT_FALSE(raw_closed(honest));
+}
+
+/* One byte of a frame whenever the server has seen the last one buys no time. */
+TEST_F(wire, dribbling_writer)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1;
+	bool open = true;
+
+	self->limits.idle_ns = 50 * MS;
+	restart(self);
+	fd = raw_greeted(self);
+	h2f_head(&b, 16000, H2F_DATA, 0, 0);
+	while (open) {
+		open = raw_send(self, fd, &b);
+		b.len = 0;
+		if (now_ns() % 64 == 0)
+			h2f_byte(&b, 0);
+		turn(self, true);
+		open = open && stats_of(self).open_connections > 0;
+	}
+	EXPECT_EQ(0, stats_of(self).open_connections);
+}
+
+TEST_F(wire, refused_peer)
+{
+	const uid_t other = geteuid() + 1;
+	struct result *r;
+	_cleanup_close_ int fd = -1;
+
+	self->peers.uids = &other;
+	restart(self);
+	fd = raw_connect(self);
+	UNTIL(self, stats_of(self).refused_peers == 1);
+	EXPECT_TRUE(raw_closed(fd));
+	r = call(self, "/t.T/Now", "x", 1);
+	EXPECT_EQ(GRPC_UNAVAILABLE, r->status);
+	EXPECT_EQ(0, stats_of(self).connections);
+	EXPECT_EQ(0, self->svc.served);
+}
+
+TEST_F(wire, peer_listed_by_gid)
+{
+	const gid_t gid = getegid();
+
+	self->peers = (struct grpc_peers){ .gids = &gid, .n_gids = 1 };
+	restart(self);
+	works(self);
+}
+
+TEST_F(wire, connections_bound)
+{
+	_cleanup_close_ int a = -1, b = -1, c = -1;
+
+	self->limits.connections = 2;
+	restart(self);
+	a = raw_greeted(self);
+	b = raw_greeted(self);
+	UNTIL(self, stats_of(self).open_connections == 2);
+	c = raw_connect(self);
+	while (!raw_closed(c))
+		turn(self, true);
+	EXPECT_FALSE(raw_closed(a));
+	EXPECT_FALSE(raw_closed(b));
+	close(move_fd(a));
+	UNTIL(self, stats_of(self).open_connections == 1);
+	works(self);
+}
+
+TEST_F(wire, floods_end_only_their_own_connection)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int ping = raw_greeted(self), reset = raw_greeted(self);
+	uint32_t id = 1;
+
+	works(self);
+	do
+		for (unsigned int i = 0; i < 100; i++)
+			h2f_frame(&b, H2F_PING, 0, 0, "12345678", 8);
+	while (raw_send(self, ping, &b));
+	b.len = 0;
+	do
+		for (unsigned int i = 0; i < 100; i++, id += 2) {
+			h2f_call_headers(&b, id, H2F_END_STREAM, &H2F_CALL(.path = "/t.T/Keep"));
+			h2f_head(&b, 4, H2F_RST_STREAM, 0, id);
+			h2f_u32(&b, 8);
+		}
+	while (raw_send(self, reset, &b));
+	UNTIL(self, stats_of(self).open_connections == 1);
+	EXPECT_GT(stats_of(self).protocol_errors, 0);
+	works(self);
+	EXPECT_EQ(3, stats_of(self).connections);
+}
+
+TEST_F(wire, garbage_ends_only_its_own_connection)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = raw_connect(self);
+
+	works(self);
+	h2f_bytes(&b, "GET / HTTP/1.1\r\n\r\n", 18);
+	h2f_bytes(&b, "GET / HTTP/1.1\r\n\r\n", 18);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	UNTIL(self, stats_of(self).open_connections == 1);
+	works(self);
+}
+
+/* The client when the server comes and goes. */
+
+TEST_F(wire, no_server)
+{
+	struct result *r;
+
+	end_server(self, &self->svc);
+	unlink(self->path);
+	r = call(self, "/t.T/Now", "x", 1);
+	EXPECT_EQ(GRPC_UNAVAILABLE, r->status);
+	EXPECT_STREQ("cannot connect: ENOENT (No such file or directory)", r->text);
+}
+
+TEST_F(wire, waits_for_the_server)
+{
+	struct result *r;
+
+	works(self);
+	end_server(self, &self->svc);
+	unlink(self->path);
+	r = start(self, "/t.T/Now", "x", 1, 0, GRPC_WAIT_FOR_READY, NULL);
+	for (unsigned int i = 0; i < 20; i++)
+		turn(self, true);
+	EXPECT_FALSE(r->done);
+	serve(self, &self->svc);
+	UNTIL(self, r->done);
+	EXPECT_EQ(GRPC_OK, r->status);
+}
+
+TEST_F(wire, waiting_ends_with_the_deadline)
+{
+	struct result *r;
+
+	end_server(self, &self->svc);
+	unlink(self->path);
+	r = start(self, "/t.T/Now", "x", 1, 20 * MS, GRPC_WAIT_FOR_READY, NULL);
+	UNTIL(self, r->done);
+	EXPECT_EQ(GRPC_DEADLINE_EXCEEDED, r->status);
+}
+
+/* A server is replaced while calls go on: the old one finishes its own, the new one gets the rest. */
+TEST_F(wire, replaced_server_loses_no_call)
+{
+	struct svc old;
+	struct result *first, *second;
+
+	first = start(self, "/t.T/Keep", "x", 1, 0, 0, NULL);
+	UNTIL(self, self->svc.n_kept == 1);
+	old = self->svc;
+	self->svc = (struct svc){ 0 };
+	/* The old server's context moves with it. */
+	grpc_server_shutdown(old.server);
+	serve(self, &self->svc);
+	for (unsigned int i = 0; i < 50; i++) {
+		turn(self, true);
+		grpc_server_flush(old.server);
+	}
+	second = start(self, "/t.T/Now", "y", 1, 0, 0, NULL);
+	turn(self, true);
+	EXPECT_FALSE(second->done);
+	grpc_call_reply(old.kept[0], span_str("old"));
+	while (!first->done || !second->done || !grpc_server_drained(old.server)) {
+		grpc_server_flush(old.server);
+		turn(self, true);
+	}
+	EXPECT_EQ(GRPC_OK, first->status);
+	EXPECT_EQ(GRPC_OK, second->status);
+	EXPECT_MEMEQ("old", 3, first->msg.data, first->msg.len);
+	EXPECT_EQ(1, self->svc.served);
+	grpc_server_free(old.server);
+}
+
+TEST_F(wire, stopped_client)
+{
+	struct result *open = start(self, "/t.T/Keep", "x", 1, 0, 0, NULL), *waiting;
+
+	UNTIL(self, self->svc.n_kept == 1);
+	waiting = start(self, "/t.T/Keep", "x", 1, 0, 0, NULL);
+	end_client(self);
+	EXPECT_EQ(GRPC_CANCELLED, open->status);
+	EXPECT_EQ(GRPC_CANCELLED, waiting->status);
+	UNTIL(self, self->svc.cancelled == 1);
+}
+
+TEST_F(wire, client_bounds_its_calls)
+{
+	for (unsigned int i = 0; i < KEPT; i++)
+		start(self, "/t.T/Keep", "x", 1, 0, 0, NULL);
+	EXPECT_ERR(-ENOBUFS, grpc_client_call(self->client, "/t.T/Now", SPAN_NULL, 0, 0, on_done,
+					      NULL, NULL));
+	UNTIL(self, self->svc.n_kept == KEPT);
+	answer_kept(&self->svc, "");
+	for (unsigned int i = 0; i < KEPT; i++)
+		UNTIL(self, self->results[i].done);
+}
+
+TEST_HARNESS_MAIN
