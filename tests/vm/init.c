@@ -6,7 +6,8 @@
  * The host's / arrives read-only by virtiofs (tag "hostroot") and lies below a tmpfs overlay, so
  * that every write stays in the guest's memory.  The command's stdout and stderr are virtio-serial
  * ports ("out", "err"); the third port, "status", tells the host "start", and at the end
- * "exit N".  What to run is in a job file on the host's file system: NUL-terminated records whose
+ * "exit N".  A fourth port, "forward", exists only when the job names a bridge: tests/vm/forward.c,
+ * started beside the command with the port as its standard input.  What to run is in a job file on the host's file system: NUL-terminated records whose
  * first byte is their kind (see job_record()), the last one "." so that a torn file is noticed.
  *
  * Invariants.  Port writes reach the host in order and at once, because the host turns off
@@ -50,6 +51,7 @@ enum {
 	/* Where the host expects isa-debug-exit. */
 	DEBUG_EXIT_PORT = 0xf4,
 	MAX_SHARES = 8,
+	MAX_BRIDGE_ARGS = 16,
 	/* What systemd gives to services. */
 	NOFILE_SOFT = 1024,
 	NOFILE_HARD = 524288,
@@ -61,6 +63,8 @@ struct job {
 	const char *modules;            /* host directory to show as /lib/modules/RELEASE */
 	const char *shares[MAX_SHARES]; /* host directories the guest may write to */
 	size_t n_shares;
+	char *bridge[MAX_BRIDGE_ARGS + 1]; /* the bridge's program and arguments, or none */
+	size_t n_bridge;
 	char **env;
 	size_t n_env;
 	char **argv;
@@ -214,6 +218,10 @@ static void job_record(struct job *job, char *record)
 	case 's':
 		if (job->n_shares < MAX_SHARES)
 			job->shares[job->n_shares++] = text;
+		break;
+	case 'b':
+		if (job->n_bridge < MAX_BRIDGE_ARGS)
+			job->bridge[job->n_bridge++] = text;
 		break;
 	case 'e':
 		job->env[job->n_env++] = text;
@@ -405,6 +413,33 @@ static _Noreturn void become_command(const struct job *job, int out, int err)
 	_exit(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
 }
 
+/* In the child: becomes the bridge, whose messages go to the console.  Never returns. */
+static _Noreturn void become_bridge(const struct job *job, int port)
+{
+	setsid();
+	dup2(port, STDIN_FILENO);
+	execv(job->bridge[0], job->bridge);
+	fprintf(stderr, "init: %s: %s\n", job->bridge[0], strerror(errno));
+	_exit(EXIT_VM);
+}
+
+/* Starts the bridge if the job has one.  It lives until the guest ends. */
+static void start_bridge(const struct job *job)
+{
+	pid_t pid;
+	int port;
+
+	if (job->n_bridge == 0)
+		return;
+	port = port_open("forward");
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (pid == 0)
+		become_bridge(job, port);
+	close(port);
+}
+
 /* Collects every dead process; returns whether `pid` was one, its wait status in *ret_status. */
 static bool reap(pid_t pid, int *ret_status)
 {
@@ -499,5 +534,6 @@ int main(void)
 	loopback_up();
 	set_limits();
 	sethostname("kekd-vm", strlen("kekd-vm"));
+	start_bridge(&job);
 	finish(run_command(&job, out, err));
 }
