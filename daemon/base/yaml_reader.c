@@ -246,7 +246,7 @@ int yaml_get_str(const struct yaml_doc *doc, const struct yaml_node *node,
 int yaml_get_u32(const struct yaml_doc *doc, const struct yaml_node *node,
 		 const struct yaml_field *field, void *out)
 {
-	int64_t v;
+	int64_t v = 0;
 	int r;
 
 	r = yaml_int(doc, node, field->name, field->min, field->max, &v);
@@ -259,7 +259,7 @@ int yaml_get_u32(const struct yaml_doc *doc, const struct yaml_node *node,
 int yaml_get_u64(const struct yaml_doc *doc, const struct yaml_node *node,
 		 const struct yaml_field *field, void *out)
 {
-	int64_t v;
+	int64_t v = 0;
 	int r;
 
 	r = yaml_int(doc, node, field->name, field->min, field->max, &v);

@@ -113,7 +113,7 @@ int conf_load(const char *path, struct conf **ret)
 	_cleanup_(textp) char *text = NULL;
 	_cleanup_(textp) char *enc_text = NULL;
 	struct yaml_error err = { 0 };
-	size_t len, enc_len;
+	size_t len = 0, enc_len = 0;
 	int r;
 
 	c = calloc(1, sizeof(*c));

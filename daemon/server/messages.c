@@ -96,8 +96,8 @@ static int configs_parse(struct link_fds *fds, struct config **ret_config, struc
 {
 	_cleanup_(config_freep) struct config *config = NULL;
 	_cleanup_free_ char *text = NULL, *enc_text = NULL;
-	struct yaml_error err;
-	size_t len, enc_len;
+	struct yaml_error err = { 0 };
+	size_t len = 0, enc_len = 0;
 	int r;
 
 	if (fds->n != 2)

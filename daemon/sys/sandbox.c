@@ -104,7 +104,7 @@ static int no_new_privs(void)
 
 int sandbox_keep_caps(uint64_t mask)
 {
-	uint64_t have;
+	uint64_t have = 0;
 	int r;
 
 	r = caps_permitted(&have);

@@ -36,7 +36,7 @@ static inline bool span_equal(struct span a, struct span b)
 static inline bool span_starts_with(struct span s, struct span prefix)
 {
 	return s.len >= prefix.len &&
-	       (prefix.len == 0 || memcmp(s.data, prefix.data, prefix.len) == 0);
+	       (prefix.len == 0 || (s.data && memcmp(s.data, prefix.data, prefix.len) == 0));
 }
 
 /* The rest of @s after @n bytes; @n must not exceed s.len. */
