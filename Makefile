@@ -120,7 +120,7 @@ build-fuzz/%: build-fuzz/tests/fuzz/%.o $(LIB)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS) $(CTLLIBS)
 
 analyze:
-	$(Q)$(MAKE) --no-print-directory -k BUILD=build-analyze EXTRA_CFLAGS="-fanalyzer -fno-diagnostics-show-caret -fdiagnostics-path-format=none" build-analyze/libkekd.a
+	$(Q)$(MAKE) --no-print-directory -k BUILD=build-analyze HARDEN=-fPIE EXTRA_CFLAGS="-fanalyzer -fno-diagnostics-show-caret -fdiagnostics-path-format=none" build-analyze/libkekd.a
 
 clean:
 	rm -rf build build-san build-fuzz build-analyze

@@ -310,7 +310,7 @@ static void call_v2_status(void *ctx, struct grpc_call *call, struct secbuf *msg
 {
 	struct kms_service *s = ctx;
 	struct kms_request req;
-	const char *key_id = NULL;
+	const char *key_id = "";
 	int r;
 
 	r = pb_decode_request(PB_V2_STATUS_REQUEST, span_of(msg->data, msg->len), &req);

@@ -92,36 +92,52 @@ static int text_read(int fd, char **ret, size_t *ret_len)
 }
 
 /* The keeper has parsed the same bytes already: an error here is a bug or a lie, never a typo. */
+static int config_from(int fd, struct config **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct yaml_error err = { 0 };
+	size_t len = 0;
+	int r;
+
+	r = text_read(fd, &text, &len);
+	return r < 0 ? r : config_parse(span_of(text, len), "kekd.yaml", ret, &err);
+}
+
+static int encconf_from(int fd, struct encconf **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct yaml_error err = { 0 };
+	size_t len = 0;
+	int r;
+
+	r = text_read(fd, &text, &len);
+	return r < 0 ? r : encconf_parse(span_of(text, len), "encryption.yaml", 0, ret, &err);
+}
+
 static int configs_parse(struct link_fds *fds, struct config **ret_config, struct encconf **ret_enc)
 {
 	_cleanup_(config_freep) struct config *config = NULL;
-	_cleanup_free_ char *text = NULL, *enc_text = NULL;
-	struct yaml_error err = { 0 };
-	size_t len = 0, enc_len = 0;
+	_cleanup_(encconf_freep) struct encconf *enc = NULL;
 	int r;
 
 	if (fds->n != 2)
 		return -EPROTO;
-	r = text_read(fds->fd[0], &text, &len);
+	r = config_from(fds->fd[0], &config);
 	if (r == 0)
-		r = text_read(fds->fd[1], &enc_text, &enc_len);
-	if (r == 0)
-		r = config_parse(span_of(text, len), "kekd.yaml", &config, &err);
-	if (r == 0)
-		r = encconf_parse(span_of(enc_text, enc_len), "encryption configuration", 0,
-				  ret_enc, &err);
-	if (r < 0)
-		return r;
+		r = encconf_from(fds->fd[1], &enc);
+	if (r < 0 || !config || !enc)
+		return r < 0 ? r : -EPROTO;
 	*ret_config = move_ptr(config);
+	*ret_enc = move_ptr(enc);
 	return 0;
 }
 
-/* Numbers, resolved by the keeper: this process can read no passwd file once it is locked down. */
 static bool peers_valid(const struct link_msg *msg)
 {
 	return msg->n_peer_uids <= LINK_PEERS && msg->n_peer_gids <= LINK_PEERS;
 }
 
+/* Numbers, resolved by the keeper: this process can read no passwd file once it is locked down. */
 static void peers_set(struct server *s, const struct link_msg *msg)
 {
 	memcpy(s->peer_uids, msg->peer_uids, sizeof(s->peer_uids));
