@@ -239,14 +239,14 @@ static int rules_memory(scmp_filter_ctx ctx)
 static int rules_fstat(scmp_filter_ctx ctx)
 {
 	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
-				SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
+				SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH, 0));
 }
 
 /* abort(3) raises a signal to this very thread group; nobody else may be signalled. */
 static int rules_self_signal(scmp_filter_ctx ctx)
 {
 	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 }
 
 static void filter_release(scmp_filter_ctx *ctx)

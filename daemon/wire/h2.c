@@ -267,7 +267,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 	if (!st)
 		return 0;
 	nghttp2_session_set_stream_user_data(session, id, NULL);
-	if (st->local_end)
+	if (st->h2->server ? st->local_end : st->remote_end)
 		h2_watch_refund(&st->h2->watch);
 	stream_close(st, error);
 	return 0;
