@@ -112,8 +112,8 @@ need_packages()
 	install_packages "${missing[@]}" || die "cannot install ${missing[*]}"
 }
 
-# build_tool SOURCE [CFLAG...]: prints the path of the compiled program, built once per source,
-# flags and compiler.
+# build_tool SOURCE [CFLAG | SOURCE]...: prints the path of the compiled program, built once per
+# sources (with all that they include), flags and compiler.
 build_tool()
 {
 	local src=$1 name hash out
@@ -121,7 +121,7 @@ build_tool()
 	shift
 	need_packages gcc libc6-dev
 	name=$(basename "$src" .c)
-	hash=$({ cat "$src" && echo "$@" && gcc --version; } | sha256sum | cut -c1-16)
+	hash=$({ gcc -E -P "$@" "$src" && echo "$@" && gcc --version; } | sha256sum | cut -c1-16)
 	out=$(cache_dir)/tools/$name-$hash
 	if [ ! -x "$out" ]; then
 		mkdir -p "${out%/*}"
