@@ -228,6 +228,7 @@ int provider_aesgcm_new(const struct encconf_provider *e, const struct chain_env
 	g->provider.ops = &aesgcm_ops;
 	g->conf = e;
 	g->env = *env;
-	*ret = (struct provider *)(void *)g; /* its first member; &g->provider is a leak to gcc 12 */
+	*ret = (struct provider *)(void *)
+		g; /* its first member; &g->provider is a leak to gcc 12 */
 	return 0;
 }
