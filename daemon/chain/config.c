@@ -228,6 +228,16 @@ static int read_argv(const struct yaml_doc *doc, const struct yaml_node *node,
 	return 0;
 }
 
+static int get_bool(const struct yaml_doc *doc, const struct yaml_node *node,
+		    const struct yaml_field *field, void *out)
+{
+	int r = yaml_expect(doc, node, YAML_BOOL, field->name);
+
+	if (r == 0)
+		*(bool *)out = node->b;
+	return r;
+}
+
 static const struct yaml_field peers_fields[] = {
 	{ .name = "uids", .get = get_ids, .offset = offsetof(struct draft, c.peer_uids) },
 	{ .name = "gids", .get = get_ids, .offset = offsetof(struct draft, c.peer_gids) },
@@ -308,6 +318,9 @@ static const struct yaml_field fields[] = {
 	  .get = yaml_get_enum,
 	  .offset = offsetof(struct draft, c.policy),
 	  .arg = policy_names },
+	{ .name = "allowPlaintextWrites",
+	  .get = get_bool,
+	  .offset = offsetof(struct draft, c.plaintext_writes) },
 	{ 0 },
 };
 

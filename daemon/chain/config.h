@@ -23,7 +23,8 @@
  *	server:
  *	  user: kekd                    # name or uid, not root
  *	limits: { connections: 256, streams: 1024, inFlight: 8192 }
- *	policy: standard                # or strict
+ *	policy: standard                # or strict: no key in a process's memory
+ *	allowPlaintextWrites: false     # may a chain begin with identity?
  *
  * Two choices have no default on purpose: who may connect, and where the root key comes from (an
  * ephemeral one makes stored values unreadable after a restart). Parsing reads no file and looks
@@ -109,7 +110,8 @@ struct config {
 	struct config_id server_user;       /* never root */
 	uint32_t server_gid;                /* its primary group, after config_resolve() */
 	struct config_limits limits;
-	unsigned int policy; /* enum config_policy, default standard */
+	unsigned int policy;   /* enum config_policy, default standard */
+	bool plaintext_writes; /* a chain may begin with identity; default false */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "daemon/base/log.h"
+#include "daemon/chain/policy.h"
 
 #define CONF_BYTES_MAX (1024 * 1024)
 
@@ -105,6 +106,8 @@ int conf_load(const char *path, struct conf **ret)
 		r = encconf_parse(span_of(enc_text, enc_len), c->config->encryption_config, 0,
 				  &c->enc, &err);
 	}
+	if (r == 0)
+		r = policy_check(c->config, c->enc, c->config->encryption_config, &err);
 	if (r < 0) {
 		log_error("%s", *err.text ? err.text : errno_text(r));
 		return r;

@@ -108,7 +108,7 @@ static int key_fds(const struct keyset_key *key, struct link_fds *ret)
 
 void server_send_key(struct keeper *k, const struct keyset_key *key)
 {
-	struct link_msg msg = { .type = LINK_KEY, .soft = key->rec.kind == KEY_KIND_OPENSSL };
+	struct link_msg msg = { .type = LINK_KEY, .soft = key->soft != NULL };
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
 	int why = key->why;
 

@@ -53,7 +53,9 @@ struct link_msg {
 	uint32_t index;
 	uint32_t activation;
 	uint32_t state; /* enum key_state */
-	uint32_t soft;  /* backend openssl */
+	uint32_t soft;  /* fd: the key's bytes, of softkey_export(), not op sockets */
+	uint32_t kind;  /* enum key_kind */
+	uint32_t key_bytes, secretbox;
 	uint64_t encryptions, decryptions;
 	uint8_t id[KEKD_KEY_ID];
 	char name[KEKD_LABEL_MAX];

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "daemon/base/log.h"
+#include "daemon/chain/providers.h"
 #include "daemon/crypto/backend_kernel.h"
 #include "daemon/crypto/backend_openssl.h"
 #include "daemon/crypto/selftest.h"
@@ -134,9 +135,15 @@ static void peers_set(struct server *s, const struct link_msg *msg)
 	};
 }
 
-static void chain_env_of(const struct server *s, struct chain_env *ret)
+static void chain_env_of(struct server *s, const struct config *config, struct chain_env *ret)
 {
-	*ret = (struct chain_env){ .engine = s->engine, .keys = s->keys, .nonces = s->nonces };
+	*ret = (struct chain_env){
+		.engine = s->engine,
+		.keys = s->keys,
+		.nonces = s->nonces,
+		.defer = &s->defer,
+		.plaintext_writes = config->plaintext_writes,
+	};
 }
 
 static int items_new(struct server *s)
@@ -144,7 +151,7 @@ static int items_new(struct server *s)
 	struct chain_env env;
 	int r;
 
-	chain_env_of(s, &env);
+	chain_env_of(s, s->config, &env);
 	s->items = calloc(s->encconf->items_count, sizeof(*s->items));
 	if (!s->items)
 		return -ENOMEM;
@@ -179,7 +186,10 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	limits.streams = s->config->limits.streams;
 	limits.calls = s->config->limits.in_flight;
 	limits.message_bytes = s->config->limits.message_bytes;
+	op_defer_init(&s->defer);
 	r = ring_new((enum ring_kind)msg->index, RING_ENTRIES, &s->ring);
+	if (r == 0)
+		r = provider_secretbox_init();
 	if (r == 0)
 		r = secpool_new(s->config->limits.locked_memory, &s->pool);
 	if (r == 0)
@@ -211,17 +221,16 @@ static void need_socket(void *ctx, const uint8_t id[static KEKD_KEY_ID])
 	link_send(s->link_fd, &msg, NULL); /* keeper gone: the loop notices */
 }
 
-static int soft_block(const uint8_t key[static KEKD_AES_KEY_MAX], struct server *s,
-		      struct block_key **ret)
+static int soft_block(const uint8_t *key, size_t len, struct server *s, struct block_key **ret)
 {
-	return backend_openssl_new(engine_defer(s->engine), key, KEKD_AES_KEY_MAX, ret);
+	return backend_openssl_new(engine_defer(s->engine), key, len, ret);
 }
 
 /* The self-test's key is public and no secret of anyone's, so the server has it by itself. */
 static int test_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
 {
 	if (msg->soft)
-		return soft_block(selftest_key, s, ret);
+		return soft_block(selftest_key, KEKD_AES_KEY_MAX, s, ret);
 	return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
 }
 
@@ -233,10 +242,12 @@ static int key_block(struct server *s, const struct link_msg *msg, const struct 
 
 	if (!msg->soft)
 		return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+	if (msg->key_bytes > KEKD_AES_KEY_MAX)
+		return -EPROTO;
 	r = softkey_import(fds->fd[0], &soft);
 	if (r < 0)
 		return r;
-	return soft_block(softkey_bytes(soft), s, ret);
+	return soft_block(softkey_bytes(soft), msg->key_bytes, s, ret);
 }
 
 /* @block consumed, whatever happens; the op sockets of @fds become its own. */
@@ -264,6 +275,24 @@ static int on_testkey(struct server *s, struct link_msg *msg, struct link_fds *f
 	return r == 0 ? engine_key_over(s, block, msg->soft, fds, &s->test_key) : r;
 }
 
+/* Not a key of the engine: its bytes go to the table, for the provider secretbox. */
+static int on_key_secretbox(struct server *s, const struct key_record *rec,
+			    const struct link_fds *fds)
+{
+	_cleanup_(softkey_freep) struct softkey *soft = NULL;
+	int r;
+
+	r = keytable_put(s->keys, rec, NULL);
+	if (r < 0 || fds->n == 0)
+		return r;
+	r = softkey_import(fds->fd[0], &soft);
+	if (r == 0)
+		r = keytable_put_soft(s->keys, rec->id, soft);
+	if (r == 0)
+		soft = NULL; /* the table's now */
+	return r;
+}
+
 static int on_key(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
 	struct engine_key *engine = NULL;
@@ -272,6 +301,8 @@ static int on_key(struct server *s, struct link_msg *msg, struct link_fds *fds)
 	int r = 0;
 
 	link_to_record(msg, &rec);
+	if (rec.secretbox)
+		return on_key_secretbox(s, &rec, fds);
 	if (fds->n > 0) {
 		r = key_block(s, msg, fds, &block);
 		if (r == 0)
@@ -352,7 +383,7 @@ static int reload_swap(struct server *s, struct config *config, struct encconf *
 	size_t n = 0;
 	int r = 0;
 
-	chain_env_of(s, &env);
+	chain_env_of(s, config, &env);
 	if (enc->items_count != s->n_items)
 		return -EOPNOTSUPP; /* sockets are made at start */
 	chains = calloc(enc->items_count, sizeof(struct chain *));

@@ -123,7 +123,9 @@ static int serve(struct server *s)
 	ring_timer(s->ring, &s->used_timer, now_ns() + USED_NS);
 	server_link_listen(s);
 	while (!finished(s)) {
-		more = engine_flush(s->engine);
+		more = op_defer_flush(&s->defer);
+		more |= engine_flush(s->engine);
+		more |= !op_defer_empty(&s->defer);
 		grpc_server_flush(s->grpc);
 		r = ring_turn(s->ring, more);
 		if (r < 0)

@@ -35,6 +35,7 @@ struct server {
 	struct engine *engine;
 	struct nonce_source *nonces;
 	struct keytable *keys;
+	struct op_defer defer;
 	struct grpc_server *grpc;
 	size_t n_items;
 	struct server_item *items;
