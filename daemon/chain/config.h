@@ -22,6 +22,9 @@
  *	  timeout: 10s
  *	server:
  *	  user: kekd                    # name or uid, not root
+ *	transform:                      # optional: kekd.v1.Transform, for tools
+ *	  socket: /run/kekd/transform.sock
+ *	  allowedPeers: { uids: [0] }   # they may read every value: a list of its own
  *	limits: { connections: 256, streams: 1024, inFlight: 8192 }
  *	policy: standard                # or strict: no key in a process's memory
  *	allowPlaintextWrites: false     # may a chain begin with identity?
@@ -89,6 +92,13 @@ struct config_limits {
 	uint64_t locked_memory; /* bytes for messages and keys; 1 MiB..1 GiB, default 32 MiB */
 };
 
+/* The Transform service; socket is NULL without one. */
+struct config_transform {
+	char *socket;
+	struct config_ids uids; /* with gids at least one */
+	struct config_ids gids;
+};
+
 /* Everything in it is owned by it. Paths are absolute and have no empty, "." or ".." component. */
 struct config {
 	char *file;                    /* as given, for later messages */
@@ -100,6 +110,7 @@ struct config {
 	char *admin_socket;
 	struct config_id
 		admin_gid; /* optional: a group that may use the admin socket beside root */
+	struct config_transform transform;
 	char *encryption_config;
 	unsigned int backend; /* enum config_backend, default kernel */
 	unsigned int ring;    /* enum config_ring, default auto */

@@ -153,6 +153,24 @@ static bool same_sockets(const struct config *a, const struct config *b)
 	return true;
 }
 
+static bool same_ids(const struct config_ids *a, const struct config_ids *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (a->v[i].id != b->v[i].id)
+			return false;
+	return true;
+}
+
+static bool same_transform(const struct config_transform *a, const struct config_transform *b)
+{
+	if (!a->socket || !b->socket)
+		return !a->socket && !b->socket;
+	return strcmp(a->socket, b->socket) == 0 && same_ids(&a->uids, &b->uids) &&
+	       same_ids(&a->gids, &b->gids);
+}
+
 int conf_reloadable(const struct conf *now, const struct conf *next)
 {
 	const struct config *a = now->config, *b = next->config;
@@ -160,6 +178,8 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 
 	if (!same_sockets(a, b))
 		what = "the sockets";
+	else if (!same_transform(&a->transform, &b->transform))
+		what = "the transform service";
 	else if (a->backend != b->backend)
 		what = "the backend";
 	else if (strcmp(a->key_store, b->key_store) != 0)

@@ -49,6 +49,7 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	grpc_server_free(s->grpc);
+	server_transform_free(s);
 	items_free(s->items, s->n_items);
 	keytable_free(s->keys);
 	if (s->test_key)
@@ -205,7 +206,11 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 
 static int start_listener(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
-	if (!s->config || msg->index >= s->n_items || fds->n != 1)
+	if (!s->config || fds->n != 1)
+		return -EPROTO;
+	if (msg->index == LINK_TRANSFORM)
+		return server_transform_open(s, msg, link_fds_take(fds, 0));
+	if (msg->index >= s->n_items)
 		return -EPROTO;
 	closep(&s->items[msg->index].listen_fd);
 	s->items[msg->index].listen_fd = link_fds_take(fds, 0);
@@ -372,7 +377,7 @@ int server_listen(struct server *s)
 			return r;
 		it->listen_fd = -1;
 	}
-	return 0;
+	return server_transform_listen(s);
 }
 
 /* All chains of the new configuration exist before the first old one is given up. */
@@ -408,6 +413,7 @@ static int reload_swap(struct server *s, struct config *config, struct encconf *
 	config_free(s->config);
 	s->encconf = enc;
 	s->config = config;
+	server_transform_reload(s);
 	return 0;
 }
 
