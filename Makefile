@@ -115,7 +115,7 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang fuzz-bin \
 	    OPT="-O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 fuzz-bin: $(FUZZ)
-build-fuzz/%: build-fuzz/tests/fuzz/%.o $(LIB)
+build-fuzz/%: build-fuzz/tests/fuzz/%.o $(TESTLIB) $(LIB)
 	@echo "  FUZZ  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS) $(CTLLIBS)
 
