@@ -50,6 +50,7 @@ UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
 TESTLIB    := $(BUILD)/libtest.a
 TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/ktest_test.c \
                 tests/vectors/reader.c $(wildcard tests/support/*.c))
+SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
@@ -115,7 +116,7 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang fuzz-bin \
 	    OPT="-O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 fuzz-bin: $(FUZZ)
-build-fuzz/%: build-fuzz/tests/fuzz/%.o $(TESTLIB) $(LIB)
+build-fuzz/%: build-fuzz/tests/fuzz/%.o $(SUPPORT_OBJ) $(LIB)
 	@echo "  FUZZ  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS) $(CTLLIBS)
 
