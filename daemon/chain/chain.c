@@ -151,12 +151,12 @@ static void search_end(struct chain *c, struct op *op)
 		free(c);
 }
 
-/* In place of the op's own done. A chain that is gone has no next key. */
+/* In place of the op's own done. A chain that is gone has no providers left to ask. */
 static void search_done(struct op *op, int r)
 {
 	struct chain *c = op->chain;
 
-	if (may_go_on(r) && !c->gone) {
+	if (may_go_on(r)) {
 		note(op, r);
 		op->nth++;
 		r = search(c, op);

@@ -10,7 +10,7 @@
 
 #include "daemon/base/log.h"
 
-static void say(const char *fmt, va_list ap)
+static _printf_(1, 0) void say(const char *fmt, va_list ap)
 {
 	fputs("kekctl: ", stderr);
 	vfprintf(stderr, fmt, ap);

@@ -307,6 +307,34 @@ TEST_F(chain, staleness)
 	EXPECT_TRUE(b->op.stale);
 }
 
+/* After a rotation the entry writes with another key: what the imported one wrote is stale. */
+TEST_F(chain, stale_after_rotation)
+{
+	struct chain_bed_key old = { "a", "a", key_a, 32, false, KEY_ACTIVE };
+	const char *yaml = HEAD KEYS("aesgcm", NAME("a"));
+	struct chain_bed *b = &self->bed;
+	struct chain_key *k;
+	uint8_t stored[512];
+	struct span out;
+	size_t len;
+
+	ASSERT_EQ(0, chain_bed_key(b, &old));
+	ASSERT_OK(chain_bed_swap(b, yaml));
+	ASSERT_OK(chain_bed_encrypt(b, span_str(PATH), span_str("value")));
+	out = chain_bed_output(b);
+	len = out.len;
+	memcpy(stored, out.data, len);
+	ASSERT_OK(keytable_active(b->keys, "a", &k));
+	k->state = KEY_DECRYPT_ONLY;
+	put(b, "a", "a.0123", key_b, 32);
+	ASSERT_OK(chain_bed_encrypt(b, span_str(PATH), span_str("value")));
+	EXPECT_TRUE(span_starts_with(chain_bed_output(b), span_str("k8s:enc:aesgcm:v1:a.0123:")));
+	ASSERT_OK(chain_bed_decrypt(b, span_str(PATH), span_of(stored, len)));
+	EXPECT_TRUE(b->op.stale);
+	k->state = KEY_RETIRED;
+	EXPECT_ERR(-EKEYREJECTED, chain_bed_decrypt(b, span_str(PATH), span_of(stored, len)));
+}
+
 /* Identity first lets everything that is encrypted pass on to who can read it. */
 TEST_F(chain, identity_first_reads_on)
 {
@@ -509,8 +537,14 @@ TEST_F(chain, kinds_of_keys_do_not_mix)
 	put(&self->bed, "a", "a", key_a, 32);
 	ASSERT_OK(chain_bed_swap(&self->bed, HEAD KEYS("aesgcm", NAME("s"))));
 	EXPECT_ERR(-ENOKEY, chain_bed_encrypt(&self->bed, span_str(PATH), span_str("x")));
+	EXPECT_ERR(-ENOKEY, chain_bed_decrypt(&self->bed, span_str(PATH),
+					      span_str("k8s:enc:aesgcm:v1:s:0123456789abcdef"
+						       "0123456789abcdef")));
 	ASSERT_OK(chain_bed_swap(&self->bed, HEAD KEYS("secretbox", NAME("a"))));
 	EXPECT_ERR(-ENOKEY, chain_bed_encrypt(&self->bed, span_str(PATH), span_str("x")));
+	EXPECT_ERR(-ENOKEY, chain_bed_decrypt(&self->bed, span_str(PATH),
+					      span_str("k8s:enc:secretbox:v1:a:0123456789abcdef"
+						       "0123456789abcdef0123456789abcdef")));
 }
 
 /* KEKs do not serve through formats without authentication or outside the kernel. */
