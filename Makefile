@@ -15,8 +15,8 @@ NANOPB  ?= $(shell command -v nanopb_generator || command -v nanopb_generator.py
 Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
-LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lseccomp
-CTLLIBS := -ljansson -lsodium
+LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lsodium -lseccomp
+CTLLIBS := -ljansson
 
 # An option if the compiler takes it, as clang 14 does not take all of gcc 12's.
 cc-option = $(shell $(CC) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo $(1))
@@ -50,6 +50,7 @@ UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
 TESTLIB    := $(BUILD)/libtest.a
 TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/ktest_test.c \
                 tests/vectors/reader.c $(wildcard tests/support/*.c))
+SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
@@ -115,7 +116,7 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang fuzz-bin \
 	    OPT="-O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 fuzz-bin: $(FUZZ)
-build-fuzz/%: build-fuzz/tests/fuzz/%.o $(LIB)
+build-fuzz/%: build-fuzz/tests/fuzz/%.o $(SUPPORT_OBJ) $(LIB)
 	@echo "  FUZZ  $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS) $(CTLLIBS)
 

@@ -3,10 +3,9 @@
  * Provider aesgcm: "k8s:enc:aesgcm:v1:NAME:" nonce 12 ‖ ciphertext ‖ tag 16, the apiserver's bytes
  * (storage/value/encrypt/aes/aes.go, the random-nonce transformer).
  *
- * The configuration names chain entries; each entry has one active KEK and any number of earlier
- * ones. NAME in a stored value is the *label* of the KEK that made it, unique among all keys, so
- * exactly one key can be meant and no other is ever tried. For KMS purposes the key_id that the
- * apiserver hands back must name that same KEK, and it is part of the AAD.
+ * As a value at rest (OP_STORAGE) the AAD is the etcd key, and several keys may fit one value
+ * (daemon/chain/keyed.h). For KMS purposes one key is meant and no other is tried: the key_id that
+ * the apiserver hands back must name the KEK whose label the value carries, and is part of the AAD.
  *
  * The nonce comes fresh from getrandom(2) for every message and is never taken from a caller.
  */
@@ -14,52 +13,14 @@
 #include <string.h>
 
 #include "daemon/chain/codec.h"
+#include "daemon/chain/keyed.h"
 #include "daemon/chain/providers.h"
 
 #define PREFIX CODEC_ENC "aesgcm:v1:"
 
-struct aesgcm {
-	struct provider provider; /* first */
-	const struct encconf_provider *conf;
-	struct chain_env env;
-};
-
-static struct aesgcm *aesgcm_of(const struct provider *p)
-{
-	return container_of(p, struct aesgcm, provider);
-}
-
 static size_t aesgcm_overhead(const struct provider *p _unused_)
 {
 	return strlen(PREFIX) + KEKD_LABEL_MAX + 1 + KEKD_GCM_NONCE + KEKD_GCM_TAG;
-}
-
-static bool has_name(const struct aesgcm *g, const char *name)
-{
-	for (size_t i = 0; i < g->conf->keys_count; i++)
-		if (strcmp(g->conf->keys[i].name, name) == 0)
-			return true;
-	return false;
-}
-
-/* The key whose label @stored carries, whatever its state, if this provider may use it. */
-static struct chain_key *key_of(const struct aesgcm *g, struct span stored, struct span *ret_body)
-{
-	list_for_each (n, keytable_list(g->env.keys)) {
-		struct chain_key *k = list_entry(n, struct chain_key, link);
-
-		if (codec_prefix_match(stored, PREFIX, span_str(k->label), ret_body) &&
-		    has_name(g, k->name))
-			return k;
-	}
-	return NULL;
-}
-
-static bool aesgcm_match(const struct provider *p, struct span stored)
-{
-	struct span body;
-
-	return key_of(aesgcm_of(p), stored, &body) != NULL;
 }
 
 /*
@@ -107,26 +68,25 @@ static void aesgcm_done(struct engine_job *job, int r)
 	op->done(op, r);
 }
 
-static int job_start(struct aesgcm *g, struct op *op, struct chain_key *k)
+static int job_start(struct keyed *g, struct op *op, struct chain_key *k)
 {
 	struct engine_job *job = &op->job;
 
 	job->key = k->engine;
 	job->deadline_ns = op->deadline_ns;
 	job->done = aesgcm_done;
-	op->provider = "aesgcm";
-	memcpy(op->key_id, k->key_id, sizeof(op->key_id));
+	keyed_note(op, g, k);
 	return engine_submit(g->env.engine, job);
 }
 
 static int aesgcm_encrypt(struct provider *p, struct op *op)
 {
-	struct aesgcm *g = aesgcm_of(p);
+	struct keyed *g = keyed_of(p);
 	struct chain_key *k = NULL;
 	size_t head;
 	int r;
 
-	r = keytable_active(g->env.keys, g->conf->keys[0].name, &k);
+	r = keyed_writer(g, &k);
 	if (r < 0)
 		return r;
 	head = codec_prefix_len(PREFIX, span_str(k->label)) + KEKD_GCM_NONCE;
@@ -150,19 +110,14 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 	return r;
 }
 
-static bool is_stale(const struct aesgcm *g, const struct chain_key *k)
-{
-	return k->state != KEY_ACTIVE || strcmp(k->name, g->conf->keys[0].name) != 0;
-}
-
 static int aesgcm_decrypt(struct provider *p, struct op *op)
 {
-	struct aesgcm *g = aesgcm_of(p);
+	struct keyed *g = keyed_of(p);
 	struct chain_key *k;
 	struct span body;
 	int r;
 
-	k = key_of(g, op->in, &body);
+	k = keyed_nth(g, op->in, op->nth, &body);
 	if (!k)
 		return -ENOKEY;
 	if (op->purpose == OP_KMS_V2 && !key_id_names(k, op->context))
@@ -182,7 +137,7 @@ static int aesgcm_decrypt(struct provider *p, struct op *op)
 	op->job.out = op->out;
 	op->job.aad = aad_of(op, k, op->context);
 	op->out_len = op->job.in.len;
-	op->stale = is_stale(g, k);
+	op->stale = keyed_is_stale(g, k);
 	r = job_start(g, op, k);
 	if (r == 0)
 		k->decryptions++;
@@ -191,44 +146,38 @@ static int aesgcm_decrypt(struct provider *p, struct op *op)
 
 static int aesgcm_key_id(const struct provider *p, const char **ret)
 {
-	struct aesgcm *g = aesgcm_of(p);
+	struct keyed *g = keyed_of(p);
 	struct chain_key *k;
 	int r;
 
-	r = keytable_active(g->env.keys, g->conf->keys[0].name, &k);
+	r = keyed_writer(g, &k);
 	if (r < 0)
 		return r;
 	*ret = k->key_id;
 	return 0;
 }
 
-static void aesgcm_free(struct provider *p)
-{
-	free(aesgcm_of(p));
-}
-
 static const struct provider_ops aesgcm_ops = {
 	.kind = "aesgcm",
 	.prefix = PREFIX,
 	.overhead = aesgcm_overhead,
-	.match = aesgcm_match,
+	.match = keyed_match,
+	.candidates = keyed_candidates,
 	.encrypt = aesgcm_encrypt,
 	.decrypt = aesgcm_decrypt,
 	.key_id = aesgcm_key_id,
-	.free = aesgcm_free,
+	.free = keyed_free,
 };
 
 int provider_aesgcm_new(const struct encconf_provider *e, const struct chain_env *env,
 			struct provider **ret)
 {
-	struct aesgcm *g = calloc(1, sizeof(*g));
+	struct keyed *g;
+	int r;
 
-	if (!g)
-		return -ENOMEM;
-	g->provider.ops = &aesgcm_ops;
-	g->conf = e;
-	g->env = *env;
-	*ret = (struct provider *)(void *)
-		g; /* its first member; &g->provider is a leak to gcc 12 */
+	r = keyed_new(&aesgcm_ops, e, env, &g);
+	if (r < 0)
+		return r;
+	*ret = &g->provider;
 	return 0;
 }

@@ -9,6 +9,8 @@
 
 struct chain {
 	struct engine *engine;
+	unsigned int searches; /* operations that may still ask for the next key */
+	bool gone;             /* freed by its owner; lives until the last of them is done */
 	size_t n;
 	struct provider *providers[];
 };
@@ -22,6 +24,9 @@ static const struct {
 	provider_new_fn *new;
 } provider_kinds[] = {
 	{ ENCCONF_AESGCM, "aesgcm", provider_aesgcm_new },
+	{ ENCCONF_AESCBC, "aescbc", provider_aescbc_new },
+	{ ENCCONF_SECRETBOX, "secretbox", provider_secretbox_new },
+	{ ENCCONF_IDENTITY, "identity", provider_identity_new },
 };
 
 bool chain_offers(enum encconf_kind kind)
@@ -39,8 +44,7 @@ static int provider_new(const struct encconf_provider *e, const struct chain_env
 		if (provider_kinds[i].kind == e->kind)
 			return provider_kinds[i].new(e, env, ret);
 	log_error(
-		"encryption configuration: provider \"%s\" is not offered by this version of kekd; "
-		"use aesgcm",
+		"encryption configuration: provider \"%s\" is not offered by this version of kekd",
 		encconf_kind_name(e->kind));
 	return -EOPNOTSUPP;
 }
@@ -70,7 +74,10 @@ void chain_free(struct chain *c)
 		return;
 	for (size_t i = 0; i < c->n; i++)
 		c->providers[i]->ops->free(c->providers[i]);
-	free(c);
+	c->n = 0;
+	c->gone = true;
+	if (c->searches == 0)
+		free(c);
 }
 
 int chain_encrypt(struct chain *c, struct op *op)
@@ -78,18 +85,123 @@ int chain_encrypt(struct chain *c, struct op *op)
 	return c->providers[0]->ops->encrypt(c->providers[0], op);
 }
 
+static unsigned int candidates(const struct provider *p, struct span stored)
+{
+	if (p->ops->candidates)
+		return p->ops->candidates(p, stored);
+	return p->ops->match(p, stored);
+}
+
+/* Why nobody may read @stored: a prefix that is known, so it is the key that is missing, or not. */
+static int no_match(const struct chain *c, struct span stored)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		const char *prefix = c->providers[i]->ops->prefix;
+
+		if (prefix && span_starts_with(stored, span_str(prefix)))
+			return -ENOKEY;
+	}
+	return -EINVAL;
+}
+
+/* May the next key that fits open what this one did not? */
+static bool may_go_on(int r)
+{
+	switch (r) {
+	case -EBADMSG:
+	case -EINVAL:
+	case -ENOKEY:
+	case -EKEYREJECTED:
+	case -EKEYREVOKED:
+	case -EKEYEXPIRED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Of several failures the first counts, unless a later one says that a key is not to be had. */
+static void note(struct op *op, int r)
+{
+	bool altered = r == -EBADMSG || r == -EINVAL;
+
+	if (op->verdict == 0 || (!altered && (op->verdict == -EBADMSG || op->verdict == -EINVAL)))
+		op->verdict = r;
+}
+
+/* Start with the first key that fits, from where @op is on. 0, or the verdict of all of them. */
+static int search(struct chain *c, struct op *op)
+{
+	for (; op->at < c->n; op->at++, op->nth = 0) {
+		struct provider *p = c->providers[op->at];
+		unsigned int n = candidates(p, op->in);
+
+		for (; op->nth < n; op->nth++) {
+			int r = p->ops->decrypt(p, op);
+
+			if (r == 0) {
+				op->stale |= op->at > 0;
+				return 0;
+			}
+			if (!may_go_on(r))
+				return r;
+			note(op, r);
+		}
+	}
+	return op->verdict < 0 ? op->verdict : no_match(c, op->in);
+}
+
+static void search_end(struct chain *c, struct op *op)
+{
+	op->done = op->outer;
+	c->searches--;
+	if (c->gone && c->searches == 0)
+		free(c);
+}
+
+/* In place of the op's own done. A chain that is gone has no providers left to ask. */
+static void search_done(struct op *op, int r)
+{
+	struct chain *c = op->chain;
+
+	if (may_go_on(r)) {
+		note(op, r);
+		op->nth++;
+		r = search(c, op);
+		if (r == 0)
+			return;
+	}
+	search_end(c, op);
+	op->done(op, r);
+}
+
+static int search_start(struct chain *c, struct op *op)
+{
+	int r;
+
+	op->chain = c;
+	op->outer = op->done;
+	op->done = search_done;
+	op->at = op->nth = 0;
+	op->verdict = 0;
+	c->searches++;
+	r = search(c, op);
+	if (r < 0)
+		search_end(c, op);
+	return r;
+}
+
 int chain_decrypt(struct chain *c, struct op *op)
 {
-	bool known_prefix = false;
-
+	if (op->purpose == OP_STORAGE)
+		return search_start(c, op);
 	for (size_t i = 0; i < c->n; i++) {
 		struct provider *p = c->providers[i];
 
 		if (p->ops->match(p, op->in))
 			return p->ops->decrypt(p, op);
-		known_prefix |= span_starts_with(op->in, span_str(p->ops->prefix));
 	}
-	return known_prefix ? -ENOKEY : -EINVAL;
+	return no_match(c, op->in);
 }
 
 void chain_cancel(struct chain *c, struct op *op)

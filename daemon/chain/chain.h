@@ -7,6 +7,7 @@
 #ifndef KEKD_CHAIN_CHAIN_H
 #define KEKD_CHAIN_CHAIN_H
 
+#include "daemon/chain/defer.h"
 #include "daemon/chain/encconf.h"
 #include "daemon/chain/keytable.h"
 #include "daemon/crypto/nonce.h"
@@ -19,6 +20,8 @@ struct chain_env {
 	struct engine *engine;
 	struct keytable *keys;
 	struct nonce_source *nonces;
+	struct op_defer *defer; /* for answers that are known at once */
+	bool plaintext_writes;  /* allowPlaintextWrites of kekd.yaml */
 };
 
 /* Does this build have providers of that kind? */
@@ -26,6 +29,7 @@ bool chain_offers(enum encconf_kind kind);
 
 /* @item, @env borrowed for the chain's life. -EOPNOTSUPP: a provider this build does not offer. */
 int chain_new(const struct encconf_item *item, const struct chain_env *env, struct chain **ret);
+/* Operations under way end with what the key they are at says; the chain looks no further. */
 void chain_free(struct chain *chain);
 DEFINE_CLEANUP(struct chain *, chain_free);
 

@@ -30,6 +30,7 @@ static const char *const policy_names[] = { "strict", "standard", NULL };
 struct draft {
 	struct config c;
 	const struct yaml_node *socket, *sockets, *peers, *admin, *admin_socket, *root, *command;
+	const struct yaml_node *transform, *transform_socket, *transform_peers;
 };
 
 static const char *path_problem(const char *path)
@@ -228,9 +229,37 @@ static int read_argv(const struct yaml_doc *doc, const struct yaml_node *node,
 	return 0;
 }
 
+static int get_bool(const struct yaml_doc *doc, const struct yaml_node *node,
+		    const struct yaml_field *field, void *out)
+{
+	int r = yaml_expect(doc, node, YAML_BOOL, field->name);
+
+	if (r == 0)
+		*(bool *)out = node->b;
+	return r;
+}
+
 static const struct yaml_field peers_fields[] = {
 	{ .name = "uids", .get = get_ids, .offset = offsetof(struct draft, c.peer_uids) },
 	{ .name = "gids", .get = get_ids, .offset = offsetof(struct draft, c.peer_gids) },
+	{ 0 },
+};
+
+static const struct yaml_field transform_fields[] = {
+	{ .name = "socket",
+	  .get = yaml_get_node,
+	  .offset = offsetof(struct draft, transform_socket),
+	  .flags = YAML_REQUIRED },
+	{ .name = "allowedPeers",
+	  .get = yaml_get_node,
+	  .offset = offsetof(struct draft, transform_peers),
+	  .flags = YAML_REQUIRED },
+	{ 0 },
+};
+
+static const struct yaml_field transform_peers_fields[] = {
+	{ .name = "uids", .get = get_ids, .offset = offsetof(struct draft, c.transform.uids) },
+	{ .name = "gids", .get = get_ids, .offset = offsetof(struct draft, c.transform.gids) },
 	{ 0 },
 };
 
@@ -286,6 +315,7 @@ static const struct yaml_field fields[] = {
 	  .offset = offsetof(struct draft, peers),
 	  .flags = YAML_REQUIRED },
 	{ .name = "admin", .get = yaml_get_map, .arg = admin_fields },
+	{ .name = "transform", .get = yaml_get_node, .offset = offsetof(struct draft, transform) },
 	{ .name = "encryptionConfig",
 	  .get = get_path,
 	  .offset = offsetof(struct draft, c.encryption_config) },
@@ -308,6 +338,9 @@ static const struct yaml_field fields[] = {
 	  .get = yaml_get_enum,
 	  .offset = offsetof(struct draft, c.policy),
 	  .arg = policy_names },
+	{ .name = "allowPlaintextWrites",
+	  .get = get_bool,
+	  .offset = offsetof(struct draft, c.plaintext_writes) },
 	{ 0 },
 };
 
@@ -433,6 +466,29 @@ static int read_peers(const struct yaml_doc *doc, struct draft *d)
 	return 0;
 }
 
+static int read_transform(const struct yaml_doc *doc, struct draft *d)
+{
+	struct config_transform *t = &d->c.transform;
+	int r;
+
+	if (!d->transform)
+		return 0;
+	r = yaml_read(doc, d->transform, transform_fields, d);
+	if (r == 0)
+		r = copy_path(doc, d->transform_socket, "socket", SOCKET_PATH_MAX, &t->socket);
+	if (r == 0)
+		r = yaml_read(doc, d->transform_peers, transform_peers_fields, d);
+	if (r < 0)
+		return r;
+	if (contains(&d->c.sockets, t->socket) || strcmp(t->socket, d->c.admin_socket) == 0)
+		return yaml_fail(doc, d->transform_socket,
+				 "the transform socket needs a path of its own");
+	if (t->uids.count + t->gids.count == 0)
+		return yaml_fail_key(doc, d->transform_peers,
+				     "\"allowedPeers\" must name at least one");
+	return 0;
+}
+
 static int read_root(const struct yaml_doc *doc, struct draft *d)
 {
 	int r;
@@ -462,6 +518,8 @@ static int config_read(const struct yaml_doc *doc, struct draft *d)
 	if (r == 0)
 		r = read_peers(doc, d);
 	if (r == 0)
+		r = read_transform(doc, d);
+	if (r == 0)
 		r = read_root(doc, d);
 	return r;
 }
@@ -488,6 +546,9 @@ static void config_clear(struct config *c)
 	ids_clear(&c->peer_uids);
 	ids_clear(&c->peer_gids);
 	free(c->admin_socket);
+	free(c->transform.socket);
+	ids_clear(&c->transform.uids);
+	ids_clear(&c->transform.gids);
 	free(c->admin_gid.name);
 	free(c->encryption_config);
 	free(c->key_store);
@@ -601,6 +662,10 @@ int config_resolve(struct config *c, struct yaml_error *err)
 		r = resolve_user(c, err, &c->peer_uids.v[i]);
 	for (size_t i = 0; r == 0 && i < c->peer_gids.count; i++)
 		r = resolve_group(c, err, &c->peer_gids.v[i]);
+	for (size_t i = 0; r == 0 && i < c->transform.uids.count; i++)
+		r = resolve_user(c, err, &c->transform.uids.v[i]);
+	for (size_t i = 0; r == 0 && i < c->transform.gids.count; i++)
+		r = resolve_group(c, err, &c->transform.gids.v[i]);
 	if (r == 0)
 		r = resolve_group(c, err, &c->socket_group);
 	if (r == 0)

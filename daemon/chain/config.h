@@ -22,8 +22,12 @@
  *	  timeout: 10s
  *	server:
  *	  user: kekd                    # name or uid, not root
+ *	transform:                      # optional: kekd.v1.Transform, for tools
+ *	  socket: /run/kekd/transform.sock
+ *	  allowedPeers: { uids: [0] }   # they may read every value: a list of its own
  *	limits: { connections: 256, streams: 1024, inFlight: 8192 }
- *	policy: standard                # or strict
+ *	policy: standard                # or strict: no key in a process's memory
+ *	allowPlaintextWrites: false     # may a chain begin with identity?
  *
  * Two choices have no default on purpose: who may connect, and where the root key comes from (an
  * ephemeral one makes stored values unreadable after a restart). Parsing reads no file and looks
@@ -88,6 +92,13 @@ struct config_limits {
 	uint64_t locked_memory; /* bytes for messages and keys; 1 MiB..1 GiB, default 32 MiB */
 };
 
+/* The Transform service; socket is NULL without one. */
+struct config_transform {
+	char *socket;
+	struct config_ids uids; /* with gids at least one */
+	struct config_ids gids;
+};
+
 /* Everything in it is owned by it. Paths are absolute and have no empty, "." or ".." component. */
 struct config {
 	char *file;                    /* as given, for later messages */
@@ -99,6 +110,7 @@ struct config {
 	char *admin_socket;
 	struct config_id
 		admin_gid; /* optional: a group that may use the admin socket beside root */
+	struct config_transform transform;
 	char *encryption_config;
 	unsigned int backend; /* enum config_backend, default kernel */
 	unsigned int ring;    /* enum config_ring, default auto */
@@ -109,7 +121,8 @@ struct config {
 	struct config_id server_user;       /* never root */
 	uint32_t server_gid;                /* its primary group, after config_resolve() */
 	struct config_limits limits;
-	unsigned int policy; /* enum config_policy, default standard */
+	unsigned int policy;   /* enum config_policy, default standard */
+	bool plaintext_writes; /* a chain may begin with identity; default false */
 };
 
 /*

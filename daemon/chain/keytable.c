@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "daemon/crypto/engine.h"
+#include "daemon/keys/softkey.h"
 
 struct keytable {
 	struct list keys;
@@ -36,6 +37,7 @@ void keytable_free(struct keytable *t)
 		list_del(n);
 		if (k->engine)
 			engine_key_remove(k->engine);
+		softkey_free(k->soft);
 		free(k);
 	}
 	free(t);
@@ -68,7 +70,7 @@ int keytable_put(struct keytable *t, const struct key_record *rec, struct engine
 	struct chain_key *k = keytable_find(t, rec->id);
 	struct chain_key *same = find_label(t, span_str(rec->label));
 
-	if (same && same != k)
+	if (same && same != k && rec->kind != KEY_KIND_IMPORTED)
 		return -EEXIST;
 	if (!k) {
 		if (t->count >= KEKD_KEYS_MAX)
@@ -83,6 +85,7 @@ int keytable_put(struct keytable *t, const struct key_record *rec, struct engine
 	}
 	k->activation = rec->activation;
 	k->state = rec->state;
+	k->secretbox = rec->secretbox;
 	memcpy(k->name, rec->name, sizeof(k->name));
 	memcpy(k->label, rec->label, sizeof(k->label));
 	key_id_format(rec, k->key_id);
@@ -94,6 +97,23 @@ int keytable_put(struct keytable *t, const struct key_record *rec, struct engine
 	return 0;
 }
 
+int keytable_put_soft(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
+		      struct softkey *soft)
+{
+	struct chain_key *k = keytable_find(t, id);
+
+	if (!k)
+		return -ENOKEY;
+	softkey_free(k->soft);
+	k->soft = soft;
+	return 0;
+}
+
+static bool is_usable(const struct chain_key *k)
+{
+	return k->secretbox ? k->soft != NULL : k->engine != NULL;
+}
+
 int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why)
 {
 	struct chain_key *k = keytable_find(t, id);
@@ -103,6 +123,7 @@ int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], 
 	k->why = why;
 	if (k->engine)
 		engine_key_remove(move_ptr(k->engine));
+	softkey_free(move_ptr(k->soft));
 	return 0;
 }
 
@@ -113,7 +134,7 @@ int keytable_active(struct keytable *t, const char *name, struct chain_key **ret
 
 		if (k->state != KEY_ACTIVE || strcmp(k->name, name) != 0)
 			continue;
-		if (!k->engine)
+		if (!is_usable(k))
 			return k->why;
 		*ret = k;
 		return 0;
@@ -127,7 +148,7 @@ static int may_open(struct chain_key *k, struct chain_key **ret)
 		return -ENOKEY;
 	if (k->state == KEY_RETIRED || k->state == KEY_DESTROYED)
 		return -EKEYREJECTED;
-	if (!k->engine)
+	if (!is_usable(k))
 		return k->why;
 	*ret = k;
 	return 0;

@@ -23,12 +23,15 @@ struct chain_key {
 	char name[KEKD_LABEL_MAX];
 	char label[KEKD_LABEL_MAX];
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* id.activation */
-	struct engine_key *engine;         /* NULL: withdrawn */
+	bool secretbox;                    /* for the provider of that name, not AES */
+	struct engine_key *engine;         /* AES; NULL: withdrawn */
+	struct softkey *soft;              /* secretbox; NULL: withdrawn */
 	int why;                           /* withdrawn: -EKEYREVOKED, -EKEYEXPIRED, … */
 	uint64_t encryptions, decryptions; /* since the server started */
 };
 
 struct keytable;
+struct softkey;
 
 int keytable_new(struct keytable **ret);
 /* Frees the entries and removes their engine keys. */
@@ -38,9 +41,12 @@ DEFINE_CLEANUP(struct keytable *, keytable_free);
 /*
  * Add a key or change one of the same id: state, activation, and, if @engine is not NULL, a new
  * handle (consumed; an old one is removed). -ENOBUFS beyond KEKD_KEYS_MAX, -EEXIST when another
- * id has the same label.
+ * id has the same label, which only an imported key may share.
  */
 int keytable_put(struct keytable *t, const struct key_record *rec, struct engine_key *engine);
+/* Give the key of that id, put before, its bytes (consumed on success). -ENOKEY. */
+int keytable_put_soft(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
+		      struct softkey *soft);
 /* Stop all use of a key; queued jobs end. The entry stays, to say @why. -ENOKEY. */
 int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why);
 

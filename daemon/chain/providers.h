@@ -7,5 +7,13 @@
 
 int provider_aesgcm_new(const struct encconf_provider *e, const struct chain_env *env,
 			struct provider **ret);
+int provider_aescbc_new(const struct encconf_provider *e, const struct chain_env *env,
+			struct provider **ret);
+int provider_secretbox_new(const struct encconf_provider *e, const struct chain_env *env,
+			   struct provider **ret);
+/* Once in a process, before it is locked down: libsodium looks at the CPU and for randomness. */
+int provider_secretbox_init(void);
+int provider_identity_new(const struct encconf_provider *e, const struct chain_env *env,
+			  struct provider **ret);
 
 #endif

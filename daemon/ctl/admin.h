@@ -5,7 +5,8 @@
  * ADMIN_KEY packets and then one ADMIN_END. The peer must be root or in the configured group
  * (SO_PEERCRED, checked at accept).
  *
- * No packet carries a key. Text is UTF-8, NUL-terminated, for people.
+ * No packet carries a key but one: ADMIN_KEY_IMPORT is a struct admin_import, from locked memory to
+ * locked memory. Text is UTF-8, NUL-terminated, for people.
  */
 #ifndef KEKD_CTL_ADMIN_H
 #define KEKD_CTL_ADMIN_H
@@ -22,6 +23,7 @@ enum admin_verb {
 	ADMIN_STATUS = 1, /* → END with status */
 	ADMIN_KEY_LIST,   /* → KEY … END */
 	ADMIN_KEY_CREATE, /* name → KEY END */
+	ADMIN_KEY_IMPORT, /* a struct admin_import → KEY END */
 	ADMIN_VERBS,
 };
 
@@ -36,12 +38,25 @@ struct admin_request {
 	char name[KEKD_LABEL_MAX];
 };
 
+/*
+ * A key from outside: @name is to be its chain entry, @label what stands in values that it has
+ * written. The KEY in the answer may have another name: this very key was imported before.
+ */
+struct admin_import {
+	struct admin_request req; /* first */
+	char label[KEKD_LABEL_MAX];
+	uint32_t key_bytes; /* 16, 24, 32 */
+	uint32_t secretbox; /* 0: AES */
+	uint8_t key[KEKD_AES_KEY_MAX];
+};
+
 struct admin_key {
 	uint8_t id[KEKD_KEY_ID];
 	char name[KEKD_LABEL_MAX];
 	char label[KEKD_LABEL_MAX];
 	char key_id[KEKD_KEY_ID_HEX + 12];
-	char kind[16];  /* "encrypted", "openssl" */
+	char kind[16];  /* "encrypted", "openssl", "imported" */
+	char alg[16];   /* "aes-256", … "secretbox" */
 	char state[16]; /* "active", … */
 	int32_t usable; /* 0, or why not: -EKEYREVOKED, … */
 	uint32_t activation;
@@ -61,6 +76,7 @@ struct admin_status {
 	uint64_t started;
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
 	char socket[108];
+	char transform[108]; /* socket of kekd.v1.Transform, or "" */
 };
 
 struct admin_reply {

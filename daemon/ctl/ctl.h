@@ -18,6 +18,10 @@ struct ctl {
 	const char *admin;  /* --admin SOCKET */
 	const char *socket; /* --socket SOCKET, NULL: ask the keeper */
 	bool json;
+	bool dry_run;         /* --dry-run */
+	const char *output;   /* --output FILE */
+	const char *path;     /* --path KEY, of etcd */
+	const char *resource; /* --resource NAME */
 };
 
 struct ctl_command {
@@ -31,6 +35,9 @@ struct ctl_command {
 int ctl_status(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_create(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_list(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_import(const struct ctl *ctl, int argc, char **argv);
+int ctl_transform_to(const struct ctl *ctl, int argc, char **argv);
+int ctl_transform_from(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv);

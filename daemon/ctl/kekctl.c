@@ -15,8 +15,14 @@ static const struct ctl_command commands[] = {
 	{ "key list", "", "keys, their states and ids", ctl_key_list },
 	{ "key create", "NAME", "make a key inside the kernel and store it sealed",
 	  ctl_key_create },
+	{ "key import", "FILE", "take the secrets of an EncryptionConfiguration into the kernel",
+	  ctl_key_import },
 	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
 	{ "decrypt", "< JSON", "unwrap what encrypt printed", ctl_decrypt },
+	{ "transform to-storage", "< VALUE", "encrypt a value as it is stored in etcd; --path",
+	  ctl_transform_to },
+	{ "transform from-storage", "< VALUE", "decrypt a value of etcd; --path",
+	  ctl_transform_from },
 	{ "config apiserver", "[RESOURCE]...",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 };
@@ -31,16 +37,32 @@ static void usage(FILE *to)
 	      "  --admin SOCKET   the keeper's socket (default " CTL_ADMIN_DEFAULT ")\n"
 	      "  --socket SOCKET  the KMS socket (default: what the keeper says)\n"
 	      "  --json           output for programs\n"
+	      "  --dry-run        key import: say what would be done, do nothing\n"
+	      "  --output FILE    key import: where the configuration goes (FILE.kekd.yaml)\n"
+	      "  --path KEY       transform: the value's key in etcd, /registry/...\n"
+	      "  --resource NAME  transform: which resource, when there are several items\n"
 	      "  --version, --help\n",
 	      to);
 }
 
-enum { OPT_ADMIN = 256, OPT_SOCKET, OPT_JSON };
+enum {
+	OPT_ADMIN = 256,
+	OPT_SOCKET,
+	OPT_JSON,
+	OPT_DRY_RUN,
+	OPT_OUTPUT,
+	OPT_PATH,
+	OPT_RESOURCE,
+};
 
 static const struct option options[] = {
 	{ "admin", required_argument, NULL, OPT_ADMIN },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
+	{ "output", required_argument, NULL, OPT_OUTPUT },
+	{ "path", required_argument, NULL, OPT_PATH },
+	{ "resource", required_argument, NULL, OPT_RESOURCE },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -94,6 +116,18 @@ int main(int argc, char **argv)
 			break;
 		case OPT_JSON:
 			ctl.json = true;
+			break;
+		case OPT_DRY_RUN:
+			ctl.dry_run = true;
+			break;
+		case OPT_OUTPUT:
+			ctl.output = optarg;
+			break;
+		case OPT_PATH:
+			ctl.path = optarg;
+			break;
+		case OPT_RESOURCE:
+			ctl.resource = optarg;
 			break;
 		case 'V':
 			puts("kekctl " KEKD_VERSION);

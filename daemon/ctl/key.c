@@ -23,10 +23,11 @@ static json_t *key_json(const struct admin_key *k)
 
 	time_text(k->created, created);
 	ctl_key_id_hash(k->key_id, hash);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I}", "name",
-			 k->name, "label", k->label, "keyId", k->key_id, "keyIdHash", hash, "kind",
-			 k->kind, "state", k->state, "activation", (int)k->activation, "created",
-			 created, "usable", k->usable == 0, "why",
+	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I}",
+			 "name", k->name, "label", k->label, "alg", k->alg, "weak",
+			 strcmp(k->alg, "aes-128") == 0, "keyId", k->key_id, "keyIdHash", hash,
+			 "kind", k->kind, "state", k->state, "activation", (int)k->activation,
+			 "created", created, "usable", k->usable == 0, "why",
 			 k->usable == 0 ? "" : errno_text(k->usable), "encryptions",
 			 (json_int_t)k->encryptions, "decryptions", (json_int_t)k->decryptions);
 }

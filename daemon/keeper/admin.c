@@ -102,6 +102,7 @@ static int send_key(const struct keeper *k, int fd, const struct keyset_key *key
 	key_id_format(&key->rec, a->key_id);
 	text_put(a->kind, sizeof(a->kind), key_kind_name(key->rec.kind));
 	text_put(a->state, sizeof(a->state), key_state_name(key->rec.state));
+	text_put(a->alg, sizeof(a->alg), key_alg_name(&key->rec));
 	a->usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
 	a->activation = key->rec.activation;
 	a->created = (uint64_t)key->rec.created;
@@ -146,6 +147,8 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 	text_put(s->ring, sizeof(s->ring), k->ring_text);
 	text_put(s->root, sizeof(s->root), root_names[k->conf->config->root_source]);
 	text_put(s->socket, sizeof(s->socket), k->conf->config->sockets.v[0]);
+	if (k->conf->config->transform.socket)
+		text_put(s->transform, sizeof(s->transform), k->conf->config->transform.socket);
 	s->keeper_pid = getpid();
 	s->server_pid = k->server_pid;
 	s->serving = k->serving;
@@ -202,19 +205,50 @@ static int do_key_create(struct keeper *k, int fd, const struct admin_request *r
 	return r == 0 ? end(fd, 0, "") : r;
 }
 
+static const char *import_text(int r)
+{
+	switch (r) {
+	case -EEXIST:
+		return "another key has this name";
+	case -EINVAL:
+		return "a key's name must not begin or end with a blank";
+	default:
+		return create_text(r);
+	}
+}
+
+static int do_key_import(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	const struct keyset_key *key;
+	int r;
+
+	r = import_take(k, fd, &key);
+	if (r < 0)
+		return end(fd, r, import_text(r));
+	r = send_key(k, fd, key);
+	return r == 0 ? end(fd, 0, "") : r;
+}
+
 static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 				       const struct admin_request *req) = {
 	[ADMIN_STATUS] = do_status,
 	[ADMIN_KEY_LIST] = do_key_list,
 	[ADMIN_KEY_CREATE] = do_key_create,
+	[ADMIN_KEY_IMPORT] = do_key_import,
 };
 
 static int serve_one(struct keeper *k, int fd)
 {
 	struct admin_request req;
-	ssize_t n = recv(fd, &req, sizeof(req), 0);
+	ssize_t n;
+	bool import;
 
-	if (n != (ssize_t)sizeof(req))
+	/* A key is behind the request proper: it stays in the socket for import_take(). */
+	n = recv(fd, &req, sizeof(req), MSG_PEEK | MSG_TRUNC);
+	import = n == (ssize_t)sizeof(struct admin_import) && req.verb == ADMIN_KEY_IMPORT;
+	if (!import && (n != (ssize_t)sizeof(req) || req.verb == ADMIN_KEY_IMPORT))
+		return -EPROTO;
+	if (!import && recv(fd, &req, sizeof(req), 0) != (ssize_t)sizeof(req))
 		return -EPROTO;
 	req.name[sizeof(req.name) - 1] = '\0';
 	if (req.version != ADMIN_VERSION)

@@ -10,6 +10,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/chain/chain.h"
+#include "daemon/chain/policy.h"
 
 #define CONF_BYTES_MAX (1024 * 1024)
 
@@ -133,6 +134,8 @@ int conf_load(const char *path, struct conf **ret)
 		r = encconf_parse(span_of(enc_text, enc_len), c->config->encryption_config, 0,
 				  &c->enc, &err);
 	}
+	if (r == 0)
+		r = policy_check(c->config, c->enc, c->config->encryption_config, &err);
 	if (r < 0) {
 		log_error("%s", *err.text ? err.text : errno_text(r));
 		return r;
@@ -192,6 +195,24 @@ static bool same_limits(const struct config_limits *a, const struct config_limit
 	       a->locked_memory == b->locked_memory;
 }
 
+static bool same_ids(const struct config_ids *a, const struct config_ids *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (a->v[i].id != b->v[i].id)
+			return false;
+	return true;
+}
+
+static bool same_transform(const struct config_transform *a, const struct config_transform *b)
+{
+	if (!a->socket || !b->socket)
+		return !a->socket && !b->socket;
+	return strcmp(a->socket, b->socket) == 0 && same_ids(&a->uids, &b->uids) &&
+	       same_ids(&a->gids, &b->gids);
+}
+
 /* The command itself and its timeout may change: they are for the next start. */
 int conf_reloadable(const struct conf *now, const struct conf *next)
 {
@@ -211,6 +232,8 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 		what = "the limits";
 	else if (a->policy != b->policy)
 		what = "the policy";
+	else if (!same_transform(&a->transform, &b->transform))
+		what = "the transform service";
 	else if (a->backend != b->backend)
 		what = "the backend";
 	else if (strcmp(a->key_store, b->key_store) != 0)

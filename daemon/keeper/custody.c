@@ -139,15 +139,17 @@ void custody_close(struct keeper *k)
 	k->test_tfm = -1;
 }
 
-static void name_check(struct keeper *k, const char *name)
+static void name_check(struct keeper *k, const struct encconf_provider *p)
 {
+	const char *name = p->keys[0].name;
 	const struct keyset_key *key;
 	int r;
 
 	r = keyset_active(k->keys, name, &key);
 	if (r == 0)
 		return;
-	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL && r == -ENOKEY) {
+	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL && r == -ENOKEY &&
+	    p->kind != ENCCONF_SECRETBOX) {
 		r = keyset_create(k->keys, name, KEY_ACTIVE, &key);
 		if (r == 0) {
 			log_notice(
@@ -170,7 +172,7 @@ void custody_names_check(struct keeper *k, const struct conf *c)
 	for (size_t i = 0; i < e->items_count; i++)
 		for (size_t j = 0; j < e->items[i].providers_count; j++)
 			if (e->items[i].providers[j].keys_count > 0)
-				name_check(k, e->items[i].providers[j].keys[0].name);
+				name_check(k, &e->items[i].providers[j]);
 }
 
 static void key_gone(void *ctx, const struct keyset_key *key)

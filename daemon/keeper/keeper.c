@@ -48,6 +48,7 @@ static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 		return -ENOMEM;
 	k->opt = opt;
 	k->started = time(NULL);
+	k->transform_fd = -1;
 	k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd = k->timer_fd = -1;
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		k->clients[i] = -1;
@@ -100,9 +101,12 @@ static int signals_open(struct keeper *k)
 static int limits(struct keeper *k)
 {
 	const struct config_limits *l = &k->conf->config->limits;
+	uint64_t locked = l->locked_memory + LOCKED_SELF;
 	int r;
 
-	r = sandbox_limits(l->locked_memory + LOCKED_SELF, l->connections + UINT64_C(4096));
+	if (k->conf->config->transform.socket)
+		locked += LINK_TRANSFORM_LOCKED;
+	r = sandbox_limits(locked, l->connections + UINT64_C(4096));
 	if (r < 0)
 		log_warning(
 			"cannot raise RLIMIT_MEMLOCK or RLIMIT_NOFILE for limits.lockedMemoryBytes and "

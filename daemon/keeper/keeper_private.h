@@ -6,6 +6,7 @@
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
  *   admin.c     what kekctl asks
+ *   import.c    keys from outside
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
@@ -43,9 +44,9 @@ struct keeper {
 	struct listener_name listen_names[CONFIG_SOCKETS_MAX];
 	bool listen_ours[CONFIG_SOCKETS_MAX];
 	size_t n_listen;
-	int admin_fd;
-	struct listener_name admin_name;
-	bool admin_ours;
+	int admin_fd, transform_fd;
+	struct listener_name admin_name, transform_name;
+	bool admin_ours, transform_ours;
 
 	/* server.c */
 	int exe_fd, link_fd;
@@ -87,6 +88,12 @@ const struct keeper_counts *custody_counts(const struct keeper *k,
 /* rootcmd.c: run the configured command and read a secret from its standard output. */
 struct secret;
 int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret);
+
+/*
+ * import.c: receive an admin_import from @fd (borrowed) and take its key in; *ret is the set's.
+ * Errors of keyset_import(); -EPROTO: not such a packet; -EKEYEXPIRED: sealed.
+ */
+int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
 
 /* sockets.c */
 int sockets_open(struct keeper *k);

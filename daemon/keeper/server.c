@@ -75,6 +75,21 @@ static int send_listeners(struct keeper *k)
 	return r;
 }
 
+static int send_transform(struct keeper *k)
+{
+	const struct config_transform *t = &k->conf->config->transform;
+	struct link_msg msg = { .type = LINK_LISTENER, .index = LINK_TRANSFORM };
+	struct link_fds fds = { .fd = { k->transform_fd }, .n = 1 };
+
+	if (k->transform_fd < 0)
+		return 0;
+	for (size_t i = 0; i < t->uids.count; i++)
+		msg.peer_uids[msg.n_peer_uids++] = t->uids.v[i].id;
+	for (size_t i = 0; i < t->gids.count; i++)
+		msg.peer_gids[msg.n_peer_gids++] = t->gids.v[i].id;
+	return tell(k, &msg, &fds);
+}
+
 static int send_test_key(struct keeper *k)
 {
 	struct link_msg msg = { .type = LINK_TESTKEY, .soft = k->test_tfm < 0 };
@@ -115,7 +130,7 @@ static int key_fds(const struct keyset_key *key, struct link_fds *ret)
 
 void server_send_key(struct keeper *k, const struct keyset_key *key)
 {
-	struct link_msg msg = { .type = LINK_KEY, .soft = key->rec.kind == KEY_KIND_OPENSSL };
+	struct link_msg msg = { .type = LINK_KEY, .soft = key->soft != NULL };
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
 	int why = key->why;
 
@@ -154,6 +169,8 @@ static int feed(struct keeper *k)
 	r = server_send_conf(k, k->conf);
 	if (r == 0)
 		r = send_listeners(k);
+	if (r == 0)
+		r = send_transform(k);
 	if (r == 0)
 		r = send_test_key(k);
 	if (r < 0)

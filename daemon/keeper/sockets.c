@@ -82,9 +82,26 @@ static int admin_socket(struct keeper *k, struct listener_passed *passed, size_t
 	return r;
 }
 
+static int transform_socket(struct keeper *k, struct listener_passed *passed, size_t n)
+{
+	const struct config *c = k->conf->config;
+	gid_t gid = c->socket_group.given ? c->socket_group.id : (gid_t)-1;
+	int r;
+
+	if (!c->transform.socket)
+		return 0;
+	k->transform_fd = passed_take(passed, n, c->transform.socket);
+	if (k->transform_fd >= 0)
+		return 0;
+	r = listener_open(c->transform.socket, SOCK_STREAM, c->socket_mode, gid, &k->transform_name,
+			  &k->transform_fd);
+	k->transform_ours = r == 0;
+	return r;
+}
+
 int sockets_open(struct keeper *k)
 {
-	struct listener_passed passed[CONFIG_SOCKETS_MAX + 1];
+	struct listener_passed passed[CONFIG_SOCKETS_MAX + 2];
 	size_t n = 0;
 	int r, rest;
 
@@ -94,6 +111,8 @@ int sockets_open(struct keeper *k)
 	r = kms_sockets(k, passed, n);
 	if (r == 0)
 		r = admin_socket(k, passed, n);
+	if (r == 0)
+		r = transform_socket(k, passed, n);
 	rest = passed_rest(passed, n);
 	return r < 0 ? r : rest;
 }
@@ -106,6 +125,10 @@ void sockets_close(struct keeper *k)
 		closep(&k->listen_fds[i]);
 	}
 	k->n_listen = 0;
+	if (k->transform_ours)
+		listener_unlink(&k->transform_name);
+	closep(&k->transform_fd);
+	k->transform_fd = -1;
 	if (k->admin_ours)
 		listener_unlink(&k->admin_name);
 	closep(&k->admin_fd);

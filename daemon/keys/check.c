@@ -23,7 +23,7 @@ int key_binding(const struct key_record *rec, uint8_t ret[static SHA256_LEN])
 	const struct span parts[] = {
 		with_nul(TEXT),
 		span_of(rec->id, sizeof(rec->id)),
-		with_nul(key_alg_name(rec->key_bytes)),
+		with_nul(key_alg_name(rec)),
 		with_nul(rec->name),
 		span_str(rec->label),
 	};

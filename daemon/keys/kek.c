@@ -193,6 +193,28 @@ int kek_load(const struct root_key *root, const struct key_record *rec, struct k
 	return 0;
 }
 
+int kek_from_bytes(const struct root_key *root, const struct key_record *rec, struct span bytes,
+		   struct kek **ret)
+{
+	_cleanup_(kek_freep) struct kek *kek = NULL;
+	char desc[DESC_SIZE];
+	int r;
+
+	r = kek_new(root_key_ring(root), &kek);
+	if (r < 0)
+		return r;
+	describe(rec, desc);
+	r = keyring_add_logon(kek->ring, desc, bytes, &kek->serial);
+	if (r == 0)
+		r = keyring_seal_rights(kek->serial);
+	if (r == 0)
+		r = bind_tfm(kek);
+	if (r < 0)
+		return r;
+	*ret = move_ptr(kek);
+	return 0;
+}
+
 int kek_accept(const struct kek *kek, int *ret_fd)
 {
 	int r = kek_alive(kek);

@@ -32,6 +32,13 @@ int kek_generate(const struct root_key *root, struct key_record *rec, struct kek
  * -EEXIST: loaded already. Others as above.
  */
 int kek_load(const struct root_key *root, const struct key_record *rec, struct kek **ret);
+/*
+ * The same for an imported key whose bytes were unsealed (keys/imported.h): a `logon` key, which
+ * nobody can read back, of 16, 24 or 32 bytes. @bytes borrowed, in locked memory, to be wiped as
+ * soon as this returns. Errors of the keyring and of AF_ALG.
+ */
+int kek_from_bytes(const struct root_key *root, const struct key_record *rec, struct span bytes,
+		   struct kek **ret);
 /* Closes the tfm and unlinks the key. Op sockets live on: the caller closes them. */
 void kek_free(struct kek *kek);
 DEFINE_CLEANUP(struct kek *, kek_free);

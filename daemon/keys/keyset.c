@@ -12,6 +12,8 @@
 #include <sys/random.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/secmem.h"
+#include "daemon/keys/imported.h"
 #include "daemon/sys/afalg.h"
 
 struct keyset {
@@ -89,6 +91,47 @@ static void openssl_free(struct keyset_key *key)
 	softkey_free(move_ptr(key->soft));
 }
 
+static int imported_generate(const struct keyset *set _unused_, struct keyset_key *key _unused_)
+{
+	return -EOPNOTSUPP;
+}
+
+/* The bytes in locked memory, for as long as it takes to bring them to where they belong. */
+static int imported_place(const struct keyset *set, struct keyset_key *key, const uint8_t *bytes)
+{
+	struct span span = span_of(bytes, key->rec.key_bytes);
+
+	if (set->root && !key->rec.secretbox)
+		return kek_from_bytes(set->root, &key->rec, span, &key->kek);
+	return softkey_from_bytes(span, &key->soft);
+}
+
+static int imported_load(const struct keyset *set, struct keyset_key *key)
+{
+	const struct imported_root root = { set->root, set->soft_root };
+	uint8_t *bytes = secmem_alloc(KEKD_AES_KEY_MAX);
+	int r;
+
+	if (!bytes)
+		return -ENOMEM;
+	r = imported_open(&root, &key->rec, bytes);
+	if (r == 0)
+		r = imported_place(set, key, bytes);
+	secmem_free(bytes, KEKD_AES_KEY_MAX);
+	return r;
+}
+
+static int imported_alive(const struct keyset_key *key)
+{
+	return key->kek ? kek_alive(key->kek) : 0;
+}
+
+static void imported_free(struct keyset_key *key)
+{
+	kek_free(move_ptr(key->kek));
+	softkey_free(move_ptr(key->soft));
+}
+
 static const struct kind {
 	int (*generate)(const struct keyset *set, struct keyset_key *key);
 	int (*load)(const struct keyset *set, struct keyset_key *key);
@@ -98,6 +141,7 @@ static const struct kind {
 	[KEY_KIND_ENCRYPTED] = { encrypted_generate, encrypted_load, encrypted_alive,
 				 encrypted_free },
 	[KEY_KIND_OPENSSL] = { openssl_generate, openssl_load, openssl_alive, openssl_free },
+	[KEY_KIND_IMPORTED] = { imported_generate, imported_load, imported_alive, imported_free },
 };
 _Static_assert(ARRAY_SIZE(kinds) == KEY_KINDS, "a row for each kind");
 
@@ -190,6 +234,8 @@ static int load_key(const struct keyset *set, struct keyset_key *key)
 {
 	if (!keyset_state_opens(key->rec.state))
 		return -EKEYREJECTED;
+	if (key->rec.kind == KEY_KIND_IMPORTED)
+		return kinds[key->rec.kind].load(set, key); /* old configurations repeat names */
 	if (key->rec.kind != set->kind)
 		return -EOPNOTSUPP;
 	if (label_is_taken(set, key->rec.label))
@@ -387,6 +433,67 @@ int keyset_create(struct keyset *set, const char *name, enum key_state state,
 		r = kinds[set->kind].generate(set, key);
 	if (r == 0 && state == KEY_ACTIVE)
 		r = demote_unusable(set, name);
+	if (r == 0)
+		r = key_store_put(set->store, &key->rec);
+	if (r < 0)
+		return r;
+	list_add_tail(&set->keys, &key->link);
+	set->n++;
+	*ret = move_ptr(key);
+	return 0;
+}
+
+static bool name_is_taken(const struct keyset *set, const char *name)
+{
+	list_for_each (n, &set->keys)
+		if (strcmp(entry(n)->rec.name, name) == 0 && entry(n)->rec.state != KEY_DESTROYED)
+			return true;
+	return false;
+}
+
+/* The key that @want and @bytes describe, if it was imported before under any name. */
+static struct keyset_key *find_imported(const struct keyset *set, const struct key_record *want,
+					struct span bytes)
+{
+	list_for_each (n, &set->keys) {
+		const struct key_record *rec = &entry(n)->rec;
+
+		if (rec->kind == KEY_KIND_IMPORTED && entry(n)->why == 0 &&
+		    rec->secretbox == want->secretbox && strcmp(rec->label, want->label) == 0 &&
+		    imported_is(rec, bytes))
+			return entry(n);
+	}
+	return NULL;
+}
+
+int keyset_import(struct keyset *set, const struct key_record *want, struct span bytes,
+		  const struct keyset_key **ret)
+{
+	const struct imported_root root = { set->root, set->soft_root };
+	_cleanup_(key_freep) struct keyset_key *key = NULL;
+	struct keyset_key *same = find_imported(set, want, bytes);
+	int r;
+
+	if (same) {
+		*ret = same;
+		return 0;
+	}
+	if (name_is_taken(set, want->name))
+		return -EEXIST;
+	if (set->n >= KEKD_KEYS_MAX)
+		return -ENOBUFS;
+	r = key_new(&key);
+	if (r == 0)
+		r = fresh_record(want->name, KEY_ACTIVE, &key->rec);
+	if (r < 0)
+		return r;
+	memcpy(key->rec.label, want->label, sizeof(key->rec.label));
+	key->rec.kind = KEY_KIND_IMPORTED;
+	key->rec.key_bytes = want->key_bytes;
+	key->rec.secretbox = want->secretbox;
+	r = imported_seal(&root, &key->rec, bytes);
+	if (r == 0)
+		r = imported_place(set, key, bytes.data);
 	if (r == 0)
 		r = key_store_put(set->store, &key->rec);
 	if (r < 0)

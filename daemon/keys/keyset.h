@@ -29,15 +29,15 @@ struct keyset;
  *
  * why: 0 if it can be used; otherwise -EKEYREJECTED (sealed by another root, or retired, or
  * destroyed), -EINVAL or -EBADMSG (damaged, or not the key of that name), -EEXIST (its label is
- * taken by an older key), -EOPNOTSUPP (kind of the other backend), -EKEYREVOKED, -EKEYEXPIRED,
+ * taken by an older key; imported ones may share it), -EOPNOTSUPP (kind of the other backend), -EKEYREVOKED, -EKEYEXPIRED,
  * -ENOKEY, -EACCES (withdrawn after loading), or AF_ALG's own.
  */
 struct keyset_key {
 	struct list link;
 	struct key_record rec;
 	int why;
-	struct kek *kek;      /* kind encrypted and usable, else NULL */
-	struct softkey *soft; /* kind openssl and usable, else NULL */
+	struct kek *kek;      /* usable and in the kernel, else NULL */
+	struct softkey *soft; /* usable and not in the kernel, else NULL */
 };
 
 /*
@@ -66,6 +66,15 @@ size_t keyset_unreadable(const struct keyset *set);
  * but for active keys of that name that are unusable: they become decrypt-only first.
  */
 int keyset_create(struct keyset *set, const char *name, enum key_state state,
+		  const struct keyset_key **ret);
+
+/*
+ * Take in a key from outside (keys/imported.h): name, label, key_bytes and secretbox of @want, the
+ * key itself in @bytes (borrowed, locked memory). It becomes the active key of its name. The same
+ * key under the same label is taken in once: another call gives the first, whatever name it has.
+ * -EEXIST: another key has the name. -EINVAL: name, label or length. -ENOBUFS. Others as above.
+ */
+int keyset_import(struct keyset *set, const struct key_record *want, struct span bytes,
 		  const struct keyset_key **ret);
 
 /*

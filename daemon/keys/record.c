@@ -27,11 +27,20 @@ _Static_assert(ARRAY_SIZE(state_names) == KEY_STATES, "a name for each state");
 static const char *const kind_names[] = {
 	[KEY_KIND_ENCRYPTED] = "encrypted",
 	[KEY_KIND_OPENSSL] = "openssl",
+	[KEY_KIND_IMPORTED] = "imported",
 };
 _Static_assert(ARRAY_SIZE(kind_names) == KEY_KINDS, "a name for each kind");
 
-static const char *const alg_names[] = { "aes-128", "aes-192", "aes-256" };
-static const unsigned int alg_bytes[] = { 16, 24, 32 };
+static const struct alg {
+	const char *name;
+	unsigned int key_bytes;
+	bool secretbox;
+} algs[] = {
+	{ "aes-128", 16, false },
+	{ "aes-192", 24, false },
+	{ "aes-256", 32, false },
+	{ "secretbox", 32, true },
+};
 
 const char *key_state_name(enum key_state s)
 {
@@ -43,11 +52,11 @@ const char *key_kind_name(enum key_kind k)
 	return k < KEY_KINDS ? kind_names[k] : "?";
 }
 
-const char *key_alg_name(unsigned int key_bytes)
+const char *key_alg_name(const struct key_record *rec)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(alg_bytes); i++)
-		if (alg_bytes[i] == key_bytes)
-			return alg_names[i];
+	for (size_t i = 0; i < ARRAY_SIZE(algs); i++)
+		if (algs[i].key_bytes == rec->key_bytes && algs[i].secretbox == rec->secretbox)
+			return algs[i].name;
 	return "?";
 }
 
@@ -161,12 +170,14 @@ static int parse_kind(struct span v, struct key_record *rec)
 
 static int parse_alg(struct span v, struct key_record *rec)
 {
-	size_t i;
-	int r = parse_choice(v, alg_names, ARRAY_SIZE(alg_names), &i);
-
-	if (r == 0)
-		rec->key_bytes = alg_bytes[i];
-	return r;
+	for (size_t i = 0; i < ARRAY_SIZE(algs); i++) {
+		if (!span_equal(v, span_str(algs[i].name)))
+			continue;
+		rec->key_bytes = algs[i].key_bytes;
+		rec->secretbox = algs[i].secretbox;
+		return rec->secretbox && rec->kind != KEY_KIND_IMPORTED ? -EINVAL : 0;
+	}
+	return -EINVAL;
 }
 
 static int parse_state(struct span v, struct key_record *rec)
@@ -289,7 +300,7 @@ static int format_kind(const struct key_record *rec, char *buf, size_t size)
 
 static int format_alg(const struct key_record *rec, char *buf, size_t size)
 {
-	return snprintf(buf, size, "%s", key_alg_name(rec->key_bytes));
+	return snprintf(buf, size, "%s", key_alg_name(rec));
 }
 
 static int format_state(const struct key_record *rec, char *buf, size_t size)

@@ -8,8 +8,9 @@
  *   id 4f0c…                         32 hex digits, random, the file's name is ID.key
  *   name primary                     chain entry (a `name:` under aesgcm.keys)
  *   label primary.4f0c…              NAME part of stored values
- *   kind encrypted                   encrypted (kernel) | openssl (userspace, its own root)
- *   alg aes-256
+ *   kind encrypted                   encrypted (kernel) | openssl (userspace, its own root) |
+ *                                    imported (either, keys/imported.h)
+ *   alg aes-256                      imported also aes-128, aes-192, secretbox
  *   state active                     staged | active | decrypt-only | retired | destroyed
  *   activation 1                     0 = never active
  *   created 2026-01-31T12:00:00Z
@@ -24,6 +25,7 @@
 #ifndef KEKD_KEYS_RECORD_H
 #define KEKD_KEYS_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -44,7 +46,7 @@ enum key_state {
 	KEY_STATES,
 };
 
-enum key_kind { KEY_KIND_ENCRYPTED, KEY_KIND_OPENSSL, KEY_KINDS };
+enum key_kind { KEY_KIND_ENCRYPTED, KEY_KIND_OPENSSL, KEY_KIND_IMPORTED, KEY_KINDS };
 
 /* Never NULL: "?" for a value that is none. Static. */
 const char *key_state_name(enum key_state s);
@@ -56,6 +58,7 @@ struct key_record {
 	char label[KEKD_LABEL_MAX];
 	enum key_kind kind;
 	unsigned int key_bytes; /* 16, 24, 32 */
+	bool secretbox;         /* XSalsa20-Poly1305, 32 bytes, imported only; else AES */
 	enum key_state state;
 	uint32_t activation;
 	time_t created;
@@ -75,8 +78,8 @@ int key_record_parse(const char *text, size_t len, struct key_record *ret, unsig
  */
 int key_record_format(const struct key_record *rec, char *buf, size_t size, size_t *ret_len);
 
-/* "aes-256"; "?" for a size that AES does not have. Static. */
-const char *key_alg_name(unsigned int key_bytes);
+/* "aes-256", "secretbox"; "?" for a size that the algorithm does not have. Static. */
+const char *key_alg_name(const struct key_record *rec);
 
 /* Lower-case hex of @len bytes and a NUL: 2 * len + 1 bytes at @ret. */
 void key_hex(const void *data, size_t len, char *ret);

@@ -22,16 +22,23 @@ struct softkey;
 
 /*
  * Derive a root from @secret (borrowed; SECRET_MIN … SECRET_MAX bytes, keys/secret.h): the sealing
- * key is HMAC-SHA256(secret, "kekd openssl root: seal v1"), the fingerprint that of "... id v1".
+ * key is HMAC-SHA256(secret, "kekd openssl root: seal v1"), the key of soft_root_mac() that of
+ * "... mac v1", the fingerprint that of "... id v1".
  */
 int soft_root_new(struct span secret, struct soft_root **ret);
 int soft_root_new_ephemeral(struct soft_root **ret);
 void soft_root_free(struct soft_root *root);
 DEFINE_CLEANUP(struct soft_root *, soft_root_free);
+/* HMAC-SHA256 of @in under a key of its own: the twin of root_key_mac(), keys/root.h. */
+int soft_root_mac(const struct soft_root *root, struct span in, uint8_t ret[static 32]);
+/* KEY_ROOT_ID bytes; borrowed. */
+const uint8_t *soft_root_id(const struct soft_root *root);
 
 /* As kek_generate() and kek_load() of keys/kek.h; -EBADMSG: damaged or moved, one cannot tell. */
 int softkey_generate(const struct soft_root *root, struct key_record *rec, struct softkey **ret);
 int softkey_load(const struct soft_root *root, const struct key_record *rec, struct softkey **ret);
+/* A copy of @bytes, 16 to KEKD_AES_KEY_MAX of them; the rest is zero. -EINVAL, -ENOMEM. */
+int softkey_from_bytes(struct span bytes, struct softkey **ret);
 /* Wipes. */
 void softkey_free(struct softkey *key);
 DEFINE_CLEANUP(struct softkey *, softkey_free);

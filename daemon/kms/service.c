@@ -78,15 +78,28 @@ static const struct {
 	{ -EIO, GRPC_UNAVAILABLE, "the kernel's cipher failed, try again" },
 };
 
+void kms_answer(int r, enum grpc_status *ret_status, const char **ret_text)
+{
+	*ret_status = GRPC_INTERNAL;
+	*ret_text = "internal error";
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		if (answers[i].r != r)
+			continue;
+		*ret_status = answers[i].status;
+		*ret_text = answers[i].text;
+	}
+}
+
 static void call_fail(struct grpc_call *call, int r)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
-		if (answers[i].r == r) {
-			grpc_call_fail(call, answers[i].status, "%s", answers[i].text);
-			return;
-		}
-	}
-	grpc_call_fail(call, GRPC_INTERNAL, "internal error: %s", errno_text(r));
+	enum grpc_status status;
+	const char *text;
+
+	kms_answer(r, &status, &text);
+	if (status == GRPC_INTERNAL)
+		grpc_call_fail(call, status, "%s: %s", text, errno_text(r));
+	else
+		grpc_call_fail(call, status, "%s", text);
 }
 
 int kms_service_new(struct chain *chain, struct secpool *pool, kms_event_fn *event, void *ctx,

@@ -34,6 +34,9 @@ DEFINE_CLEANUP(struct kms_service *, kms_service_free);
 void kms_service_set_chain(struct kms_service *s, struct chain *chain);
 unsigned int kms_service_busy(const struct kms_service *s);
 
+/* What a client is told about @r < 0: a status and a sentence for its log. Static. */
+void kms_answer(int r, enum grpc_status *ret_status, const char **ret_text);
+
 /* For grpc_server_listen(), with the service as its ctx. */
 extern const struct grpc_service kms_grpc_service;
 

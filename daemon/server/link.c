@@ -109,6 +109,9 @@ void link_from_record(struct link_msg *msg, const struct key_record *rec)
 	memcpy(msg->label, rec->label, sizeof(msg->label));
 	msg->activation = rec->activation;
 	msg->state = rec->state;
+	msg->kind = rec->kind;
+	msg->key_bytes = rec->key_bytes;
+	msg->secretbox = rec->secretbox;
 }
 
 void link_to_record(const struct link_msg *msg, struct key_record *ret)
@@ -118,5 +121,8 @@ void link_to_record(const struct link_msg *msg, struct key_record *ret)
 	memcpy(ret->name, msg->name, sizeof(ret->name));
 	memcpy(ret->label, msg->label, sizeof(ret->label));
 	ret->activation = msg->activation;
+	ret->kind = msg->kind < KEY_KINDS ? (enum key_kind)msg->kind : KEY_KIND_ENCRYPTED;
+	ret->key_bytes = msg->key_bytes;
+	ret->secretbox = msg->secretbox;
 	ret->state = msg->state < KEY_STATES ? (enum key_state)msg->state : KEY_RETIRED;
 }

@@ -6,7 +6,8 @@
  * keeper → server
  *   CONFIG     fds: kekd.yaml, EncryptionConfiguration (sealed memfds: both sides read the same
  *              bytes); who may connect, as numbers; index: ring to use (enum ring_kind)
- *   LISTENER   fd: a listening socket; index: which `resources` item
+ *   LISTENER   fd: a listening socket; index: which `resources` item, or LINK_TRANSFORM with who
+ *              may connect there
  *   TESTKEY    op sockets of the self-test's public key; none when soft
  *   KEY        a key, new or changed; when new with op sockets, or when soft with what
  *              softkey_export() made
@@ -31,6 +32,9 @@
 #define LINK_FDS   4
 #define LINK_PEERS 64
 
+#define LINK_TRANSFORM        UINT32_MAX  /* index of the Transform service's listener */
+#define LINK_TRANSFORM_LOCKED (32U << 20) /* bytes of locked memory for its messages */
+
 enum link_type {
 	LINK_CONFIG = 1,
 	LINK_LISTENER,
@@ -53,7 +57,9 @@ struct link_msg {
 	uint32_t index;
 	uint32_t activation;
 	uint32_t state; /* enum key_state */
-	uint32_t soft;  /* backend openssl */
+	uint32_t soft;  /* fd: the key's bytes, of softkey_export(), not op sockets */
+	uint32_t kind;  /* enum key_kind */
+	uint32_t key_bytes, secretbox;
 	uint64_t encryptions, decryptions;
 	uint8_t id[KEKD_KEY_ID];
 	char name[KEKD_LABEL_MAX];

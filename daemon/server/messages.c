@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "daemon/base/log.h"
+#include "daemon/chain/providers.h"
 #include "daemon/crypto/backend_kernel.h"
 #include "daemon/crypto/backend_openssl.h"
 #include "daemon/crypto/selftest.h"
@@ -48,6 +49,7 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	grpc_server_free(s->grpc);
+	server_transform_free(s);
 	items_free(s->items, s->n_items);
 	keytable_free(s->keys);
 	if (s->test_key)
@@ -150,9 +152,15 @@ static void peers_set(struct server *s, const struct link_msg *msg)
 	};
 }
 
-static void chain_env_of(const struct server *s, struct chain_env *ret)
+static void chain_env_of(struct server *s, const struct config *config, struct chain_env *ret)
 {
-	*ret = (struct chain_env){ .engine = s->engine, .keys = s->keys, .nonces = s->nonces };
+	*ret = (struct chain_env){
+		.engine = s->engine,
+		.keys = s->keys,
+		.nonces = s->nonces,
+		.defer = &s->defer,
+		.plaintext_writes = config->plaintext_writes,
+	};
 }
 
 static int items_new(struct server *s)
@@ -160,7 +168,7 @@ static int items_new(struct server *s)
 	struct chain_env env;
 	int r;
 
-	chain_env_of(s, &env);
+	chain_env_of(s, s->config, &env);
 	s->items = calloc(s->encconf->items_count, sizeof(*s->items));
 	if (!s->items)
 		return -ENOMEM;
@@ -195,7 +203,10 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	limits.streams = s->config->limits.streams;
 	limits.calls = s->config->limits.in_flight;
 	limits.message_bytes = s->config->limits.message_bytes;
+	op_defer_init(&s->defer);
 	r = ring_new((enum ring_kind)msg->index, RING_ENTRIES, &s->ring);
+	if (r == 0)
+		r = provider_secretbox_init();
 	if (r == 0)
 		r = secpool_new(s->config->limits.locked_memory, &s->pool);
 	if (r == 0)
@@ -211,7 +222,11 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 
 static int start_listener(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
-	if (!s->config || msg->index >= s->n_items || fds->n != 1)
+	if (!s->config || fds->n != 1)
+		return -EPROTO;
+	if (msg->index == LINK_TRANSFORM)
+		return server_transform_open(s, msg, link_fds_take(fds, 0));
+	if (msg->index >= s->n_items)
 		return -EPROTO;
 	closep(&s->items[msg->index].listen_fd);
 	s->items[msg->index].listen_fd = link_fds_take(fds, 0);
@@ -227,17 +242,16 @@ static void need_socket(void *ctx, const uint8_t id[static KEKD_KEY_ID])
 	link_send(s->link_fd, &msg, NULL); /* keeper gone: the loop notices */
 }
 
-static int soft_block(const uint8_t key[static KEKD_AES_KEY_MAX], struct server *s,
-		      struct block_key **ret)
+static int soft_block(const uint8_t *key, size_t len, struct server *s, struct block_key **ret)
 {
-	return backend_openssl_new(engine_defer(s->engine), key, KEKD_AES_KEY_MAX, ret);
+	return backend_openssl_new(engine_defer(s->engine), key, len, ret);
 }
 
 /* The self-test's key is public and no secret of anyone's, so the server has it by itself. */
 static int test_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
 {
 	if (msg->soft)
-		return soft_block(selftest_key, s, ret);
+		return soft_block(selftest_key, KEKD_AES_KEY_MAX, s, ret);
 	return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
 }
 
@@ -249,10 +263,12 @@ static int key_block(struct server *s, const struct link_msg *msg, const struct 
 
 	if (!msg->soft)
 		return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+	if (msg->key_bytes > KEKD_AES_KEY_MAX)
+		return -EPROTO;
 	r = softkey_import(fds->fd[0], &soft);
 	if (r < 0)
 		return r;
-	return soft_block(softkey_bytes(soft), s, ret);
+	return soft_block(softkey_bytes(soft), msg->key_bytes, s, ret);
 }
 
 /* @block consumed, whatever happens; the op sockets of @fds become its own. */
@@ -280,6 +296,24 @@ static int on_testkey(struct server *s, struct link_msg *msg, struct link_fds *f
 	return r == 0 ? engine_key_over(s, block, msg->soft, fds, &s->test_key) : r;
 }
 
+/* Not a key of the engine: its bytes go to the table, for the provider secretbox. */
+static int on_key_secretbox(struct server *s, const struct key_record *rec,
+			    const struct link_fds *fds)
+{
+	_cleanup_(softkey_freep) struct softkey *soft = NULL;
+	int r;
+
+	r = keytable_put(s->keys, rec, NULL);
+	if (r < 0 || fds->n == 0)
+		return r;
+	r = softkey_import(fds->fd[0], &soft);
+	if (r == 0)
+		r = keytable_put_soft(s->keys, rec->id, soft);
+	if (r == 0)
+		soft = NULL; /* the table's now */
+	return r;
+}
+
 static int on_key(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
 	struct engine_key *engine = NULL;
@@ -288,6 +322,8 @@ static int on_key(struct server *s, struct link_msg *msg, struct link_fds *fds)
 	int r = 0;
 
 	link_to_record(msg, &rec);
+	if (rec.secretbox)
+		return on_key_secretbox(s, &rec, fds);
 	if (fds->n > 0) {
 		r = key_block(s, msg, fds, &block);
 		if (r == 0)
@@ -357,7 +393,7 @@ int server_listen(struct server *s)
 			return r;
 		it->listen_fd = -1;
 	}
-	return 0;
+	return server_transform_listen(s);
 }
 
 /* All chains of the new configuration exist before the first old one is given up. */
@@ -368,7 +404,7 @@ static int reload_swap(struct server *s, struct config *config, struct encconf *
 	size_t n = 0;
 	int r = 0;
 
-	chain_env_of(s, &env);
+	chain_env_of(s, config, &env);
 	if (enc->items_count != s->n_items)
 		return -EOPNOTSUPP; /* sockets are made at start */
 	chains = calloc(enc->items_count, sizeof(struct chain *));
@@ -393,6 +429,7 @@ static int reload_swap(struct server *s, struct config *config, struct encconf *
 	config_free(s->config);
 	s->encconf = enc;
 	s->config = config;
+	server_transform_reload(s);
 	return 0;
 }
 

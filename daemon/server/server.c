@@ -97,6 +97,8 @@ static void drain_timeout(struct ring_op *op, int res, unsigned int flags _unuse
 	log_warning("calls still in flight after 5 s; closing their connections");
 	s->aborted = true;
 	grpc_server_abort(s->grpc);
+	if (s->transform.grpc)
+		grpc_server_abort(s->transform.grpc);
 }
 
 void server_stop(struct server *s)
@@ -105,12 +107,15 @@ void server_stop(struct server *s)
 		return;
 	s->stopping = true;
 	grpc_server_shutdown(s->grpc);
+	if (s->transform.grpc)
+		grpc_server_shutdown(s->transform.grpc);
 	ring_timer(s->ring, &s->drain_timer, now_ns() + DRAIN_NS);
 }
 
 static bool finished(const struct server *s)
 {
-	return s->stopping && grpc_server_drained(s->grpc) && server_idle(s);
+	return s->stopping && grpc_server_drained(s->grpc) && server_idle(s) &&
+	       server_transform_idle(s);
 }
 
 static int serve(struct server *s)
@@ -123,8 +128,12 @@ static int serve(struct server *s)
 	ring_timer(s->ring, &s->used_timer, now_ns() + USED_NS);
 	server_link_listen(s);
 	while (!finished(s)) {
-		more = engine_flush(s->engine);
+		more = op_defer_flush(&s->defer);
+		more |= engine_flush(s->engine);
+		more |= !op_defer_empty(&s->defer);
 		grpc_server_flush(s->grpc);
+		if (s->transform.grpc)
+			grpc_server_flush(s->transform.grpc);
 		r = ring_turn(s->ring, more);
 		if (r < 0)
 			return r;

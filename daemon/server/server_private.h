@@ -11,6 +11,7 @@
 #include "daemon/crypto/engine.h"
 #include "daemon/crypto/nonce.h"
 #include "daemon/kms/service.h"
+#include "daemon/kms/transform.h"
 #include "daemon/server/link.h"
 #include "daemon/sys/ring.h"
 #include "daemon/wire/grpc.h"
@@ -20,6 +21,18 @@ struct server_item {
 	struct chain *chain;
 	struct kms_service *kms;
 	int listen_fd; /* -1 once wire has it */
+};
+
+/* transform.c; all zero without `transform:` in kekd.yaml. */
+struct server_transform {
+	int listen_fd; /* -1 once wire has it */
+	struct grpc_limits limits;
+	struct grpc_peers peers; /* points into the two arrays */
+	uid_t peer_uids[LINK_PEERS];
+	gid_t peer_gids[LINK_PEERS];
+	struct secpool *pool;
+	struct transform_service *service;
+	struct grpc_server *grpc;
 };
 
 struct server {
@@ -35,9 +48,11 @@ struct server {
 	struct engine *engine;
 	struct nonce_source *nonces;
 	struct keytable *keys;
+	struct op_defer defer;
 	struct grpc_server *grpc;
 	size_t n_items;
 	struct server_item *items;
+	struct server_transform transform;
 
 	struct engine_key *test_key;
 	int selftest; /* 1: running; then 0 or -errno */
@@ -59,6 +74,15 @@ int server_listen(struct server *s);
 /* From now on the keeper's messages are taken in the loop. */
 void server_link_listen(struct server *s);
 void server_stop(struct server *s);
+/* transform.c. @fd consumed, whatever happens. */
+int server_transform_open(struct server *s, const struct link_msg *msg, int fd);
+int server_transform_listen(struct server *s);
+/* The chains and their configuration have changed. */
+void server_transform_reload(struct server *s);
+/* Nothing is connected or under way. */
+bool server_transform_idle(const struct server *s);
+void server_transform_free(struct server *s);
+
 /* No operation of any service is in flight. */
 bool server_idle(const struct server *s);
 

@@ -639,6 +639,12 @@ static int client_run(struct grpc_client *client, const struct waiter *w)
 	}
 }
 
+/* The pool is the caller's bound. */
+static uint32_t answer_max(const struct secpool *pool)
+{
+	return secpool_max(pool) < UINT32_MAX ? (uint32_t)secpool_max(pool) : UINT32_MAX;
+}
+
 int grpc_client_call_sync(const char *path, const char *method, struct span msg,
 			  uint64_t timeout_ns, struct secpool *pool, struct grpc_outcome *ret)
 {
@@ -647,7 +653,7 @@ int grpc_client_call_sync(const char *path, const char *method, struct span msg,
 	struct grpc_client_config config = {
 		.pool = pool,
 		.path = path,
-		.message_bytes = KEKD_GRPC_MESSAGE_MAX,
+		.message_bytes = answer_max(pool),
 		.calls = 1,
 		.idle_ns = grpc_limits_default.idle_ns,
 	};

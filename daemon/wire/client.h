@@ -68,7 +68,7 @@ struct grpc_outcome {
 };
 
 /*
- * One call on a connection of its own, waited for. 0: @ret tells how it went, the socket that does
+ * One call on a connection of its own, waited for. An answer may be as large as @pool. 0: @ret tells how it went, the socket that does
  * not answer included (UNAVAILABLE). -errno: it could not be tried.
  */
 int grpc_client_call_sync(const char *path, const char *method, struct span msg,

@@ -52,9 +52,16 @@ struct op {
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* of the KEK that served, NUL-terminated */
 	bool stale;                        /* decrypt: not what the first provider writes today */
 
+	/* Private to the chain: where it is in its search (OP_STORAGE decrypt). */
+	void *chain;
+	op_done_fn *outer;
+	unsigned int at, nth; /* provider, and which of its matching keys */
+	int verdict;          /* what to say if no other opens the value */
+
 	/* Private to the provider. */
 	struct engine_job job;
-	void *chain;
+	struct list link;
+	int deferred; /* result of an op on the list of daemon/chain/defer.h */
 	uint8_t aad[32 + KEKD_KEY_ID_HEX + 12];
 };
 

@@ -5,8 +5,12 @@
  *
  * The first provider of a chain writes. Reading goes by prefix: the chain asks each provider in
  * order whether a value is its own (match), and gives the value to the first that says so. A
- * provider that finds the tag wrong ends the operation with -EBADMSG; another key is never tried
- * under the same label.
+ * provider that finds the tag wrong ends the operation with -EBADMSG.
+ *
+ * A key name may hold ':' and may stand in a configuration twice, so several prefixes can fit one
+ * stored value. For OP_STORAGE the chain then goes from one fitting key to the next, as the
+ * apiserver does: op->nth says which is meant. Keys whose prefix does not fit are never tried, and
+ * for KMS purposes there is one attempt.
  */
 #ifndef KEKD_PROVIDER_H
 #define KEKD_PROVIDER_H
@@ -20,11 +24,13 @@ struct provider;
 
 struct provider_ops {
 	const char *kind;   /* "aesgcm" */
-	const char *prefix; /* "k8s:enc:aesgcm:v1:" */
+	const char *prefix; /* "k8s:enc:aesgcm:v1:"; NULL: values without a prefix */
 	/* Bytes a stored value may be longer than its plaintext, label included. */
 	size_t (*overhead)(const struct provider *p);
 	/* Does @stored carry this provider's prefix and a label it holds a key for? */
 	bool (*match)(const struct provider *p, struct span stored);
+	/* How many of its keys fit @stored; NULL: one if match() says so. */
+	unsigned int (*candidates)(const struct provider *p, struct span stored);
 	/*
 	 * Start; done follows. Errors that are returned here mean that done will not follow:
 	 * -ENOKEY, -EKEYREJECTED, -EKEYREVOKED, -EINVAL (shorter than the format allows), -ENOBUFS,

@@ -309,6 +309,48 @@ TEST(choices)
 	bad(SHORTEST "policy:\n", "kekd.yaml:3:8: \"policy\" must be a string, not nothing");
 }
 
+TEST(plaintext_writes)
+{
+	struct config *c = good(SHORTEST "allowPlaintextWrites: true\n");
+
+	EXPECT_TRUE(c->plaintext_writes);
+	config_free(c);
+	c = good(SHORTEST);
+	EXPECT_FALSE(c->plaintext_writes);
+	config_free(c);
+	bad(SHORTEST "allowPlaintextWrites: \"yes\"\n",
+	    "kekd.yaml:3:23: \"allowPlaintextWrites\" must be a boolean, not a string");
+}
+
+TEST(transform)
+{
+	struct config *c = good(SHORTEST);
+
+	EXPECT_NULL(c->transform.socket);
+	config_free(c);
+	c = good(SHORTEST
+		 "transform: {socket: /run/t, allowedPeers: {uids: [root], gids: [7, 8]}}\n");
+	EXPECT_STREQ("/run/t", c->transform.socket);
+	EXPECT_EQ(1U, c->transform.uids.count);
+	EXPECT_FALSE(c->transform.uids.v[0].resolved);
+	EXPECT_EQ(2U, c->transform.gids.count);
+	EXPECT_EQ(1U, c->peer_uids.count);
+	config_free(c);
+	bad(SHORTEST "transform: {socket: /run/t}\n",
+	    "kekd.yaml:3:12: missing field \"allowedPeers\"");
+	bad(SHORTEST "transform: {allowedPeers: {uids: [0]}}\n",
+	    "kekd.yaml:3:12: missing field \"socket\"");
+	bad(SHORTEST "transform: {socket: /run/t, allowedPeers: {}}\n",
+	    "kekd.yaml:3:29: \"allowedPeers\" must name at least one");
+	bad(SHORTEST "transform: {socket: /run/kekd/kms.sock, allowedPeers: {uids: [0]}}\n",
+	    "kekd.yaml:3:21: the transform socket needs a path of its own");
+	bad(SHORTEST "transform: {socket: /run/kekd/admin.sock, allowedPeers: {uids: [0]}}\n",
+	    "kekd.yaml:3:21: the transform socket needs a path of its own");
+	bad(SHORTEST "transform: {socket: \"@t\", allowedPeers: {uids: [0]}}\n",
+	    "kekd.yaml:3:21: \"socket\" must be a path, not an abstract socket (which has no "
+	    "permissions)");
+}
+
 TEST(resolve)
 {
 	struct yaml_error err = { 0 };

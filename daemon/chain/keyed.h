@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the providers aesgcm, aescbc and secretbox share: an element of `providers` that lists keys.
+ *
+ * The configuration lists chain entries. An entry has one active key and any number of earlier
+ * ones. NAME in a stored value is the *label* of the key that made it: NAME.ID for a key that kekd
+ * made, which is unique, and the name of the old configuration for an imported one, which need not
+ * be. Which keys fit a value is decided here, in the configuration's order.
+ */
+#ifndef KEKD_CHAIN_KEYED_H
+#define KEKD_CHAIN_KEYED_H
+
+#include "daemon/chain/chain.h"
+
+/* First member of each such provider. */
+struct keyed {
+	struct provider provider; /* first */
+	const struct encconf_provider *conf;
+	struct chain_env env;
+	bool secretbox; /* its keys are for secretbox, not AES */
+};
+
+/* Zeroed but for what is given; the caller frees it with keyed_free(). */
+int keyed_new(const struct provider_ops *ops, const struct encconf_provider *e,
+	      const struct chain_env *env, struct keyed **ret);
+void keyed_free(struct provider *p);
+
+static inline struct keyed *keyed_of(const struct provider *p)
+{
+	return container_of(p, struct keyed, provider);
+}
+
+/* For provider_ops. */
+bool keyed_match(const struct provider *p, struct span stored);
+unsigned int keyed_candidates(const struct provider *p, struct span stored);
+/* Status has no answer: not a provider for KMS. -EOPNOTSUPP. */
+int keyed_no_key_id(const struct provider *p, const char **ret);
+
+/* The @nth key, whatever its state, whose prefix @stored starts with; NULL if there are fewer. */
+struct chain_key *keyed_nth(const struct keyed *g, struct span stored, unsigned int nth,
+			    struct span *ret_body);
+/* The key that writes: the active one of the first entry. Errors of keytable_active(). */
+int keyed_writer(const struct keyed *g, struct chain_key **ret);
+/* Would a value of @k be written otherwise today, by this provider? */
+bool keyed_is_stale(const struct keyed *g, const struct chain_key *k);
+
+/* Note in @op which key serves it. */
+void keyed_note(struct op *op, const struct keyed *g, const struct chain_key *k);
+
+#endif

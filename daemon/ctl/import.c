@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kekctl key import FILE: the end of keys in files.
+ *
+ *   1. read FILE into locked memory and parse it by the apiserver's own rules
+ *   2. give each key to the keeper, which seals it and takes it into the kernel
+ *   3. write FILE's configuration, without secrets, beside it
+ *   4. say how to get rid of FILE; that is the operator's to do, when all nodes have the keys
+ *
+ * A key is known by a name of its own here, while an old configuration may use one name for several
+ * keys. The first keeps it, the others become NAME.2, NAME.3 and so on; the label, which is what
+ * stands in stored values, stays. Everything may be run again: a key that was imported is found by
+ * what it is, and step 3 never replaces a file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "daemon/base/log.h"
+#include "daemon/base/secmem.h"
+#include "daemon/chain/encconf.h"
+#include "daemon/ctl/ctl.h"
+#include "daemon/ctl/import.h"
+
+#define FILE_MAX  YAML_BYTES_MAX
+#define NAMES_MAX 99 /* of one label */
+
+/* FILE as it is, in locked memory. */
+struct input {
+	char *text; /* FILE_MAX + 1 bytes */
+	size_t len;
+};
+
+static void input_release(struct input *in)
+{
+	secmem_free(in->text, FILE_MAX + 1);
+}
+
+/* No other process of this user may look in, and a crash leaves nothing. */
+static int harden(void)
+{
+	const struct rlimit none = { 0 };
+
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
+		return -errno;
+	return 0;
+}
+
+static int input_read(const char *path, struct input *ret)
+{
+	_cleanup_(input_release) struct input in = { 0 };
+	_cleanup_close_ int fd = -1;
+	ssize_t n;
+
+	in.text = secmem_alloc(FILE_MAX + 1);
+	if (!in.text)
+		return ctl_fail("no locked memory: %s; raise RLIMIT_MEMLOCK (ulimit -l)",
+				errno_text(errno));
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return ctl_fail("%s: %s", path, errno_text(errno));
+	while (in.len <= FILE_MAX && (n = read(fd, in.text + in.len, FILE_MAX + 1 - in.len)) != 0) {
+		if (n < 0)
+			return ctl_fail("%s: %s", path, errno_text(errno));
+		in.len += (size_t)n;
+	}
+	if (in.len > FILE_MAX)
+		return ctl_fail("%s: more than %d bytes", path, FILE_MAX);
+	*ret = in;
+	in.text = NULL;
+	return 0;
+}
+
+/* Ask once: the keeper's verdict is ret_end->r. 0, or 1 when it could not be asked (said). */
+static int ask(int fd, const struct admin_import *packet, struct admin_key *ret_key,
+	       struct admin_reply *ret_end)
+{
+	struct admin_reply reply;
+	int r;
+
+	r = admin_send(fd, packet, sizeof(*packet));
+	while (r == 0) {
+		r = admin_recv(fd, &reply);
+		if (r == 0 && reply.type == ADMIN_END)
+			break;
+		if (r == 0)
+			*ret_key = reply.key;
+	}
+	if (r < 0)
+		return ctl_fail("the daemon does not answer: %s", errno_text(r));
+	*ret_end = reply;
+	return 0;
+}
+
+/* The @n-th name to try for a key called @label in the old configuration. -ENAMETOOLONG. */
+static int candidate(const char *label, unsigned int n, char ret[static KEKD_LABEL_MAX])
+{
+	int len = n == 1 ? snprintf(ret, KEKD_LABEL_MAX, "%s", label)
+			 : snprintf(ret, KEKD_LABEL_MAX, "%s.%u", label, n);
+
+	return len < KEKD_LABEL_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static void say_imported(const struct encconf_provider *p, const char *label,
+			 const struct admin_key *made)
+{
+	printf("imported %-9s %-9s key \"%s\"", encconf_kind_name(p->kind), made->alg, label);
+	if (strcmp(label, made->name) != 0)
+		printf(" as \"%s\"", made->name);
+	puts(strcmp(made->alg, "aes-128") == 0 ? "  (weak: rotate it)" : "");
+}
+
+/* Hand over one key under the first name that is free, and call it by that name from now on. */
+static int import_one(int fd, struct admin_import *packet, const struct encconf_provider *p,
+		      struct encconf_key *key)
+{
+	struct admin_reply end = { .r = -EEXIST };
+	struct admin_key made = { 0 };
+	char *name;
+
+	packet->req = (struct admin_request){ .version = ADMIN_VERSION, .verb = ADMIN_KEY_IMPORT };
+	snprintf(packet->label, sizeof(packet->label), "%s", key->name);
+	packet->key_bytes = (uint32_t)key->secret_len;
+	packet->secretbox = p->kind == ENCCONF_SECRETBOX;
+	memcpy(packet->key, key->secret, key->secret_len);
+	for (unsigned int n = 1; end.r == -EEXIST && n <= NAMES_MAX; n++) {
+		if (candidate(key->name, n, packet->req.name) < 0)
+			break;
+		if (ask(fd, packet, &made, &end) != 0)
+			return 1;
+	}
+	if (end.r < 0)
+		return ctl_fail("key \"%s\" of %s, line %u: %s", key->name,
+				encconf_kind_name(p->kind), key->line,
+				*end.text ? end.text : errno_text(end.r));
+	name = strdup(made.name);
+	if (!name)
+		return ctl_fail("out of memory");
+	say_imported(p, key->name, &made);
+	free(key->name);
+	key->name = name;
+	return 0;
+}
+
+static int import_all(const struct ctl *ctl, struct encconf *conf)
+{
+	_cleanup_close_ int fd = -1;
+	struct admin_import *packet;
+	int r;
+
+	r = admin_connect(ctl->admin, &fd);
+	if (r < 0)
+		return ctl_fail("%s: %s; is kekd running?", ctl->admin, errno_text(r));
+	packet = secmem_alloc(sizeof(*packet));
+	if (!packet)
+		return ctl_fail("no locked memory: %s", errno_text(errno));
+	r = 0;
+	for (size_t i = 0; i < conf->items_count; i++)
+		for (size_t j = 0; j < conf->items[i].providers_count; j++) {
+			struct encconf_provider *p = &conf->items[i].providers[j];
+
+			for (size_t k = 0; r == 0 && k < p->keys_count; k++)
+				r = import_one(fd, packet, p, &p->keys[k]);
+		}
+	secmem_free(packet, sizeof(*packet));
+	return r;
+}
+
+static void plan(const struct encconf *conf)
+{
+	for (size_t i = 0; i < conf->items_count; i++)
+		for (size_t j = 0; j < conf->items[i].providers_count; j++) {
+			const struct encconf_provider *p = &conf->items[i].providers[j];
+
+			for (size_t k = 0; k < p->keys_count; k++)
+				printf("# would import %s key \"%s\", %zu bits\n",
+				       encconf_kind_name(p->kind), p->keys[k].name,
+				       8 * p->keys[k].secret_len);
+		}
+}
+
+static void farewell(const char *file, const char *output)
+{
+	printf("\nwrote %s, without secrets: name it as encryptionConfig: of kekd.yaml, reload kekd\n"
+	       "and read a value of each kind back (kekctl transform from-storage).\n"
+	       "Then, on every node that has the file:\n\n"
+	       "  shred -u %s\n\n"
+	       "shred does not reach snapshots, backups, nor what a copy-on-write file system or an\n"
+	       "SSD keeps: whoever may hold such a copy has these keys until all is rewritten with\n"
+	       "keys that were made by kekd.\n",
+	       output, file);
+}
+
+static int output_free(const char *output)
+{
+	struct stat st;
+
+	if (lstat(output, &st) == 0)
+		return ctl_fail(
+			"%s exists and is not overwritten; remove it, or give --output FILE",
+			output);
+	return 0;
+}
+
+static int run(const struct ctl *ctl, const char *file, const char *output)
+{
+	_cleanup_(encconf_freep) struct encconf *conf = NULL;
+	_cleanup_(input_release) struct input in = { 0 };
+	struct yaml_error err = { 0 };
+	int r;
+
+	r = input_read(file, &in);
+	if (r != 0)
+		return r;
+	r = encconf_parse(span_of(in.text, in.len), file, ENCCONF_ALLOW_SECRETS, &conf, &err);
+	if (r < 0)
+		return ctl_fail("%s", *err.text ? err.text : errno_text(r));
+	if (ctl->dry_run) {
+		plan(conf);
+		return import_print(conf, stdout) == 0 ? 0 : ctl_fail("cannot write");
+	}
+	r = output_free(output);
+	if (r == 0)
+		r = import_all(ctl, conf);
+	if (r != 0)
+		return r;
+	r = import_write(conf, output);
+	if (r < 0)
+		return ctl_fail("%s: %s; the keys are imported: run this again", output,
+				errno_text(r));
+	farewell(file, output);
+	return 0;
+}
+
+int ctl_key_import(const struct ctl *ctl, int argc, char **argv)
+{
+	_cleanup_free_ char *beside = NULL;
+	int r;
+
+	if (argc != 1)
+		return ctl_usage("key import takes the file of an EncryptionConfiguration");
+	if (asprintf(&beside, "%s.kekd.yaml", argv[0]) < 0)
+		return ctl_fail("out of memory");
+	r = harden();
+	if (r < 0)
+		return ctl_fail("cannot protect this process: %s", errno_text(r));
+	return run(ctl, argv[0], ctl->output ? ctl->output : beside);
+}

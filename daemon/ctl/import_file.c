@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See import.h. The text is made anew from what was parsed, so a secret cannot come along in a
+ * comment or an odd spelling; comments of the old file are lost. link(2) is what makes the file
+ * appear: it never replaces another, unlike rename(2).
+ */
+#include "daemon/ctl/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <string.h>
+
+#include "daemon/base/cleanup.h"
+
+/* A YAML double-quoted scalar, valid as JSON too. Control characters were refused by the parser. */
+static void put_text(FILE *to, const char *s)
+{
+	fputc('"', to);
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			fputc('\\', to);
+		fputc(*s, to);
+	}
+	fputc('"', to);
+}
+
+static void put_duration(FILE *to, int64_t ns)
+{
+	if (ns % 1000000000 == 0)
+		fprintf(to, "%" PRId64 "s", ns / 1000000000);
+	else if (ns % 1000000 == 0)
+		fprintf(to, "%" PRId64 "ms", ns / 1000000);
+	else
+		fprintf(to, "%" PRId64 "ns", ns);
+}
+
+static void put_kms(FILE *to, const struct encconf_kms *kms)
+{
+	fprintf(to, "  - kms:\n      apiVersion: v%u\n      name: ", kms->version);
+	put_text(to, kms->name);
+	fputs("\n      endpoint: ", to);
+	put_text(to, kms->endpoint);
+	fputs("\n      timeout: ", to);
+	put_duration(to, kms->timeout);
+	if (kms->version == 1)
+		fprintf(to, "\n      cachesize: %" PRId32, kms->cachesize);
+	fputc('\n', to);
+}
+
+static void put_provider(FILE *to, const struct encconf_provider *p)
+{
+	if (p->kind == ENCCONF_KMS) {
+		put_kms(to, &p->kms);
+		return;
+	}
+	if (p->kind == ENCCONF_IDENTITY) {
+		fputs("  - identity: {}\n", to);
+		return;
+	}
+	fprintf(to, "  - %s:\n      keys:\n", encconf_kind_name(p->kind));
+	for (size_t i = 0; i < p->keys_count; i++) {
+		fputs("      - name: ", to);
+		put_text(to, p->keys[i].name);
+		fputc('\n', to);
+	}
+}
+
+static void put_item(FILE *to, const struct encconf_item *item)
+{
+	fputs("- resources:\n", to);
+	for (size_t i = 0; i < item->resources_count; i++) {
+		fputs("  - ", to);
+		put_text(to, item->resources[i].name);
+		fputc('\n', to);
+	}
+	fputs("  providers:\n", to);
+	for (size_t i = 0; i < item->providers_count; i++)
+		put_provider(to, &item->providers[i]);
+}
+
+int import_print(const struct encconf *conf, FILE *to)
+{
+	fputs("# Keys are names: the keys themselves are in the kernel (kekctl key list).\n"
+	      "apiVersion: apiserver.config.k8s.io/v1\n"
+	      "kind: EncryptionConfiguration\n"
+	      "resources:\n",
+	      to);
+	for (size_t i = 0; i < conf->items_count; i++)
+		put_item(to, &conf->items[i]);
+	return fflush(to) == 0 && !ferror(to) ? 0 : -EIO;
+}
+
+static int sync_directory(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_close_ int fd = -1;
+
+	if (!copy)
+		return -ENOMEM;
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* @fd consumed. */
+static int fill(int fd, const struct encconf *conf)
+{
+	_cleanup_fclose_ FILE *f = fdopen(fd, "w");
+	int r;
+
+	if (!f) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	r = import_print(conf, f);
+	if (r == 0 && fsync(fileno(f)) < 0)
+		r = -errno;
+	return r;
+}
+
+int import_write(const struct encconf *conf, const char *path)
+{
+	_cleanup_free_ char *temporary = NULL;
+	int fd, r;
+
+	if (asprintf(&temporary, "%s.%d.tmp", path, getpid()) < 0)
+		return -ENOMEM;
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	r = fill(fd, conf);
+	if (r == 0 && link(temporary, path) < 0)
+		r = -errno;
+	unlink(temporary);
+	return r == 0 ? sync_directory(path) : r;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kekctl transform: one value of etcd, from standard input to standard output, through the daemon's
+ * chain. For whole databases use the service itself (daemon/kms/transform.proto), which takes many
+ * values in a call.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/ctl.h"
+#include "daemon/kms/pb_transform.h"
+#include "daemon/wire/client.h"
+
+#define CALL_NS    (UINT64_C(30) * 1000 * 1000 * 1000)
+#define POOL_BYTES (24 * 1024 * 1024)
+
+static int stdin_read(struct secpool *pool, struct secbuf *ret)
+{
+	_cleanup_secbuf_ struct secbuf buf = { 0 };
+	size_t cap = KEKD_VALUE_MAX + 1;
+	ssize_t n;
+
+	if (secpool_get(pool, cap, &buf) < 0)
+		return ctl_fail("no locked memory; raise RLIMIT_MEMLOCK (ulimit -l)");
+	while ((n = read(STDIN_FILENO, buf.data + buf.len, cap - buf.len)) > 0)
+		buf.len += (size_t)n;
+	if (n < 0)
+		return ctl_fail("standard input: %s", errno_text(errno));
+	if (buf.len == cap)
+		return ctl_fail("standard input: more than %d bytes", KEKD_VALUE_MAX);
+	*ret = secbuf_move(&buf);
+	return 0;
+}
+
+static int stdout_write(struct span s)
+{
+	while (s.len > 0) {
+		ssize_t n = write(STDOUT_FILENO, s.data, s.len);
+
+		if (n < 0)
+			return ctl_fail("cannot write: %s", errno_text(errno));
+		s = span_skip(s, (size_t)n);
+	}
+	return 0;
+}
+
+/* --socket, or what the keeper says. */
+static int socket_find(const struct ctl *ctl, char *ret, size_t size)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
+	struct admin_reply end;
+	const char *path = ctl->socket;
+
+	if (!path) {
+		if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
+			return 1;
+		path = end.status.transform;
+		if (!*path)
+			return ctl_fail(
+				"kekd.yaml has no \"transform:\", so there is no such service");
+	}
+	if (strlen(path) >= size)
+		return ctl_fail("%s: path too long", path);
+	memcpy(ret, path, strlen(path) + 1);
+	return 0;
+}
+
+static int ask(const struct ctl *ctl, struct secpool *pool, const char *method,
+	       const struct transform_value *value, struct secbuf *ret)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	_cleanup_secbuf_ struct secbuf msg = { 0 };
+	struct grpc_outcome out;
+	int r;
+
+	r = socket_find(ctl, path, sizeof(path));
+	if (r != 0)
+		return r;
+	r = secpool_get(pool, value->value.len + value->path.len + 1024, &msg);
+	if (r == 0)
+		r = pb_transform_request_encode(span_str(ctl->resource ? ctl->resource : ""), value,
+						1, &msg);
+	if (r == 0)
+		r = grpc_client_call_sync(path, method, span_of(msg.data, msg.len), CALL_NS, pool,
+					  &out);
+	if (r < 0)
+		return ctl_fail("%s: %s", path, errno_text(r));
+	if (out.status != GRPC_OK) {
+		secbuf_release(&out.msg);
+		return ctl_fail("refused, %s: %s", grpc_status_name(out.status), out.text);
+	}
+	*ret = secbuf_move(&out.msg);
+	return 0;
+}
+
+static int show(struct span msg)
+{
+	struct transform_result result;
+	size_t n;
+
+	if (pb_transform_response_decode(msg, &result, 1, &n) < 0 || n != 1)
+		return ctl_fail("the answer is not a kekd.v1.TransformResponse of one value");
+	if (result.code != GRPC_OK)
+		return ctl_fail("refused, %s: %.*s", grpc_status_name((unsigned int)result.code),
+				(int)result.message.len, (const char *)result.message.data);
+	if (result.stale)
+		fputs("kekctl: stale: another key or provider than the first wrote this value\n",
+		      stderr);
+	return stdout_write(result.value);
+}
+
+static int run(const struct ctl *ctl, int argc, const char *method)
+{
+	_cleanup_(secpool_freep) struct secpool *pool = NULL;
+	_cleanup_secbuf_ struct secbuf in = { 0 }, out = { 0 };
+	struct transform_value value;
+	int r;
+
+	if (argc != 0 || !ctl->path)
+		return ctl_usage("transform reads standard input and needs --path KEY, the value's "
+				 "key in etcd");
+	if (secpool_new(POOL_BYTES, &pool) < 0)
+		return ctl_fail("out of memory");
+	r = stdin_read(pool, &in);
+	if (r != 0)
+		return r;
+	value = (struct transform_value){ span_str(ctl->path), span_of(in.data, in.len) };
+	r = ask(ctl, pool, method, &value, &out);
+	return r == 0 ? show(span_of(out.data, out.len)) : r;
+}
+
+int ctl_transform_to(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	return run(ctl, argc, "/kekd.v1.Transform/ToStorage");
+}
+
+int ctl_transform_from(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	return run(ctl, argc, "/kekd.v1.Transform/FromStorage");
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A call is one block of locked memory with an op for each value; the message it came in and one
+ * buffer for all results stand beside it. All ops are started at once, so the engine sees them in
+ * one turn. The call is answered when the last has ended. If the client goes away, the call lives on
+ * until the engine has let go of everything, and ends without an answer.
+ */
+#include "daemon/kms/transform.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+
+struct transform_service {
+	struct secpool *pool;
+	kms_event_fn *event;
+	void *event_ctx;
+	unsigned int busy;
+	size_t n_items;
+	struct transform_item items[];
+};
+
+struct transform_call;
+
+struct transform_op {
+	struct op op;
+	struct transform_call *call;
+	int r;
+};
+
+struct transform_call {
+	struct transform_service *service;
+	struct grpc_call *grpc; /* NULL: gone */
+	struct secbuf self, msg, out;
+	bool to_storage;
+	uint64_t started_ns;
+	size_t n, left; /* values; of them under way, and one more while they are being started */
+	struct transform_op ops[];
+};
+
+int transform_service_new(const struct transform_item *items, size_t n, struct secpool *pool,
+			  kms_event_fn *event, void *ctx, struct transform_service **ret)
+{
+	struct transform_service *s = calloc(1, sizeof(*s) + n * sizeof(*items));
+
+	if (!s)
+		return -ENOMEM;
+	s->pool = pool;
+	s->event = event;
+	s->event_ctx = ctx;
+	s->n_items = n;
+	transform_service_set_items(s, items);
+	*ret = s;
+	return 0;
+}
+
+void transform_service_free(struct transform_service *s)
+{
+	free(s);
+}
+
+void transform_service_set_items(struct transform_service *s, const struct transform_item *items)
+{
+	memcpy(s->items, items, s->n_items * sizeof(*items));
+}
+
+unsigned int transform_service_busy(const struct transform_service *s)
+{
+	return s->busy;
+}
+
+/* The group of "deployments.apps" is "apps", that of "secrets" is empty. */
+static struct span group_of(struct span resource)
+{
+	const uint8_t *dot = resource.len > 0 ? memchr(resource.data, '.', resource.len) : NULL;
+
+	if (!dot)
+		return SPAN_NULL;
+	return span_skip(resource, (size_t)(dot - resource.data) + 1);
+}
+
+/* "*.*" is everything, "*." the core group, "*.apps" that group (types_encryption.go). */
+static bool covers(const char *pattern, struct span resource)
+{
+	if (strcmp(pattern, "*.*") == 0)
+		return true;
+	if (strncmp(pattern, "*.", 2) == 0)
+		return span_equal(group_of(resource), span_str(pattern + 2));
+	return span_equal(span_str(pattern), resource);
+}
+
+int transform_find(const struct transform_item *items, size_t n, struct span resource,
+		   size_t *ret_index)
+{
+	if (resource.len == 0) {
+		if (n != 1)
+			return -ENOENT;
+		*ret_index = 0;
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < items[i].conf->resources_count; j++) {
+			if (!covers(items[i].conf->resources[j].name, resource))
+				continue;
+			*ret_index = i;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+static void call_put(struct transform_call *c)
+{
+	struct secbuf self = c->self;
+
+	c->service->busy--;
+	secbuf_release(&c->msg);
+	secbuf_release(&c->out);
+	secbuf_release(&self);
+}
+
+static void result_of(const struct transform_op *o, struct transform_result *ret)
+{
+	enum grpc_status status;
+	const char *text;
+
+	*ret = (struct transform_result){ 0 };
+	if (o->r < 0) {
+		kms_answer(o->r, &status, &text);
+		ret->code = (int32_t)status;
+		ret->message = span_str(text);
+	} else {
+		ret->value = span_of(o->op.out, o->op.out_len);
+		ret->stale = o->op.stale;
+	}
+	if (o->op.provider) {
+		ret->provider = span_str(o->op.provider);
+		ret->key_id = span_str(o->op.key_id);
+	}
+}
+
+/* Upper bound of a result's bytes beside its value: tags, lengths, texts. */
+#define RESULT_ROOM 512
+
+static int answer(struct transform_call *c)
+{
+	_cleanup_secbuf_ struct secbuf body = { 0 }, results = { 0 };
+	struct transform_result *result;
+	size_t room = 0;
+	int r;
+
+	r = secpool_get(c->service->pool, (c->n + 1) * sizeof(*result), &results);
+	if (r < 0)
+		return r;
+	result = (void *)results.data;
+	for (size_t i = 0; i < c->n; i++) {
+		result_of(&c->ops[i], &result[i]);
+		room += result[i].value.len + RESULT_ROOM;
+	}
+	r = secpool_get(c->service->pool, room + 1, &body);
+	if (r == 0)
+		r = pb_transform_response_encode(result, c->n, &body);
+	if (r == 0 && body.len > TRANSFORM_MESSAGE_BYTES)
+		r = -EMSGSIZE;
+	if (r == 0)
+		grpc_call_reply(c->grpc, span_of(body.data, body.len));
+	return r;
+}
+
+static void call_fail(struct grpc_call *grpc, int r)
+{
+	enum grpc_status status;
+	const char *text;
+
+	kms_answer(r, &status, &text);
+	grpc_call_fail(grpc, status, "%s", text);
+}
+
+static void call_drop(struct transform_call *c)
+{
+	int r;
+
+	if (--c->left > 0)
+		return;
+	if (c->grpc) {
+		r = answer(c);
+		if (r < 0)
+			call_fail(c->grpc, r);
+	}
+	call_put(c);
+}
+
+static void event(const struct transform_op *o)
+{
+	const struct transform_service *s = o->call->service;
+
+	if (!s->event)
+		return;
+	s->event(s->event_ctx, &(struct kms_event){
+				       .method = o->call->to_storage ? "transform.ToStorage"
+								     : "transform.FromStorage",
+				       .peer = &o->op.peer,
+				       .provider = o->op.provider ? o->op.provider : "",
+				       .key_id = o->op.key_id,
+				       .r = o->r,
+				       .started_ns = o->call->started_ns,
+			       });
+}
+
+static void op_done(struct op *op, int r)
+{
+	struct transform_op *o = container_of(op, struct transform_op, op);
+
+	o->r = o->call->grpc ? r : -ECANCELED;
+	event(o);
+	call_drop(o->call);
+}
+
+/* Room in the results for a value of @in bytes. Reading CBC needs what went in. */
+static size_t room_for(const struct transform_call *c, struct chain *chain, size_t in)
+{
+	return in + (c->to_storage ? chain_overhead(chain) : 0);
+}
+
+static void op_start(struct transform_call *c, struct transform_op *o, struct chain *chain)
+{
+	int r;
+
+	if (o->op.context.len == 0)
+		r = -EINVAL;
+	else if (c->to_storage)
+		r = chain_encrypt(chain, &o->op);
+	else
+		r = chain_decrypt(chain, &o->op);
+	if (r < 0)
+		op_done(&o->op, r);
+}
+
+static void ops_start(struct transform_call *c, const struct transform_value *values,
+		      struct chain *chain)
+{
+	uint8_t *out = c->out.data;
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct transform_op *o = &c->ops[i];
+
+		o->call = c;
+		o->op.purpose = OP_STORAGE;
+		o->op.in = values[i].value;
+		o->op.context = values[i].path;
+		o->op.out = out;
+		o->op.out_cap = room_for(c, chain, values[i].value.len);
+		o->op.deadline_ns = grpc_call_deadline(c->grpc);
+		o->op.peer = *grpc_call_peer(c->grpc);
+		o->op.done = op_done;
+		out += o->op.out_cap;
+	}
+	c->left = c->n + 1;
+	for (size_t i = 0; i < c->n; i++)
+		op_start(c, &c->ops[i], chain);
+	call_drop(c);
+}
+
+static int call_get(struct transform_service *s, size_t n, struct transform_call **ret)
+{
+	struct transform_call *c;
+	struct secbuf self;
+	int r;
+
+	r = secpool_get(s->pool, sizeof(*c) + n * sizeof(struct transform_op), &self);
+	if (r < 0)
+		return r;
+	c = (void *)self.data;
+	c->self = self;
+	c->service = s;
+	c->n = n;
+	s->busy++;
+	*ret = c;
+	return 0;
+}
+
+/* @msg is taken on success only. */
+static int call_start(struct transform_service *s, struct grpc_call *grpc, struct secbuf *msg,
+		      bool to_storage)
+{
+	_cleanup_secbuf_ struct secbuf table = { 0 };
+	struct transform_value *values;
+	struct transform_call *c;
+	struct span resource;
+	size_t n, item, room = 0;
+	int r;
+
+	r = secpool_get(s->pool, TRANSFORM_VALUES_MAX * sizeof(*values), &table);
+	if (r < 0)
+		return r;
+	values = (void *)table.data;
+	r = pb_transform_request_decode(span_of(msg->data, msg->len), &resource, values,
+					TRANSFORM_VALUES_MAX, &n);
+	if (r == 0)
+		r = transform_find(s->items, s->n_items, resource, &item);
+	if (r == 0)
+		r = call_get(s, n, &c);
+	if (r < 0)
+		return r;
+	c->to_storage = to_storage;
+	for (size_t i = 0; i < n; i++)
+		room += room_for(c, s->items[item].chain, values[i].value.len);
+	r = secpool_get(s->pool, room + 1, &c->out);
+	if (r < 0) {
+		call_put(c);
+		return r;
+	}
+	c->grpc = grpc;
+	c->msg = secbuf_move(msg);
+	c->started_ns = now_ns();
+	grpc_call_set_user(grpc, c);
+	ops_start(c, values, s->items[item].chain);
+	return 0;
+}
+
+static void call(struct transform_service *s, struct grpc_call *grpc, struct secbuf *msg,
+		 bool to_storage)
+{
+	int r = call_start(s, grpc, msg, to_storage);
+
+	if (r == -ENOENT)
+		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT,
+			       "no item of the encryption configuration is for this resource; give "
+			       "its name, as in \"secrets\" or \"deployments.apps\"");
+	else if (r == -E2BIG)
+		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "more than %d values in one request",
+			       TRANSFORM_VALUES_MAX);
+	else if (r < 0)
+		call_fail(grpc, r);
+}
+
+static void call_to_storage(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
+{
+	call(ctx, grpc, msg, true);
+}
+
+static void call_from_storage(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
+{
+	call(ctx, grpc, msg, false);
+}
+
+/* Their done still runs; a job that is not under way is not touched. */
+static void transform_cancel(void *ctx, struct grpc_call *grpc)
+{
+	struct transform_service *s = ctx;
+	struct transform_call *c = grpc_call_user(grpc);
+
+	if (!c)
+		return;
+	c->grpc = NULL;
+	for (size_t i = 0; i < c->n; i++)
+		chain_cancel(s->items[0].chain, &c->ops[i].op);
+}
+
+static const struct grpc_method transform_methods[] = {
+	{ "/kekd.v1.Transform/ToStorage", call_to_storage },
+	{ "/kekd.v1.Transform/FromStorage", call_from_storage },
+	{ NULL, NULL },
+};
+
+const struct grpc_service transform_grpc_service = { transform_methods, transform_cancel };

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Transform service in the server: a gRPC server of its own beside that of the KMS sockets, on
+ * the same ring. Its limits are for few large messages, and its messages lie in a pool of their
+ * own, so bulk work can fill neither the connections nor the memory that an apiserver needs.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/server/server_private.h"
+
+/* 32 MiB hold one request of the largest size: request, results, answer, frame; or many small. */
+static void transform_limits(struct grpc_limits *ret)
+{
+	*ret = grpc_limits_default;
+	ret->message_bytes = TRANSFORM_MESSAGE_BYTES;
+	ret->connections = 16;
+	ret->streams = 16;
+	ret->calls = 64;
+}
+
+/* As many items as there are sockets: keeper/conf.c sees to that. */
+static void items_fill(const struct server *s,
+		       struct transform_item items[static ENCCONF_ITEMS_MAX])
+{
+	for (size_t i = 0; i < s->n_items; i++) {
+		items[i].conf = &s->encconf->items[i];
+		items[i].chain = s->items[i].chain;
+	}
+}
+
+static void peers_set(struct server_transform *t, const struct link_msg *msg)
+{
+	memcpy(t->peer_uids, msg->peer_uids, sizeof(t->peer_uids));
+	memcpy(t->peer_gids, msg->peer_gids, sizeof(t->peer_gids));
+	t->peers = (struct grpc_peers){
+		.uids = t->peer_uids,
+		.n_uids = msg->n_peer_uids,
+		.gids = t->peer_gids,
+		.n_gids = msg->n_peer_gids,
+	};
+}
+
+int server_transform_open(struct server *s, const struct link_msg *msg, int fd)
+{
+	struct transform_item items[ENCCONF_ITEMS_MAX];
+	struct server_transform *t = &s->transform;
+
+	if (t->service || msg->n_peer_uids > LINK_PEERS || msg->n_peer_gids > LINK_PEERS) {
+		close(fd);
+		return -EPROTO;
+	}
+	t->listen_fd = fd;
+	peers_set(t, msg);
+	transform_limits(&t->limits);
+	items_fill(s, items);
+	if (secpool_new(LINK_TRANSFORM_LOCKED, &t->pool) < 0)
+		return -ENOMEM;
+	return transform_service_new(items, s->n_items, t->pool, NULL, NULL, &t->service);
+}
+
+int server_transform_listen(struct server *s)
+{
+	struct server_transform *t = &s->transform;
+	int r;
+
+	if (!t->service)
+		return 0;
+	r = grpc_server_new(s->ring, t->pool, &t->limits, &t->grpc);
+	if (r == 0)
+		r = grpc_server_listen(t->grpc, t->listen_fd, &transform_grpc_service, &t->peers,
+				       t->service);
+	if (r == 0)
+		t->listen_fd = -1;
+	return r;
+}
+
+void server_transform_reload(struct server *s)
+{
+	struct transform_item items[ENCCONF_ITEMS_MAX];
+
+	if (!s->transform.service)
+		return;
+	items_fill(s, items);
+	transform_service_set_items(s->transform.service, items);
+}
+
+bool server_transform_idle(const struct server *s)
+{
+	const struct server_transform *t = &s->transform;
+
+	if (!t->grpc)
+		return true;
+	return grpc_server_drained(t->grpc) && transform_service_busy(t->service) == 0;
+}
+
+void server_transform_free(struct server *s)
+{
+	struct server_transform *t = &s->transform;
+
+	grpc_server_free(move_ptr(t->grpc));
+	transform_service_free(move_ptr(t->service));
+	secpool_free(move_ptr(t->pool));
+	if (t->listen_fd > 0)
+		close(t->listen_fd);
+}

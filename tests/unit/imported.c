@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Imported keys: sealed and opened under a root in memory, which every host can make, and under a
+ * root in the kernel where there is one; and how the key set takes them in.
+ */
+#include "daemon/keys/imported.h"
+#include "daemon/keys/keyset.h"
+#include "tests/unit/custody.h"
+#include "tests/unit/scratch.h"
+
+static const uint8_t secret[32] = "32 bytes of an old configuration";
+static const uint8_t other[32] = "32 bytes of a newer one, rotated";
+
+FIXTURE(imported)
+{
+	struct scratch dir;
+	struct key_store *store;
+	struct root_key *kernel;
+	struct soft_root *soft;
+	struct imported_root root;
+	struct keyset *set;
+};
+
+FIXTURE_VARIANT(imported)
+{
+	bool kernel;
+};
+
+/* clang-format off */
+FIXTURE_VARIANT_ADD(imported, memory) { false };
+FIXTURE_VARIANT_ADD(imported, kernel) { true };
+/* clang-format on */
+
+static void set_open(struct imported_root *root, struct key_store *store, struct keyset **ret)
+{
+	ASSERT_OK(keyset_new(store, root->kernel, root->soft, ret));
+	ASSERT_OK(keyset_load(*ret));
+}
+
+FIXTURE_SETUP(imported)
+{
+	if (variant->kernel) {
+		key_serial ring = test_ring();
+		_cleanup_close_ int fd = -1;
+
+		SKIP_UNLESS("afalg", afalg_bind("hash", "hmac(sha256)", &fd) == 0, "no AF_ALG");
+		ASSERT_OK(root_key_new_ephemeral(ring, &self->kernel));
+	} else {
+		ASSERT_OK(soft_root_new_ephemeral(&self->soft));
+	}
+	self->root = (struct imported_root){ self->kernel, self->soft };
+	scratch_make(&self->dir);
+	ASSERT_OK(key_store_open(self->dir.path, &self->store));
+	set_open(&self->root, self->store, &self->set);
+}
+
+FIXTURE_TEARDOWN(imported)
+{
+	keyset_free(self->set);
+	key_store_close(self->store);
+	root_key_free(self->kernel);
+	soft_root_free(self->soft);
+	scratch_remove(&self->dir);
+}
+
+static struct key_record record(const char *name, const char *label, unsigned int bytes,
+				bool secretbox)
+{
+	struct key_record rec = {
+		.id = { 7 },
+		.state = KEY_ACTIVE,
+		.activation = 1,
+		.key_bytes = bytes,
+		.secretbox = secretbox,
+	};
+
+	snprintf(rec.name, sizeof(rec.name), "%s", name);
+	snprintf(rec.label, sizeof(rec.label), "%s", label);
+	return rec;
+}
+
+TEST_F(imported, opens_what_it_sealed)
+{
+	static const unsigned int sizes[] = { 16, 24, 32 };
+	uint8_t out[KEKD_AES_KEY_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct key_record rec = record("a", "a", sizes[i], false);
+		struct span key = span_of(secret, sizes[i]);
+
+		ASSERT_OK(imported_seal(&self->root, &rec, key));
+		EXPECT_EQ(KEY_KIND_IMPORTED, rec.kind);
+		EXPECT_NULL(strstr(rec.blob, "3332206279746573")); /* "32 bytes" */
+		ASSERT_OK(imported_open(&self->root, &rec, out));
+		EXPECT_MEMEQ(secret, sizes[i], out, sizes[i]);
+		EXPECT_TRUE(imported_is(&rec, key));
+		EXPECT_FALSE(imported_is(&rec, span_of(other, sizes[i])));
+	}
+}
+
+/* Two seals of one key share nothing that shows it. */
+TEST_F(imported, no_two_blobs_are_alike)
+{
+	struct key_record a = record("a", "a", 32, false), b = a;
+	size_t head = strlen("hmac-sha256 ") + 32 + 1;
+
+	ASSERT_OK(imported_seal(&self->root, &a, span_of(secret, 32)));
+	ASSERT_OK(imported_seal(&self->root, &b, span_of(secret, 32)));
+	EXPECT_NE(0, memcmp(a.blob + head, b.blob + head, 64));
+}
+
+TEST_F(imported, every_bit_of_the_blob_counts)
+{
+	struct key_record rec = record("a", "a", 32, false);
+	uint8_t out[KEKD_AES_KEY_MAX], zero[KEKD_AES_KEY_MAX] = { 0 };
+	size_t head = strlen("hmac-sha256 ");
+
+	ASSERT_OK(imported_seal(&self->root, &rec, span_of(secret, 32)));
+	for (size_t i = head; rec.blob[i]; i++) {
+		char old = rec.blob[i];
+
+		if (old == ' ')
+			continue;
+		rec.blob[i] = old == '0' ? '1' : '0';
+		memset(out, 0xff, sizeof(out));
+		EXPECT_ERR(-EBADMSG, imported_open(&self->root, &rec, out));
+		EXPECT_MEMEQ(zero, sizeof(zero), out, sizeof(out));
+		rec.blob[i] = old;
+	}
+	rec.blob[strlen(rec.blob) - 1] = '\0';
+	EXPECT_ERR(-EINVAL, imported_open(&self->root, &rec, out));
+}
+
+/* A blob moved to another record is not its key. */
+TEST_F(imported, bound_to_its_record)
+{
+	struct key_record rec = record("a", "a", 32, false), moved;
+	uint8_t out[KEKD_AES_KEY_MAX];
+
+	ASSERT_OK(imported_seal(&self->root, &rec, span_of(secret, 32)));
+	moved = rec;
+	moved.id[0]++;
+	EXPECT_ERR(-EBADMSG, imported_open(&self->root, &moved, out));
+	moved = rec;
+	moved.name[0] = 'b';
+	EXPECT_ERR(-EBADMSG, imported_open(&self->root, &moved, out));
+	moved = rec;
+	moved.label[0] = 'b';
+	EXPECT_ERR(-EBADMSG, imported_open(&self->root, &moved, out));
+	moved = rec;
+	moved.secretbox = true;
+	EXPECT_ERR(-EBADMSG, imported_open(&self->root, &moved, out));
+	moved = rec;
+	moved.root[0]++;
+	EXPECT_ERR(-EKEYREJECTED, imported_open(&self->root, &moved, out));
+}
+
+TEST_F(imported, refuses_other_lengths)
+{
+	struct key_record rec = record("a", "a", 17, false);
+
+	EXPECT_ERR(-EINVAL, imported_seal(&self->root, &rec, span_of(secret, 17)));
+	rec.key_bytes = 16;
+	EXPECT_ERR(-EINVAL, imported_seal(&self->root, &rec, span_of(secret, 32)));
+	rec.secretbox = true;
+	EXPECT_ERR(-EINVAL, imported_seal(&self->root, &rec, span_of(secret, 16)));
+	EXPECT_STREQ("", rec.blob);
+}
+
+/* The bytes are where they belong: AES in the kernel, if there is one; the rest in memory. */
+TEST_F(imported, set_places_keys)
+{
+	struct key_record aes = record("a", "a", 16, false), box = record("s", "s", 32, true);
+	const struct keyset_key *key;
+
+	ASSERT_OK(keyset_import(self->set, &aes, span_of(secret, 16), &key));
+	EXPECT_EQ(variant->kernel, key->kek != NULL);
+	EXPECT_EQ(!variant->kernel, key->soft != NULL);
+	ASSERT_OK(keyset_import(self->set, &box, span_of(secret, 32), &key));
+	EXPECT_NULL(key->kek);
+	ASSERT_NOT_NULL(key->soft);
+	EXPECT_MEMEQ(secret, 32, softkey_bytes(key->soft), 32);
+	EXPECT_OK(keyset_active(self->set, "a", &key));
+	EXPECT_STREQ("a", key->rec.label);
+}
+
+TEST_F(imported, set_comes_back_from_the_store)
+{
+	struct key_record aes = record("a", "a", 24, false);
+	const struct keyset_key *key;
+
+	ASSERT_OK(keyset_import(self->set, &aes, span_of(secret, 24), &key));
+	keyset_free(self->set);
+	set_open(&self->root, self->store, &self->set);
+	ASSERT_OK(keyset_active(self->set, "a", &key));
+	EXPECT_EQ(KEY_KIND_IMPORTED, key->rec.kind);
+	EXPECT_EQ(24U, key->rec.key_bytes);
+	EXPECT_TRUE(imported_is(&key->rec, span_of(secret, 24)));
+	if (!variant->kernel)
+		EXPECT_MEMEQ(secret, 24, softkey_bytes(key->soft), 24);
+}
+
+TEST_F(imported, set_takes_a_key_once)
+{
+	struct key_record a = record("a", "a", 32, false), b = record("b", "a", 32, false);
+	const struct keyset_key *first, *second, *third;
+
+	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 32), &first));
+	ASSERT_OK(keyset_import(self->set, &b, span_of(secret, 32), &second));
+	EXPECT_TRUE(first == second);
+	EXPECT_ERR(-EEXIST, keyset_import(self->set, &a, span_of(other, 32), &third));
+	ASSERT_OK(keyset_import(self->set, &b, span_of(other, 32), &third));
+	EXPECT_STREQ("b", third->rec.name);
+	EXPECT_STREQ("a", third->rec.label);
+	/* Two of one label live side by side, also after a restart. */
+	keyset_free(self->set);
+	set_open(&self->root, self->store, &self->set);
+	EXPECT_OK(keyset_active(self->set, "a", &first));
+	EXPECT_OK(keyset_active(self->set, "b", &second));
+}
+
+TEST_HARNESS_MAIN
