@@ -22,6 +22,7 @@ static const struct {
 	provider_new_fn *new;
 } provider_kinds[] = {
 	{ ENCCONF_AESGCM, "aesgcm", provider_aesgcm_new },
+	{ ENCCONF_KMS, "kms", provider_kms_new },
 };
 
 static int provider_new(const struct encconf_provider *e, const struct chain_env *env,
@@ -86,7 +87,10 @@ int chain_decrypt(struct chain *c, struct op *op)
 
 void chain_cancel(struct chain *c, struct op *op)
 {
-	engine_cancel(c->engine, &op->job);
+	if (op->cancel)
+		op->cancel(op);
+	else
+		engine_cancel(c->engine, &op->job);
 }
 
 int chain_key_id(const struct chain *c, const char **ret)

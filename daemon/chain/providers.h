@@ -7,5 +7,12 @@
 
 int provider_aesgcm_new(const struct encconf_provider *e, const struct chain_env *env,
 			struct provider **ret);
+/* Version 1 or 2, as @e says. */
+int provider_kms_new(const struct encconf_provider *e, const struct chain_env *env,
+		     struct provider **ret);
+int provider_kmsv1_new(const struct encconf_provider *e, const struct chain_env *env,
+		       struct provider **ret);
+int provider_kmsv2_new(const struct encconf_provider *e, const struct chain_env *env,
+		       struct provider **ret);
 
 #endif
