@@ -4,7 +4,8 @@
  *   1. take what the keeper sends (configuration, listeners, keys) until GO
  *   2. known-answer self-test of the backend
  *   3. lock down (seccomp; uid and capabilities are gone since before exec)
- *   4. serve: completions → services → engine_flush() → grpc_server_flush() → ring_turn()
+ *   4. serve: completions → services → engine_flush() → upstreams_flush() → defer_run() →
+ *      grpc_server_flush() → ring_turn()
  *   5. STOP: drain, exit
  *
  * Steps 4's order is what makes one io_uring_enter carry the crypto and the socket writes of a turn.
@@ -124,6 +125,8 @@ static int serve(struct server *s)
 	server_link_listen(s);
 	while (!finished(s)) {
 		more = engine_flush(s->engine);
+		upstreams_flush(s->upstreams);
+		more |= defer_run(&s->defer);
 		grpc_server_flush(s->grpc);
 		r = ring_turn(s->ring, more);
 		if (r < 0)
