@@ -40,12 +40,18 @@ static bool cursor_read(pb_istream_t *stream, pb_byte_t *buf, size_t count)
 	return true;
 }
 
-/* A length-delimited field: its bytes are the rest of this (sub)stream. */
+/*
+ * A length-delimited field: its bytes are the rest of this (sub)stream. A field that comes with a
+ * scalar's wire type comes in a stream of nanopb's own (pb_decode.c, decode_callback_field), whose
+ * state is not ours: that is no such message.
+ */
 static bool take_span(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
 {
 	struct cursor *c = stream->state;
 	struct span *s = *arg;
 
+	if (stream->callback != cursor_read)
+		return false;
 	*s = span_of(c->msg.data + c->pos, stream->bytes_left);
 	return pb_read(stream, NULL, stream->bytes_left);
 }
@@ -133,7 +139,7 @@ static int annotation_order(const void *x, const void *y)
 	return a->key.data < b->key.data ? -1 : a->key.data > b->key.data;
 }
 
-static void annotations_sort(struct annotations *a)
+void encobj_sort(struct annotations *a)
 {
 	size_t n = 0;
 
@@ -198,7 +204,7 @@ int encobj_decode(struct span msg, struct encobj *ret)
 		r = -EINVAL;
 	if (r < 0)
 		return r;
-	annotations_sort(&obj.annotations);
+	encobj_sort(&obj.annotations);
 	*ret = obj;
 	obj.annotations.v = NULL;
 	return 0;

@@ -36,6 +36,12 @@ void encobj_done(struct encobj *obj);
 int encobj_check_key(struct span key_id, struct span dek, const struct annotations *a);
 
 /*
+ * The order and uniqueness that decoding gives, in place: what is encoded from the same entries is then
+ * always the same.
+ */
+void encobj_sort(struct annotations *a);
+
+/*
  * Encoding is in two parts, so that the data can be encrypted in its place: head, data, tail.
  * encobj_head() writes the tag and length of @len bytes of data to @out and returns their number.
  * encobj_tail() gives the other fields in memory that the caller frees. -ENOMEM.

@@ -243,6 +243,7 @@ static int seed_complete(struct kmsv2 *k, struct seed *s, const struct upstream_
 	if (!span_equal(answer->key_id, obj.key_id) ||
 	    encobj_check_key(obj.key_id, obj.dek, &obj.annotations) < 0)
 		return -EPROTO;
+	encobj_sort(&obj.annotations);
 	r = encobj_tail(&obj, &s->tail, &s->tail_len);
 	if (r < 0)
 		return r;
