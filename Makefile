@@ -39,7 +39,7 @@ CFLAGS   += -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(EXTRA_CFLAGS)
 LDFLAGS  += $(LINK) $(EXTRA_LDFLAGS)
 
 DAEMON_SRC := $(filter-out daemon/main.c daemon/ctl/kekctl.c,$(wildcard daemon/*/*.c))
-PROTO_SRC  := $(wildcard daemon/kms/*.proto)
+PROTO_SRC  := $(wildcard daemon/*/*.proto)
 GEN_C      := $(PROTO_SRC:%.proto=$(BUILD)/gen/%.pb.c)
 GEN_H      := $(GEN_C:.c=.h)
 OBJ        := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(GEN_C:$(BUILD)/gen/%.c=$(BUILD)/gen/%.o)

@@ -27,6 +27,7 @@ static const struct {
 	{ ENCCONF_AESCBC, "aescbc", provider_aescbc_new },
 	{ ENCCONF_SECRETBOX, "secretbox", provider_secretbox_new },
 	{ ENCCONF_IDENTITY, "identity", provider_identity_new },
+	{ ENCCONF_KMS, "kms", provider_kms_new },
 };
 
 bool chain_offers(enum encconf_kind kind)
@@ -137,7 +138,10 @@ static int search(struct chain *c, struct op *op)
 		unsigned int n = candidates(p, op->in);
 
 		for (; op->nth < n; op->nth++) {
-			int r = p->ops->decrypt(p, op);
+			int r;
+
+			op->cancel = NULL; /* the engine's, unless the provider says otherwise */
+			r = p->ops->decrypt(p, op);
 
 			if (r == 0) {
 				op->stale |= op->at > 0;
@@ -206,7 +210,10 @@ int chain_decrypt(struct chain *c, struct op *op)
 
 void chain_cancel(struct chain *c, struct op *op)
 {
-	engine_cancel(c->engine, &op->job);
+	if (op->cancel)
+		op->cancel(op);
+	else
+		engine_cancel(c->engine, &op->job);
 }
 
 int chain_key_id(const struct chain *c, const char **ret)

@@ -7,21 +7,30 @@
 #ifndef KEKD_CHAIN_CHAIN_H
 #define KEKD_CHAIN_CHAIN_H
 
+#include "daemon/base/secmem.h"
 #include "daemon/chain/defer.h"
 #include "daemon/chain/encconf.h"
 #include "daemon/chain/keytable.h"
 #include "daemon/crypto/nonce.h"
+#include "daemon/sys/ring.h"
 #include <kekd/provider.h>
+#include <kekd/upstream.h>
 
 struct chain;
+struct defer;
 
 /* What providers share; borrowed by every chain. */
 struct chain_env {
 	struct engine *engine;
 	struct keytable *keys;
 	struct nonce_source *nonces;
-	struct op_defer *defer; /* for answers that are known at once */
-	bool plaintext_writes;  /* allowPlaintextWrites of kekd.yaml */
+	bool plaintext_writes; /* allowPlaintextWrites of kekd.yaml */
+	/* For kms entries; without upstreams those are not offered. */
+	struct upstream_source *upstreams;
+	struct secpool *pool;
+	struct defer *defer; /* for answers that are known at once */
+	struct ring *ring;
+	uint64_t (*now)(void); /* NULL: now_ns() */
 };
 
 /* Does this build have providers of that kind? */

@@ -1,24 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See defer.h. */
+/* See defer.h. What callbacks add waits for the next turn: one run is bounded. */
 #include "daemon/chain/defer.h"
 
-void op_defer_put(struct op_defer *d, struct op *op, int r)
+#include <errno.h>
+
+#include "daemon/base/cleanup.h"
+
+static void deferred_cancel(struct op *op)
 {
-	op->deferred = r;
-	list_add_tail(&d->ops, &op->link);
+	op->wait.result = -ECANCELED;
 }
 
-bool op_defer_flush(struct op_defer *d)
+void defer_op(struct defer *d, struct op *op, int r)
 {
-	struct list due = LIST_INIT(due);
-	bool any = !list_empty(&d->ops);
+	op->wait.result = r;
+	op->cancel = deferred_cancel;
+	list_add_tail(&d->ops, &op->wait.link);
+}
 
-	list_splice_tail(&due, &d->ops);
-	while (!list_empty(&due)) {
-		struct op *op = list_first(&due, struct op, link);
+bool defer_run(struct defer *d)
+{
+	struct list batch;
 
-		list_del(&op->link);
-		op->done(op, op->deferred);
+	list_init(&batch);
+	list_splice_tail(&batch, &d->ops);
+	while (!list_empty(&batch)) {
+		struct op *op = list_first(&batch, struct op, wait.link);
+
+		list_del(&op->wait.link);
+		op->done(op, op->wait.result);
 	}
-	return any;
+	return !list_empty(&d->ops);
 }

@@ -15,7 +15,7 @@
 
 struct identity {
 	struct provider provider; /* first */
-	struct op_defer *defer;
+	struct defer *defer;
 	bool writes;
 };
 
@@ -44,7 +44,7 @@ static int copy(struct identity *id, struct op *op)
 	op->stale = false;
 	op->provider = "identity";
 	op->key_id[0] = '\0';
-	op_defer_put(id->defer, op, 0);
+	defer_op(id->defer, op, 0);
 	return 0;
 }
 

@@ -15,5 +15,12 @@ int provider_secretbox_new(const struct encconf_provider *e, const struct chain_
 int provider_secretbox_init(void);
 int provider_identity_new(const struct encconf_provider *e, const struct chain_env *env,
 			  struct provider **ret);
+/* Version 1 or 2, as @e says. */
+int provider_kms_new(const struct encconf_provider *e, const struct chain_env *env,
+		     struct provider **ret);
+int provider_kmsv1_new(const struct encconf_provider *e, const struct chain_env *env,
+		       struct provider **ret);
+int provider_kmsv2_new(const struct encconf_provider *e, const struct chain_env *env,
+		       struct provider **ret);
 
 #endif

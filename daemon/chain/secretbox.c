@@ -70,7 +70,7 @@ static int secretbox_encrypt(struct provider *p, struct op *op)
 	op->stale = false;
 	keyed_note(op, g, k);
 	k->encryptions++;
-	op_defer_put(g->env.defer, op, 0);
+	defer_op(g->env.defer, op, 0);
 	return 0;
 }
 
@@ -101,7 +101,7 @@ static int secretbox_decrypt(struct provider *p, struct op *op)
 	op->stale = keyed_is_stale(g, k);
 	keyed_note(op, g, k);
 	k->decryptions++;
-	op_defer_put(g->env.defer, op, r == 0 ? 0 : -EBADMSG);
+	defer_op(g->env.defer, op, r == 0 ? 0 : -EBADMSG);
 	return 0;
 }
 

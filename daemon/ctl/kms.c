@@ -83,7 +83,7 @@ int ctl_encrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 	_cleanup_(secpool_freep) struct secpool *pool = NULL;
 	_cleanup_secbuf_ struct secbuf in = { 0 }, out = { 0 };
 	struct kms_request req = { .uid = span_str("kekctl") };
-	struct kms_response rsp;
+	_cleanup_(pb_response_done) struct kms_response rsp = { 0 };
 	int r;
 
 	if (argc != 0)
@@ -140,7 +140,7 @@ int ctl_decrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 	struct kms_request req = { .uid = span_str("kekctl") };
 	uint8_t data[KEKD_KMS_CIPHERTEXT_MAX];
 	char key_id[KEKD_KMS_KEY_ID_MAX + 1];
-	struct kms_response rsp;
+	_cleanup_(pb_response_done) struct kms_response rsp = { 0 };
 	size_t len;
 	int r;
 

@@ -173,6 +173,18 @@ bool conf_names_key(const struct conf *c, const char *name)
 	return false;
 }
 
+bool conf_names_upstream(const struct conf *c, const char *path)
+{
+	for (size_t i = 0; i < c->enc->items_count; i++)
+		for (size_t j = 0; j < c->enc->items[i].providers_count; j++) {
+			const struct encconf_provider *p = &c->enc->items[i].providers[j];
+
+			if (p->kind == ENCCONF_KMS && strcmp(p->kms.path, path) == 0)
+				return true;
+		}
+	return false;
+}
+
 static bool same_sockets(const struct config *a, const struct config *b)
 {
 	if (a->sockets.count != b->sockets.count)

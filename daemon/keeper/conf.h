@@ -26,6 +26,9 @@ DEFINE_CLEANUP(struct conf *, conf_free);
 /* Does a chain of this configuration name @name as a key of a kernel provider? */
 bool conf_names_key(const struct conf *c, const char *name);
 
+/* Is @path the socket of a kms entry? */
+bool conf_names_upstream(const struct conf *c, const char *path);
+
 /* Can a running daemon change to @next? Says in the log what needs a restart. -EOPNOTSUPP. */
 int conf_reloadable(const struct conf *now, const struct conf *next);
 

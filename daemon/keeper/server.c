@@ -18,6 +18,7 @@
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keeper/spawn.h"
 #include "daemon/sys/afalg.h"
+#include "daemon/sys/connect.h"
 #include "daemon/sys/notify.h"
 
 #define LINK_WAIT_S  2
@@ -236,6 +237,20 @@ static void on_need(struct keeper *k, const struct link_msg *need)
 	tell(k, &msg, &fds);
 }
 
+/* Only what the configuration names; the one that is being taken into use counts too. */
+static void on_connect(struct keeper *k, const struct link_msg *want)
+{
+	struct link_msg msg = { .type = LINK_CONNECTED, .index = want->index };
+	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+
+	msg.r = -EACCES;
+	if (conf_names_upstream(k->conf, want->text) ||
+	    (k->next_conf && conf_names_upstream(k->next_conf, want->text)))
+		msg.r = connect_unix(want->text, &fds.fd[0]);
+	fds.n = msg.r == 0;
+	tell(k, &msg, &fds);
+}
+
 static void on_reloaded(struct keeper *k, const struct link_msg *msg)
 {
 	if (!k->next_conf)
@@ -277,6 +292,9 @@ void server_hear(struct keeper *k)
 		break;
 	case LINK_NEED:
 		on_need(k, &msg);
+		break;
+	case LINK_CONNECT:
+		on_connect(k, &msg);
 		break;
 	case LINK_USED:
 		custody_count(k, &msg);

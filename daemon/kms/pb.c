@@ -26,7 +26,32 @@ struct message {
 	const pb_msgdesc_t *desc;
 	struct field fields[FIELDS_MAX];
 	size_t n;
+	const struct map *map;
 };
+
+/* The annotations of a message: what its entries are, and where nanopb's callback for them is. */
+struct map {
+	const pb_msgdesc_t *entry;
+	size_t pb;
+};
+
+static const struct map decrypt_map = { v2_DecryptRequest_AnnotationsEntry_fields,
+					offsetof(v2_DecryptRequest, annotations) };
+static const struct map encrypt_map = { v2_EncryptResponse_AnnotationsEntry_fields,
+					offsetof(v2_EncryptResponse, annotations) };
+
+/* nanopb gives each map an entry type of its own; they are all the same. */
+union entry {
+	v2_DecryptRequest_AnnotationsEntry decrypt;
+	v2_EncryptResponse_AnnotationsEntry encrypt;
+	struct {
+		pb_callback_t key, value;
+	} fields;
+};
+_Static_assert(offsetof(v2_DecryptRequest_AnnotationsEntry, value) == sizeof(pb_callback_t) &&
+		       offsetof(v2_EncryptResponse_AnnotationsEntry, value) ==
+			       sizeof(pb_callback_t),
+	       "an entry is key and value");
 
 #define REQ(msg, f, s)                                            \
 	{                                                         \
@@ -38,51 +63,62 @@ struct message {
 	}
 
 static const struct message messages[PB_MESSAGES] = {
-	[PB_V2_STATUS_REQUEST] = { v2_StatusRequest_fields, { { 0, 0 } }, 0 },
+	[PB_V2_STATUS_REQUEST] = { v2_StatusRequest_fields, { { 0, 0 } }, 0, NULL },
 	[PB_V2_STATUS_RESPONSE] = { v2_StatusResponse_fields,
 				    { RSP(v2_StatusResponse, version, version),
 				      RSP(v2_StatusResponse, healthz, healthz),
 				      RSP(v2_StatusResponse, key_id, key_id) },
-				    3 },
+				    3,
+				    NULL },
 	[PB_V2_ENCRYPT_REQUEST] = { v2_EncryptRequest_fields,
 				    { REQ(v2_EncryptRequest, plaintext, data),
 				      REQ(v2_EncryptRequest, uid, uid) },
-				    2 },
+				    2,
+				    NULL },
 	[PB_V2_ENCRYPT_RESPONSE] = { v2_EncryptResponse_fields,
 				     { RSP(v2_EncryptResponse, ciphertext, data),
 				       RSP(v2_EncryptResponse, key_id, key_id) },
-				     2 },
+				     2,
+				     &encrypt_map },
 	[PB_V2_DECRYPT_REQUEST] = { v2_DecryptRequest_fields,
 				    { REQ(v2_DecryptRequest, ciphertext, data),
 				      REQ(v2_DecryptRequest, uid, uid),
 				      REQ(v2_DecryptRequest, key_id, key_id) },
-				    3 },
+				    3,
+				    &decrypt_map },
 	[PB_V2_DECRYPT_RESPONSE] = { v2_DecryptResponse_fields,
 				     { RSP(v2_DecryptResponse, plaintext, data) },
-				     1 },
+				     1,
+				     NULL },
 	[PB_V1_VERSION_REQUEST] = { v1beta1_VersionRequest_fields,
 				    { REQ(v1beta1_VersionRequest, version, version) },
-				    1 },
+				    1,
+				    NULL },
 	[PB_V1_VERSION_RESPONSE] = { v1beta1_VersionResponse_fields,
 				     { RSP(v1beta1_VersionResponse, version, version),
 				       RSP(v1beta1_VersionResponse, runtime_name, runtime_name),
 				       RSP(v1beta1_VersionResponse, runtime_version,
 					   runtime_version) },
-				     3 },
+				     3,
+				     NULL },
 	[PB_V1_ENCRYPT_REQUEST] = { v1beta1_EncryptRequest_fields,
 				    { REQ(v1beta1_EncryptRequest, version, version),
 				      REQ(v1beta1_EncryptRequest, plain, data) },
-				    2 },
+				    2,
+				    NULL },
 	[PB_V1_ENCRYPT_RESPONSE] = { v1beta1_EncryptResponse_fields,
 				     { RSP(v1beta1_EncryptResponse, cipher, data) },
-				     1 },
+				     1,
+				     NULL },
 	[PB_V1_DECRYPT_REQUEST] = { v1beta1_DecryptRequest_fields,
 				    { REQ(v1beta1_DecryptRequest, version, version),
 				      REQ(v1beta1_DecryptRequest, cipher, data) },
-				    2 },
+				    2,
+				    NULL },
 	[PB_V1_DECRYPT_RESPONSE] = { v1beta1_DecryptResponse_fields,
 				     { RSP(v1beta1_DecryptResponse, plain, data) },
-				     1 },
+				     1,
+				     NULL },
 };
 
 /* Room for any of nanopb's message structs: they are made of callbacks only. */
@@ -112,8 +148,9 @@ static bool cursor_read(pb_istream_t *stream, pb_byte_t *buf, size_t count)
 }
 
 /*
- * A length-delimited field: its bytes are the rest of this (sub)stream. A field that came as a number
- * (the wrong wire type) is handed over as a stream of nanopb's own, over a copy on its stack.
+ * A length-delimited field: its bytes are the rest of this (sub)stream. A field that comes with a
+ * scalar's wire type comes in a stream of nanopb's own (pb_decode.c, decode_callback_field), whose
+ * state is not ours: that is no such message.
  */
 static bool span_decode(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
 {
@@ -136,7 +173,53 @@ static bool span_encode(pb_ostream_t *stream, const pb_field_t *field, void *con
 	return pb_encode_tag_for_field(stream, field) && pb_encode_string(stream, s->data, s->len);
 }
 
-static int decode(enum pb_message which, struct span msg, void *spans)
+/* One more entry of a map. The message's size bounds their number. */
+struct collect {
+	const struct map *map;
+	struct annotations a;
+	size_t room;
+};
+
+static bool annotation_decode(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
+{
+	struct collect *c = *arg;
+	struct annotation a = { 0 }, *v;
+	union entry entry = { .fields = {
+				      .key = { .funcs.decode = span_decode, .arg = &a.key },
+				      .value = { .funcs.decode = span_decode, .arg = &a.value } } };
+
+	if (!pb_decode(stream, c->map->entry, &entry))
+		return false;
+	if (c->a.n == c->room) {
+		c->room = c->room == 0 ? 4 : c->room * 2;
+		v = reallocarray(c->a.v, c->room, sizeof(*v));
+		if (!v)
+			return false;
+		c->a.v = v;
+	}
+	c->a.v[c->a.n++] = a;
+	return true;
+}
+
+static bool annotations_encode(pb_ostream_t *stream, const pb_field_t *field, void *const *arg)
+{
+	const struct annotations *a = *arg;
+
+	for (size_t i = 0; i < a->n; i++) {
+		union entry entry = { .fields = { .key = { .funcs.encode = span_encode,
+							   .arg = &a->v[i].key },
+						  .value = { .funcs.encode = span_encode,
+							     .arg = &a->v[i].value } } };
+
+		if (!pb_encode_tag_for_field(stream, field) ||
+		    !pb_encode_submessage(stream, decrypt_map.entry, &entry))
+			return false;
+	}
+	return true;
+}
+
+/* @collect: where annotations go; NULL: they are skipped. */
+static int decode(enum pb_message which, struct span msg, void *spans, struct collect *collect)
 {
 	const struct message *m = &messages[which];
 	struct cursor c = { .msg = msg };
@@ -149,6 +232,13 @@ static int decode(enum pb_message which, struct span msg, void *spans)
 		cb->funcs.decode = span_decode;
 		cb->arg = (char *)spans + m->fields[i].span;
 	}
+	if (m->map && collect) {
+		pb_callback_t *cb = (void *)((char *)&any + m->map->pb);
+
+		cb->funcs.decode = annotation_decode;
+		cb->arg = collect;
+		collect->map = m->map;
+	}
 	return pb_decode(&stream, m->desc, &any) ? 0 : -EINVAL;
 }
 
@@ -157,7 +247,8 @@ static bool secbuf_write(pb_ostream_t *stream, const pb_byte_t *buf, size_t coun
 	return secbuf_append(stream->state, buf, count) == 0;
 }
 
-static int encode(enum pb_message which, const void *spans, struct secbuf *out)
+static int encode(enum pb_message which, const void *spans, const struct annotations *a,
+		  struct secbuf *out)
 {
 	const struct message *m = &messages[which];
 	pb_ostream_t stream = { .callback = secbuf_write, .state = out, .max_size = SIZE_MAX };
@@ -169,13 +260,19 @@ static int encode(enum pb_message which, const void *spans, struct secbuf *out)
 		cb->funcs.encode = span_encode;
 		cb->arg = (char *)(uintptr_t)spans + m->fields[i].span;
 	}
+	if (m->map && a) {
+		pb_callback_t *cb = (void *)((char *)&any + m->map->pb);
+
+		cb->funcs.encode = annotations_encode;
+		cb->arg = (void *)(uintptr_t)a;
+	}
 	return pb_encode(&stream, m->desc, &any) ? 0 : -ENOBUFS;
 }
 
 int pb_decode_request(enum pb_message which, struct span msg, struct kms_request *ret)
 {
 	struct kms_request req = { 0 };
-	int r = decode(which, msg, &req);
+	int r = decode(which, msg, &req, NULL);
 
 	if (r == 0)
 		*ret = req;
@@ -184,20 +281,30 @@ int pb_decode_request(enum pb_message which, struct span msg, struct kms_request
 
 int pb_decode_response(enum pb_message which, struct span msg, struct kms_response *ret)
 {
+	struct collect collect = { 0 };
 	struct kms_response rsp = { 0 };
-	int r = decode(which, msg, &rsp);
+	int r = decode(which, msg, &rsp, &collect);
 
+	rsp.annotations = collect.a;
 	if (r == 0)
 		*ret = rsp;
+	else
+		pb_response_done(&rsp);
 	return r;
+}
+
+void pb_response_done(struct kms_response *rsp)
+{
+	free(rsp->annotations.v);
+	rsp->annotations = (struct annotations){ 0 };
 }
 
 int pb_encode_request(enum pb_message which, const struct kms_request *req, struct secbuf *out)
 {
-	return encode(which, req, out);
+	return encode(which, req, &req->annotations, out);
 }
 
 int pb_encode_response(enum pb_message which, const struct kms_response *rsp, struct secbuf *out)
 {
-	return encode(which, rsp, out);
+	return encode(which, rsp, NULL, out);
 }

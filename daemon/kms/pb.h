@@ -12,21 +12,25 @@
 
 #include "daemon/base/secmem.h"
 #include <kekd/span.h>
+#include <kekd/upstream.h>
 
 struct kms_request {
 	struct span data;    /* plaintext or ciphertext */
 	struct span uid;     /* v2; the apiserver's request id, for the audit record */
 	struct span key_id;  /* v2 Decrypt */
 	struct span version; /* v1 */
+	struct annotations
+		annotations; /* v2 Decrypt; encoded only: our own ciphertexts have none */
 };
 
 struct kms_response {
 	struct span data;   /* ciphertext or plaintext */
 	struct span key_id; /* v2 Status, Encrypt */
 	struct span version;
-	struct span healthz;         /* v2 Status */
-	struct span runtime_name;    /* v1 Version */
-	struct span runtime_version; /* v1 Version */
+	struct span healthz;            /* v2 Status */
+	struct span runtime_name;       /* v1 Version */
+	struct span runtime_version;    /* v1 Version */
+	struct annotations annotations; /* v2 Encrypt; decoded only: pb_response_done() frees it */
 };
 
 /* One line a message; see pb.c's table. */
@@ -48,6 +52,8 @@ enum pb_message {
 
 int pb_decode_request(enum pb_message which, struct span msg, struct kms_request *ret);
 int pb_decode_response(enum pb_message which, struct span msg, struct kms_response *ret);
+/* Nothing happens on a zeroed one. */
+void pb_response_done(struct kms_response *rsp);
 int pb_encode_request(enum pb_message which, const struct kms_request *req, struct secbuf *out);
 int pb_encode_response(enum pb_message which, const struct kms_response *rsp, struct secbuf *out);
 

@@ -75,6 +75,11 @@ static const struct {
 	{ -ETIME, GRPC_DEADLINE_EXCEEDED, "deadline exceeded" },
 	{ -ECANCELED, GRPC_CANCELLED, "cancelled" },
 	{ -EOPNOTSUPP, GRPC_UNIMPLEMENTED, "not offered" },
+	{ -EHOSTUNREACH, GRPC_UNAVAILABLE,
+	  "the KMS plugin behind this provider does not answer; see kekd's log" },
+	{ -EPROTO, GRPC_UNAVAILABLE,
+	  "the KMS plugin behind this provider breaks the protocol; see kekd's log" },
+	{ -EREMOTEIO, GRPC_UNAVAILABLE, "the KMS plugin behind this provider refused" },
 	{ -EIO, GRPC_UNAVAILABLE, "the kernel's cipher failed, try again" },
 };
 

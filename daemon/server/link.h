@@ -15,11 +15,13 @@
  *   WITHDRAW   stop using a key at once; r says why
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
+ *   CONNECTED  the answer to CONNECT index: fd, or r
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
  *   FAILED     cannot serve; r, text
  *   NEED       op socket wanted for key id
+ *   CONNECT    connection wanted to the socket text of a kms entry; index to answer with
  *   USED       encryptions and decryptions of key id since the last USED
  */
 #ifndef KEKD_SERVER_LINK_H
@@ -49,6 +51,8 @@ enum link_type {
 	LINK_FAILED,
 	LINK_NEED,
 	LINK_USED,
+	LINK_CONNECT,
+	LINK_CONNECTED,
 };
 
 struct link_msg {

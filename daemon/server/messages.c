@@ -29,6 +29,7 @@ int server_new(int link_fd, struct server **ret)
 		return -ENOMEM;
 	}
 	s->link_fd = link_fd;
+	list_init(&s->defer.ops);
 	*ret = move_ptr(s);
 	return 0;
 }
@@ -51,6 +52,7 @@ void server_free(struct server *s)
 	grpc_server_free(s->grpc);
 	server_transform_free(s);
 	items_free(s->items, s->n_items);
+	upstreams_free(s->upstreams);
 	keytable_free(s->keys);
 	if (s->test_key)
 		engine_key_remove(s->test_key);
@@ -158,8 +160,11 @@ static void chain_env_of(struct server *s, const struct config *config, struct c
 		.engine = s->engine,
 		.keys = s->keys,
 		.nonces = s->nonces,
-		.defer = &s->defer,
 		.plaintext_writes = config->plaintext_writes,
+		.upstreams = upstreams_source(s->upstreams),
+		.pool = s->pool,
+		.defer = &s->defer,
+		.ring = s->ring,
 	};
 }
 
@@ -186,6 +191,18 @@ static int items_new(struct server *s)
 	return 0;
 }
 
+/* This process can make no socket: the keeper connects, to what the configuration names. */
+static int ask_connection(void *ctx, uint32_t id, const char *path)
+{
+	struct server *s = ctx;
+	struct link_msg msg = { .type = LINK_CONNECT, .index = id };
+
+	if (strlen(path) >= sizeof(msg.text))
+		return -ENAMETOOLONG;
+	memcpy(msg.text, path, strlen(path));
+	return link_send(s->link_fd, &msg, NULL);
+}
+
 static int start_config(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
 	struct engine_config engine = ENGINE_CONFIG_DEFAULT;
@@ -203,7 +220,7 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	limits.streams = s->config->limits.streams;
 	limits.calls = s->config->limits.in_flight;
 	limits.message_bytes = s->config->limits.message_bytes;
-	op_defer_init(&s->defer);
+	list_init(&s->defer.ops);
 	r = ring_new((enum ring_kind)msg->index, RING_ENTRIES, &s->ring);
 	if (r == 0)
 		r = provider_secretbox_init();
@@ -215,6 +232,8 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 		r = nonce_source_new(&s->nonces);
 	if (r == 0)
 		r = keytable_new(&s->keys);
+	if (r == 0)
+		r = upstreams_new(s->ring, s->pool, ask_connection, s, &s->upstreams);
 	if (r == 0)
 		r = grpc_server_new(s->ring, s->pool, &limits, &s->grpc);
 	return r == 0 ? items_new(s) : r;
@@ -473,6 +492,9 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 		return on_socket(s, msg, fds);
 	case LINK_WITHDRAW:
 		keytable_withdraw(s->keys, msg->id, msg->r);
+		return 0;
+	case LINK_CONNECTED:
+		upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);
 		return 0;
 	case LINK_STOP:
 		server_stop(s);

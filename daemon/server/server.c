@@ -4,7 +4,8 @@
  *   1. take what the keeper sends (configuration, listeners, keys) until GO
  *   2. known-answer self-test of the backend
  *   3. lock down (seccomp; uid and capabilities are gone since before exec)
- *   4. serve: completions → services → engine_flush() → grpc_server_flush() → ring_turn()
+ *   4. serve: completions → services → engine_flush() → upstreams_flush() → defer_run() →
+ *      grpc_server_flush() → ring_turn()
  *   5. STOP: drain, exit
  *
  * Steps 4's order is what makes one io_uring_enter carry the crypto and the socket writes of a turn.
@@ -128,9 +129,10 @@ static int serve(struct server *s)
 	ring_timer(s->ring, &s->used_timer, now_ns() + USED_NS);
 	server_link_listen(s);
 	while (!finished(s)) {
-		more = op_defer_flush(&s->defer);
-		more |= engine_flush(s->engine);
-		more |= !op_defer_empty(&s->defer);
+		defer_run(&s->defer); /* first: what its callbacks submit goes with this flush */
+		more = engine_flush(s->engine);
+		upstreams_flush(s->upstreams);
+		more |= !list_empty(&s->defer.ops);
 		grpc_server_flush(s->grpc);
 		if (s->transform.grpc)
 			grpc_server_flush(s->transform.grpc);

@@ -6,12 +6,14 @@
 #include <sys/socket.h>
 
 #include "daemon/chain/config.h"
+#include "daemon/chain/defer.h"
 #include "daemon/chain/encconf.h"
 #include "daemon/chain/keytable.h"
 #include "daemon/crypto/engine.h"
 #include "daemon/crypto/nonce.h"
 #include "daemon/kms/service.h"
 #include "daemon/kms/transform.h"
+#include "daemon/kms/upstream.h"
 #include "daemon/server/link.h"
 #include "daemon/sys/ring.h"
 #include "daemon/wire/grpc.h"
@@ -48,7 +50,8 @@ struct server {
 	struct engine *engine;
 	struct nonce_source *nonces;
 	struct keytable *keys;
-	struct op_defer defer;
+	struct upstreams *upstreams;
+	struct defer defer;
 	struct grpc_server *grpc;
 	size_t n_items;
 	struct server_item *items;

@@ -57,6 +57,7 @@ struct grpc_client {
 	bool draining; /* the server takes no new call on this connection */
 	bool silent;   /* the connection that just ended brought no frame: nothing was processed */
 	bool stopping;
+	bool asked; /* config.connect's answer is due */
 };
 
 static struct grpc_client_call *call_of(struct h2_stream *st)
@@ -373,16 +374,14 @@ static int socket_connect(const struct sockaddr_un *addr, int *ret_fd)
 	return 0;
 }
 
-static int client_connect(struct grpc_client *client)
+/* @fd consumed. */
+static int client_adopt(struct grpc_client *client, int socket_fd)
 {
 	_cleanup_(h2_freep) struct h2 *h2 = NULL;
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = socket_fd;
 	int r;
 
-	r = socket_connect(&client->addr, &fd);
-	if (r == 0)
-		r = h2_new_client(client->mem, &h2_config_default, &client_ops, client, now_ns(),
-				  &h2);
+	r = h2_new_client(client->mem, &h2_config_default, &client_ops, client, now_ns(), &h2);
 	if (r == 0)
 		r = conn_new(&client->conn_config, fd, h2, client, &client->conn);
 	if (r < 0)
@@ -390,6 +389,22 @@ static int client_connect(struct grpc_client *client)
 	(void)move_fd(fd);
 	client->h2 = move_ptr(h2);
 	return 0;
+}
+
+/* 0 also when the connection is only asked for: then there is no client->conn yet. */
+static int client_connect(struct grpc_client *client)
+{
+	int fd, r;
+
+	if (client->asked)
+		return 0;
+	if (client->config.connect) {
+		r = client->config.connect(client->config.connect_ctx);
+		client->asked = r == 0;
+		return r;
+	}
+	r = socket_connect(&client->addr, &fd);
+	return r == 0 ? client_adopt(client, fd) : r;
 }
 
 static void connect_failed(struct grpc_client *client, int r)
@@ -446,10 +461,21 @@ static void call_send(struct grpc_client_call *call)
 	conn_wake(client->conn);
 }
 
+void grpc_client_connected(struct grpc_client *client, int fd, int r)
+{
+	client->asked = false;
+	if (r == 0 && client->stopping)
+		close(fd);
+	else if (r == 0)
+		r = client_adopt(client, fd);
+	if (r < 0 && !client->stopping)
+		connect_failed(client, r);
+}
+
 static bool may_send(const struct grpc_client *client)
 {
 	return !list_empty(&client->waiting) && !client->draining && !client->stopping &&
-	       !timeq_queued(&client->retry);
+	       !client->asked && !timeq_queued(&client->retry);
 }
 
 static void calls_send(struct grpc_client *client)
@@ -464,6 +490,8 @@ static void calls_send(struct grpc_client *client)
 		connect_failed(client, r);
 		return;
 	}
+	if (!client->conn)
+		return;
 	list_init(&batch);
 	list_splice_tail(&batch, &client->waiting);
 	while (!list_empty(&batch))
@@ -505,7 +533,7 @@ int grpc_client_new(const struct grpc_client_config *config, struct grpc_client 
 		return -ENOMEM;
 	client->config = *config;
 	client->config.path = NULL;
-	r = address(config->path, &client->addr);
+	r = config->connect ? 0 : address(config->path, &client->addr);
 	if (r == 0)
 		r = h2mem_new(&client->mem);
 	if (r < 0)

@@ -28,6 +28,12 @@ struct grpc_client_config {
 	uint32_t message_bytes; /* largest answer */
 	uint32_t calls;         /* open at once; one more is -ENOBUFS */
 	uint64_t idle_ns;       /* a connection that owes us bytes this long is closed */
+	/*
+	 * For a process that may make no socket: ask someone else for a connected one, who answers
+	 * with grpc_client_connected(), later. -errno: it could not be asked for. NULL: connect(2).
+	 */
+	int (*connect)(void *ctx);
+	void *connect_ctx;
 };
 
 /* @text: what the server said, printable; never NULL. @msg: the answer, consumed or left. */
@@ -53,6 +59,12 @@ int grpc_client_call(struct grpc_client *client, const char *method, struct span
 		     struct grpc_client_call **ret);
 /* The call is gone; @done does not run. */
 void grpc_client_cancel(struct grpc_client_call *call);
+
+/*
+ * The answer to config->connect. @fd: a connected, non-blocking stream socket, consumed; ignored
+ * when @r, a -errno, says why there is none.
+ */
+void grpc_client_connected(struct grpc_client *client, int fd, int r);
 
 /* Connect, send what was queued. Once a turn. */
 void grpc_client_flush(struct grpc_client *client);

@@ -21,6 +21,9 @@
  *   -ETIME           the caller's deadline has passed               DEADLINE_EXCEEDED
  *   -ECANCELED       the caller went away; nobody hears the answer  CANCELLED
  *   -EOPNOTSUPP      not offered by this build, backend or kernel   UNIMPLEMENTED
+ *   -EHOSTUNREACH    the plugin behind a kms provider does not answer UNAVAILABLE
+ *   -EPROTO          that plugin answered against the protocol      UNAVAILABLE
+ *   -EREMOTEIO       that plugin refused, for a reason of its own    UNAVAILABLE
  *   -EIO             the kernel broke an operation; retried once    UNAVAILABLE
  */
 #ifndef KEKD_ERRORS_H

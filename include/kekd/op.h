@@ -26,6 +26,14 @@ enum op_purpose {
 };
 
 struct op;
+
+/* What a provider keeps here that does not wait for the engine but for another plugin. */
+struct op_wait {
+	struct list link;
+	struct span body; /* of the value that is opened */
+	int result;
+};
+
 /* @r: 0 or -errno as in <kekd/errors.h>. */
 typedef void op_done_fn(struct op *op, int r);
 
@@ -59,9 +67,12 @@ struct op {
 	int verdict;          /* what to say if no other opens the value */
 
 	/* Private to the provider. */
-	struct engine_job job;
-	struct list link;
-	int deferred; /* result of an op on the list of daemon/chain/defer.h */
+	union {
+		struct engine_job job;
+		struct op_wait wait;
+	};
+	void (*cancel)(struct op *op); /* NULL: the engine has the job */
+	void *priv;
 	uint8_t aad[32 + KEKD_KEY_ID_HEX + 12];
 };
 

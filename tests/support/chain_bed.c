@@ -23,7 +23,7 @@ int chain_bed_open(struct chain_bed *b, enum bed_backend backend, const char *ya
 	int r;
 
 	r = bed_open(&b->bed, backend, &config);
-	op_defer_init(&b->defer);
+	list_init(&b->defer.ops);
 	if (r == 0)
 		r = provider_secretbox_init();
 	if (r == 0)
@@ -114,7 +114,8 @@ static void bed_done(struct op *op, int r)
 /* Turns as the server's loop has them. */
 static int finish(struct chain_bed *b)
 {
-	while (op_defer_flush(&b->defer) || !engine_idle(b->bed.engine)) {
+	while (defer_run(&b->defer) || !list_empty(&b->defer.ops) ||
+	       !engine_idle(b->bed.engine)) {
 		int r = bed_run(&b->bed);
 
 		if (r < 0)

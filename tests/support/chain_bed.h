@@ -14,7 +14,7 @@ struct chain_bed {
 	struct bed bed;
 	struct keytable *keys;
 	struct nonce_source *nonces;
-	struct op_defer defer;
+	struct defer defer;
 	struct encconf *conf;
 	struct chain *chain;
 	struct chain_env env;

@@ -49,7 +49,9 @@ FIXTURE_SETUP(chain)
 	ASSERT_OK(bed_open(&self->bed, BED_OPENSSL, &config));
 	ASSERT_OK(keytable_new(&self->keys));
 	ASSERT_OK(nonce_source_new(&self->nonces));
-	self->env = (struct chain_env){ self->bed.engine, self->keys, self->nonces };
+	self->env = (struct chain_env){ .engine = self->bed.engine,
+					.keys = self->keys,
+					.nonces = self->nonces };
 	self->names[0].name = primary;
 	self->names[1].name = legacy;
 	self->provider = (struct encconf_provider){ .kind = ENCCONF_AESGCM,
@@ -583,7 +585,7 @@ TEST_F(chain, key_id_is_the_writing_key)
 
 TEST_F(chain, unknown_provider)
 {
-	struct encconf_provider other = { .kind = ENCCONF_SECRETBOX };
+	struct encconf_provider other = { .kind = ENCCONF_KMS };
 	struct encconf_item item = { .providers = &other, .providers_count = 1 };
 	struct chain *none = NULL;
 

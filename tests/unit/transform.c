@@ -257,13 +257,13 @@ FIXTURE_SETUP(service)
 /* One turn of the server's loop, and of the client's. Cipher runs of a fake are answered or held. */
 static void turn(fix *f, bool answer)
 {
-	bool more = op_defer_flush(&f->bed.defer);
+	bool more = defer_run(&f->bed.defer);
 
 	if (answer)
 		ASSERT_LT(0, bed_run(&f->bed.bed));
 	else
 		bed_flush(&f->bed.bed);
-	more |= !op_defer_empty(&f->bed.defer);
+	more |= !list_empty(&f->bed.defer.ops);
 	grpc_server_flush(f->server);
 	grpc_client_flush(f->client);
 	ASSERT_OK(ring_turn(f->ring, more || transform_service_busy(f->service) > 0));

@@ -41,6 +41,7 @@ var commands = []command{
 	{"limits", "", "error codes, sizes, damaged and ill-formed input", runLimits},
 	{"frames", "", "HTTP/2 below gRPC: PING, unknown frames, broken peers", runFrames},
 	{"v1", "", "the same for KMS v1 (v1beta1)", runV1},
+	{"storm", "[-exhausted] [-calls=N]", "thousands of v1 Decrypts in flight at once", runStorm},
 	{"write", "[-api=v1] FILE", "encrypt values and keep the stored form in FILE", runWrite},
 	{"verify", "[-api=v1] [-stale=no|yes|any] FILE", "read back what write stored", runVerify},
 	{"restart", "[-retry]", "calls without a pause while standard input says when to check", runRestart},

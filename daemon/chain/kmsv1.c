@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Provider kms v1: "k8s:enc:kms:v1:NAME:" u16 big-endian length ‖ EDEK ‖ nonce 12 ‖ ciphertext ‖ tag
+ * 16. Up to 1.24 the apiserver wrote IV 16 ‖ AES-CBC after the EDEK; such values are read when GCM
+ * does not hold, and are stale (k8s.io/apiserver, storage/value/encrypt/envelope/envelope.go and
+ * server/options/encryptionconfig/config.go, newAESCBC as a second reader).
+ *
+ * Every write has a DEK of its own, wrapped by one call of the plugin; every read that misses the
+ * cache is one call too (`cachesize`, default 1000). There is no key_id: the EDEK itself tells the
+ * plugin which key made it, so a rotation inside the plugin is not seen here.
+ *
+ * The CBC form has no MAC: what it yields is only as true as etcd. It is not taken for KMS purposes,
+ * and bad padding is the same -EBADMSG as a bad tag.
+ */
+#include <errno.h>
+
+#include "daemon/base/secmem.h"
+#include "daemon/chain/codec.h"
+#include "daemon/chain/defer.h"
+#include "daemon/chain/envelope.h"
+#include "daemon/chain/providers.h"
+#include "daemon/crypto/openssl_dek.h"
+#include "daemon/crypto/pkcs7.h"
+
+#define PREFIX       CODEC_ENC "kms:v1:"
+#define EDEK_MAX     UINT16_MAX
+#define EDEK_USUAL   4096 /* bytes that overhead() allows for */
+#define FAILED_FOR   (UINT64_C(10) * 1000 * 1000 * 1000)
+#define LENGTH_BYTES 2
+
+struct kmsv1 {
+	struct envelope env; /* first */
+	char key_id[ENVELOPE_KEY_ID];
+	int failed; /* 0, or how the last call of a write ended */
+	uint64_t failed_ns;
+};
+
+/* A write that waits for its DEK to be wrapped. In locked memory. */
+struct write {
+	struct secbuf self;
+	struct kmsv1 *kms;
+	struct op *op;
+	struct upstream_call *call;
+	uint8_t dek[KEKD_AES_KEY_MAX];
+};
+
+static struct kmsv1 *kmsv1_of(const struct provider *p)
+{
+	return container_of(container_of(p, struct envelope, provider), struct kmsv1, env);
+}
+
+static size_t kmsv1_overhead(const struct provider *p)
+{
+	return codec_prefix_len(PREFIX, span_str(kmsv1_of(p)->env.name)) + LENGTH_BYTES +
+	       EDEK_USUAL + KEKD_GCM_NONCE + KEKD_GCM_TAG;
+}
+
+static bool kmsv1_match(const struct provider *p, struct span stored)
+{
+	struct span body;
+
+	return codec_prefix_match(stored, PREFIX, span_str(kmsv1_of(p)->env.name), &body);
+}
+
+static void op_describe(const struct kmsv1 *k, struct op *op)
+{
+	op->provider = "kms";
+	memcpy(op->key_id, k->key_id, sizeof(k->key_id));
+}
+
+static int id_of(struct span edek, uint8_t ret[static SHA256_LEN])
+{
+	return sha256(&edek, 1, ret);
+}
+
+/* Reading. */
+
+static int open_gcm(struct op *op, struct span dek, struct span body, const char *key_id)
+{
+	if (body.len < KEKD_GCM_NONCE + KEKD_GCM_TAG)
+		return -EBADMSG;
+	if (body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG > op->out_cap)
+		return -EMSGSIZE;
+	op->out_len = body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG;
+	return openssl_dek_open(dek, body.data, envelope_aad(op, key_id),
+				span_skip(body, KEKD_GCM_NONCE), op->out);
+}
+
+static int open_cbc(struct op *op, struct span dek, struct span body)
+{
+	int r;
+
+	if (op->purpose != OP_STORAGE || body.len < 2 * KEKD_AES_BLOCK)
+		return -EBADMSG;
+	if (body.len - KEKD_AES_BLOCK > op->out_cap)
+		return -EMSGSIZE;
+	r = openssl_dek_cbc_decrypt(dek, body.data, span_skip(body, KEKD_AES_BLOCK), op->out);
+	if (r < 0)
+		return r;
+	r = pkcs7_unpad(op->out, body.len - KEKD_AES_BLOCK, &op->out_len);
+	if (r < 0)
+		secmem_wipe(op->out, body.len - KEKD_AES_BLOCK);
+	return r;
+}
+
+static int kmsv1_open(struct envelope *e, struct op *op, struct span dek,
+		      unsigned int kind _unused_)
+{
+	const struct kmsv1 *k = container_of(e, struct kmsv1, env);
+	int r;
+
+	r = open_gcm(op, dek, op->wait.body, k->key_id);
+	if (r != -EBADMSG)
+		return r == -EINVAL ? -EPROTO : r;
+	op->stale = true;
+	return open_cbc(op, dek, op->wait.body);
+}
+
+static int kmsv1_decrypt(struct provider *p, struct op *op)
+{
+	struct kmsv1 *k = kmsv1_of(p);
+	struct upstream_request req = { 0 };
+	uint8_t id[SHA256_LEN];
+	struct span body;
+	size_t len;
+	int r;
+
+	if (!codec_prefix_match(op->in, PREFIX, span_str(k->env.name), &body))
+		return -ENOKEY;
+	if (op->purpose == OP_KMS_V2 && !span_equal(op->context, span_str(k->key_id)))
+		return -ENOKEY;
+	if (body.len < LENGTH_BYTES)
+		return -EINVAL;
+	len = (size_t)body.data[0] << 8 | body.data[1];
+	body = span_skip(body, LENGTH_BYTES);
+	if (len == 0 || len > body.len || body.len - len < KEKD_GCM_NONCE + KEKD_GCM_TAG)
+		return -EINVAL;
+	req.data = span_of(body.data, len);
+	r = id_of(req.data, id);
+	if (r < 0)
+		return r;
+	op->wait.body = span_skip(body, len);
+	op->stale = false;
+	op_describe(k, op);
+	return envelope_open(&k->env, op, id, 0, &req);
+}
+
+/* Writing. */
+
+static void write_put(struct write *w)
+{
+	struct secbuf self = w->self;
+
+	secbuf_release(&self);
+}
+
+static int write_seal(struct write *w, struct span edek)
+{
+	struct kmsv1 *k = w->kms;
+	struct op *op = w->op;
+	size_t head = codec_prefix_len(PREFIX, span_str(k->env.name)) + LENGTH_BYTES + edek.len;
+	size_t extra = head + KEKD_GCM_NONCE + KEKD_GCM_TAG;
+	uint8_t *out = op->out;
+	int r;
+
+	if (edek.len == 0 || edek.len > EDEK_MAX)
+		return -EPROTO;
+	if (op->out_cap < extra || op->in.len > op->out_cap - extra)
+		return -EMSGSIZE;
+	out += codec_prefix_put(out, PREFIX, span_str(k->env.name));
+	*out++ = (uint8_t)(edek.len >> 8);
+	*out++ = (uint8_t)edek.len;
+	memcpy(out, edek.data, edek.len);
+	out += edek.len;
+	r = nonce_get(k->env.env.nonces, out, KEKD_GCM_NONCE);
+	if (r < 0)
+		return r;
+	op->out_len = extra + op->in.len;
+	return openssl_dek_seal(span_of(w->dek, sizeof(w->dek)), out, envelope_aad(op, k->key_id),
+				op->in, out + KEKD_GCM_NONCE);
+}
+
+static void write_keep(struct write *w, struct span edek)
+{
+	struct envelope *e = &w->kms->env;
+	uint8_t id[SHA256_LEN];
+
+	if (id_of(edek, id) == 0)
+		dekcache_put(e->cache, id, envelope_now(e), span_of(w->dek, sizeof(w->dek)));
+}
+
+static void write_done(void *user, int r, const char *text, const struct upstream_answer *answer)
+{
+	struct write *w = user;
+	struct kmsv1 *k = w->kms;
+
+	if (r == 0) {
+		r = write_seal(w, answer->data);
+		if (r == -EPROTO)
+			text = "Encrypt returned no ciphertext, or one of more than 65535 bytes";
+	}
+	if (r == 0)
+		write_keep(w, answer->data);
+	envelope_report(&k->env, r, text);
+	if (r == 0 || k->env.ailing) {
+		k->failed = r;
+		k->failed_ns = envelope_now(&k->env);
+	}
+	defer_op(k->env.env.defer, w->op, r);
+	write_put(w);
+	envelope_unref(&k->env);
+}
+
+static void write_cancel(struct op *op)
+{
+	struct write *w = op->priv;
+	struct envelope *e = &w->kms->env;
+
+	e->upstream->ops->cancel(w->call);
+	defer_op(e->env.defer, op, -ECANCELED);
+	write_put(w);
+	envelope_unref(e);
+}
+
+static int write_start(struct write *w)
+{
+	struct envelope *e = &w->kms->env;
+	struct upstream_request req = { .method = UPSTREAM_ENCRYPT, .timeout_ns = e->timeout_ns };
+	int r;
+
+	r = envelope_random(e, w->dek, sizeof(w->dek));
+	if (r < 0)
+		return r;
+	req.data = span_of(w->dek, sizeof(w->dek));
+	return e->upstream->ops->call(e->upstream, &req, write_done, w, &w->call);
+}
+
+static int kmsv1_encrypt(struct provider *p, struct op *op)
+{
+	struct kmsv1 *k = kmsv1_of(p);
+	_cleanup_secbuf_ struct secbuf self = { 0 };
+	struct write *w;
+	int r;
+
+	r = secpool_get(k->env.env.pool, sizeof(*w), &self);
+	if (r < 0)
+		return r;
+	w = (void *)self.data;
+	w->kms = k;
+	w->op = op;
+	r = write_start(w);
+	if (r < 0)
+		return r;
+	w->self = secbuf_move(&self);
+	envelope_ref(&k->env);
+	op->priv = w;
+	op->cancel = write_cancel;
+	op->stale = false;
+	op_describe(k, op);
+	return 0;
+}
+
+/* Well until a write has failed, and again ten seconds later: nobody else would try. */
+static int kmsv1_key_id(const struct provider *p, const char **ret)
+{
+	const struct kmsv1 *k = kmsv1_of(p);
+
+	if (k->failed < 0 && envelope_now(&k->env) - k->failed_ns < FAILED_FOR)
+		return k->failed;
+	*ret = k->key_id;
+	return 0;
+}
+
+static void kmsv1_done(struct envelope *e _unused_)
+{
+}
+
+static void kmsv1_free(struct provider *p)
+{
+	envelope_unref(&kmsv1_of(p)->env);
+}
+
+static const struct envelope_ops kmsv1_envelope_ops = { kmsv1_open, kmsv1_done };
+
+static const struct provider_ops kmsv1_ops = {
+	.kind = "kms",
+	.prefix = PREFIX,
+	.overhead = kmsv1_overhead,
+	.match = kmsv1_match,
+	.encrypt = kmsv1_encrypt,
+	.decrypt = kmsv1_decrypt,
+	.key_id = kmsv1_key_id,
+	.free = kmsv1_free,
+};
+
+int provider_kmsv1_new(const struct encconf_provider *e, const struct chain_env *env,
+		       struct provider **ret)
+{
+	_cleanup_free_ struct kmsv1 *k = calloc(1, sizeof(*k));
+	size_t cache = e->kms.cachesize < 0 ? 0 : (size_t)e->kms.cachesize;
+	int r;
+
+	if (!k)
+		return -ENOMEM;
+	r = envelope_init(&k->env, &kmsv1_ops, &kmsv1_envelope_ops, &e->kms, env, cache, 0);
+	if (r < 0)
+		return r;
+	r = envelope_key_id(&k->env, SPAN_NULL, k->key_id);
+	if (r < 0) {
+		envelope_unref(&move_ptr(k)->env);
+		return r;
+	}
+	*ret = &move_ptr(k)->env.provider;
+	return 0;
+}
