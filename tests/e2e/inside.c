@@ -2,6 +2,7 @@
 /*
  * inside PID list             the keys of a process's session keyring, "SERIAL DESCRIPTION" a line
  * inside PID call NR [ARG]... system call NR, numbers as arguments, made by that process
+ * inside PID last NR [ARG]... the same, and the process is left stopped (SIGSTOP)
  *
  * Exit status 1, and the name of the error on standard output, if the call fails.
  *
@@ -14,6 +15,7 @@
  */
 #include <errno.h>
 #include <linux/keyctl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,6 +170,8 @@ int main(int argc, char **argv)
 			arg[i - 3] = (unsigned long)strtol(argv[i], NULL, 0);
 		r = strcmp(argv[2], "list") == 0 ? list(&in, KEY_SPEC_SESSION_KEYRING, 3)
 						 : call(&in, arg);
+		if (strcmp(argv[2], "last") == 0 && kill(in.pid, SIGSTOP) < 0)
+			return 2;
 		if (leave(&in) < 0)
 			return 2;
 	}
