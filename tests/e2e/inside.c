@@ -6,12 +6,12 @@
  *
  * Exit status 1, and the name of the error on standard output, if the call fails.
  *
- * kekd's keys give rights to their possessor alone, so nobody sees them from outside, root included.
- * What an administrator can still do is to make the keeper itself call keyctl(2), by ptrace(2),
- * which a process that is not dumpable allows to CAP_SYS_PTRACE only. x86-64.
+ * kekd's keys give rights to their possessor alone, so nobody sees them from outside, root
+ * included. What an administrator can still do is to make the keeper itself call keyctl(2), by
+ * ptrace(2), which a process that is not dumpable allows to CAP_SYS_PTRACE only. x86-64.
  *
- * The process is stopped in a system call of its own (one that waits), made to call ours from the same
- * instruction, and goes on with EINTR.
+ * The process is stopped in a system call of its own (one that waits), made to call ours from the
+ * same instruction, and goes on with EINTR.
  */
 #include <errno.h>
 #include <linux/keyctl.h>
