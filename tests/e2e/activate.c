@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * activate TYPE:PATH... -- COMMAND [ARG]...: systemd's side of socket activation (sd_listen_fds(3)).
+ * activate TYPE:PATH... -- COMMAND [ARG]...: systemd's side of socket activation
+ * (sd_listen_fds(3)).
  *
  * Makes the listening sockets (TYPE: stream or seqpacket) and keeps them. For each line on standard
  * input the command is run once with all of them as descriptors 3, 4, …, and waited for. Exit

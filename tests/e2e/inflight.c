@@ -2,9 +2,9 @@
 /*
  * inflight SOCKET: a KMS v2 Status call that is under way for as long as the server does not stop.
  *
- * The request's headers and the first bytes of its message are sent; a PING that the server
- * answers proves that it has read them. Then "held" is printed. When the server says GOAWAY the rest of
- * the message follows. Exit status 0 if the answer comes after all.
+ * The request's headers and the first bytes of its message are sent; a PING that the server answers
+ * proves that it has read them. Then "held" is printed. When the server says GOAWAY the rest of the
+ * message follows. Exit status 0 if the answer comes after all.
  *
  * HTTP/2 frames by hand (RFC 9113 §4.1), header fields as literals without Huffman coding (RFC
  * 7541 §6.2.2): a library would not leave a message half sent.

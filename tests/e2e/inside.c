@@ -2,18 +2,20 @@
 /*
  * inside PID list             the keys of a process's session keyring, "SERIAL DESCRIPTION" a line
  * inside PID call NR [ARG]... system call NR, numbers as arguments, made by that process
+ * inside PID last NR [ARG]... the same, and the process is left stopped (SIGSTOP)
  *
  * Exit status 1, and the name of the error on standard output, if the call fails.
  *
- * kekd's keys give rights to their possessor alone, so nobody sees them from outside, root included.
- * What an administrator can still do is to make the keeper itself call keyctl(2), by ptrace(2),
- * which a process that is not dumpable allows to CAP_SYS_PTRACE only. x86-64.
+ * kekd's keys give rights to their possessor alone, so nobody sees them from outside, root
+ * included. What an administrator can still do is to make the keeper itself call keyctl(2), by
+ * ptrace(2), which a process that is not dumpable allows to CAP_SYS_PTRACE only. x86-64.
  *
- * The process is stopped in a system call of its own (one that waits), made to call ours from the same
- * instruction, and goes on with EINTR.
+ * The process is stopped in a system call of its own (one that waits), made to call ours from the
+ * same instruction, and goes on with EINTR.
  */
 #include <errno.h>
 #include <linux/keyctl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,6 +170,8 @@ int main(int argc, char **argv)
 			arg[i - 3] = (unsigned long)strtol(argv[i], NULL, 0);
 		r = strcmp(argv[2], "list") == 0 ? list(&in, KEY_SPEC_SESSION_KEYRING, 3)
 						 : call(&in, arg);
+		if (strcmp(argv[2], "last") == 0 && kill(in.pid, SIGSTOP) < 0)
+			return 2;
 		if (leave(&in) < 0)
 			return 2;
 	}

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a taken-over server could do. The test process has the keeper's part: a root key and a KEK in
- * a keyring of its session. A child goes the server's way (daemon/keeper/spawn.c, daemon/server/server.c):
- * uid and capabilities dropped, a session of its own, op sockets of the KEK received by SCM_RIGHTS, a
- * ring, seccomp. Then it tries one thing that it must not be able to do, and after that it encrypts a
- * block through its op socket, which it must.
+ * What a taken-over server could do. The test process has the keeper's part: a root key and a KEK
+ * in a keyring of its session. A child goes the server's way (daemon/keeper/spawn.c,
+ * daemon/server/server.c): uid and capabilities dropped, a session of its own, op sockets of the
+ * KEK received by SCM_RIGHTS, a ring, seccomp. Then it tries one thing that it must not be able to
+ * do, and after that it encrypts a block through its op socket, which it must.
  *
- * Everything about keys is tried without seccomp, too: their protection rests on possession, uid and what
- * the kernel refuses on an op socket, and seccomp is the second lock. Without it a call must be
- * refused for want of a right, not for being ill-formed.
+ * Everything about keys is tried without seccomp, too: their protection rests on possession, uid
+ * and what the kernel refuses on an op socket, and seccomp is the second lock. Without it a call
+ * must be refused for want of a right, not for being ill-formed.
  *
- * Needs root, AF_ALG and the keyring. The source of the ring is included for the sake of its raw ring.
+ * Needs root, AF_ALG and the keyring. The source of the ring is included for the sake of its raw
+ * ring.
  */
 #include "daemon/sys/ring_uring.c"
 

@@ -4,8 +4,8 @@
 # What the end-to-end tests share: a directory for each test, a configuration in it, kekd started
 # and stopped, words for what is expected, and KTAP.
 #
-# A test program defines functions named test_… and ends with `run_tests "$@"`; each function runs in
-# a subshell of its own with `set -e` and a fresh directory, and its output is shown if it fails.
+# A test program defines functions named test_… and ends with `run_tests "$@"`; each function runs
+# in a subshell of its own with `set -e` and a fresh directory, and its output is shown if it fails.
 # With arguments only the tests named are run; -l lists them.
 #
 #   BUILD    where kekd, kekctl and the helpers are (default: build)
@@ -201,8 +201,9 @@ ctl()
 	"$BUILD/kekctl" --admin "$admin" "$@"
 }
 
-# status_field NAME: a field of `kekctl status --json`, whose exit status says more than it here. Asked
-# so often that jq, which takes half a second under emulation, is left to the tests of the JSON.
+# status_field NAME: a field of `kekctl status --json`, whose exit status says more than it here.
+# Asked so often that jq, which takes half a second under emulation, is left to the tests of the
+# JSON.
 status_field()
 {
 	local json line

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * load SOCKET [MS]: Encrypt and Decrypt one after the other, each tried again until it is answered, as
- * kube-apiserver does within its timeout. Says "ready" after the first pair and goes on until standard
- * input ends. Then it prints, as key=value: the pairs that went well, the calls that had to be
- * repeated, the longest time a call took in all, and how many key_ids were seen.
+ * load SOCKET [MS]: Encrypt and Decrypt one after the other, each tried again until it is answered,
+ * as kube-apiserver does within its timeout. Says "ready" after the first pair and goes on until
+ * standard input ends. Then it prints, as key=value: the pairs that went well, the calls that had
+ * to be repeated, the longest time a call took in all, and how many key_ids were seen.
  *
- * Exit status 1 for a wrong answer, or for a call that is not answered within MS milliseconds in all
- * (default WAIT_MS).
+ * Exit status 1 for a wrong answer, or for a call that is not answered within MS milliseconds in
+ * all (default WAIT_MS).
  */
 #include <errno.h>
 #include <poll.h>
