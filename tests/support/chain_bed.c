@@ -114,8 +114,7 @@ static void bed_done(struct op *op, int r)
 /* Turns as the server's loop has them. */
 static int finish(struct chain_bed *b)
 {
-	while (defer_run(&b->defer) || !list_empty(&b->defer.ops) ||
-	       !engine_idle(b->bed.engine)) {
+	while (defer_run(&b->defer) || !list_empty(&b->defer.ops) || !engine_idle(b->bed.engine)) {
 		int r = bed_run(&b->bed);
 
 		if (r < 0)
