@@ -110,6 +110,28 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 	return r;
 }
 
+/*
+ * The one key that a value is for. Imported names may hold ':', so the labels "a" and "a:b" can both
+ * stand before a value of "a:b": for KMS v2 the key_id decides, for v1 the longest label. A value at
+ * rest is the chain's to try in order, as the apiserver does.
+ */
+static struct chain_key *key_of(const struct keyed *g, const struct op *op, struct span *ret_body)
+{
+	struct chain_key *k, *found = NULL;
+	struct span body;
+
+	if (op->purpose == OP_STORAGE)
+		return keyed_nth(g, op->in, op->nth, ret_body);
+	for (unsigned int n = 0; (k = keyed_nth(g, op->in, n, &body)); n++) {
+		if (op->purpose == OP_KMS_V2 ? !key_id_names(k, op->context)
+					     : found && strlen(k->label) <= strlen(found->label))
+			continue;
+		found = k;
+		*ret_body = body;
+	}
+	return found;
+}
+
 static int aesgcm_decrypt(struct provider *p, struct op *op)
 {
 	struct keyed *g = keyed_of(p);
@@ -117,10 +139,8 @@ static int aesgcm_decrypt(struct provider *p, struct op *op)
 	struct span body;
 	int r;
 
-	k = keyed_nth(g, op->in, op->nth, &body);
+	k = key_of(g, op, &body);
 	if (!k)
-		return -ENOKEY;
-	if (op->purpose == OP_KMS_V2 && !key_id_names(k, op->context))
 		return -ENOKEY;
 	r = keytable_by_id(g->env.keys, k->id, &k);
 	if (r < 0)

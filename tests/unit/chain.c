@@ -414,6 +414,45 @@ TEST_F(chain, label_with_colons)
 	expect_seed(self);
 }
 
+/* The labels "a" and "a:b" both stand before a value of "a:b", whichever key came first. */
+static void nested_labels(bench *b, uint8_t short_id, uint8_t long_id, enum op_purpose purpose)
+{
+	static char short_name[] = "a", long_name[] = "a:b";
+	struct key_record outer = record(short_id, short_name, KEY_DECRYPT_ONLY);
+	struct key_record inner = record(long_id, long_name, KEY_ACTIVE);
+	struct value v;
+
+	b->names[0].name = long_name;
+	b->names[1].name = short_name;
+	snprintf(outer.label, sizeof(outer.label), "a");
+	snprintf(inner.label, sizeof(inner.label), "a:b");
+	ASSERT_OK(put(b, short_id < long_id ? &outer : &inner));
+	ASSERT_OK(put(b, short_id < long_id ? &inner : &outer));
+	v = sealed(b, purpose);
+	EXPECT_OK(unseal(b, purpose, span_of_value(&v), v.key_id));
+	expect_seed(b);
+}
+
+TEST_F(chain, nested_labels_v2)
+{
+	nested_labels(self, 1, 2, OP_KMS_V2);
+}
+
+TEST_F(chain, nested_labels_v2_reversed)
+{
+	nested_labels(self, 2, 1, OP_KMS_V2);
+}
+
+TEST_F(chain, nested_labels_v1)
+{
+	nested_labels(self, 1, 2, OP_KMS_V1);
+}
+
+TEST_F(chain, nested_labels_v1_reversed)
+{
+	nested_labels(self, 2, 1, OP_KMS_V1);
+}
+
 /* The key exists on this host but this chain's configuration does not name it. */
 TEST_F(chain, key_of_another_chain)
 {
