@@ -218,7 +218,7 @@ static int lookup_new(struct envelope *e, const uint8_t *id, unsigned int kind,
 int envelope_open(struct envelope *e, struct op *op, const uint8_t id[static SHA256_LEN],
 		  unsigned int kind, struct upstream_request *req)
 {
-	struct lookup *l;
+	struct lookup *l = NULL;
 	struct span dek;
 	int r;
 
@@ -230,8 +230,8 @@ int envelope_open(struct envelope *e, struct op *op, const uint8_t id[static SHA
 	l = lookup_find(e, id);
 	if (!l) {
 		r = lookup_new(e, id, kind, req, &l);
-		if (r < 0)
-			return r;
+		if (r < 0 || !l)
+			return r < 0 ? r : -ENOBUFS;
 	}
 	op->cancel = lookup_cancel;
 	list_add_tail(&l->ops, &op->wait.link);

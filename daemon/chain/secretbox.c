@@ -89,7 +89,7 @@ static int secretbox_decrypt(struct provider *p, struct op *op)
 	r = keytable_by_id(g->env.keys, k->id, &k);
 	if (r < 0)
 		return r;
-	if (body.len < NONCE + TAG)
+	if (!body.data || body.len < NONCE + TAG)
 		return -EINVAL;
 	box = span_skip(body, NONCE);
 	if (box.len - TAG > op->out_cap)

@@ -120,7 +120,6 @@ static int import_one(int fd, struct admin_import *packet, const struct encconf_
 {
 	struct admin_reply end = { .r = -EEXIST };
 	struct admin_key made = { 0 };
-	char *name;
 
 	packet->req = (struct admin_request){ .version = ADMIN_VERSION, .verb = ADMIN_KEY_IMPORT };
 	snprintf(packet->label, sizeof(packet->label), "%s", key->name);
@@ -137,13 +136,10 @@ static int import_one(int fd, struct admin_import *packet, const struct encconf_
 		return ctl_fail("key \"%s\" of %s, line %u: %s", key->name,
 				encconf_kind_name(p->kind), key->line,
 				*end.text ? end.text : errno_text(end.r));
-	name = strdup(made.name);
-	if (!name)
-		return ctl_fail("out of memory");
 	say_imported(p, key->name, &made);
 	free(key->name);
-	key->name = name;
-	return 0;
+	key->name = NULL;
+	return asprintf(&key->name, "%s", made.name) < 0 ? ctl_fail("out of memory") : 0;
 }
 
 static int import_all(const struct ctl *ctl, struct encconf *conf)

@@ -286,7 +286,7 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 {
 	_cleanup_secbuf_ struct secbuf table = { 0 };
 	struct transform_value *values;
-	struct transform_call *c;
+	struct transform_call *c = NULL;
 	struct span resource;
 	size_t n, item, room = 0;
 	int r;
@@ -301,8 +301,8 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 		r = transform_find(s->items, s->n_items, resource, &item);
 	if (r == 0)
 		r = call_get(s, n, &c);
-	if (r < 0)
-		return r;
+	if (r < 0 || !c)
+		return r < 0 ? r : -ENOBUFS;
 	c->to_storage = to_storage;
 	for (size_t i = 0; i < n; i++)
 		room += room_for(c, s->items[item].chain, values[i].value.len);

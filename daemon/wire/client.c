@@ -394,7 +394,7 @@ static int client_adopt(struct grpc_client *client, int socket_fd)
 /* 0 also when the connection is only asked for: then there is no client->conn yet. */
 static int client_connect(struct grpc_client *client)
 {
-	int fd, r;
+	int fd = -1, r;
 
 	if (client->asked)
 		return 0;
