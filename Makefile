@@ -11,6 +11,7 @@ SAN     ?=
 V       ?=
 BUILD   ?= $(if $(SAN),build-san,build)
 CC      ?= cc
+# nanopb's headers are in /usr/include on Debian 12, in a folder of their own on Debian 13.
 NANOPB  ?= $(shell command -v nanopb_generator || command -v nanopb_generator.py)
 Q       := $(if $(V),,@)
 
@@ -34,7 +35,8 @@ OPT     ?= -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sani
 LINK    += -fsanitize=address,undefined
 endif
 
-CPPFLAGS += -D_GNU_SOURCE -DKEKD_VERSION='"$(VERSION)"' -I. -Iinclude -I$(BUILD)/gen
+CPPFLAGS += -D_GNU_SOURCE -DKEKD_VERSION='"$(VERSION)"' -I. -Iinclude -I$(BUILD)/gen \
+           $(addprefix -isystem ,$(wildcard /usr/include/nanopb))
 CFLAGS   += -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(EXTRA_CFLAGS)
 LDFLAGS  += $(LINK) $(EXTRA_LDFLAGS)
 

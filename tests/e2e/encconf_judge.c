@@ -12,7 +12,7 @@
 static int read_file(const char *path, char *text, size_t size, size_t *ret_len)
 {
 	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	size_t len;
+	size_t len = 0;
 
 	if (!f)
 		return -errno;
@@ -30,7 +30,7 @@ static int judge(const char *path)
 	static char text[256 * 1024];
 	_cleanup_(encconf_freep) struct encconf *enc = NULL;
 	struct yaml_error err = { 0 };
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	r = read_file(path, text, sizeof(text), &len);
