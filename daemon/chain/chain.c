@@ -30,14 +30,6 @@ static const struct {
 	{ ENCCONF_KMS, "kms", provider_kms_new },
 };
 
-bool chain_offers(enum encconf_kind kind)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(provider_kinds); i++)
-		if (provider_kinds[i].kind == kind)
-			return true;
-	return false;
-}
-
 static int provider_new(const struct encconf_provider *e, const struct chain_env *env,
 			struct provider **ret)
 {

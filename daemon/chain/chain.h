@@ -33,9 +33,6 @@ struct chain_env {
 	uint64_t (*now)(void); /* NULL: now_ns() */
 };
 
-/* Does this build have providers of that kind? */
-bool chain_offers(enum encconf_kind kind);
-
 /* @item, @env borrowed for the chain's life. -EOPNOTSUPP: a provider this build does not offer. */
 int chain_new(const struct encconf_item *item, const struct chain_env *env, struct chain **ret);
 /* Operations under way end with what the key they are at says; the chain looks no further. */

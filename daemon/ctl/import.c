@@ -183,6 +183,7 @@ static void farewell(const char *file, const char *output)
 {
 	printf("\nwrote %s, without secrets: name it as encryptionConfig: of kekd.yaml, reload kekd\n"
 	       "and read a value of each kind back (kekctl transform from-storage).\n"
+	       "Import on one node only: copy its key store to the others, so that a key has one id.\n"
 	       "Then, on every node that has the file:\n\n"
 	       "  shred -u %s\n\n"
 	       "shred does not reach snapshots, backups, nor what a copy-on-write file system or an\n"

@@ -31,7 +31,7 @@ static void usage(FILE *to)
 {
 	fputs("usage: kekctl [--admin SOCKET] [--socket SOCKET] [--json] COMMAND\n\n", to);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(to, "  %-17s %-14s %s\n", commands[i].words, commands[i].args,
+		fprintf(to, "  %-22s %-14s %s\n", commands[i].words, commands[i].args,
 			commands[i].help);
 	fputs("\n"
 	      "  --admin SOCKET   the keeper's socket (default " CTL_ADMIN_DEFAULT ")\n"

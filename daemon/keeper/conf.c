@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 
 #include "daemon/base/log.h"
-#include "daemon/chain/chain.h"
 #include "daemon/chain/policy.h"
 
 #define CONF_BYTES_MAX (1024 * 1024)
@@ -93,18 +92,6 @@ static int offered(const struct conf *c, const char *path)
 			  path);
 		return -EOPNOTSUPP;
 	}
-	for (size_t i = 0; i < c->enc->items_count; i++)
-		for (size_t j = 0; j < c->enc->items[i].providers_count; j++) {
-			const struct encconf_provider *p = &c->enc->items[i].providers[j];
-
-			if (chain_offers(p->kind))
-				continue;
-			log_error("%s:%u:%u: provider \"%s\" is not offered by this version of "
-				  "kekd; use \"aesgcm\"",
-				  config->encryption_config, p->line, p->column,
-				  encconf_kind_name(p->kind));
-			return -EOPNOTSUPP;
-		}
 	return 0;
 }
 
