@@ -9,52 +9,17 @@
 
 #include <errno.h>
 
-#include <pb_decode.h>
-#include <pb_encode.h>
-
+#include "daemon/base/pbspan.h"
 #include "daemon/chain/encobj.pb.h"
 
 #define DNS_NAME_MAX  253
 #define DNS_LABEL_MAX 63
-
-struct cursor {
-	struct span msg;
-	size_t pos;
-};
 
 struct collect {
 	struct annotations a;
 	size_t room, bytes;
 	bool no_memory;
 };
-
-static bool cursor_read(pb_istream_t *stream, pb_byte_t *buf, size_t count)
-{
-	struct cursor *c = stream->state;
-
-	if (count > c->msg.len - c->pos)
-		return false;
-	if (buf)
-		memcpy(buf, c->msg.data + c->pos, count);
-	c->pos += count;
-	return true;
-}
-
-/*
- * A length-delimited field: its bytes are the rest of this (sub)stream. A field that comes with a
- * scalar's wire type comes in a stream of nanopb's own (pb_decode.c, decode_callback_field), whose
- * state is not ours: that is no such message.
- */
-static bool take_span(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
-{
-	struct cursor *c = stream->state;
-	struct span *s = *arg;
-
-	if (stream->callback != cursor_read)
-		return false;
-	*s = span_of(c->msg.data + c->pos, stream->bytes_left);
-	return pb_read(stream, NULL, stream->bytes_left);
-}
 
 static bool is_alnum(uint8_t c)
 {
@@ -117,8 +82,8 @@ static bool take_annotation(pb_istream_t *stream, const pb_field_t *field _unuse
 {
 	struct annotation a = { 0 };
 	kekd_storage_EncryptedObject_AnnotationsEntry entry = {
-		.key = { .funcs.decode = take_span, .arg = &a.key },
-		.value = { .funcs.decode = take_span, .arg = &a.value },
+		.key = { .funcs.decode = pbspan_take, .arg = &a.key },
+		.value = { .funcs.decode = pbspan_take, .arg = &a.value },
 	};
 
 	return pb_decode(stream, kekd_storage_EncryptedObject_AnnotationsEntry_fields, &entry) &&
@@ -156,12 +121,12 @@ void encobj_sort(struct annotations *a)
 
 static int decode(struct span msg, struct encobj *obj, struct collect *collect)
 {
-	struct cursor c = { .msg = msg };
-	pb_istream_t stream = { .callback = cursor_read, .state = &c, .bytes_left = msg.len };
+	struct pbspan c = { .msg = msg };
+	pb_istream_t stream = pbspan_stream(&c);
 	kekd_storage_EncryptedObject pb = {
-		.encrypted_data = { .funcs.decode = take_span, .arg = &obj->data },
-		.key_id = { .funcs.decode = take_span, .arg = &obj->key_id },
-		.dek_source = { .funcs.decode = take_span, .arg = &obj->dek },
+		.encrypted_data = { .funcs.decode = pbspan_take, .arg = &obj->data },
+		.key_id = { .funcs.decode = pbspan_take, .arg = &obj->key_id },
+		.dek_source = { .funcs.decode = pbspan_take, .arg = &obj->dek },
 		.annotations = { .funcs.decode = take_annotation, .arg = collect },
 	};
 

@@ -9,9 +9,7 @@
 #include <errno.h>
 #include <stddef.h>
 
-#include <pb_decode.h>
-#include <pb_encode.h>
-
+#include "daemon/base/pbspan.h"
 #include "daemon/kms/kmsv1.pb.h"
 #include "daemon/kms/kmsv2.pb.h"
 
@@ -130,49 +128,6 @@ union any {
 	pb_callback_t fields[8];
 };
 
-struct cursor {
-	struct span msg;
-	size_t pos;
-};
-
-static bool cursor_read(pb_istream_t *stream, pb_byte_t *buf, size_t count)
-{
-	struct cursor *c = stream->state;
-
-	if (count > c->msg.len - c->pos)
-		return false;
-	if (buf)
-		memcpy(buf, c->msg.data + c->pos, count);
-	c->pos += count;
-	return true;
-}
-
-/*
- * A length-delimited field: its bytes are the rest of this (sub)stream. A field that comes with a
- * scalar's wire type comes in a stream of nanopb's own (pb_decode.c, decode_callback_field), whose
- * state is not ours: that is no such message.
- */
-static bool span_decode(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
-{
-	struct cursor *c = stream->state;
-	struct span *s = *arg;
-
-	if (stream->callback != cursor_read)
-		return false;
-	*s = span_of(c->msg.data + c->pos, stream->bytes_left);
-	return pb_read(stream, NULL, stream->bytes_left);
-}
-
-/* proto3: an empty field is not sent. */
-static bool span_encode(pb_ostream_t *stream, const pb_field_t *field, void *const *arg)
-{
-	const struct span *s = *arg;
-
-	if (s->len == 0)
-		return true;
-	return pb_encode_tag_for_field(stream, field) && pb_encode_string(stream, s->data, s->len);
-}
-
 /* One more entry of a map. The message's size bounds their number. */
 struct collect {
 	const struct map *map;
@@ -185,8 +140,8 @@ static bool annotation_decode(pb_istream_t *stream, const pb_field_t *field _unu
 	struct collect *c = *arg;
 	struct annotation a = { 0 }, *v;
 	union entry entry = { .fields = {
-				      .key = { .funcs.decode = span_decode, .arg = &a.key },
-				      .value = { .funcs.decode = span_decode, .arg = &a.value } } };
+				      .key = { .funcs.decode = pbspan_take, .arg = &a.key },
+				      .value = { .funcs.decode = pbspan_take, .arg = &a.value } } };
 
 	if (!pb_decode(stream, c->map->entry, &entry))
 		return false;
@@ -206,10 +161,10 @@ static bool annotations_encode(pb_ostream_t *stream, const pb_field_t *field, vo
 	const struct annotations *a = *arg;
 
 	for (size_t i = 0; i < a->n; i++) {
-		union entry entry = { .fields = { .key = { .funcs.encode = span_encode,
-							   .arg = &a->v[i].key },
-						  .value = { .funcs.encode = span_encode,
-							     .arg = &a->v[i].value } } };
+		union entry entry = {
+			.fields = { .key = { .funcs.encode = pbspan_put, .arg = &a->v[i].key },
+				    .value = { .funcs.encode = pbspan_put, .arg = &a->v[i].value } }
+		};
 
 		if (!pb_encode_tag_for_field(stream, field) ||
 		    !pb_encode_submessage(stream, decrypt_map.entry, &entry))
@@ -222,14 +177,14 @@ static bool annotations_encode(pb_ostream_t *stream, const pb_field_t *field, vo
 static int decode(enum pb_message which, struct span msg, void *spans, struct collect *collect)
 {
 	const struct message *m = &messages[which];
-	struct cursor c = { .msg = msg };
-	pb_istream_t stream = { .callback = cursor_read, .state = &c, .bytes_left = msg.len };
+	struct pbspan c = { .msg = msg };
+	pb_istream_t stream = pbspan_stream(&c);
 	union any any = { 0 };
 
 	for (size_t i = 0; i < m->n; i++) {
 		pb_callback_t *cb = (void *)((char *)&any + m->fields[i].pb);
 
-		cb->funcs.decode = span_decode;
+		cb->funcs.decode = pbspan_take;
 		cb->arg = (char *)spans + m->fields[i].span;
 	}
 	if (m->map && collect) {
@@ -257,7 +212,7 @@ static int encode(enum pb_message which, const void *spans, const struct annotat
 	for (size_t i = 0; i < m->n; i++) {
 		pb_callback_t *cb = (void *)((char *)&any + m->fields[i].pb);
 
-		cb->funcs.encode = span_encode;
+		cb->funcs.encode = pbspan_put;
 		cb->arg = (char *)(uintptr_t)spans + m->fields[i].span;
 	}
 	if (m->map && a) {

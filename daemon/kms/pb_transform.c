@@ -7,60 +7,23 @@
 
 #include <errno.h>
 
-#include <pb_decode.h>
-#include <pb_encode.h>
-
+#include "daemon/base/pbspan.h"
 #include "daemon/kms/transform.pb.h"
-
-struct cursor {
-	struct span msg;
-	size_t pos;
-};
-
-static bool cursor_read(pb_istream_t *stream, pb_byte_t *buf, size_t count)
-{
-	struct cursor *c = stream->state;
-
-	if (count > c->msg.len - c->pos)
-		return false;
-	if (buf)
-		memcpy(buf, c->msg.data + c->pos, count);
-	c->pos += count;
-	return true;
-}
-
-static bool span_decode(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
-{
-	struct cursor *c = stream->state;
-	struct span *s = *arg;
-
-	*s = span_of(c->msg.data + c->pos, stream->bytes_left);
-	return pb_read(stream, NULL, stream->bytes_left);
-}
-
-static bool span_encode(pb_ostream_t *stream, const pb_field_t *field, void *const *arg)
-{
-	const struct span *s = *arg;
-
-	if (s->len == 0)
-		return true;
-	return pb_encode_tag_for_field(stream, field) && pb_encode_string(stream, s->data, s->len);
-}
 
 static pb_callback_t into(struct span *s)
 {
-	return (pb_callback_t){ .funcs.decode = span_decode, .arg = s };
+	return (pb_callback_t){ .funcs.decode = pbspan_take, .arg = s };
 }
 
 static pb_callback_t from(const struct span *s)
 {
-	return (pb_callback_t){ .funcs.encode = span_encode, .arg = (void *)(uintptr_t)s };
+	return (pb_callback_t){ .funcs.encode = pbspan_put, .arg = (void *)(uintptr_t)s };
 }
 
 static int decode(struct span msg, const pb_msgdesc_t *desc, void *pb)
 {
-	struct cursor c = { .msg = msg };
-	pb_istream_t stream = { .callback = cursor_read, .state = &c, .bytes_left = msg.len };
+	struct pbspan c = { .msg = msg };
+	pb_istream_t stream = pbspan_stream(&c);
 
 	return pb_decode(&stream, desc, pb) ? 0 : -EINVAL;
 }

@@ -107,6 +107,11 @@ TEST_F(messages, not_protobuf)
 							seen, 1, &n));
 	EXPECT_ERR(-EINVAL,
 		   pb_transform_request_decode(span_str("\x10\x01"), &resource, seen, 1, &n));
+	/* As fixed64: nanopb then hands over a stream of its own, and no pointer may come out of it. */
+	EXPECT_ERR(-EINVAL,
+		   pb_transform_request_decode(span_str("\x09pppppppp"), &resource, seen, 1, &n));
+	EXPECT_ERR(-EINVAL, pb_transform_request_decode(span_str("\x11\x0a\x06pppppp"), &resource,
+							seen, 1, &n));
 }
 
 static struct encconf_resource resource(const char *name)
