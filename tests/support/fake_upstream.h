@@ -41,7 +41,7 @@ struct upstream_call {
 	upstream_done_fn *done;
 	void *user;
 	size_t len;
-	uint8_t data[2048];
+	uint8_t data[];
 };
 
 static inline int fake_call(struct upstream *u, const struct upstream_request *req,
@@ -52,11 +52,9 @@ static inline int fake_call(struct upstream *u, const struct upstream_request *r
 
 	if (f->open_calls >= f->calls_max)
 		return -ENOBUFS;
-	c = calloc(1, sizeof(*c));
+	c = calloc(1, sizeof(*c) + req->data.len);
 	if (!c)
 		return -ENOMEM;
-	if (req->data.len > sizeof(c->data) - 16)
-		abort();
 	c->fake = f;
 	c->method = req->method;
 	c->done = done;
@@ -139,8 +137,11 @@ static inline void fake_answer_one(struct upstream_call *c)
 {
 	struct fake_upstream *f = c->fake;
 	struct upstream_answer a = { 0 };
-	uint8_t out[4096] = { 0 };
+	_cleanup_free_ uint8_t *out = calloc(1, c->len + 4096);
 	int r = 0;
+
+	if (!out)
+		abort();
 
 	switch (c->method) {
 	case UPSTREAM_STATUS:
