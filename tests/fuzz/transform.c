@@ -69,6 +69,8 @@ static void try_response(struct span msg)
 			span_equal(v[i].message, again[i].message));
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < 1)
