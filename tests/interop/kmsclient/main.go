@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,12 @@ var commands = []command{
 	{"verify", "[-api=v1] [-stale=no|yes|any] FILE", "read back what write stored", runVerify},
 	{"restart", "[-retry]", "calls without a pause while standard input says when to check", runRestart},
 	{"judge", "FILE...", "validate EncryptionConfigurations (takes no SOCKET)", runJudge},
+	{"chain-write", "CONFIG FILE", "store values with the keys in CONFIG (takes no SOCKET)", runChainWrite},
+	{"chain-read", "[-stale] CONFIG FILE", "read values that another stored (takes no SOCKET)", runChainRead},
 }
+
+// Those that need no plugin.
+var withoutSocket = []string{"judge", "chain-write", "chain-read"}
 
 // errUsage is returned by a command whose arguments make no sense.
 type errUsage string
@@ -55,7 +61,7 @@ func (e errUsage) Error() string { return string(e) }
 
 func usage() {
 	out := flag.CommandLine.Output()
-	fmt.Fprintln(out, "usage: kmsclient [FLAG...] SOCKET COMMAND [ARG...]\n       kmsclient judge FILE...")
+	fmt.Fprintln(out, "usage: kmsclient [FLAG...] [SOCKET] COMMAND [ARG...]")
 	for _, c := range commands {
 		fmt.Fprintf(out, "  %-42s %s\n", c.name+" "+c.args, c.help)
 	}
@@ -81,7 +87,7 @@ func main() {
 }
 
 func dispatch(e *env, watchdog time.Duration, args []string) int {
-	if len(args) > 0 && args[0] != "judge" {
+	if len(args) > 0 && !slices.Contains(withoutSocket, args[0]) {
 		e.socket, args = args[0], args[1:]
 	}
 	if len(args) == 0 {

@@ -29,14 +29,15 @@ func runWrite(ctx context.Context, e *env, args []string) error {
 		if err := roundTripAll(ctx, server, values, *api); err != nil {
 			return err
 		}
-		return saveValues(flags.Arg(0), values)
+		return saveLines(flags.Arg(0), values)
 	})
 	return nil
 }
 
 func isVersion(api string) bool { return api == "v1" || api == "v2" }
 
-func saveValues(path string, values []*value) error {
+// saveLines writes one JSON object a line.
+func saveLines[T any](path string, values []*T) error {
 	file, err := os.Create(path)
 	if err != nil {
 		return err
@@ -51,15 +52,15 @@ func saveValues(path string, values []*value) error {
 	return file.Close()
 }
 
-func loadValues(path string) ([]*value, error) {
+func loadLines[T any](path string) ([]*T, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	var values []*value
+	var values []*T
 	for decoder := json.NewDecoder(file); decoder.More(); {
-		v := &value{}
+		v := new(T)
 		if err := decoder.Decode(v); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -84,7 +85,7 @@ func runVerify(ctx context.Context, e *env, args []string) error {
 	if *stale != "no" && *stale != "yes" && *stale != "any" {
 		return errUsage("-stale is no, yes or any")
 	}
-	values, err := loadValues(flags.Arg(0))
+	values, err := loadLines[value](flags.Arg(0))
 	if err != nil {
 		return err
 	}
