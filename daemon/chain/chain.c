@@ -3,6 +3,7 @@
 #include "daemon/chain/chain.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "daemon/base/log.h"
 #include "daemon/chain/providers.h"
@@ -73,8 +74,19 @@ void chain_free(struct chain *c)
 		free(c);
 }
 
+/*
+ * At rest the AAD is the etcd key as it is, the apiserver's own. Ours for KMS hold a NUL and etcd keys
+ * of Kubernetes never do: so no path that a tool gives makes, or opens, a KMS ciphertext.
+ */
+static bool context_is_path(const struct op *op)
+{
+	return op->context.len == 0 || !memchr(op->context.data, 0, op->context.len);
+}
+
 int chain_encrypt(struct chain *c, struct op *op)
 {
+	if (op->purpose == OP_STORAGE && !context_is_path(op))
+		return -EINVAL;
 	return c->providers[0]->ops->encrypt(c->providers[0], op);
 }
 
@@ -190,7 +202,7 @@ static int search_start(struct chain *c, struct op *op)
 int chain_decrypt(struct chain *c, struct op *op)
 {
 	if (op->purpose == OP_STORAGE)
-		return search_start(c, op);
+		return context_is_path(op) ? search_start(c, op) : -EINVAL;
 	for (size_t i = 0; i < c->n; i++) {
 		struct provider *p = c->providers[i];
 

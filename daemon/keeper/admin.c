@@ -251,8 +251,10 @@ static int serve_one(struct keeper *k, int fd)
 	if (!import && recv(fd, &req, sizeof(req), 0) != (ssize_t)sizeof(req))
 		return -EPROTO;
 	req.name[sizeof(req.name) - 1] = '\0';
-	if (req.version != ADMIN_VERSION)
-		return end(fd, -EPROTO, "kekctl and kekd are of different versions");
+	if (req.version != ADMIN_VERSION) {
+		end(fd, -EPROTO, "kekctl and kekd are of different versions");
+		return -EPROTO; /* closes, and with it goes what was not read */
+	}
 	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
 		return end(fd, -EOPNOTSUPP, "this kekd does not know that command");
 	return verbs[req.verb](k, fd, &req);

@@ -25,6 +25,7 @@
 #define NS_PER_S     UINT64_C(1000000000)
 #define DELAY_MIN_NS (NS_PER_S / 20)
 #define DELAY_MAX_NS (2 * NS_PER_S)
+#define READY_NS     (60 * NS_PER_S)
 #define STEADY_NS    (5 * NS_PER_S) /* a server that lived this long is replaced at once */
 
 /* Not after it has been reaped: its pid may be another's by then. */
@@ -199,8 +200,10 @@ int server_start(struct keeper *k)
 	k->start_ns = now_ns();
 	k->restart_at_ns = 0;
 	r = feed(k);
-	if (r < 0)
-		log_warning("the server went away while it was given its keys: %s", errno_text(r));
+	if (r < 0) {
+		log_warning("the server was not given all its keys: %s", errno_text(r));
+		server_kill(k);
+	}
 	return 0; /* server_reap() sees to a dead one */
 }
 
@@ -348,6 +351,10 @@ void server_reap(struct keeper *k)
 
 void server_tick(struct keeper *k, uint64_t now)
 {
+	if (k->server_pid > 0 && !k->serving && !k->stopping && now - k->start_ns > READY_NS) {
+		log_error("the server does not get ready; killing it");
+		server_kill(k);
+	}
 	if (k->server_pid > 0 || k->stopping || k->ended || now < k->restart_at_ns)
 		return;
 	if (server_start(k) < 0)

@@ -466,6 +466,16 @@ static struct keyset_key *find_imported(const struct keyset *set, const struct k
 	return NULL;
 }
 
+/* Imported keys may share a label among themselves, never one that a key of ours writes with. */
+static bool label_is_generated(const struct keyset *set, const char *label)
+{
+	list_for_each (n, &set->keys)
+		if (entry(n)->rec.kind != KEY_KIND_IMPORTED &&
+		    strcmp(entry(n)->rec.label, label) == 0)
+			return true;
+	return false;
+}
+
 int keyset_import(struct keyset *set, const struct key_record *want, struct span bytes,
 		  const struct keyset_key **ret)
 {
@@ -478,7 +488,7 @@ int keyset_import(struct keyset *set, const struct key_record *want, struct span
 		*ret = same;
 		return 0;
 	}
-	if (name_is_taken(set, want->name))
+	if (name_is_taken(set, want->name) || label_is_generated(set, want->label))
 		return -EEXIST;
 	if (set->n >= KEKD_KEYS_MAX)
 		return -ENOBUFS;

@@ -217,12 +217,6 @@ static void op_done(struct op *op, int r)
 	call_drop(o->call);
 }
 
-/* Room in the results for a value of @in bytes. Reading CBC needs what went in. */
-static size_t room_for(const struct transform_call *c, struct chain *chain, size_t in)
-{
-	return in + (c->to_storage ? chain_overhead(chain) : 0);
-}
-
 static void op_start(struct transform_call *c, struct transform_op *o, struct chain *chain)
 {
 	int r;
@@ -237,8 +231,9 @@ static void op_start(struct transform_call *c, struct transform_op *o, struct ch
 		op_done(&o->op, r);
 }
 
+/* @growth: what the buffer was sized with. It is asked for once: a kms chain's changes with time. */
 static void ops_start(struct transform_call *c, const struct transform_value *values,
-		      struct chain *chain)
+		      struct chain *chain, size_t growth)
 {
 	uint8_t *out = c->out.data;
 
@@ -250,7 +245,7 @@ static void ops_start(struct transform_call *c, const struct transform_value *va
 		o->op.in = values[i].value;
 		o->op.context = values[i].path;
 		o->op.out = out;
-		o->op.out_cap = room_for(c, chain, values[i].value.len);
+		o->op.out_cap = values[i].value.len + growth;
 		o->op.deadline_ns = grpc_call_deadline(c->grpc);
 		o->op.peer = *grpc_call_peer(c->grpc);
 		o->op.done = op_done;
@@ -288,7 +283,7 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	struct transform_value *values;
 	struct transform_call *c = NULL;
 	struct span resource;
-	size_t n, item, room = 0;
+	size_t n, item, growth, room = 0;
 	int r;
 
 	r = secpool_get(s->pool, TRANSFORM_VALUES_MAX * sizeof(*values), &table);
@@ -304,8 +299,9 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	if (r < 0 || !c)
 		return r < 0 ? r : -ENOBUFS;
 	c->to_storage = to_storage;
+	growth = to_storage ? chain_overhead(s->items[item].chain) : 0; /* CBC needs what went in */
 	for (size_t i = 0; i < n; i++)
-		room += room_for(c, s->items[item].chain, values[i].value.len);
+		room += values[i].value.len + growth;
 	r = secpool_get(s->pool, room + 1, &c->out);
 	if (r < 0) {
 		call_put(c);
@@ -315,7 +311,7 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	c->msg = secbuf_move(msg);
 	c->started_ns = now_ns();
 	grpc_call_set_user(grpc, c);
-	ops_start(c, values, s->items[item].chain);
+	ops_start(c, values, s->items[item].chain, growth);
 	return 0;
 }
 

@@ -367,6 +367,23 @@ static int on_socket(struct server *s, struct link_msg *msg, struct link_fds *fd
 	return 0;
 }
 
+/* A key that cannot be taken is the key's trouble, not the daemon's: it stays withdrawn. */
+static int on_key_or_say(struct server *s, struct link_msg *msg, struct link_fds *fds)
+{
+	int r = on_key(s, msg, fds);
+
+	if (r < 0)
+		log_error("key %s: not taken into use: %s", msg->label, errno_text(r));
+	return 0;
+}
+
+/* A key that was never taken has nothing to withdraw. */
+static int on_withdraw(struct server *s, const struct link_msg *msg)
+{
+	keytable_withdraw(s->keys, msg->id, msg->r);
+	return 0;
+}
+
 int server_receive(struct server *s)
 {
 	struct link_fds fds = { 0 };
@@ -385,9 +402,9 @@ int server_receive(struct server *s)
 		else if (s->rx.type == LINK_TESTKEY)
 			r = on_testkey(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_KEY)
-			r = on_key(s, &s->rx, &fds);
+			r = on_key_or_say(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_WITHDRAW)
-			r = keytable_withdraw(s->keys, s->rx.id, s->rx.r);
+			r = on_withdraw(s, &s->rx);
 		else if (s->rx.type == LINK_GO)
 			s->going = true;
 		else
@@ -471,23 +488,13 @@ static int on_reload(struct server *s, const struct link_msg *req, struct link_f
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* A key that cannot be taken is the key's trouble, not the daemon's: it stays withdrawn. */
-static int on_key_live(struct server *s, struct link_msg *msg, struct link_fds *fds)
-{
-	int r = on_key(s, msg, fds);
-
-	if (r < 0)
-		log_error("key %s: not taken into use: %s", msg->label, errno_text(r));
-	return 0;
-}
-
 static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
 	switch (msg->type) {
 	case LINK_CONFIG:
 		return on_reload(s, msg, fds);
 	case LINK_KEY:
-		return on_key_live(s, msg, fds);
+		return on_key_or_say(s, msg, fds);
 	case LINK_SOCKET:
 		return on_socket(s, msg, fds);
 	case LINK_WITHDRAW:

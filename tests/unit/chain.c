@@ -453,6 +453,25 @@ TEST_F(chain, nested_labels_v1_reversed)
 	nested_labels(self, 2, 1, OP_KMS_V1);
 }
 
+/* A tool that may transform values at rest cannot make, or open, what the KMS sockets wrap. */
+TEST_F(chain, purposes_do_not_meet)
+{
+	char aad[12 + KEKD_KEY_ID_HEX + 12] = "kekd kms v2";
+	struct value v;
+	size_t len;
+
+	add(self, 1, primary, KEY_ACTIVE);
+	v = sealed(self, OP_KMS_V2);
+	snprintf(aad + 12, sizeof(aad) - 12, "%s", v.key_id);
+	len = 12 + strlen(v.key_id);
+	prepare(self, OP_STORAGE, span_of_value(&v));
+	self->op.context = span_of(aad, len);
+	EXPECT_ERR(-EINVAL, finish(self, chain_decrypt(self->chain, &self->op)));
+	prepare(self, OP_STORAGE, span_of(seed, SEED));
+	self->op.context = span_of(aad, len);
+	EXPECT_ERR(-EINVAL, finish(self, chain_encrypt(self->chain, &self->op)));
+}
+
 /* The key exists on this host but this chain's configuration does not name it. */
 TEST_F(chain, key_of_another_chain)
 {

@@ -219,4 +219,15 @@ TEST_F(imported, set_takes_a_key_once)
 	EXPECT_OK(keyset_active(self->set, "b", &second));
 }
 
+/* The label of a key made here is public: it stands before every value. */
+TEST_F(imported, no_label_of_a_generated_key)
+{
+	const struct keyset_key *made, *key;
+	struct key_record rec;
+
+	ASSERT_OK(keyset_create(self->set, "a", KEY_ACTIVE, &made));
+	rec = record("b", made->rec.label, 32, false);
+	EXPECT_ERR(-EEXIST, keyset_import(self->set, &rec, span_of(secret, 32), &key));
+}
+
 TEST_HARNESS_MAIN
