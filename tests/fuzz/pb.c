@@ -24,7 +24,7 @@ static void require_within(struct span field, struct span msg)
 				   (size_t)(field.data - msg.data) <= msg.len - field.len));
 }
 
-/* Both structs are nothing but spans. */
+/* Both structs are spans, and annotations, which are as large as one and zero here. */
 _Static_assert(sizeof(struct kms_request) % sizeof(struct span) == 0, "spans only");
 _Static_assert(sizeof(struct kms_response) % sizeof(struct span) == 0, "spans only");
 
@@ -41,10 +41,23 @@ static bool is_request(enum pb_message which)
 	return which % 2 == 0;
 }
 
+/* Annotations are the one part that is allocated: looked at and given back here. */
 static int decode(enum pb_message which, struct span msg, union fields *ret)
 {
-	return is_request(which) ? pb_decode_request(which, msg, &ret->request)
-				 : pb_decode_response(which, msg, &ret->response);
+	int r;
+
+	if (is_request(which))
+		return pb_decode_request(which, msg, &ret->request);
+	r = pb_decode_response(which, msg, &ret->response);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ret->response.annotations.n; i++) {
+		require_within(ret->response.annotations.v[i].key, msg);
+		require_within(ret->response.annotations.v[i].value, msg);
+	}
+	pb_response_done(&ret->response);
+	ret->response.annotations = (struct annotations){ 0 };
+	return 0;
 }
 
 static void encode(enum pb_message which, const union fields *f, struct secbuf *out)
