@@ -9,19 +9,25 @@
 #include "daemon/crypto/block.h"
 #include "daemon/crypto/xor.h"
 
-/* Block number i has counter i + 1: J0 = nonce ‖ 0^31 ‖ 1 (step 2), then inc32 (step 3). */
+/*
+ * Block number i has counter i + 1: J0 = nonce ‖ 0^31 ‖ 1 (step 2), then inc32 (step 3). The nonce is
+ * read once, as the compiler cannot know that the blocks do not lie over it.
+ */
 void gcm_counters(const uint8_t nonce[static KEKD_GCM_NONCE], uint32_t first, size_t n,
 		  uint8_t *ret_blocks)
 {
-	struct {
-		uint32_t nonce[3], counter;
-	} block;
+	uint64_t head;
+	uint32_t tail, counter;
 
-	_Static_assert(sizeof(block) == KEKD_AES_BLOCK, "no padding");
-	memcpy(block.nonce, nonce, KEKD_GCM_NONCE);
+	_Static_assert(sizeof(head) + sizeof(tail) == KEKD_GCM_NONCE, "a nonce in two words");
+	memcpy(&head, nonce, sizeof(head));
+	memcpy(&tail, nonce + sizeof(head), sizeof(tail));
 	for (size_t i = 0; i < n; i++) {
-		block.counter = htobe32(first + (uint32_t)i + 1);
-		memcpy(ret_blocks + i * KEKD_AES_BLOCK, &block, KEKD_AES_BLOCK);
+		counter = htobe32(first + (uint32_t)i + 1);
+		memcpy(ret_blocks, &head, sizeof(head));
+		memcpy(ret_blocks + sizeof(head), &tail, sizeof(tail));
+		memcpy(ret_blocks + KEKD_GCM_NONCE, &counter, sizeof(counter));
+		ret_blocks += KEKD_AES_BLOCK;
 	}
 }
 
