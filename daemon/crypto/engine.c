@@ -47,9 +47,7 @@ void engine_queue(struct engine_job *job, bool front)
 void engine_end(struct engine *engine, struct engine_job *job, int r)
 {
 	list_del(&job->priv.link);
-	job_forget(job);
-	job->priv.result = r;
-	job->priv.state = JOB_DUE;
+	job_end(job, r);
 	list_add_tail(&engine->due, &job->priv.link);
 }
 
@@ -124,7 +122,7 @@ static bool engine_may_start(const struct engine *engine)
 }
 
 /* One run for each lane with work and room. True if one was started. */
-static bool engine_pass(struct engine *engine, uint64_t now)
+static bool engine_pass(struct engine *engine)
 {
 	size_t before = engine->started;
 	struct list held, served;
@@ -137,9 +135,9 @@ static bool engine_pass(struct engine *engine, uint64_t now)
 
 		list_del(&lane->link);
 		if (room)
-			lane_start(lane, now);
+			lane_start(lane);
 		else
-			lane_expire(lane, now);
+			lane_expire(lane);
 		if (!list_empty(&lane->jobs) && !list_linked(&lane->link))
 			list_add_tail(room ? &served : &held, &lane->link);
 	}
@@ -203,16 +201,14 @@ static bool engine_has_more(const struct engine *engine)
 
 bool engine_flush(struct engine *engine)
 {
-	uint64_t now;
-
 	if (engine->flushing)
 		return true; /* from inside a callback: the outer flush goes on */
 	engine->flushing = true;
 	engine->started = 0;
-	now = engine->config.now();
+	engine->now = 0;
 	engine_call_back_due(engine);
 	do {
-		while (engine_pass(engine, now))
+		while (engine_pass(engine))
 			;
 	} while (engine_drain(engine) && engine->started < ENGINE_TURN_BLOCKS);
 	engine_call_back_due(engine);

@@ -60,8 +60,17 @@ struct engine {
 	size_t bytes;   /* of jobs under way */
 	size_t started; /* blocks, in this flush */
 	bool flushing;
+	uint64_t now; /* of this flush; 0 = not asked for yet */
 	struct engine_stats stats;
 };
+
+/* @job has ended with @r; whoever calls this sees to it that it comes to engine->due. */
+static inline void job_end(struct engine_job *job, int r)
+{
+	job_forget(job);
+	job->priv.result = r;
+	job->priv.state = JOB_DUE;
+}
 
 /* End @job, wherever it is, with @r; its callback is due. */
 void engine_end(struct engine *engine, struct engine_job *job, int r);
@@ -71,8 +80,8 @@ void engine_queue(struct engine_job *job, bool front);
 void lane_wake(struct lane *lane);
 
 /* End the jobs of @lane whose deadline is over. */
-void lane_expire(struct lane *lane, uint64_t now);
+void lane_expire(struct lane *lane);
 /* Build a run from the jobs of @lane and start it; there must be room and an idle run. */
-void lane_start(struct lane *lane, uint64_t now);
+void lane_start(struct lane *lane);
 
 #endif

@@ -18,54 +18,26 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-static bool job_expired(const struct engine_job *job, uint64_t now)
+/* The clock is read at most once a flush, and not at all while no job has a deadline. */
+static bool job_expired(struct engine *engine, const struct engine_job *job)
 {
-	return job->deadline_ns != 0 && now >= job->deadline_ns;
+	if (job->deadline_ns == 0)
+		return false;
+	if (engine->now == 0)
+		engine->now = engine->config.now();
+	return engine->now >= job->deadline_ns;
 }
 
-void lane_expire(struct lane *lane, uint64_t now)
+void lane_expire(struct lane *lane)
 {
-	list_for_each_safe (n, &lane->jobs) {
-		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
-
-		if (job_expired(job, now))
-			engine_end(lane->key->engine, job, -ETIME);
-	}
-}
-
-/*
- * Move jobs from @lane to @run, each with its share of the run's blocks, until the run is full or
- * nobody waits. Returns the blocks left over.
- *
- * The first job that needs an H that is not there makes the run carry one more block. If that was
- * the last one, the job still comes along, with no blocks: so that it shares the run's fate and a
- * key whose H cannot be had does not retry for ever.
- */
-static uint32_t run_take(struct run *run, struct lane *lane, uint64_t now)
-{
-	const struct engine_config *config = &lane->key->engine->config;
-	uint32_t left = config->run_blocks;
+	struct engine *engine = lane->key->engine;
 
 	list_for_each_safe (n, &lane->jobs) {
 		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
 
-		if (left == 0)
-			break;
-		if (job_expired(job, now)) {
-			engine_end(lane->key->engine, job, -ETIME);
-			continue;
-		}
-		if (job_needs_h(job) && !run->key->have_h && !run->fetch_h) {
-			run->fetch_h = true;
-			left--;
-		}
-		job->priv.take = min_u32(min_u32(job_want(job), config->share_blocks), left);
-		left -= job->priv.take;
-		job->priv.state = JOB_FLYING;
-		list_del(n);
-		list_add_tail(&run->jobs, n);
+		if (job_expired(engine, job))
+			engine_end(engine, job, -ETIME);
 	}
-	return left;
 }
 
 /* Nobody else waits for the blocks that are left: large jobs may have them, first come first. */
@@ -79,6 +51,57 @@ static uint32_t run_extend(struct run *run, uint32_t left)
 		left -= more;
 	}
 	return left;
+}
+
+/* Move the first nodes of @from, up to and with @last, to @to, which is empty. */
+static void list_cut(struct list *to, struct list *from, struct list *last)
+{
+	to->next = from->next;
+	to->next->prev = to;
+	from->next = last->next;
+	from->next->prev = from;
+	to->prev = last;
+	last->next = to;
+}
+
+/*
+ * Move jobs from @lane to @run, each with its share of the run's blocks, until the run is full or
+ * nobody waits. Returns the blocks left over.
+ *
+ * The first job that needs an H that is not there makes the run carry one more block. If that was
+ * the last one, the job still comes along, with no blocks: so that it shares the run's fate and a
+ * key whose H cannot be had does not retry for ever.
+ */
+static uint32_t run_take(struct run *run, struct lane *lane)
+{
+	struct engine *engine = lane->key->engine;
+	uint32_t left = engine->config.run_blocks;
+	struct list *last = NULL;
+	bool some_want_more = false;
+
+	list_for_each_safe (n, &lane->jobs) {
+		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
+		uint32_t want = job_want(job);
+
+		if (left == 0)
+			break;
+		if (job_expired(engine, job)) {
+			engine_end(engine, job, -ETIME);
+			continue;
+		}
+		if (!run->key->have_h && !run->fetch_h && job_is_gcm(job)) {
+			run->fetch_h = true;
+			left--;
+		}
+		job->priv.take = min_u32(min_u32(want, engine->config.share_blocks), left);
+		job->priv.state = JOB_FLYING;
+		left -= job->priv.take;
+		some_want_more |= job->priv.take < want;
+		last = n;
+	}
+	if (last)
+		list_cut(&run->jobs, &lane->jobs, last);
+	return some_want_more ? run_extend(run, left) : left;
 }
 
 static void run_fill(struct run *run)
@@ -95,7 +118,10 @@ static void run_fill(struct run *run)
 		memset(at, 0, KEKD_AES_BLOCK);
 }
 
-/* One job's answer. It ends, or queues up again behind the others for its next piece. */
+/*
+ * One job's answer. It ends, staying on the run's list, or queues up again behind the others for its
+ * next piece.
+ */
 static void run_land(struct run *run, struct engine_job *job, const uint8_t *blocks)
 {
 	struct engine_key *key = run->key;
@@ -108,12 +134,13 @@ static void run_land(struct run *run, struct engine_job *job, const uint8_t *blo
 	if (r == 0 && job_want(job) > 0) {
 		if (!key->removed) {
 			job->priv.retried = false;
+			list_del(&job->priv.link);
 			engine_queue(job, false);
 			return;
 		}
 		r = -EKEYREVOKED;
 	}
-	engine_end(key->engine, job, r);
+	job_end(job, r);
 }
 
 static void run_succeed(struct run *run)
@@ -126,14 +153,14 @@ static void run_succeed(struct run *run)
 			       key->engine->config.ghash);
 		key->have_h = true;
 	}
-	while (!list_empty(&run->jobs)) {
-		struct engine_job *job = list_first(&run->jobs, struct engine_job, priv.link);
+	list_for_each_safe (n, &run->jobs) {
+		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
 		size_t len = (size_t)job->priv.take * KEKD_AES_BLOCK;
 
-		list_del(&job->priv.link);
 		run_land(run, job, at);
 		at += len;
 	}
+	list_splice_tail(&key->engine->due, &run->jobs);
 }
 
 /* From the last job to the first, so that those which try again keep their order. */
@@ -178,7 +205,7 @@ static void run_done(struct block_run *block, int r)
 	list_add_head(&engine->idle, &run->link);
 }
 
-void lane_start(struct lane *lane, uint64_t now)
+void lane_start(struct lane *lane)
 {
 	struct engine_key *key = lane->key;
 	struct engine *engine = key->engine;
@@ -188,7 +215,7 @@ void lane_start(struct lane *lane, uint64_t now)
 
 	run->key = key;
 	run->fetch_h = false;
-	left = run_extend(run, run_take(run, lane, now));
+	left = run_take(run, lane);
 	if (left == engine->config.run_blocks)
 		return; /* every job had run out of time; the run stays idle */
 	list_del(&run->link);

@@ -4,7 +4,8 @@
  * answer. Pure functions on bytes; 96-bit nonces and 128-bit tags only (RFC 5116 §5.1).
  *
  * The order of a message: gcm_counters() → E_K by somebody else → xor_bytes() with the text, and
- * beside it gcm_hash_aad() → gcm_hash_text() of the *ciphertext* → gcm_tag().
+ * then gcm_tag_whole() of the *ciphertext*. A message that comes in pieces goes by gcm_hash_aad() →
+ * gcm_hash_text() of each piece → gcm_tag() instead.
  *
  * Length limits (§5.2.1.1): text ≤ 2^36 - 32 bytes, so that the 32-bit counter, which starts at 1,
  * never wraps onto a block already used; AAD ≤ 2^61 - 1 bytes.
@@ -39,5 +40,12 @@ void gcm_hash_text(const struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], 
 void gcm_tag(const struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], uint64_t aad_len,
 	     uint64_t text_len, const uint8_t ekj0[static KEKD_AES_BLOCK],
 	     uint8_t ret_tag[static KEKD_GCM_TAG]);
+
+/*
+ * The tag of a message whose ciphertext @text is there as a whole; @ekj0 = E_K(J0). Short ones, up to
+ * GHASH_POWERS blocks with AAD and lengths, take one multiplication pass and one reduction.
+ */
+void gcm_tag_whole(const struct ghash_key *h, struct span aad, struct span text,
+		   const uint8_t ekj0[static KEKD_AES_BLOCK], uint8_t ret_tag[static KEKD_GCM_TAG]);
 
 #endif

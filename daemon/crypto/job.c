@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The four modes, each a row of one table.
+ * The four modes, each a row of one table. A message that is answered by one run, as almost all are,
+ * leaves nothing of the key in its job.
  *
  * GCM blocks are numbered as in gcm.h: 0 masks the tag, i ≥ 1 masks the i-th 16 bytes of text. Both
  * directions are keystream, so both encrypt. Opening needs E_K(J0) and the whole ciphertext for the
@@ -13,15 +14,13 @@
 
 #include <errno.h>
 
-#include "daemon/base/secmem.h"
+#include "daemon/base/cleanup.h"
+#include "daemon/crypto/block.h"
 #include "daemon/crypto/cbc.h"
 #include "daemon/crypto/gcm.h"
 #include "daemon/crypto/xor.h"
 
 struct job_mode {
-	enum block_dir dir;
-	bool gcm;
-	bool chained; /* one block at a time */
 	void (*fill)(const struct engine_job *job, size_t n, uint8_t *ret_blocks);
 	int (*absorb)(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
 		      size_t n);
@@ -52,7 +51,8 @@ static struct span gcm_mask(struct engine_job *job, const uint8_t *blocks, size_
 	return span_of(job->out + off, len);
 }
 
-static int gcm_seal_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
+/* A piece of a message whose tag needs more than one run: the hash so far stays in the job. */
+static void gcm_seal_piece(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
 			   size_t n)
 {
 	if (job->priv.done == 0) {
@@ -62,21 +62,27 @@ static int gcm_seal_absorb(struct engine_job *job, const struct ghash_key *h, co
 	gcm_hash_text(h, job->priv.hash, gcm_mask(job, blocks, n));
 	if (job->priv.done + n == job->priv.todo)
 		gcm_tag(h, job->priv.hash, job->aad.len, job->in.len, job->priv.chain, job->tag);
+}
+
+static int gcm_seal_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
+			   size_t n)
+{
+	if (n == job->priv.todo)
+		gcm_tag_whole(h, job->aad, gcm_mask(job, blocks, n), blocks, job->tag);
+	else
+		gcm_seal_piece(job, h, blocks, n);
 	return 0;
 }
 
 static bool gcm_tag_holds(const struct engine_job *job, const struct ghash_key *h,
 			  const uint8_t ekj0[static KEKD_AES_BLOCK])
 {
-	uint8_t y[KEKD_AES_BLOCK], tag[KEKD_GCM_TAG];
+	uint8_t tag[KEKD_GCM_TAG];
 	bool holds;
 
-	gcm_hash_aad(h, job->aad, y);
-	gcm_hash_text(h, y, job->in);
-	gcm_tag(h, y, job->aad.len, job->in.len, ekj0, tag);
-	holds = ct_equal(tag, job->tag, sizeof(tag));
-	secmem_wipe(tag, sizeof(tag));
-	secmem_wipe(y, sizeof(y));
+	gcm_tag_whole(h, job->aad, job->in, ekj0, tag);
+	holds = block_equal(tag, job->tag);
+	block_wipe(tag); /* the right tag of a forged message */
 	return holds;
 }
 
@@ -119,20 +125,11 @@ static int cbc_decrypt_absorb(struct engine_job *job, _unused_ const struct ghas
 }
 
 static const struct job_mode job_modes[ENGINE_MODES] = {
-	[ENGINE_GCM_SEAL] = { .gcm = true, .fill = gcm_fill, .absorb = gcm_seal_absorb },
-	[ENGINE_GCM_OPEN] = { .gcm = true, .fill = gcm_fill, .absorb = gcm_open_absorb },
-	[ENGINE_CBC_ENCRYPT] = { .chained = true,
-				 .fill = cbc_encrypt_fill,
-				 .absorb = cbc_encrypt_absorb },
-	[ENGINE_CBC_DECRYPT] = { .dir = BLOCK_DECRYPT,
-				 .fill = cbc_decrypt_fill,
-				 .absorb = cbc_decrypt_absorb },
+	[ENGINE_GCM_SEAL] = { .fill = gcm_fill, .absorb = gcm_seal_absorb },
+	[ENGINE_GCM_OPEN] = { .fill = gcm_fill, .absorb = gcm_open_absorb },
+	[ENGINE_CBC_ENCRYPT] = { .fill = cbc_encrypt_fill, .absorb = cbc_encrypt_absorb },
+	[ENGINE_CBC_DECRYPT] = { .fill = cbc_decrypt_fill, .absorb = cbc_decrypt_absorb },
 };
-
-static const struct job_mode *job_mode(const struct engine_job *job)
-{
-	return &job_modes[job->mode];
-}
 
 /* In place is fine; text that runs into itself at another place is not. */
 static bool job_overlaps(const struct engine_job *job)
@@ -149,7 +146,7 @@ int job_check(const struct engine_job *job)
 		return -EINVAL;
 	if (job->in.len > KEKD_VALUE_MAX || job->aad.len > KEKD_VALUE_MAX)
 		return -EMSGSIZE;
-	if (!job_mode(job)->gcm && job->in.len % KEKD_AES_BLOCK != 0)
+	if (!job_is_gcm(job) && job->in.len % KEKD_AES_BLOCK != 0)
 		return -EINVAL;
 	return job_overlaps(job) ? -EINVAL : 0;
 }
@@ -158,7 +155,7 @@ void job_begin(struct engine_job *job)
 {
 	size_t text = (job->in.len + KEKD_AES_BLOCK - 1) / KEKD_AES_BLOCK;
 
-	job->priv.todo = (uint32_t)(text + (job_mode(job)->gcm ? 1 : 0));
+	job->priv.todo = (uint32_t)(text + (job_is_gcm(job) ? 1 : 0));
 	job->priv.done = 0;
 	job->priv.take = 0;
 	job->priv.cancelled = false;
@@ -166,27 +163,10 @@ void job_begin(struct engine_job *job)
 	memcpy(job->priv.chain, job->iv, KEKD_AES_BLOCK);
 }
 
-enum block_dir job_dir(const struct engine_job *job)
-{
-	return job_mode(job)->dir;
-}
-
-bool job_needs_h(const struct engine_job *job)
-{
-	return job_mode(job)->gcm;
-}
-
-uint32_t job_want(const struct engine_job *job)
-{
-	uint32_t rest = job->priv.todo - job->priv.done;
-
-	return rest > 1 && job_mode(job)->chained ? 1 : rest;
-}
-
 void job_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks)
 {
 	if (n > 0)
-		job_mode(job)->fill(job, n, ret_blocks);
+		job_modes[job->mode].fill(job, n, ret_blocks);
 }
 
 int job_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks, size_t n)
@@ -195,15 +175,9 @@ int job_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t 
 
 	if (n == 0)
 		return 0;
-	r = job_mode(job)->absorb(job, h, blocks, n);
+	r = job_modes[job->mode].absorb(job, h, blocks, n);
 	if (r < 0)
 		return r;
 	job->priv.done += (uint32_t)n;
 	return 0;
-}
-
-void job_forget(struct engine_job *job)
-{
-	secmem_wipe(job->priv.chain, sizeof(job->priv.chain));
-	secmem_wipe(job->priv.hash, sizeof(job->priv.hash));
 }

@@ -9,6 +9,7 @@
 #ifndef KEKD_CRYPTO_JOB_H
 #define KEKD_CRYPTO_JOB_H
 
+#include "daemon/crypto/block.h"
 #include "daemon/crypto/ghash.h"
 #include <kekd/backend.h>
 #include <kekd/engine.h>
@@ -19,23 +20,39 @@ int job_check(const struct engine_job *job);
 /* Set up priv for a message of which no block is done. */
 void job_begin(struct engine_job *job);
 
-enum block_dir job_dir(const struct engine_job *job);
-/* Does job_absorb() need H? */
-bool job_needs_h(const struct engine_job *job);
+static inline enum block_dir job_dir(const struct engine_job *job)
+{
+	return job->mode == ENGINE_CBC_DECRYPT ? BLOCK_DECRYPT : BLOCK_ENCRYPT;
+}
+
+/* If so, job_absorb() needs H. */
+static inline bool job_is_gcm(const struct engine_job *job)
+{
+	return job->mode == ENGINE_GCM_SEAL || job->mode == ENGINE_GCM_OPEN;
+}
 
 /* Most blocks that may be asked for now; 0 when the message is complete. */
-uint32_t job_want(const struct engine_job *job);
+static inline uint32_t job_want(const struct engine_job *job)
+{
+	uint32_t rest = job->priv.todo - job->priv.done;
+
+	return rest > 1 && job->mode == ENGINE_CBC_ENCRYPT ? 1 : rest;
+}
 
 /* Write the next @n blocks to ask for, @n ≤ job_want(). */
 void job_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks);
 
 /*
  * Take the answers to what job_fill() asked. -EBADMSG: the tag does not hold, nothing was written.
- * @h may be NULL unless job_needs_h().
+ * @h may be NULL unless job_is_gcm().
  */
 int job_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks, size_t n);
 
 /* Wipe what priv holds of the key and the message. */
-void job_forget(struct engine_job *job);
+static inline void job_forget(struct engine_job *job)
+{
+	block_wipe(job->priv.chain);
+	block_wipe(job->priv.hash);
+}
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * out = a ⊕ b, eight bytes at a time through memcpy(), which is how unaligned words are read in C.
+ * out = a ⊕ b, sixteen bytes at a time in a vector of gcc and clang, which every 64-bit port has
+ * registers for; through memcpy(), which is how unaligned words are read in C.
  */
 #ifndef KEKD_CRYPTO_XOR_H
 #define KEKD_CRYPTO_XOR_H
@@ -9,10 +10,12 @@
 #include <stdint.h>
 #include <string.h>
 
+typedef uint64_t xor_word __attribute__((vector_size(16)));
+
 /* @out may be @a or @b exactly; no other overlap. */
 static inline void xor_bytes(uint8_t *out, const uint8_t *a, const uint8_t *b, size_t len)
 {
-	uint64_t x, y;
+	xor_word x, y;
 
 	for (; len >= sizeof(x); len -= sizeof(x)) {
 		memcpy(&x, a, sizeof(x));

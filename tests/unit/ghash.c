@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * GHASH: each implementation against the definition (SP 800-38D §6.3, one bit at a time) and against
- * published values, at every alignment.
+ * published values, at every alignment. And what GCM makes of it: tags, counters, single blocks.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/crypto/block.h"
 #include "daemon/crypto/gcm.h"
 #include "daemon/crypto/ghash.h"
 #include "tests/harness/ktest.h"
@@ -157,6 +158,54 @@ TEST_F(ghash, published)
 	gcm_hash_text(&self->key, y, span_of(text + 32, sizeof(text) - 32));
 	gcm_tag(&self->key, y, sizeof(aad), sizeof(text), no_mask, tag);
 	EXPECT_MEMEQ(hash, sizeof(hash), tag, sizeof(tag));
+}
+
+/* A tag in one go is the tag by pieces, short or not, for every remainder on both sides. */
+TEST_F(ghash, whole_message)
+{
+	uint8_t h[BLOCK], ekj0[BLOCK], data[2 * 150], y[BLOCK], expected[BLOCK], tag[BLOCK];
+
+	random_bytes(h, sizeof(h));
+	random_bytes(ekj0, sizeof(ekj0));
+	random_bytes(data, sizeof(data));
+	ghash_key_init(&self->key, h, variant->impl);
+	for (size_t a = 0; a <= 150; a++) {
+		for (size_t t = 0; t <= 150; t++) {
+			struct span aad = span_of(data, a), text = span_of(data + 150, t);
+
+			gcm_hash_aad(&self->key, aad, y);
+			gcm_hash_text(&self->key, y, text);
+			gcm_tag(&self->key, y, a, t, ekj0, expected);
+			gcm_tag_whole(&self->key, aad, text, ekj0, tag);
+			ASSERT_MEMEQ(expected, BLOCK, tag, BLOCK);
+		}
+	}
+}
+
+TEST(block_equal_sees_every_bit)
+{
+	uint8_t a[BLOCK], b[BLOCK];
+
+	random_bytes(a, sizeof(a));
+	memcpy(b, a, sizeof(b));
+	EXPECT_TRUE(block_equal(a, b));
+	for (size_t bit = 0; bit < 8 * BLOCK; bit++) {
+		b[bit / 8] ^= (uint8_t)(1U << (bit % 8));
+		EXPECT_FALSE(block_equal(a, b));
+		b[bit / 8] ^= (uint8_t)(1U << (bit % 8));
+	}
+}
+
+TEST(block_wipe_keeps_to_its_block)
+{
+	static const uint8_t zero[BLOCK];
+	uint8_t bytes[BLOCK + 2];
+
+	memset(bytes, 0xa5, sizeof(bytes));
+	block_wipe(bytes + 1);
+	EXPECT_MEMEQ(zero, BLOCK, bytes + 1, BLOCK);
+	EXPECT_EQ(0xa5, bytes[0]);
+	EXPECT_EQ(0xa5, bytes[BLOCK + 1]);
 }
 
 TEST(best_is_supported)
