@@ -16,13 +16,25 @@
 
 #include <kekd/limits.h>
 
-#define ADMIN_VERSION 1
+#define ADMIN_VERSION 2
 
 enum admin_verb {
-	ADMIN_STATUS = 1, /* → END with status */
-	ADMIN_KEY_LIST,   /* → KEY … END */
-	ADMIN_KEY_CREATE, /* name → KEY END */
+	ADMIN_STATUS = 1,   /* → END with status */
+	ADMIN_KEY_LIST,     /* → KEY … END */
+	ADMIN_KEY_CREATE,   /* name → KEY END */
+	ADMIN_KEY_STAGE,    /* name → KEY END: as create, but not active */
+	ADMIN_KEY_ACTIVATE, /* id, activation → KEY … END: all keys whose state changes */
+	ADMIN_KEY_RETIRE,   /* id → KEY END */
+	ADMIN_KEY_REOPEN,   /* id → KEY END: a retired key opens values again */
+	ADMIN_KEY_DESTROY,  /* id, name: the key's name once more → KEY END */
+	ADMIN_KEY_ROTATE,   /* name → KEY … END: stage and activate */
+	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
 	ADMIN_VERBS,
+};
+
+enum admin_flag {
+	ADMIN_DRY_RUN = 1, /* answer as if it had been done */
+	ADMIN_FORCE = 2,   /* RETIRE although the key was used of late */
 };
 
 enum admin_reply_type { ADMIN_KEY = 1, ADMIN_END };
@@ -30,8 +42,8 @@ enum admin_reply_type { ADMIN_KEY = 1, ADMIN_END };
 struct admin_request {
 	uint32_t version;
 	uint32_t verb;
-	uint32_t flags;
-	uint32_t reserved;
+	uint32_t flags;      /* enum admin_flag */
+	uint32_t activation; /* ACTIVATE: the number to give it; 0: the next */
 	uint8_t id[KEKD_KEY_ID];
 	char name[KEKD_LABEL_MAX];
 };
@@ -47,6 +59,7 @@ struct admin_key {
 	uint32_t activation;
 	uint64_t created;                  /* seconds since 1970 */
 	uint64_t encryptions, decryptions; /* by this keeper's servers */
+	uint64_t last_used;                /* seconds since 1970, 0: never; at the latest */
 };
 
 struct admin_status {

@@ -18,6 +18,8 @@ struct ctl {
 	const char *admin;  /* --admin SOCKET */
 	const char *socket; /* --socket SOCKET, NULL: ask the keeper */
 	bool json;
+	bool dry_run, force;
+	const char *yes_destroy; /* --yes-destroy NAME */
 };
 
 struct ctl_command {
@@ -31,6 +33,14 @@ struct ctl_command {
 int ctl_status(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_create(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_list(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_show(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_stage(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_activate(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_retire(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv);
@@ -47,6 +57,10 @@ int ctl_usage(const char *fmt, ...) _printf_(1, 2);
 typedef void ctl_each_fn(void *ctx, const struct admin_key *key);
 int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
 	    struct admin_reply *ret_end);
+
+/* All of a key; the caller's reference. */
+json_t *ctl_key_json(const struct admin_key *key);
+void ctl_key_print(const struct admin_key *key);
 
 /* Print @j on stdout, one line's end, and free it; 0 or 1. NULL is out of memory. */
 int ctl_print_json(json_t *j);

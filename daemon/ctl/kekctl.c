@@ -15,6 +15,14 @@ static const struct ctl_command commands[] = {
 	{ "key list", "", "keys, their states and ids", ctl_key_list },
 	{ "key create", "NAME", "make a key inside the kernel and store it sealed",
 	  ctl_key_create },
+	{ "key show", "KEY", "all about one key", ctl_key_show },
+	{ "key stage", "NAME", "make a key that can only decrypt yet", ctl_key_stage },
+	{ "key activate", "KEY", "encrypt with it from now on", ctl_key_activate },
+	{ "key rotate", "NAME", "stage and activate a new key, on this node only", ctl_key_rotate },
+	{ "key retire", "KEY", "open no values any more; can be undone", ctl_key_retire },
+	{ "key reopen", "KEY", "undo retire", ctl_key_reopen },
+	{ "key destroy", "KEY", "forget a retired key for ever", ctl_key_destroy },
+	{ "key verify", "", "prove that every stored key opens", ctl_key_verify },
 	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
 	{ "decrypt", "< JSON", "unwrap what encrypt printed", ctl_decrypt },
 	{ "config apiserver", "[RESOURCE]...",
@@ -31,16 +39,22 @@ static void usage(FILE *to)
 	      "  --admin SOCKET   the keeper's socket (default " CTL_ADMIN_DEFAULT ")\n"
 	      "  --socket SOCKET  the KMS socket (default: what the keeper says)\n"
 	      "  --json           output for programs\n"
+	      "  --dry-run        key commands: say what would be done\n"
+	      "  --force          key retire: although the key was used of late\n"
+	      "  --yes-destroy NAME  key destroy: the key's name, typed once more\n"
 	      "  --version, --help\n",
 	      to);
 }
 
-enum { OPT_ADMIN = 256, OPT_SOCKET, OPT_JSON };
+enum { OPT_ADMIN = 256, OPT_SOCKET, OPT_JSON, OPT_DRY_RUN, OPT_FORCE, OPT_YES_DESTROY };
 
 static const struct option options[] = {
 	{ "admin", required_argument, NULL, OPT_ADMIN },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "yes-destroy", required_argument, NULL, OPT_YES_DESTROY },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -94,6 +108,15 @@ int main(int argc, char **argv)
 			break;
 		case OPT_JSON:
 			ctl.json = true;
+			break;
+		case OPT_DRY_RUN:
+			ctl.dry_run = true;
+			break;
+		case OPT_FORCE:
+			ctl.force = true;
+			break;
+		case OPT_YES_DESTROY:
+			ctl.yes_destroy = optarg;
 			break;
 		case 'V':
 			puts("kekctl " KEKD_VERSION);

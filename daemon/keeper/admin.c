@@ -43,7 +43,7 @@ void admin_accept(struct keeper *k)
 	}
 }
 
-static int end(int fd, int result, const char *text)
+int admin_end(int fd, int result, const char *text)
 {
 	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END, .r = result };
 
@@ -56,23 +56,30 @@ static void text_put(char *to, size_t size, const char *from)
 	snprintf(to, size, "%s", from);
 }
 
-static int send_key(const struct keeper *k, int fd, const struct keyset_key *key)
+void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret)
 {
 	const struct keeper_counts *counts = custody_counts(k, key->rec.id);
-	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_KEY };
-	struct admin_key *a = &reply.key;
+	struct admin_key a = { 0 };
 
-	memcpy(a->id, key->rec.id, sizeof(a->id));
-	memcpy(a->name, key->rec.name, sizeof(a->name));
-	memcpy(a->label, key->rec.label, sizeof(a->label));
-	key_id_format(&key->rec, a->key_id);
-	text_put(a->kind, sizeof(a->kind), key_kind_name(key->rec.kind));
-	text_put(a->state, sizeof(a->state), key_state_name(key->rec.state));
-	a->usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
-	a->activation = key->rec.activation;
-	a->created = (uint64_t)key->rec.created;
-	a->encryptions = counts->encryptions;
-	a->decryptions = counts->decryptions;
+	memcpy(a.id, key->rec.id, sizeof(a.id));
+	memcpy(a.name, key->rec.name, sizeof(a.name));
+	memcpy(a.label, key->rec.label, sizeof(a.label));
+	key_id_format(&key->rec, a.key_id);
+	text_put(a.kind, sizeof(a.kind), key_kind_name(key->rec.kind));
+	text_put(a.state, sizeof(a.state), key_state_name(key->rec.state));
+	a.usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
+	a.activation = key->rec.activation;
+	a.created = (uint64_t)key->rec.created;
+	a.encryptions = counts->encryptions;
+	a.decryptions = counts->decryptions;
+	a.last_used = (uint64_t)custody_last_used(k, &key->rec);
+	*ret = a;
+}
+
+int admin_send_key(int fd, const struct admin_key *key)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_KEY, .key = *key };
+
 	return admin_send(fd, &reply, sizeof(reply));
 }
 
@@ -126,53 +133,28 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 static int do_key_list(struct keeper *k, int fd, const struct admin_request *req _unused_)
 {
 	const struct list *head = keyset_list(k->keys);
+	struct admin_key key;
 	int r = 0;
 
-	for (const struct list *n = head->next; r == 0 && n != head; n = n->next)
-		r = send_key(k, fd, list_entry(n, struct keyset_key, link));
-	return r == 0 ? end(fd, 0, "") : r;
-}
-
-static const char *create_text(int r)
-{
-	switch (r) {
-	case -EEXIST:
-		return "this name has an active key already; see `kekctl key list`";
-	case -EINVAL:
-		return "a key's name is 1 to 64 letters, digits, '.', '_' and '-'";
-	case -ENOBUFS:
-		return "the key store is full";
-	case -ENOSPC:
-		return "no space left where the key store is; nothing was changed";
-	case -EROFS:
-		return "the key store is on a read-only file system; nothing was changed";
-	default:
-		return errno_text(r);
+	for (const struct list *n = head->next; r == 0 && n != head; n = n->next) {
+		admin_key_fill(k, list_entry(n, struct keyset_key, link), &key);
+		r = admin_send_key(fd, &key);
 	}
-}
-
-static int do_key_create(struct keeper *k, int fd, const struct admin_request *req)
-{
-	const struct keyset_key *key;
-	int r;
-
-	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, req->name, KEY_ACTIVE, &key);
-	if (r < 0)
-		return end(fd, r, create_text(r));
-	log_notice("key %s created, %s", key->rec.label, key_state_name(key->rec.state));
-	server_send_key(k, key);
-	if (!conf_names_key(k->conf, req->name))
-		log_warning("key \"%s\" is not named by %s yet", req->name,
-			    k->conf->config->encryption_config);
-	r = send_key(k, fd, key);
-	return r == 0 ? end(fd, 0, "") : r;
+	return r == 0 ? admin_end(fd, 0, "") : r;
 }
 
 static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 				       const struct admin_request *req) = {
 	[ADMIN_STATUS] = do_status,
 	[ADMIN_KEY_LIST] = do_key_list,
-	[ADMIN_KEY_CREATE] = do_key_create,
+	[ADMIN_KEY_CREATE] = admin_key_create,
+	[ADMIN_KEY_STAGE] = admin_key_stage,
+	[ADMIN_KEY_ACTIVATE] = admin_key_activate,
+	[ADMIN_KEY_RETIRE] = admin_key_retire,
+	[ADMIN_KEY_REOPEN] = admin_key_reopen,
+	[ADMIN_KEY_DESTROY] = admin_key_destroy,
+	[ADMIN_KEY_ROTATE] = admin_key_rotate,
+	[ADMIN_KEY_VERIFY] = admin_key_verify,
 };
 
 static int serve_one(struct keeper *k, int fd)
@@ -184,9 +166,9 @@ static int serve_one(struct keeper *k, int fd)
 		return -EPROTO;
 	req.name[sizeof(req.name) - 1] = '\0';
 	if (req.version != ADMIN_VERSION)
-		return end(fd, -EPROTO, "kekctl and kekd are of different versions");
+		return admin_end(fd, -EPROTO, "kekctl and kekd are of different versions");
 	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
-		return end(fd, -EOPNOTSUPP, "this kekd does not know that command");
+		return admin_end(fd, -EOPNOTSUPP, "this kekd does not know that command");
 	return verbs[req.verb](k, fd, &req);
 }
 

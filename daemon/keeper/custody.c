@@ -220,19 +220,52 @@ static struct keeper_counts *counts_find(struct keeper *k, const uint8_t id[stat
 	return NULL;
 }
 
+/* The entry of a key that exists: a taken-over server must not fill the table. NULL otherwise. */
+static struct keeper_counts *counts_get(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
+{
+	struct keeper_counts *c = counts_find(k, id);
+
+	if (c)
+		return c;
+	if (!keyset_find(k->keys, id) || k->n_counts == KEKD_KEYS_MAX)
+		return NULL;
+	c = &k->counts[k->n_counts++];
+	memcpy(c->id, id, KEKD_KEY_ID);
+	return c;
+}
+
 void custody_count(struct keeper *k, const struct link_msg *used)
 {
-	struct keeper_counts *c = counts_find(k, used->id);
+	struct keeper_counts *c = counts_get(k, used->id);
 
-	if (!c) {
-		/* Only ids that exist: a taken-over server must not fill the table. */
-		if (!keyset_find(k->keys, used->id) || k->n_counts == KEKD_KEYS_MAX)
-			return;
-		c = &k->counts[k->n_counts++];
-		memcpy(c->id, used->id, KEKD_KEY_ID);
-	}
+	if (!c)
+		return;
 	c->encryptions += used->encryptions;
 	c->decryptions += used->decryptions;
+	c->last_used = time(NULL);
+}
+
+void custody_made(struct keeper *k, const struct keyset_key *key)
+{
+	struct keeper_counts *c = counts_get(k, key->rec.id);
+
+	if (c)
+		c->complete = true;
+}
+
+void custody_touch(struct keeper *k, const struct keyset_key *key)
+{
+	struct keeper_counts *c = counts_get(k, key->rec.id);
+
+	if (c)
+		c->last_used = time(NULL);
+}
+
+time_t custody_last_used(const struct keeper *k, const struct key_record *rec)
+{
+	const struct keeper_counts *c = custody_counts(k, rec->id);
+
+	return c->complete || c->last_used > k->started ? c->last_used : k->started;
 }
 
 const struct keeper_counts *custody_counts(const struct keeper *k,

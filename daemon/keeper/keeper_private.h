@@ -6,6 +6,7 @@
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
  *   admin.c     what kekctl asks
+ *   admin_key.c its commands that take a key through its life
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
@@ -21,6 +22,8 @@
 struct keeper_counts {
 	uint8_t id[KEKD_KEY_ID];
 	uint64_t encryptions, decryptions;
+	time_t last_used;
+	bool complete; /* counted since the key was made */
 };
 
 struct keeper {
@@ -80,6 +83,15 @@ void custody_names_check(struct keeper *k);
 void custody_count(struct keeper *k, const struct link_msg *used);
 const struct keeper_counts *custody_counts(const struct keeper *k,
 					   const uint8_t id[static KEKD_KEY_ID]);
+/* A key has just been made: all use of it will be counted. */
+void custody_made(struct keeper *k, const struct keyset_key *key);
+/* A key was active until now: that is use, though the server's last count is still on its way. */
+void custody_touch(struct keeper *k, const struct keyset_key *key);
+/*
+ * When the key was last used, 0 for never. Of what was before this keeper started it knows nothing,
+ * so a key that it has not made counts as used until then.
+ */
+time_t custody_last_used(const struct keeper *k, const struct key_record *rec);
 
 /* rootcmd.c: run the configured command and read a secret from its standard output. */
 struct secret;
@@ -92,6 +104,8 @@ void sockets_close(struct keeper *k);
 /* server.c */
 int server_start(struct keeper *k);
 void server_send_key(struct keeper *k, const struct keyset_key *key);
+/* State and activation only; the server goes on with the op sockets it has. */
+void server_send_state(struct keeper *k, const struct keyset_key *key);
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why);
 /* The link is readable. */
 void server_hear(struct keeper *k);
@@ -102,7 +116,23 @@ void server_tick(struct keeper *k, uint64_t now);
 void server_ask_stop(struct keeper *k);
 int server_send_conf(struct keeper *k, const struct conf *c);
 
+/* admin_key.c: one verb each; 0, or -errno when the client is to be dropped */
+struct admin_request;
+int admin_key_create(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_stage(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_activate(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_destroy(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
+
 /* admin.c */
+struct admin_key;
+/* The END packet. */
+int admin_end(int fd, int result, const char *text);
+void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret);
+int admin_send_key(int fd, const struct admin_key *key);
 void admin_accept(struct keeper *k);
 void admin_serve(struct keeper *k, size_t client);
 void admin_close(struct keeper *k);

@@ -106,15 +106,37 @@ static int key_fds(const struct keyset_key *key, struct link_fds *ret)
 	return 0;
 }
 
+/* What the server is to know of @key. A key whose claim to be active is disputed only opens. */
+static void key_msg(const struct keeper *k, const struct keyset_key *key, struct link_msg *ret)
+{
+	const struct keyset_key *active;
+
+	*ret = (struct link_msg){ .type = LINK_KEY, .soft = key->rec.kind == KEY_KIND_OPENSSL };
+	link_from_record(ret, &key->rec);
+	if (key->rec.state == KEY_ACTIVE &&
+	    keyset_active(k->keys, key->rec.name, &active) == -EKEYREJECTED && key->why == 0)
+		ret->state = KEY_DECRYPT_ONLY;
+}
+
+void server_send_state(struct keeper *k, const struct keyset_key *key)
+{
+	struct link_msg msg;
+
+	if (k->link_fd < 0)
+		return;
+	key_msg(k, key, &msg);
+	tell(k, &msg, NULL);
+}
+
 void server_send_key(struct keeper *k, const struct keyset_key *key)
 {
-	struct link_msg msg = { .type = LINK_KEY, .soft = key->rec.kind == KEY_KIND_OPENSSL };
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+	struct link_msg msg;
 	int why = key->why;
 
 	if (k->link_fd < 0)
 		return;
-	link_from_record(&msg, &key->rec);
+	key_msg(k, key, &msg);
 	if (why == 0 && keyset_state_opens(key->rec.state))
 		why = k->sealed < 0 ? -EKEYEXPIRED : key_fds(key, &fds);
 	if (tell(k, &msg, &fds) == 0 && why < 0)

@@ -32,6 +32,8 @@ int kek_generate(const struct root_key *root, struct key_record *rec, struct kek
  * -EEXIST: loaded already. Others as above.
  */
 int kek_load(const struct root_key *root, const struct key_record *rec, struct kek **ret);
+/* Load it beside the one in use, under another description, and let it go: the same answers. */
+int kek_prove(const struct root_key *root, const struct key_record *rec);
 /* Closes the tfm and unlinks the key. Op sockets live on: the caller closes them. */
 void kek_free(struct kek *kek);
 DEFINE_CLEANUP(struct kek *, kek_free);

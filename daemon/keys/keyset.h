@@ -4,9 +4,12 @@
  * could not are in the set too, with the reason, so that tools can show them and no id or label is
  * ever given out twice.
  *
- * Exactly one key of a name may be active. A store that says otherwise (files of two nodes mixed,
- * an old file brought back) has *no* active key of that name until it is put right: reading goes
- * on, writing with a guessed key does not. An active key that is unusable counts as none.
+ * Exactly one key of a name may be active. Activation numbers grow over all keys of a name, and of
+ * several keys whose files say "active" the one with the highest number is: an activation writes
+ * the new key first and the old one second, so a crash between the two leaves the state after it,
+ * and the next load writes the second file. Two usable keys with one number come from no crash
+ * (files of two nodes were mixed): then the name has *no* active key until one is activated; reading
+ * goes on, writing with a guessed key does not.
  *
  * Every change is durable in the store before it can be seen here.
  */
@@ -62,8 +65,8 @@ size_t keyset_unreadable(const struct keyset *set);
  * Make a key for the chain entry @name (1 … KEKD_KEY_NAME_MAX letters, digits, '.', '_', '-') in
  * state KEY_STAGED or KEY_ACTIVE. The first usable key of a name becomes active whatever was asked.
  * -EEXIST: active was asked, and the name has a usable active key (rotate instead). -EINVAL: name
- * or state. -ENOBUFS: full. Others from making or saving it; the set and the store are as before,
- * but for active keys of that name that are unusable: they become decrypt-only first.
+ * or state. -ENOBUFS: full. Others from making or saving it; the set and the store are as before.
+ * An active key of that name that was unusable becomes decrypt-only.
  */
 int keyset_create(struct keyset *set, const char *name, enum key_state state,
 		  const struct keyset_key **ret);
@@ -85,6 +88,32 @@ const struct list *keyset_list(const struct keyset *set);
  */
 typedef void keyset_gone_fn(void *ctx, const struct keyset_key *key);
 void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx);
+
+/*
+ * Take a key to state @to, the key itself loaded or dropped with it.
+ *
+ * KEY_ACTIVE: the key gets @activation, or the next number if that is 0, and the one that was
+ * active becomes decrypt-only. KEY_DESTROYED: the blob is gone from the record for good (what a file
+ * system keeps of the old file is ciphertext).
+ *
+ * -EALREADY: it is in that state (with that number). -ENOKEY: no such key. -EPERM: no such step.
+ * -ESTALE: @activation is not above every number of that name. The key's own reason when it cannot
+ * be used and the step needs it. Others from saving, which leave everything as it was.
+ */
+int keyset_step(struct keyset *set, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
+		uint32_t activation);
+/* The same and nothing is done; the record as it would be. */
+int keyset_step_plan(const struct keyset *set, const uint8_t id[static KEKD_KEY_ID],
+		     enum key_state to, uint32_t activation, struct key_record *ret);
+
+/*
+ * Read the store again and prove every key of it anew: its file says what the set knows, its blob
+ * opens under the root and is the key of that id, name and label. @each is called for every key,
+ * with 0 or the reason: -ENOENT the file is gone, -ESTALE it says something else, otherwise as
+ * `why`. A destroyed key has nothing to open. Errors are the store's as a whole.
+ */
+typedef void keyset_verify_fn(void *ctx, const struct keyset_key *key, int r);
+int keyset_verify(const struct keyset *set, keyset_verify_fn *each, void *ctx);
 
 /* Is the step from @from to @to one that a key may make? */
 bool keyset_step_is_legal(enum key_state from, enum key_state to);

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The commands that take a key through its life. Each is checked here again, whatever kekctl has
+ * asked its user: the socket is the boundary.
+ *
+ * What has changed is told to the server in the order in which it was written down: the key that
+ * becomes active first, so that from one message to the next there is exactly one. Every change
+ * leaves one line in the log that says who asked for it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/admin.h"
+#include "daemon/keeper/keeper_private.h"
+
+#define RETIRE_AFTER_S (24 * 60 * 60)
+
+static const struct {
+	int r;
+	const char *text;
+} refusals[] = {
+	{ -EEXIST, "this name has an active key already; see `kekctl key list`, and "
+		   "`kekctl key rotate` for a new one" },
+	{ -EINVAL, "a key's name is 1 to 64 letters, digits, '.', '_' and '-'" },
+	{ -ENOBUFS, "the key store is full" },
+	{ -ENOSPC, "no space left where the key store is; nothing was changed" },
+	{ -EROFS, "the key store is on a read-only file system; nothing was changed" },
+	{ -ENOKEY, "there is no such key; see `kekctl key list`" },
+	{ -EKEYEXPIRED, "sealed: the root key is not loaded" },
+	{ -EPERM, "a key in this state cannot make that step: staged, active, decrypt-only, "
+		  "retired, destroyed is the way" },
+	{ -ESTALE, "that activation number is not above every one this name has had" },
+	{ -EALREADY, "the key is in that state already" },
+	{ -EKEYREJECTED, "the key is retired, or sealed by another root key" },
+};
+
+static int refuse(int fd, int r)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
+		if (refusals[i].r == r)
+			return admin_end(fd, r, refusals[i].text);
+	return admin_end(fd, r, errno_text(r));
+}
+
+/* One line for each change: what, and who asked. */
+static void audit(int fd, const struct keyset_key *key, const char *what)
+{
+	struct op_peer peer = { .pid = -1, .uid = (uid_t)-1 };
+
+	peer_cred(fd, &peer);
+	log_notice("audit: key %s: %s, now %s, activation %u; asked by uid %u, pid %d",
+		   key->rec.label, what, key_state_name(key->rec.state), key->rec.activation,
+		   peer.uid, peer.pid);
+}
+
+static int answer(struct keeper *k, int fd, const struct keyset_key *key)
+{
+	struct admin_key a;
+	int r;
+
+	admin_key_fill(k, key, &a);
+	r = admin_send_key(fd, &a);
+	return r == 0 ? admin_end(fd, 0, "") : r;
+}
+
+static int make(struct keeper *k, int fd, const struct admin_request *req, enum key_state state)
+{
+	const struct keyset_key *key;
+	int r;
+
+	if (req->flags & ADMIN_DRY_RUN)
+		return admin_end(fd, 0, "would make a key of that name");
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, req->name, state, &key);
+	if (r < 0)
+		return refuse(fd, r);
+	custody_made(k, key);
+	audit(fd, key, "created");
+	server_send_key(k, key);
+	if (!conf_names_key(k->conf, req->name))
+		log_warning("key \"%s\" is not named by %s yet", req->name,
+			    k->conf->config->encryption_config);
+	return answer(k, fd, key);
+}
+
+int admin_key_create(struct keeper *k, int fd, const struct admin_request *req)
+{
+	return make(k, fd, req, KEY_ACTIVE);
+}
+
+int admin_key_stage(struct keeper *k, int fd, const struct admin_request *req)
+{
+	return make(k, fd, req, KEY_STAGED);
+}
+
+/* All others of the name, whose states an activation may have changed. */
+static void send_others(struct keeper *k, const struct keyset_key *key)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct keyset_key *other = list_entry(n, struct keyset_key, link);
+
+		if (other != key && strcmp(other->rec.name, key->rec.name) == 0)
+			server_send_state(k, other);
+	}
+}
+
+/* Tell the server what became of @key: op sockets only if it did not open values before. */
+static void send_step(struct keeper *k, const struct keyset_key *key, enum key_state from)
+{
+	if (keyset_state_opens(from) && keyset_state_opens(key->rec.state))
+		server_send_state(k, key);
+	else
+		server_send_key(k, key);
+	if (key->rec.state == KEY_ACTIVE)
+		send_others(k, key);
+}
+
+static int dry_run(struct keeper *k, int fd, const struct keyset_key *key,
+		   const struct key_record *rec)
+{
+	struct admin_key a;
+	struct keyset_key would = *key;
+	int r;
+
+	would.rec = *rec;
+	admin_key_fill(k, &would, &a);
+	r = admin_send_key(fd, &a);
+	return r == 0 ? admin_end(fd, 0, "nothing was changed") : r;
+}
+
+static int step(struct keeper *k, int fd, const struct admin_request *req, enum key_state to,
+		const char *what)
+{
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	struct key_record rec;
+	enum key_state from;
+	int r;
+
+	r = key ? keyset_step_plan(k->keys, req->id, to, req->activation, &rec) : -ENOKEY;
+	if (r == 0 && k->sealed < 0 && keyset_state_opens(to))
+		r = -EKEYEXPIRED;
+	if (r < 0)
+		return refuse(fd, r);
+	if (req->flags & ADMIN_DRY_RUN)
+		return dry_run(k, fd, key, &rec);
+	from = key->rec.state;
+	r = keyset_step(k->keys, req->id, to, req->activation);
+	if (r < 0)
+		return refuse(fd, r);
+	audit(fd, key, what);
+	send_step(k, key, from);
+	return answer(k, fd, key);
+}
+
+int admin_key_activate(struct keeper *k, int fd, const struct admin_request *req)
+{
+	const struct keyset_key *key = keyset_find(k->keys, req->id), *old = NULL;
+	int r;
+
+	if (key)
+		keyset_active(k->keys, key->rec.name, &old);
+	r = step(k, fd, req, KEY_ACTIVE, "activated");
+	if (old && old->rec.state != KEY_ACTIVE)
+		custody_touch(k, old);
+	return r;
+}
+
+int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req)
+{
+	return step(k, fd, req, KEY_DECRYPT_ONLY, "reopened");
+}
+
+/* Values that need the key may still be there as long as it is used. */
+static bool used_of_late(const struct keeper *k, const struct keyset_key *key)
+{
+	time_t last = custody_last_used(k, &key->rec);
+
+	return last != 0 && time(NULL) - last < RETIRE_AFTER_S;
+}
+
+int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req)
+{
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	bool force = req->flags & ADMIN_FORCE;
+
+	if (key && keyset_step_is_legal(key->rec.state, KEY_RETIRED) && used_of_late(k, key) &&
+	    !force)
+		return admin_end(
+			fd, -EBUSY,
+			"the key was used, or may have been used, in the last 24 hours: values "
+			"that need it exist. Re-encrypt them first; see --force");
+	return step(k, fd, req, KEY_RETIRED, force ? "retired by force" : "retired");
+}
+
+/* The name typed once more is the proof that somebody has read what he destroys. */
+int admin_key_destroy(struct keeper *k, int fd, const struct admin_request *req)
+{
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+
+	if (key && strcmp(key->rec.name, req->name) != 0)
+		return admin_end(fd, -EINVAL, "the name typed is not the name of this key");
+	return step(k, fd, req, KEY_DESTROYED, "destroyed");
+}
+
+/* Stage and activate at once: for one node, as others do not have the new key. */
+int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
+{
+	struct admin_request activate = *req;
+	const struct keyset_key *old, *key;
+	int r;
+
+	r = keyset_active(k->keys, req->name, &old);
+	if (r < 0)
+		return admin_end(
+			fd, r,
+			"this name has no usable active key to rotate from; see "
+			"`kekctl key list`, `kekctl key create` and `kekctl key activate`");
+	if (req->flags & ADMIN_DRY_RUN)
+		return admin_end(fd, 0, "would make a key of that name and activate it");
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, req->name, KEY_STAGED, &key);
+	if (r < 0)
+		return refuse(fd, r);
+	custody_made(k, key);
+	audit(fd, key, "created");
+	server_send_key(k, key);
+	memcpy(activate.id, key->rec.id, sizeof(activate.id));
+	return admin_key_activate(k, fd, &activate);
+}
+
+struct verify {
+	struct keeper *k;
+	int fd, r;
+	unsigned int bad;
+};
+
+static void verified(void *ctx, const struct keyset_key *key, int r)
+{
+	struct verify *v = ctx;
+	struct admin_key a;
+
+	admin_key_fill(v->k, key, &a);
+	a.usable = r;
+	v->bad += r < 0;
+	if (v->r == 0)
+		v->r = admin_send_key(v->fd, &a);
+}
+
+int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	struct verify v = { .k = k, .fd = fd };
+	int r;
+
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_verify(k->keys, verified, &v);
+	if (r < 0)
+		return refuse(fd, r);
+	if (v.r < 0)
+		return v.r;
+	if (v.bad > 0)
+		return admin_end(fd, -EUCLEAN, "some keys are not as they should be");
+	if (keyset_unreadable(k->keys) > 0)
+		return admin_end(fd, -EUCLEAN,
+				 "files of the key store could not be read at the "
+				 "start; the log names them");
+	return admin_end(fd, 0, "");
+}

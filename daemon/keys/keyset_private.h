@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The key set's inside, for keyset.c (what is there) and keyset_step.c (what may change). */
+#ifndef KEKD_KEYS_KEYSET_PRIVATE_H
+#define KEKD_KEYS_KEYSET_PRIVATE_H
+
+#include "daemon/keys/keyset.h"
+
+struct keyset {
+	struct list keys;
+	size_t n, unreadable;
+	struct key_store *store;
+	const struct root_key *root;
+	const struct soft_root *soft_root;
+	enum key_kind kind;
+};
+
+static inline struct keyset_key *keyset_entry(struct list *link)
+{
+	return list_entry(link, struct keyset_key, link);
+}
+
+/*
+ * The key whose claim to be active counts, NULL if none: of several the one that was activated
+ * last. -EKEYREJECTED: two usable ones have the same number.
+ */
+int keyset_find_active(const struct keyset *set, const char *name, struct keyset_key **ret);
+/* Above every activation number that a key of @name has or had. -EOVERFLOW after the last. */
+int keyset_next_activation(const struct keyset *set, const char *name, uint32_t *ret);
+/*
+ * Make @n records durable, in their order. The first decides: it fails, and nothing has happened;
+ * it is written, and what follows from it (an older activation ends) holds even if its own file
+ * could not be written, which is logged.
+ */
+int keyset_save(struct keyset *set, const struct key_record *const *recs, size_t n);
+/* Load or drop the key itself as its record's state asks; key->why says how it went. */
+void keyset_key_load(const struct keyset *set, struct keyset_key *key);
+void keyset_key_drop(struct keyset_key *key);
+
+#endif
