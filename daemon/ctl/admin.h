@@ -28,6 +28,7 @@ enum admin_verb {
 	ADMIN_KEY_REOPEN,   /* id → KEY END: a retired key opens values again */
 	ADMIN_KEY_DESTROY,  /* id, name: the key's name once more → KEY END */
 	ADMIN_KEY_ROTATE,   /* name → KEY … END: stage and activate */
+	ADMIN_KEY_ACCEPT,   /* → KEY … END: a new manifest over what the store holds */
 	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
 	ADMIN_VERBS,
 };

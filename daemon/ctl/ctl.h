@@ -40,6 +40,7 @@ int ctl_key_retire(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);

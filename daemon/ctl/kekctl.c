@@ -22,6 +22,7 @@ static const struct ctl_command commands[] = {
 	{ "key retire", "KEY", "open no values any more; can be undone", ctl_key_retire },
 	{ "key reopen", "KEY", "undo retire", ctl_key_reopen },
 	{ "key destroy", "KEY", "forget a retired key for ever", ctl_key_destroy },
+	{ "key accept", "", "vouch for a key store that was changed from outside", ctl_key_accept },
 	{ "key verify", "", "prove that every stored key opens", ctl_key_verify },
 	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
 	{ "decrypt", "< JSON", "unwrap what encrypt printed", ctl_decrypt },

@@ -235,6 +235,15 @@ int ctl_key_show(const struct ctl *ctl, int argc, char **argv)
 	return 0;
 }
 
+int ctl_key_accept(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	struct admin_request req = { .verb = ADMIN_KEY_ACCEPT };
+
+	if (argc != 0)
+		return ctl_usage("key accept takes no argument");
+	return ask(ctl, &req);
+}
+
 static void print_verified(void *ctx, const struct admin_key *key)
 {
 	json_t *list = ctx;

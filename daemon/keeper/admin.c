@@ -154,6 +154,7 @@ static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 	[ADMIN_KEY_REOPEN] = admin_key_reopen,
 	[ADMIN_KEY_DESTROY] = admin_key_destroy,
 	[ADMIN_KEY_ROTATE] = admin_key_rotate,
+	[ADMIN_KEY_ACCEPT] = admin_key_accept,
 	[ADMIN_KEY_VERIFY] = admin_key_verify,
 };
 

@@ -30,7 +30,8 @@ static const struct {
 	{ -EKEYEXPIRED, "sealed: the root key is not loaded" },
 	{ -EPERM, "a key in this state cannot make that step: staged, active, decrypt-only, "
 		  "retired, destroyed is the way" },
-	{ -ESTALE, "that activation number is not above every one this name has had" },
+	{ -ESTALE, "the key store is not what its manifest says, or the activation number is not "
+		   "above every one this name has had; see the log and `kekctl key verify`" },
 	{ -EALREADY, "the key is in that state already" },
 	{ -EKEYREJECTED, "the key is retired, or sealed by another root key" },
 };
@@ -229,6 +230,35 @@ int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
 	return admin_key_activate(k, fd, &activate);
 }
 
+/* Every key may have changed: the server hears of all. */
+static int accepted(struct keeper *k, int fd)
+{
+	const struct list *head = keyset_list(k->keys);
+	struct admin_key a;
+	int r = 0;
+
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		audit(fd, key, "accepted");
+		server_send_key(k, key);
+		admin_key_fill(k, key, &a);
+		if (r == 0)
+			r = admin_send_key(fd, &a);
+	}
+	return r == 0 ? admin_end(fd, 0, "") : r;
+}
+
+int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req)
+{
+	int r;
+
+	if (req->flags & ADMIN_DRY_RUN)
+		return admin_end(fd, 0, "would vouch for the key store as it is");
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_accept(k->keys);
+	return r < 0 ? refuse(fd, r) : accepted(k, fd);
+}
+
 struct verify {
 	struct keeper *k;
 	int fd, r;
@@ -259,6 +289,14 @@ int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req _
 		return v.r;
 	if (v.bad > 0)
 		return admin_end(fd, -EUCLEAN, "some keys are not as they should be");
+	if (keyset_distrust(k->keys) < 0)
+		return admin_end(fd, -EUCLEAN,
+				 "no manifest vouches for the key store; see "
+				 "`kekctl key accept`");
+	if (keyset_missing(k->keys) > 0)
+		return admin_end(fd, -EUCLEAN,
+				 "the manifest knows keys whose files are gone; the "
+				 "log names them");
 	if (keyset_unreadable(k->keys) > 0)
 		return admin_end(fd, -EUCLEAN,
 				 "files of the key store could not be read at the "

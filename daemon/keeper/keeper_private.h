@@ -125,6 +125,7 @@ int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_destroy(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
 
 /* admin.c */

@@ -106,15 +106,15 @@ static int key_fds(const struct keyset_key *key, struct link_fds *ret)
 	return 0;
 }
 
-/* What the server is to know of @key. A key whose claim to be active is disputed only opens. */
+/* What the server is to know of @key. A usable key whose claim to be active fails only opens. */
 static void key_msg(const struct keeper *k, const struct keyset_key *key, struct link_msg *ret)
 {
 	const struct keyset_key *active;
 
 	*ret = (struct link_msg){ .type = LINK_KEY, .soft = key->rec.kind == KEY_KIND_OPENSSL };
 	link_from_record(ret, &key->rec);
-	if (key->rec.state == KEY_ACTIVE &&
-	    keyset_active(k->keys, key->rec.name, &active) == -EKEYREJECTED && key->why == 0)
+	if (key->rec.state == KEY_ACTIVE && key->why == 0 &&
+	    (keyset_active(k->keys, key->rec.name, &active) < 0 || active != key))
 		ret->state = KEY_DECRYPT_ONLY;
 }
 

@@ -137,6 +137,7 @@ void keyset_free(struct keyset *set)
 		list_del(n);
 		key_free(keyset_entry(n));
 	}
+	manifest_clear(&set->manifest);
 	free(set);
 }
 
@@ -214,7 +215,9 @@ static int load_one(void *ctx, const struct key_record *rec, int r _unused_,
 	if (r < 0)
 		return r;
 	key->rec = *rec;
-	keyset_key_load(set, key);
+	key->why = keyset_manifest_check(set, rec);
+	if (key->why == 0)
+		keyset_key_load(set, key);
 	list_add_tail(&set->keys, &key->link);
 	set->n++;
 	return 0;
@@ -228,7 +231,7 @@ int keyset_find_active(const struct keyset *set, const char *name, struct keyset
 	list_for_each (n, &set->keys) {
 		struct keyset_key *key = keyset_entry(n);
 
-		if (key->rec.state != KEY_ACTIVE || strcmp(key->rec.name, name) != 0)
+		if (!keyset_claims(key) || strcmp(key->rec.name, name) != 0)
 			continue;
 		if (!found || key->rec.activation > found->rec.activation) {
 			found = key;
@@ -260,22 +263,6 @@ int keyset_next_activation(const struct keyset *set, const char *name, uint32_t 
 	return 0;
 }
 
-int keyset_save(struct keyset *set, const struct key_record *const *recs, size_t n)
-{
-	int r;
-
-	r = key_store_put(set->store, recs[0]);
-	if (r < 0)
-		return r;
-	for (size_t i = 1; i < n; i++) {
-		r = key_store_put(set->store, recs[i]);
-		if (r < 0)
-			log_warning("key %s: cannot write down that it is %s: %s", recs[i]->label,
-				    key_state_name(recs[i]->state), errno_text(r));
-	}
-	return 0;
-}
-
 /* What a crash between the two writes of an activation left: the rule, not the file, decides. */
 static void settle(struct keyset *set, struct keyset_key *key)
 {
@@ -302,9 +289,8 @@ static void settle_activations(struct keyset *set)
 	list_for_each (n, &set->keys) {
 		struct keyset_key *key = keyset_entry(n);
 
-		if (key->rec.state == KEY_ACTIVE &&
-		    keyset_find_active(set, key->rec.name, &active) == 0 && active != key &&
-		    active->rec.activation > key->rec.activation)
+		if (keyset_claims(key) && keyset_find_active(set, key->rec.name, &active) == 0 &&
+		    active != key && active->rec.activation > key->rec.activation)
 			settle(set, key);
 	}
 }
@@ -325,10 +311,12 @@ int keyset_load(struct keyset *set)
 {
 	int r;
 
-	set->unreadable = 0;
+	set->unreadable = set->uncovered = 0;
+	keyset_manifest_open(set);
 	r = key_store_each(set->store, load_one, set);
 	if (r < 0)
 		return r;
+	keyset_manifest_close(set);
 	settle_activations(set);
 	report_conflicts(set);
 	return 0;
@@ -346,6 +334,8 @@ int keyset_active(const struct keyset *set, const char *name, const struct keyse
 
 	if (r < 0)
 		return r;
+	if (set->distrust < 0)
+		return set->distrust;
 	if (!key)
 		return -ENOKEY;
 	if (key->why < 0)
@@ -454,6 +444,64 @@ int keyset_create(struct keyset *set, const char *name, enum key_state state,
 		settle_activations(set);
 	*ret = move_ptr(key);
 	return 0;
+}
+
+struct walk {
+	struct keyset *set;
+	struct key_record *recs;
+	const struct key_record *ptrs[KEKD_KEYS_MAX];
+	size_t n;
+};
+
+static int collect(void *ctx, const struct key_record *rec, int r _unused_,
+		   const char *file _unused_)
+{
+	struct walk *w = ctx;
+
+	if (!rec)
+		return 0;
+	w->recs[w->n] = *rec;
+	w->ptrs[w->n] = &w->recs[w->n];
+	w->n++;
+	return 0;
+}
+
+/* Take over what the store says of one key, unless that is known and the key is in use. */
+static int take_over(struct keyset *set, const struct key_record *rec)
+{
+	const struct keyset_key *known = keyset_find(set, rec->id);
+	struct keyset_key *key = (struct keyset_key *)(uintptr_t)known;
+
+	if (!key)
+		return load_one(set, rec, 0, NULL);
+	if (key->why == 0 && memcmp(&key->rec, rec, sizeof(*rec)) == 0)
+		return 0;
+	keyset_key_drop(key);
+	key->rec = *rec;
+	keyset_key_load(set, key);
+	return 0;
+}
+
+int keyset_accept(struct keyset *set)
+{
+	_cleanup_free_ struct key_record *recs = calloc(KEKD_KEYS_MAX, sizeof(*recs));
+	struct walk w = { .set = set, .recs = recs };
+	int r;
+
+	if (!recs)
+		return -ENOMEM;
+	r = key_store_each(set->store, collect, &w);
+	if (r == 0)
+		r = keyset_manifest_renew(set, w.ptrs, w.n);
+	if (r < 0)
+		return r;
+	set->no_manifest = set->distrust = 0;
+	set->missing = 0;
+	for (size_t i = 0; r == 0 && i < w.n; i++)
+		r = take_over(set, w.ptrs[i]);
+	settle_activations(set);
+	report_conflicts(set);
+	return r;
 }
 
 void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx)

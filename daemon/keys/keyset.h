@@ -32,8 +32,9 @@ struct keyset;
  *
  * why: 0 if it can be used; otherwise -EKEYREJECTED (sealed by another root, or retired, or
  * destroyed), -EINVAL or -EBADMSG (damaged, or not the key of that name), -EEXIST (its label is
- * taken by an older key), -EOPNOTSUPP (kind of the other backend), -EKEYREVOKED, -EKEYEXPIRED,
- * -ENOKEY, -EACCES (withdrawn after loading), or AF_ALG's own.
+ * taken by an older key), -ESTALE (its file is not what the manifest says), -EOPNOTSUPP (kind of
+ * the other backend), -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES (withdrawn after loading), or
+ * AF_ALG's own.
  */
 struct keyset_key {
 	struct list link;
@@ -58,6 +59,17 @@ DEFINE_CLEANUP(struct keyset *, keyset_free);
  * a file that cannot be read is logged and counted. Errors are the store's as a whole, or -ENOMEM.
  */
 int keyset_load(struct keyset *set);
+/*
+ * Keys whose files the manifest knows and the store has not. And 0, or -ESTALE: no manifest vouches
+ * for the store, so that no key is active and none can be changed until keyset_accept().
+ */
+size_t keyset_missing(const struct keyset *set);
+int keyset_distrust(const struct keyset *set);
+/*
+ * An operator has looked at the store and vouches for it: a new manifest over what is there, and
+ * the set follows it. Errors leave the old one. Every key may have changed.
+ */
+int keyset_accept(struct keyset *set);
 /* Files of the store that were no records, at the last keyset_load(). */
 size_t keyset_unreadable(const struct keyset *set);
 
@@ -110,7 +122,8 @@ int keyset_step_plan(const struct keyset *set, const uint8_t id[static KEKD_KEY_
  * Read the store again and prove every key of it anew: its file says what the set knows, its blob
  * opens under the root and is the key of that id, name and label. @each is called for every key,
  * with 0 or the reason: -ENOENT the file is gone, -ESTALE it says something else, otherwise as
- * `why`. A destroyed key has nothing to open. Errors are the store's as a whole.
+ * `why`. A destroyed key has nothing to open. -ESTALE, and no call: the manifest is not the one that
+ * was written last. Errors are the store's as a whole.
  */
 typedef void keyset_verify_fn(void *ctx, const struct keyset_key *key, int r);
 int keyset_verify(const struct keyset *set, keyset_verify_fn *each, void *ctx);

@@ -43,7 +43,7 @@ static bool is_tied(const struct keyset *set, const struct keyset_key *key)
 {
 	struct keyset_key *active;
 
-	return key->rec.state == KEY_ACTIVE &&
+	return keyset_claims(key) &&
 	       keyset_find_active(set, key->rec.name, &active) == -EKEYREJECTED;
 }
 
@@ -54,6 +54,8 @@ static int plan(const struct keyset *set, const struct keyset_key *key, enum key
 	bool tied = to == KEY_ACTIVE && is_tied(set, key);
 	int r = 0;
 
+	if (key->why == -ESTALE) /* to write it down would be to vouch for it */
+		return -ESTALE;
 	if (rec.state == to && !tied)
 		return activation == 0 || activation == rec.activation ? -EALREADY : -ESTALE;
 	if (!tied && !keyset_step_is_legal(rec.state, to))
@@ -104,8 +106,7 @@ static int activate(struct keyset *set, struct keyset_key *key, const struct key
 	list_for_each (l, &set->keys) {
 		const struct keyset_key *old = keyset_entry(l);
 
-		if (old == key || old->rec.state != KEY_ACTIVE ||
-		    strcmp(old->rec.name, rec->name) != 0)
+		if (old == key || !keyset_claims(old) || strcmp(old->rec.name, rec->name) != 0)
 			continue;
 		olds[n - 1] = old->rec;
 		olds[n - 1].state = KEY_DECRYPT_ONLY;

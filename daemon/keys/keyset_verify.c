@@ -54,7 +54,7 @@ static int look_at(void *ctx, const struct key_record *rec, int r _unused_,
 	if (!key)
 		return 0;
 	look->seen[look->n++] = key;
-	if (!same_record(rec, &key->rec))
+	if (key->why == -ESTALE || !same_record(rec, &key->rec))
 		look->each(look->ctx, key, -ESTALE);
 	else
 		look->each(look->ctx, key, prove(look->set, rec));
@@ -74,7 +74,9 @@ int keyset_verify(const struct keyset *set, keyset_verify_fn *each, void *ctx)
 	struct look look = { .set = set, .each = each, .ctx = ctx };
 	int r;
 
-	r = key_store_each(set->store, look_at, &look);
+	r = keyset_manifest_verify(set);
+	if (r == 0)
+		r = key_store_each(set->store, look_at, &look);
 	if (r < 0)
 		return r;
 	for (const struct list *n = set->keys.next; n != &set->keys; n = n->next) {

@@ -22,6 +22,7 @@
 
 #define SEAL_TEXT "kekd openssl root: seal v1"
 #define ID_TEXT   "kekd openssl root: id v1"
+#define MAC_TEXT  "kekd openssl root: mac v1"
 #define BLOB_HEAD "aes-256-gcm "
 #define BLOB_LEN \
 	(sizeof(BLOB_HEAD) - 1 + 2 * (KEKD_GCM_NONCE + KEKD_AES_KEY_MAX + KEKD_GCM_TAG) + 2)
@@ -29,6 +30,7 @@ _Static_assert(BLOB_LEN < KEY_BLOB_MAX, "a record holds the blob");
 
 struct soft_root {
 	uint8_t key[KEKD_AES_KEY_MAX];
+	uint8_t mac[SHA256_LEN];
 	uint8_t id[KEY_ROOT_ID];
 };
 
@@ -46,6 +48,7 @@ int soft_root_new(struct span secret, struct soft_root **ret)
 {
 	_cleanup_(soft_root_freep) struct soft_root *root = NULL;
 	const struct span seal = span_str(SEAL_TEXT), id = span_str(ID_TEXT);
+	const struct span mac_text = span_str(MAC_TEXT);
 	uint8_t mac[SHA256_LEN];
 	int r;
 
@@ -56,6 +59,8 @@ int soft_root_new(struct span secret, struct soft_root **ret)
 	if (!root)
 		return -ENOMEM;
 	r = hmac_sha256(secret, &seal, 1, root->key);
+	if (r == 0)
+		r = hmac_sha256(secret, &mac_text, 1, root->mac);
 	if (r == 0)
 		r = hmac_sha256(secret, &id, 1, mac);
 	if (r < 0)
@@ -79,6 +84,16 @@ int soft_root_new_ephemeral(struct soft_root **ret)
 void soft_root_free(struct soft_root *root)
 {
 	secmem_free(root, sizeof(*root));
+}
+
+const uint8_t *soft_root_id(const struct soft_root *root)
+{
+	return root->id;
+}
+
+int soft_root_mac(const struct soft_root *root, struct span in, uint8_t ret[static 32])
+{
+	return hmac_sha256(span_of(root->mac, sizeof(root->mac)), &in, 1, ret);
 }
 
 static int softkey_new(struct softkey **ret)

@@ -29,6 +29,11 @@ int soft_root_new_ephemeral(struct soft_root **ret);
 void soft_root_free(struct soft_root *root);
 DEFINE_CLEANUP(struct soft_root *, soft_root_free);
 
+/* Fingerprint, KEY_ROOT_ID bytes. Borrowed. */
+const uint8_t *soft_root_id(const struct soft_root *root);
+/* As root_key_mac(), under HMAC-SHA256(secret, "... mac v1"). */
+int soft_root_mac(const struct soft_root *root, struct span in, uint8_t ret[static 32]);
+
 /* As kek_generate() and kek_load() of keys/kek.h; -EBADMSG: damaged or moved, one cannot tell. */
 int softkey_generate(const struct soft_root *root, struct key_record *rec, struct softkey **ret);
 int softkey_load(const struct soft_root *root, const struct key_record *rec, struct softkey **ret);

@@ -186,6 +186,7 @@ TEST_F(step, activation_ends_a_tie)
 	rec.activation = 1;
 	ASSERT_OK(key_store_put(self->store, &rec));
 	reload(self);
+	ASSERT_OK(keyset_accept(self->set));
 	EXPECT_ERR(-EKEYREJECTED, keyset_active(self->set, "primary", &active));
 	ASSERT_OK(to(self, self->b, KEY_ACTIVE));
 	ASSERT_OK(keyset_active(self->set, "primary", &active));
