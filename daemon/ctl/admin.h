@@ -29,6 +29,8 @@ enum admin_verb {
 	ADMIN_KEY_DESTROY,  /* id, name: the key's name once more → KEY END */
 	ADMIN_KEY_ROTATE,   /* name → KEY … END: stage and activate */
 	ADMIN_KEY_ACCEPT,   /* → KEY … END: a new manifest over what the store holds */
+	ADMIN_KEY_RELOAD,   /* → KEY … END: keys that had died in the kernel */
+	ADMIN_UNSEAL,       /* with a pipe (SCM_RIGHTS) that holds the root key → END */
 	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
 	ADMIN_VERBS,
 };
@@ -72,6 +74,7 @@ struct admin_status {
 	uint32_t serving; /* the server said READY and lives */
 	uint32_t server_starts;
 	uint32_t keys;
+	uint32_t sealed; /* the root key is not loaded */
 	uint64_t started;
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
 	char socket[108];
@@ -92,6 +95,8 @@ struct admin_reply {
 /* Connected SEQPACKET socket. -ENOENT, -ECONNREFUSED: no keeper there; -EACCES. */
 int admin_connect(const char *path, int *ret_fd);
 /* One packet each. -ENODATA: the keeper hung up; -EPROTO: another version. */
+/* The same with a descriptor beside it, borrowed. */
+int admin_send_fd(int fd, const void *packet, size_t size, int passed);
 int admin_send(int fd, const void *packet, size_t size);
 int admin_recv(int fd, struct admin_reply *ret);
 

@@ -40,6 +40,8 @@ int ctl_key_retire(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
+int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
@@ -62,6 +64,10 @@ int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn 
 /* All of a key; the caller's reference. */
 json_t *ctl_key_json(const struct admin_key *key);
 void ctl_key_print(const struct admin_key *key);
+
+/* The same with a descriptor that goes with the request; borrowed. */
+int ctl_ask_fd(const struct ctl *ctl, const struct admin_request *req, int fd,
+	       struct admin_reply *ret_end);
 
 /* Print @j on stdout, one line's end, and free it; 0 or 1. NULL is out of memory. */
 int ctl_print_json(json_t *j);

@@ -23,6 +23,8 @@ static const struct ctl_command commands[] = {
 	{ "key reopen", "KEY", "undo retire", ctl_key_reopen },
 	{ "key destroy", "KEY", "forget a retired key for ever", ctl_key_destroy },
 	{ "key accept", "", "vouch for a key store that was changed from outside", ctl_key_accept },
+	{ "key reload", "", "load keys again that were taken away in the kernel", ctl_key_reload },
+	{ "unseal", "< PIPE", "give the daemon its root key", ctl_unseal },
 	{ "key verify", "", "prove that every stored key opens", ctl_key_verify },
 	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
 	{ "decrypt", "< JSON", "unwrap what encrypt printed", ctl_decrypt },

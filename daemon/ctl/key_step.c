@@ -244,6 +244,15 @@ int ctl_key_accept(const struct ctl *ctl, int argc, char **argv _unused_)
 	return ask(ctl, &req);
 }
 
+int ctl_key_reload(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	struct admin_request req = { .verb = ADMIN_KEY_RELOAD };
+
+	if (argc != 0)
+		return ctl_usage("key reload takes no argument");
+	return ask(ctl, &req);
+}
+
 static void print_verified(void *ctx, const struct admin_key *key)
 {
 	json_t *list = ctx;

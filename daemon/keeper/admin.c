@@ -122,6 +122,7 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 	s->keeper_pid = getpid();
 	s->server_pid = k->server_pid;
 	s->serving = k->serving;
+	s->sealed = k->sealed < 0;
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
 	s->keys = list_count(keyset_list(k->keys));
@@ -155,22 +156,49 @@ static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 	[ADMIN_KEY_DESTROY] = admin_key_destroy,
 	[ADMIN_KEY_ROTATE] = admin_key_rotate,
 	[ADMIN_KEY_ACCEPT] = admin_key_accept,
+	[ADMIN_KEY_RELOAD] = admin_key_reload,
+	[ADMIN_UNSEAL] = admin_unseal,
 	[ADMIN_KEY_VERIFY] = admin_key_verify,
 };
 
+/* The request, and the one descriptor that may come with it; the caller closes that. */
+static int receive(int fd, struct admin_request *ret, int *ret_passed)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = ret, .iov_len = sizeof(*ret) };
+	struct msghdr hdr = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	ssize_t n = recvmsg(fd, &hdr, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&hdr) : NULL;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_passed, CMSG_DATA(c), sizeof(int));
+	return n == (ssize_t)sizeof(*ret) ? 0 : -EPROTO;
+}
+
 static int serve_one(struct keeper *k, int fd)
 {
+	_cleanup_close_ int passed = -1;
 	struct admin_request req;
-	ssize_t n = recv(fd, &req, sizeof(req), 0);
+	int r;
 
-	if (n != (ssize_t)sizeof(req))
+	if (receive(fd, &req, &passed) < 0)
 		return -EPROTO;
 	req.name[sizeof(req.name) - 1] = '\0';
 	if (req.version != ADMIN_VERSION)
 		return admin_end(fd, -EPROTO, "kekctl and kekd are of different versions");
 	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
 		return admin_end(fd, -EOPNOTSUPP, "this kekd does not know that command");
-	return verbs[req.verb](k, fd, &req);
+	k->passed_fd = passed;
+	r = verbs[req.verb](k, fd, &req);
+	k->passed_fd = -1;
+	return r;
 }
 
 void admin_serve(struct keeper *k, size_t client)

@@ -259,6 +259,64 @@ int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req)
 	return r < 0 ? refuse(fd, r) : accepted(k, fd);
 }
 
+struct back {
+	struct keeper *k;
+	int fd, r;
+};
+
+static void came_back(void *ctx, const struct keyset_key *key)
+{
+	struct back *b = ctx;
+	struct admin_key a;
+
+	audit(b->fd, key, "loaded again");
+	server_send_key(b->k, key);
+	admin_key_fill(b->k, key, &a);
+	if (b->r == 0)
+		b->r = admin_send_key(b->fd, &a);
+}
+
+int admin_key_reload(struct keeper *k, int fd, const struct admin_request *req)
+{
+	struct back b = { .k = k, .fd = fd };
+	int r;
+
+	if (req->flags & ADMIN_DRY_RUN)
+		return admin_end(fd, 0, "would load again what cannot be used");
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_reload(k->keys, came_back, &b);
+	if (r < 0)
+		return refuse(fd, r);
+	return b.r < 0 ? b.r : admin_end(fd, 0, "");
+}
+
+static const char *unseal_text(int r)
+{
+	switch (r) {
+	case -EALREADY:
+		return "not sealed: the root key is loaded";
+	case -EOPNOTSUPP:
+		return "an ephemeral root key ends with its daemon: restart kekd";
+	case -EINVAL:
+	case -ENODATA:
+	case -EMSGSIZE:
+		return "a root key has 32 to 1024 bytes";
+	default:
+		return errno_text(r);
+	}
+}
+
+int admin_unseal(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	struct op_peer peer = { .pid = -1, .uid = (uid_t)-1 };
+	int r = k->passed_fd < 0 ? -EINVAL : custody_unseal(k, k->passed_fd);
+
+	if (r < 0)
+		return admin_end(fd, r, unseal_text(r));
+	peer_cred(fd, &peer);
+	log_notice("audit: unsealed; asked by uid %u, pid %d", peer.uid, peer.pid);
+	return admin_end(fd, 0, "");
+}
+
 struct verify {
 	struct keeper *k;
 	int fd, r;

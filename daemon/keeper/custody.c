@@ -25,7 +25,9 @@ static int secret_get(struct keeper *k, struct secret *ret)
 	case CONFIG_ROOT_EPHEMERAL:
 		return secret_random(SECRET_MIN, ret);
 	default:
-		log_error("rootKey.source: this version offers \"ephemeral\" and \"command\"");
+		log_error(
+			"rootKey.source: trusted: this version makes no trusted keys, and no Debian "
+			"kernel has the type; \"command\" with systemd-creds or clevis uses a TPM");
 		return -EOPNOTSUPP;
 	}
 }
@@ -41,6 +43,11 @@ static int root_make(struct keeper *k, key_serial ring)
 	_cleanup_secret_ struct secret secret = { 0 };
 	int r;
 
+	if (k->conf->config->root_source == CONFIG_ROOT_UNSEAL) {
+		k->sealed = -EKEYEXPIRED;
+		log_notice("sealed: waiting for the root key; give it with `kekctl unseal`");
+		return 0;
+	}
 	r = secret_get(k, &secret);
 	if (r < 0)
 		return r;
@@ -107,16 +114,15 @@ static int store_open(struct keeper *k)
 
 int custody_open(struct keeper *k)
 {
-	key_serial ring = 0;
 	int r = 0;
 
 	if (keeper_is_kernel(k))
-		r = kernel_open(k, &ring);
+		r = kernel_open(k, &k->ring);
 	else
 		log_warning("backend openssl: keys are in this daemon's memory (locked, wiped), "
 			    "because the configuration says so");
 	if (r == 0)
-		r = root_make(k, ring);
+		r = root_make(k, k->ring);
 	if (r == 0)
 		r = store_open(k);
 	if (r == 0)
@@ -145,7 +151,7 @@ static void name_check(struct keeper *k, const char *name)
 	int r;
 
 	r = keyset_active(k->keys, name, &key);
-	if (r == 0)
+	if (r == 0 || k->sealed < 0)
 		return;
 	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL && r == -ENOKEY) {
 		r = keyset_create(k->keys, name, KEY_ACTIVE, &key);
@@ -186,6 +192,8 @@ static void root_watch(struct keeper *k)
 {
 	int r = k->root ? root_key_check(k->root) : 0;
 
+	if (!k->root && !k->soft_root)
+		return; /* sealed since the start */
 	if ((r < 0) == (k->sealed < 0))
 		return;
 	k->sealed = r;

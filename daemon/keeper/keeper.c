@@ -48,7 +48,8 @@ static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 		return -ENOMEM;
 	k->opt = opt;
 	k->started = time(NULL);
-	k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd = k->timer_fd = -1;
+	k->passed_fd = k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd =
+		k->timer_fd = -1;
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		k->clients[i] = -1;
 	*ret = k;

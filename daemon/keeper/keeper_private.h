@@ -3,6 +3,7 @@
  * The keeper's state and its parts:
  *   keeper.c    its life: acquire, drop, serve; signals
  *   custody.c   root key, store, keys; the watch over them
+ *   unseal.c    the root key from an operator's hand
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
  *   admin.c     what kekctl asks
@@ -36,8 +37,9 @@ struct keeper {
 	struct root_key *root;       /* backend kernel */
 	struct soft_root *soft_root; /* backend openssl */
 	struct keyset *keys;
-	int test_tfm; /* keyed with the self-test's public key; -1 without the kernel backend */
-	int sealed;   /* 0, or why no key may be used: the root is gone */
+	key_serial ring; /* backend kernel: what holds root and keys */
+	int test_tfm;    /* keyed with the self-test's public key; -1 without the kernel backend */
+	int sealed;      /* 0, or why no key may be used: the root is gone */
 	size_t n_counts;
 	struct keeper_counts counts[KEKD_KEYS_MAX];
 
@@ -60,6 +62,7 @@ struct keeper {
 
 	/* admin.c */
 	int clients[ADMIN_CLIENTS];
+	int passed_fd; /* came with the request being served; -1 for none */
 
 	/* keeper.c */
 	int signal_fd, timer_fd;
@@ -97,6 +100,12 @@ time_t custody_last_used(const struct keeper *k, const struct key_record *rec);
 struct secret;
 int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret);
 
+/*
+ * unseal.c: take the root key out of the pipe @fd (borrowed). -EALREADY: not sealed. -EOPNOTSUPP:
+ * an ephemeral root cannot come back. Errors of secret_read() and of making a root.
+ */
+int custody_unseal(struct keeper *k, int fd);
+
 /* sockets.c */
 int sockets_open(struct keeper *k);
 void sockets_close(struct keeper *k);
@@ -125,6 +134,8 @@ int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_destroy(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req);
+int admin_unseal(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_reload(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
 

@@ -115,7 +115,7 @@ int keyset_new(struct key_store *store, const struct root_key *root,
 {
 	struct keyset *set;
 
-	if (!root == !soft_root)
+	if (root && soft_root)
 		return -EINVAL;
 	set = calloc(1, sizeof(*set));
 	if (!set)
@@ -178,6 +178,8 @@ static int load_key(const struct keyset *set, struct keyset_key *key)
 {
 	if (!keyset_state_opens(key->rec.state))
 		return -EKEYREJECTED;
+	if (keyset_is_sealed(set))
+		return -EKEYEXPIRED;
 	if (key->rec.kind != set->kind)
 		return -EOPNOTSUPP;
 	if (label_is_taken(set, key))
@@ -190,7 +192,7 @@ void keyset_key_load(const struct keyset *set, struct keyset_key *key)
 	const char *text;
 
 	key->why = load_key(set, key);
-	text = key->why < 0 ? explain(set, key) : NULL;
+	text = key->why < 0 && !keyset_is_sealed(set) ? explain(set, key) : NULL;
 	if (text)
 		log_warning("key %s cannot be used: %s", key->rec.label, text);
 }
@@ -421,6 +423,8 @@ int keyset_create(struct keyset *set, const char *name, enum key_state state,
 	const struct key_record *recs[1];
 	int r;
 
+	if (keyset_is_sealed(set))
+		return -EKEYEXPIRED;
 	r = check_name(name);
 	if (r == 0)
 		r = choose_state(set, name, state, &state);
@@ -480,6 +484,23 @@ static int take_over(struct keyset *set, const struct key_record *rec)
 	key->rec = *rec;
 	keyset_key_load(set, key);
 	return 0;
+}
+
+int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx)
+{
+	int r = keyset_is_sealed(set) ? -EKEYEXPIRED : 0;
+
+	list_for_each (n, &set->keys) {
+		struct keyset_key *key = keyset_entry(n);
+
+		if (r < 0 || !keyset_state_opens(key->rec.state) || key->why == 0 ||
+		    key->why == -ESTALE)
+			continue;
+		keyset_key_load(set, key);
+		if (key->why == 0)
+			back(ctx, key);
+	}
+	return r;
 }
 
 int keyset_accept(struct keyset *set)

@@ -46,7 +46,8 @@ struct keyset_key {
 
 /*
  * A set whose keys are saved in @store and sealed by the one root that is not NULL: it decides the
- * kind of key that is made and loaded. All are borrowed for the life of the set.
+ * kind of key that is made and loaded. All are borrowed for the life of the set. Without any root
+ * the set is sealed: records can be listed, each key has the reason -EKEYEXPIRED, none is changed.
  */
 int keyset_new(struct key_store *store, const struct root_key *root,
 	       const struct soft_root *soft_root, struct keyset **ret);
@@ -127,6 +128,12 @@ int keyset_step_plan(const struct keyset *set, const uint8_t id[static KEKD_KEY_
  */
 typedef void keyset_verify_fn(void *ctx, const struct keyset_key *key, int r);
 int keyset_verify(const struct keyset *set, keyset_verify_fn *each, void *ctx);
+
+/*
+ * Load every key again that should open values and does not: one that an administrator killed in
+ * the kernel comes back from the store. @back is called with each that did. -EKEYEXPIRED: sealed.
+ */
+int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx);
 
 /* Is the step from @from to @to one that a key may make? */
 bool keyset_step_is_legal(enum key_state from, enum key_state to);

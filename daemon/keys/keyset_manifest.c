@@ -152,8 +152,10 @@ void keyset_manifest_open(struct keyset *set)
 	int r;
 
 	manifest_clear(&set->manifest);
-	set->distrust = 0;
+	set->distrust = set->no_manifest = keyset_is_sealed(set) ? -EKEYEXPIRED : 0;
 	set->missing = 0;
+	if (keyset_is_sealed(set))
+		return;
 	r = read_manifest(set, &set->manifest);
 	set->no_manifest = r;
 	if (r == -EBADMSG || r == -EINVAL)
@@ -185,6 +187,8 @@ int keyset_manifest_check(struct keyset *set, const struct key_record *rec)
 	uint8_t digest[SHA256_LEN];
 	struct manifest_entry *e;
 
+	if (keyset_is_sealed(set))
+		return 0;
 	if (!is_ours(set, rec) || set->no_manifest < 0) {
 		set->uncovered += is_ours(set, rec);
 		return 0;

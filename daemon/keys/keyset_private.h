@@ -26,6 +26,11 @@ static inline struct keyset_key *keyset_entry(struct list *link)
 	return list_entry(link, struct keyset_key, link);
 }
 
+static inline bool keyset_is_sealed(const struct keyset *set)
+{
+	return !set->root && !set->soft_root;
+}
+
 /* Does @key say that it is active, and may it be believed? A file that is not ours to trust may not. */
 static inline bool keyset_claims(const struct keyset_key *key)
 {

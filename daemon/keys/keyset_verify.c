@@ -74,7 +74,7 @@ int keyset_verify(const struct keyset *set, keyset_verify_fn *each, void *ctx)
 	struct look look = { .set = set, .each = each, .ctx = ctx };
 	int r;
 
-	r = keyset_manifest_verify(set);
+	r = keyset_is_sealed(set) ? -EKEYEXPIRED : keyset_manifest_verify(set);
 	if (r == 0)
 		r = key_store_each(set->store, look_at, &look);
 	if (r < 0)

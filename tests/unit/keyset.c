@@ -73,12 +73,26 @@ static size_t stored(struct key_store *store)
 	return n;
 }
 
-TEST_F(keyset, needs_exactly_one_root)
+/* Without a root there is something to list, and nothing to use or change. */
+TEST_F(keyset, sealed)
 {
-	struct keyset *set = NULL;
+	const struct keyset_key *key, *found = NULL;
+	uint8_t id[KEKD_KEY_ID];
 
-	EXPECT_ERR(-EINVAL, keyset_new(self->store, NULL, NULL, &set));
-	EXPECT_NULL(set);
+	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
+	memcpy(id, key->rec.id, sizeof(id));
+	keyset_free(self->set);
+	open_set(self->store, NULL, &self->set);
+	key = keyset_find(self->set, id);
+	ASSERT_NOT_NULL(key);
+	EXPECT_ERR(-EKEYEXPIRED, key->why);
+	EXPECT_ERR(-EKEYEXPIRED, keyset_active(self->set, "primary", &found));
+	EXPECT_ERR(-EKEYEXPIRED, keyset_create(self->set, "other", KEY_ACTIVE, &found));
+	EXPECT_ERR(-EKEYEXPIRED, keyset_step(self->set, id, KEY_DECRYPT_ONLY, 0));
+	EXPECT_NULL(found);
+	keyset_free(self->set);
+	open_set(self->store, self->root, &self->set);
+	EXPECT_OK(keyset_active(self->set, "primary", &found));
 }
 
 TEST_F(keyset, first_key_is_active)
