@@ -58,7 +58,7 @@ static void text_put(char *to, size_t size, const char *from)
 
 void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret)
 {
-	const struct keeper_counts *counts = custody_counts(k, key->rec.id);
+	const struct keeper_counts *counts = counts_of(k, key->rec.id);
 	struct admin_key a = { 0 };
 
 	memcpy(a.id, key->rec.id, sizeof(a.id));
@@ -72,7 +72,7 @@ void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct
 	a.created = (uint64_t)key->rec.created;
 	a.encryptions = counts->encryptions;
 	a.decryptions = counts->decryptions;
-	a.last_used = (uint64_t)custody_last_used(k, &key->rec);
+	a.last_used = (uint64_t)counts_last_used(k, &key->rec);
 	*ret = a;
 }
 

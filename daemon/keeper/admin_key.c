@@ -14,7 +14,7 @@
 #include "daemon/ctl/admin.h"
 #include "daemon/keeper/keeper_private.h"
 
-#define RETIRE_AFTER_S (24 * 60 * 60)
+#define NS_PER_S 1000000000LL
 
 static const struct {
 	int r;
@@ -72,12 +72,10 @@ static int make(struct keeper *k, int fd, const struct admin_request *req, enum 
 
 	if (req->flags & ADMIN_DRY_RUN)
 		return admin_end(fd, 0, "would make a key of that name");
-	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, req->name, state, &key);
+	r = keeper_make(k, req->name, state, &key);
 	if (r < 0)
 		return refuse(fd, r);
-	custody_made(k, key);
 	audit(fd, key, "created");
-	server_send_key(k, key);
 	if (!conf_names_key(k->conf, req->name))
 		log_warning("key \"%s\" is not named by %s yet", req->name,
 			    k->conf->config->encryption_config);
@@ -92,30 +90,6 @@ int admin_key_create(struct keeper *k, int fd, const struct admin_request *req)
 int admin_key_stage(struct keeper *k, int fd, const struct admin_request *req)
 {
 	return make(k, fd, req, KEY_STAGED);
-}
-
-/* All others of the name, whose states an activation may have changed. */
-static void send_others(struct keeper *k, const struct keyset_key *key)
-{
-	const struct list *head = keyset_list(k->keys);
-
-	for (const struct list *n = head->next; n != head; n = n->next) {
-		const struct keyset_key *other = list_entry(n, struct keyset_key, link);
-
-		if (other != key && strcmp(other->rec.name, key->rec.name) == 0)
-			server_send_state(k, other);
-	}
-}
-
-/* Tell the server what became of @key: op sockets only if it did not open values before. */
-static void send_step(struct keeper *k, const struct keyset_key *key, enum key_state from)
-{
-	if (keyset_state_opens(from) && keyset_state_opens(key->rec.state))
-		server_send_state(k, key);
-	else
-		server_send_key(k, key);
-	if (key->rec.state == KEY_ACTIVE)
-		send_others(k, key);
 }
 
 static int dry_run(struct keeper *k, int fd, const struct keyset_key *key,
@@ -136,7 +110,6 @@ static int step(struct keeper *k, int fd, const struct admin_request *req, enum 
 {
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
 	struct key_record rec;
-	enum key_state from;
 	int r;
 
 	r = key ? keyset_step_plan(k->keys, req->id, to, req->activation, &rec) : -ENOKEY;
@@ -146,26 +119,16 @@ static int step(struct keeper *k, int fd, const struct admin_request *req, enum 
 		return refuse(fd, r);
 	if (req->flags & ADMIN_DRY_RUN)
 		return dry_run(k, fd, key, &rec);
-	from = key->rec.state;
-	r = keyset_step(k->keys, req->id, to, req->activation);
+	r = keeper_step(k, req->id, to, req->activation);
 	if (r < 0)
 		return refuse(fd, r);
 	audit(fd, key, what);
-	send_step(k, key, from);
 	return answer(k, fd, key);
 }
 
 int admin_key_activate(struct keeper *k, int fd, const struct admin_request *req)
 {
-	const struct keyset_key *key = keyset_find(k->keys, req->id), *old = NULL;
-	int r;
-
-	if (key)
-		keyset_active(k->keys, key->rec.name, &old);
-	r = step(k, fd, req, KEY_ACTIVE, "activated");
-	if (old && old->rec.state != KEY_ACTIVE)
-		custody_touch(k, old);
-	return r;
+	return step(k, fd, req, KEY_ACTIVE, "activated");
 }
 
 int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req)
@@ -176,9 +139,9 @@ int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req)
 /* Values that need the key may still be there as long as it is used. */
 static bool used_of_late(const struct keeper *k, const struct keyset_key *key)
 {
-	time_t last = custody_last_used(k, &key->rec);
+	time_t last = counts_last_used(k, &key->rec);
 
-	return last != 0 && time(NULL) - last < RETIRE_AFTER_S;
+	return last != 0 && time(NULL) - last < k->conf->config->rotation.retire_after / NS_PER_S;
 }
 
 int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req)
@@ -220,12 +183,10 @@ int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
 			"`kekctl key list`, `kekctl key create` and `kekctl key activate`");
 	if (req->flags & ADMIN_DRY_RUN)
 		return admin_end(fd, 0, "would make a key of that name and activate it");
-	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, req->name, KEY_STAGED, &key);
+	r = keeper_make(k, req->name, KEY_STAGED, &key);
 	if (r < 0)
 		return refuse(fd, r);
-	custody_made(k, key);
 	audit(fd, key, "created");
-	server_send_key(k, key);
 	memcpy(activate.id, key->rec.id, sizeof(activate.id));
 	return admin_key_activate(k, fd, &activate);
 }

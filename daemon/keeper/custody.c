@@ -132,11 +132,17 @@ int custody_open(struct keeper *k)
 	r = keyset_load(k->keys);
 	if (r < 0)
 		log_error("%s: %s", k->conf->config->key_store, errno_text(r));
+	if (r == 0) {
+		counts_load(k);
+		counts_reserve(k);
+	}
 	return r;
 }
 
 void custody_close(struct keeper *k)
 {
+	if (k->stopping && k->status == EXIT_SUCCESS && k->keys)
+		counts_end(k);
 	keyset_free(move_ptr(k->keys));
 	key_store_close(move_ptr(k->store));
 	root_key_free(move_ptr(k->root));
@@ -154,7 +160,7 @@ static void name_check(struct keeper *k, const char *name)
 	if (r == 0 || k->sealed < 0)
 		return;
 	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL && r == -ENOKEY) {
-		r = keyset_create(k->keys, name, KEY_ACTIVE, &key);
+		r = keeper_make(k, name, KEY_ACTIVE, &key);
 		if (r == 0) {
 			log_notice(
 				"made key \"%s\" under an ephemeral root: what it encrypts cannot "
@@ -218,69 +224,4 @@ void custody_watch(struct keeper *k)
 {
 	root_watch(k);
 	keyset_poll(k->keys, key_gone, k);
-}
-
-static struct keeper_counts *counts_find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
-{
-	for (size_t i = 0; i < k->n_counts; i++)
-		if (memcmp(k->counts[i].id, id, KEKD_KEY_ID) == 0)
-			return &k->counts[i];
-	return NULL;
-}
-
-/* The entry of a key that exists: a taken-over server must not fill the table. NULL otherwise. */
-static struct keeper_counts *counts_get(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
-{
-	struct keeper_counts *c = counts_find(k, id);
-
-	if (c)
-		return c;
-	if (!keyset_find(k->keys, id) || k->n_counts == KEKD_KEYS_MAX)
-		return NULL;
-	c = &k->counts[k->n_counts++];
-	memcpy(c->id, id, KEKD_KEY_ID);
-	return c;
-}
-
-void custody_count(struct keeper *k, const struct link_msg *used)
-{
-	struct keeper_counts *c = counts_get(k, used->id);
-
-	if (!c)
-		return;
-	c->encryptions += used->encryptions;
-	c->decryptions += used->decryptions;
-	c->last_used = time(NULL);
-}
-
-void custody_made(struct keeper *k, const struct keyset_key *key)
-{
-	struct keeper_counts *c = counts_get(k, key->rec.id);
-
-	if (c)
-		c->complete = true;
-}
-
-void custody_touch(struct keeper *k, const struct keyset_key *key)
-{
-	struct keeper_counts *c = counts_get(k, key->rec.id);
-
-	if (c)
-		c->last_used = time(NULL);
-}
-
-time_t custody_last_used(const struct keeper *k, const struct key_record *rec)
-{
-	const struct keeper_counts *c = custody_counts(k, rec->id);
-
-	return c->complete || c->last_used > k->started ? c->last_used : k->started;
-}
-
-const struct keeper_counts *custody_counts(const struct keeper *k,
-					   const uint8_t id[static KEKD_KEY_ID])
-{
-	static const struct keeper_counts none;
-	const struct keeper_counts *c = counts_find((struct keeper *)(uintptr_t)k, id);
-
-	return c ? c : &none;
 }

@@ -195,6 +195,7 @@ static void on_timer(struct keeper *k)
 
 	if (read(k->timer_fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
 		custody_watch(k);
+	rotation_tick(k, now_ns());
 	if (k->stopping && now_ns() >= k->stop_at_ns) {
 		log_warning("the server does not end; killing it");
 		if (k->server_pid > 0)

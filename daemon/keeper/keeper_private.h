@@ -3,6 +3,8 @@
  * The keeper's state and its parts:
  *   keeper.c    its life: acquire, drop, serve; signals
  *   custody.c   root key, store, keys; the watch over them
+ *   counts.c    how often they were used
+ *   rotate.c    their steps, and automatic rotation
  *   unseal.c    the root key from an operator's hand
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
@@ -23,6 +25,7 @@
 struct keeper_counts {
 	uint8_t id[KEKD_KEY_ID];
 	uint64_t encryptions, decryptions;
+	uint64_t reserved; /* encryptions that the file grants */
 	time_t last_used;
 	bool complete; /* counted since the key was made */
 };
@@ -42,6 +45,10 @@ struct keeper {
 	int sealed;      /* 0, or why no key may be used: the root is gone */
 	size_t n_counts;
 	struct keeper_counts counts[KEKD_KEYS_MAX];
+	uint64_t largest_report;
+	bool counts_failed; /* and it was said */
+	uint64_t rotate_at_ns;
+	uint8_t warned[KEKD_KEY_ID]; /* that this key is due */
 
 	/* sockets.c */
 	int listen_fds[CONFIG_SOCKETS_MAX];
@@ -83,18 +90,36 @@ void custody_close(struct keeper *k);
 void custody_watch(struct keeper *k);
 /* Make what is missing where that is safe, name what is missing where it is not. */
 void custody_names_check(struct keeper *k);
-void custody_count(struct keeper *k, const struct link_msg *used);
-const struct keeper_counts *custody_counts(const struct keeper *k,
-					   const uint8_t id[static KEKD_KEY_ID]);
+
+/* counts.c */
+void counts_load(struct keeper *k);
+/* Durable room for what the active keys may do until the next look. Before a key gets active. */
+void counts_reserve(struct keeper *k);
+/* What the server has reported. */
+void counts_add(struct keeper *k, const struct link_msg *used);
+/* A server ended without its last report. */
+void counts_server_died(struct keeper *k);
+/* No server runs any more: the exact numbers. */
+void counts_end(struct keeper *k);
 /* A key has just been made: all use of it will be counted. */
-void custody_made(struct keeper *k, const struct keyset_key *key);
-/* A key was active until now: that is use, though the server's last count is still on its way. */
-void custody_touch(struct keeper *k, const struct keyset_key *key);
+void counts_made(struct keeper *k, const struct keyset_key *key);
+/* A key was active until now: that is use, though the server's last report is still on its way. */
+void counts_touch(struct keeper *k, const struct keyset_key *key);
+/* Never NULL; static zeros for a key without. */
+const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID]);
 /*
  * When the key was last used, 0 for never. Of what was before this keeper started it knows nothing,
  * so a key that it has not made counts as used until then.
  */
-time_t custody_last_used(const struct keeper *k, const struct key_record *rec);
+time_t counts_last_used(const struct keeper *k, const struct key_record *rec);
+
+/* rotate.c: as keyset_create() and keyset_step(), counts and server included */
+int keeper_make(struct keeper *k, const char *name, enum key_state state,
+		const struct keyset_key **ret);
+int keeper_step(struct keeper *k, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
+		uint32_t activation);
+/* Time passes: rotate what is due, or say that it is. */
+void rotation_tick(struct keeper *k, uint64_t now);
 
 /* rootcmd.c: run the configured command and read a secret from its standard output. */
 struct secret;

@@ -269,7 +269,7 @@ void server_hear(struct keeper *k)
 		on_need(k, &msg);
 		break;
 	case LINK_USED:
-		custody_count(k, &msg);
+		counts_add(k, &msg);
 		break;
 	default:
 		log_error("the server said something that is not in the protocol; killing it");
@@ -308,6 +308,7 @@ void server_reap(struct keeper *k)
 			k->status = k->stopping ? EXIT_SUCCESS : EXIT_FAILURE;
 			return;
 		}
+		counts_server_died(k);
 		k->restart_at_ns = now + next_delay(k, now);
 		if (WIFSIGNALED(status))
 			log_error("the server was killed by signal %d; starting another",

@@ -66,6 +66,7 @@ static int unseal(struct keeper *k, struct span secret)
 		return r < 0 ? r : -EIO;
 	}
 	if (r == 0) {
+		counts_reserve(k);
 		tell_server(k);
 		custody_names_check(k);
 	}

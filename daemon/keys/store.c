@@ -76,9 +76,15 @@ static bool is_key_name(const char *name, const char *suffix)
 /* A file beside the keys, or its temporary one. */
 static bool is_beside(const char *name, const char *suffix)
 {
-	size_t len = sizeof(KEY_STORE_MANIFEST) - 1;
+	static const char *const names[] = { KEY_STORE_MANIFEST, KEY_STORE_COUNTS };
 
-	return strncmp(name, KEY_STORE_MANIFEST, len) == 0 && strcmp(name + len, suffix) == 0;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		size_t len = strlen(names[i]);
+
+		if (strncmp(name, names[i], len) == 0 && strcmp(name + len, suffix) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool owner_is_fine(const struct stat *st)

@@ -3,7 +3,7 @@
  * The key store: a directory with one small text file a key (keys/record.h), ciphertext only. Files
  * are what configuration management may carry between the nodes of a cluster.
  *
- * Beside them lies "manifest" (keys/manifest.h), whose content is the key set's business.
+ * Beside them lie "manifest" (keys/manifest.h), the key set's business, and "counts", the keeper's.
  *
  * A file is written whole: temporary file, fsync, rename, fsync of the directory. What a crash
  * leaves of that is a temporary file, and the next open removes it. Other files that are neither
@@ -48,8 +48,9 @@ int key_store_each(struct key_store *s, key_store_each_fn *each, void *ctx);
  */
 int key_store_put(struct key_store *s, const struct key_record *rec);
 
-/* A file beside the keys. */
+/* Files beside the keys. */
 #define KEY_STORE_MANIFEST "manifest"
+#define KEY_STORE_COUNTS   "counts"
 /*
  * Its whole text, at most @max bytes, NUL-terminated; caller frees. -ENOENT, and reasons of
  * key_store_each().
