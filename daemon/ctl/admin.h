@@ -31,6 +31,9 @@ enum admin_verb {
 	ADMIN_KEY_ACCEPT,   /* → KEY … END: a new manifest over what the store holds */
 	ADMIN_KEY_RELOAD,   /* → KEY … END: keys that had died in the kernel */
 	ADMIN_UNSEAL,       /* with a pipe (SCM_RIGHTS) that holds the root key → END */
+	ADMIN_RECORD_GET,   /* id → END with the sealed record */
+	ADMIN_RECORD_PUT,   /* with a pipe that holds a sealed record → END */
+	ADMIN_PROBE,        /* id, nonce → END with the key's answer (keys/check.h) */
 	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
 	ADMIN_VERBS,
 };
@@ -48,6 +51,7 @@ struct admin_request {
 	uint32_t flags;      /* enum admin_flag */
 	uint32_t activation; /* ACTIVATE: the number to give it; 0: the next */
 	uint8_t id[KEKD_KEY_ID];
+	uint8_t nonce[16];
 	char name[KEKD_LABEL_MAX];
 };
 
@@ -88,6 +92,8 @@ struct admin_reply {
 	union {
 		struct admin_key key;
 		struct admin_status status;
+		char record[2048]; /* ciphertext */
+		uint8_t probe[16];
 	};
 	char text[512]; /* END with r < 0: what to do */
 };

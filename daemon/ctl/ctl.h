@@ -20,6 +20,7 @@ struct ctl {
 	bool json;
 	bool dry_run, force;
 	const char *yes_destroy; /* --yes-destroy NAME */
+	const char *peers;       /* --peers SOCKET,… */
 };
 
 struct ctl_command {
@@ -40,6 +41,7 @@ int ctl_key_retire(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
+int ctl_rotate(const struct ctl *ctl, int argc, char **argv);
 int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
@@ -60,6 +62,16 @@ int ctl_usage(const char *fmt, ...) _printf_(1, 2);
 typedef void ctl_each_fn(void *ctx, const struct admin_key *key);
 int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
 	    struct admin_reply *ret_end);
+
+/* A node's keys. Zero-initialised is none. */
+struct ctl_keys {
+	struct admin_key *v;
+	size_t n;
+	bool full;
+};
+/* All keys of the keeper into an empty list, the caller's to clear; 0 or 1 (said). */
+int ctl_keys_get(const struct ctl *ctl, struct ctl_keys *ret);
+void ctl_keys_clear(struct ctl_keys *keys);
 
 /* All of a key; the caller's reference. */
 json_t *ctl_key_json(const struct admin_key *key);

@@ -24,6 +24,7 @@ static const struct ctl_command commands[] = {
 	{ "key destroy", "KEY", "forget a retired key for ever", ctl_key_destroy },
 	{ "key accept", "", "vouch for a key store that was changed from outside", ctl_key_accept },
 	{ "key reload", "", "load keys again that were taken away in the kernel", ctl_key_reload },
+	{ "rotate", "NAME", "a new key on all nodes of --peers, in a safe order", ctl_rotate },
 	{ "unseal", "< PIPE", "give the daemon its root key", ctl_unseal },
 	{ "key verify", "", "prove that every stored key opens", ctl_key_verify },
 	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
@@ -45,11 +46,12 @@ static void usage(FILE *to)
 	      "  --dry-run        key commands: say what would be done\n"
 	      "  --force          key retire: although the key was used of late\n"
 	      "  --yes-destroy NAME  key destroy: the key's name, typed once more\n"
+	      "  --peers SOCKET,…    rotate: the admin sockets of all nodes\n"
 	      "  --version, --help\n",
 	      to);
 }
 
-enum { OPT_ADMIN = 256, OPT_SOCKET, OPT_JSON, OPT_DRY_RUN, OPT_FORCE, OPT_YES_DESTROY };
+enum { OPT_ADMIN = 256, OPT_SOCKET, OPT_JSON, OPT_DRY_RUN, OPT_FORCE, OPT_YES_DESTROY, OPT_PEERS };
 
 static const struct option options[] = {
 	{ "admin", required_argument, NULL, OPT_ADMIN },
@@ -57,6 +59,7 @@ static const struct option options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "peers", required_argument, NULL, OPT_PEERS },
 	{ "yes-destroy", required_argument, NULL, OPT_YES_DESTROY },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
@@ -117,6 +120,9 @@ int main(int argc, char **argv)
 			break;
 		case OPT_FORCE:
 			ctl.force = true;
+			break;
+		case OPT_PEERS:
+			ctl.peers = optarg;
 			break;
 		case OPT_YES_DESTROY:
 			ctl.yes_destroy = optarg;

@@ -16,20 +16,15 @@
 
 #define PREFIX_MIN 8
 
-struct keys {
-	struct admin_key *v;
-	size_t n;
-	bool full;
-};
-
-static void keys_free(struct keys *keys)
+void ctl_keys_clear(struct ctl_keys *keys)
 {
 	free(keys->v);
+	*keys = (struct ctl_keys){ 0 };
 }
 
 static void keys_add(void *ctx, const struct admin_key *key)
 {
-	struct keys *keys = ctx;
+	struct ctl_keys *keys = ctx;
 	struct admin_key *v = reallocarray(keys->v, keys->n + 1, sizeof(*v));
 
 	if (!v) {
@@ -40,7 +35,7 @@ static void keys_add(void *ctx, const struct admin_key *key)
 	keys->v = v;
 }
 
-static int keys_get(const struct ctl *ctl, struct keys *ret)
+int ctl_keys_get(const struct ctl *ctl, struct ctl_keys *ret)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_LIST };
 	struct admin_reply end;
@@ -69,7 +64,7 @@ static bool is_meant(const struct admin_key *key, const char *what, const char *
 	       strchr(" ", found[strlen(key->state)]) != NULL;
 }
 
-static int choose(const struct keys *keys, const char *what, const char *states,
+static int choose(const struct ctl_keys *keys, const char *what, const char *states,
 		  const struct admin_key **ret)
 {
 	size_t exact = 0, by_name = 0;
@@ -146,14 +141,14 @@ int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv)
 static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,
 		      const char *states)
 {
-	_cleanup_(keys_free) struct keys keys = { 0 };
+	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
 	struct admin_request req = { .verb = verb };
 	const struct admin_key *key;
 	int r;
 
 	if (argc != 1)
 		return ctl_usage("this command takes one key: its id, key_id, label or name");
-	r = keys_get(ctl, &keys);
+	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], states, &key);
 	if (r != 0)
@@ -198,14 +193,14 @@ static int name_typed(const struct ctl *ctl, const struct admin_key *key, char *
 
 int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv)
 {
-	_cleanup_(keys_free) struct keys keys = { 0 };
+	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
 	struct admin_request req = { .verb = ADMIN_KEY_DESTROY };
 	const struct admin_key *key;
 	int r;
 
 	if (argc != 1)
 		return ctl_usage("key destroy takes one key: its id, key_id, label or name");
-	r = keys_get(ctl, &keys);
+	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], "retired", &key);
 	if (r == 0)
@@ -218,13 +213,13 @@ int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv)
 
 int ctl_key_show(const struct ctl *ctl, int argc, char **argv)
 {
-	_cleanup_(keys_free) struct keys keys = { 0 };
+	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
 	const struct admin_key *key;
 	int r;
 
 	if (argc != 1)
 		return ctl_usage("key show takes one key: its id, key_id, label or name");
-	r = keys_get(ctl, &keys);
+	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], "active", &key);
 	if (r != 0)

@@ -158,6 +158,9 @@ static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 	[ADMIN_KEY_ACCEPT] = admin_key_accept,
 	[ADMIN_KEY_RELOAD] = admin_key_reload,
 	[ADMIN_UNSEAL] = admin_unseal,
+	[ADMIN_RECORD_GET] = admin_record_get,
+	[ADMIN_RECORD_PUT] = admin_record_put,
+	[ADMIN_PROBE] = admin_probe,
 	[ADMIN_KEY_VERIFY] = admin_key_verify,
 };
 

@@ -44,8 +44,7 @@ static int refuse(int fd, int r)
 	return admin_end(fd, r, errno_text(r));
 }
 
-/* One line for each change: what, and who asked. */
-static void audit(int fd, const struct keyset_key *key, const char *what)
+void admin_audit(int fd, const struct keyset_key *key, const char *what)
 {
 	struct op_peer peer = { .pid = -1, .uid = (uid_t)-1 };
 
@@ -75,7 +74,7 @@ static int make(struct keeper *k, int fd, const struct admin_request *req, enum 
 	r = keeper_make(k, req->name, state, &key);
 	if (r < 0)
 		return refuse(fd, r);
-	audit(fd, key, "created");
+	admin_audit(fd, key, "created");
 	if (!conf_names_key(k->conf, req->name))
 		log_warning("key \"%s\" is not named by %s yet", req->name,
 			    k->conf->config->encryption_config);
@@ -122,7 +121,7 @@ static int step(struct keeper *k, int fd, const struct admin_request *req, enum 
 	r = keeper_step(k, req->id, to, req->activation);
 	if (r < 0)
 		return refuse(fd, r);
-	audit(fd, key, what);
+	admin_audit(fd, key, what);
 	return answer(k, fd, key);
 }
 
@@ -186,7 +185,7 @@ int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
 	r = keeper_make(k, req->name, KEY_STAGED, &key);
 	if (r < 0)
 		return refuse(fd, r);
-	audit(fd, key, "created");
+	admin_audit(fd, key, "created");
 	memcpy(activate.id, key->rec.id, sizeof(activate.id));
 	return admin_key_activate(k, fd, &activate);
 }
@@ -201,7 +200,7 @@ static int accepted(struct keeper *k, int fd)
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		audit(fd, key, "accepted");
+		admin_audit(fd, key, "accepted");
 		server_send_key(k, key);
 		admin_key_fill(k, key, &a);
 		if (r == 0)
@@ -230,7 +229,7 @@ static void came_back(void *ctx, const struct keyset_key *key)
 	struct back *b = ctx;
 	struct admin_key a;
 
-	audit(b->fd, key, "loaded again");
+	admin_audit(b->fd, key, "loaded again");
 	server_send_key(b->k, key);
 	admin_key_fill(b->k, key, &a);
 	if (b->r == 0)

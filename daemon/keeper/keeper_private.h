@@ -9,6 +9,7 @@
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
  *   admin.c     what kekctl asks
+ *   admin_share.c  its commands for what nodes share
  *   admin_key.c its commands that take a key through its life
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
@@ -163,6 +164,14 @@ int admin_unseal(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_reload(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
+
+/* One line for each change: what, and who asked, the peer of @fd. */
+void admin_audit(int fd, const struct keyset_key *key, const char *what);
+
+/* admin_share.c */
+int admin_record_get(struct keeper *k, int fd, const struct admin_request *req);
+int admin_record_put(struct keeper *k, int fd, const struct admin_request *req);
+int admin_probe(struct keeper *k, int fd, const struct admin_request *req);
 
 /* admin.c */
 struct admin_key;

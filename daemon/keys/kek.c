@@ -79,19 +79,24 @@ static int bind_tfm(struct kek *kek)
 	return 0;
 }
 
+int kek_block(const struct kek *kek, const uint8_t block[static KEKD_AES_BLOCK],
+	      uint8_t ret[static KEKD_AES_BLOCK])
+{
+	_cleanup_close_ int op = -1;
+	int r;
+
+	r = afalg_accept(kek->tfm, &op);
+	return r == 0 ? afalg_run(op, BLOCK_ENCRYPT, block, ret, KEKD_AES_BLOCK) : r;
+}
+
 static int check_value(const struct kek *kek, const struct key_record *rec,
 		       uint8_t ret[static KEKD_AES_BLOCK])
 {
 	uint8_t block[KEKD_AES_BLOCK];
-	_cleanup_close_ int op = -1;
 	int r;
 
 	r = key_check_block(rec, block);
-	if (r == 0)
-		r = afalg_accept(kek->tfm, &op);
-	if (r == 0)
-		r = afalg_run(op, BLOCK_ENCRYPT, block, ret, sizeof(block));
-	return r;
+	return r == 0 ? kek_block(kek, block, ret) : r;
 }
 
 static int read_blob(const struct kek *kek, struct key_record *rec)

@@ -486,6 +486,29 @@ static int take_over(struct keyset *set, const struct key_record *rec)
 	return 0;
 }
 
+int keyset_add(struct keyset *set, const struct key_record *rec, const struct keyset_key **ret)
+{
+	_cleanup_(key_freep) struct keyset_key *key = NULL;
+	const struct key_record *recs[] = { rec };
+	int r;
+
+	if (set->n >= KEKD_KEYS_MAX)
+		return -ENOBUFS;
+	r = key_new(&key);
+	if (r < 0)
+		return r;
+	key->rec = *rec;
+	r = load_key(set, key);
+	if (r == 0)
+		r = keyset_save(set, recs, 1);
+	if (r < 0)
+		return r;
+	list_add_tail(&set->keys, &key->link);
+	set->n++;
+	*ret = move_ptr(key);
+	return 0;
+}
+
 int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx)
 {
 	int r = keyset_is_sealed(set) ? -EKEYEXPIRED : 0;

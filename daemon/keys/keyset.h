@@ -19,6 +19,7 @@
 #include <stdbool.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/keys/check.h"
 #include "daemon/keys/kek.h"
 #include "daemon/keys/record.h"
 #include "daemon/keys/softkey.h"
@@ -134,6 +135,17 @@ int keyset_verify(const struct keyset *set, keyset_verify_fn *each, void *ctx);
  * the kernel comes back from the store. @back is called with each that did. -EKEYEXPIRED: sealed.
  */
 int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx);
+
+/*
+ * Take a key from another node of the cluster: it must open under the root here. It is staged, or
+ * decrypt-only if it was ever active there; which key is active does not change. -EALREADY: it is
+ * here. -EEXIST: its id or label is another key's. -EKEYREJECTED: other root, or in no state to
+ * share. Others as keyset_create().
+ */
+int keyset_import(struct keyset *set, const struct key_record *rec, const struct keyset_key **ret);
+/* The answer of a key to a probe (keys/check.h). -ENOKEY, or why it is unusable. */
+int keyset_probe(const struct keyset *set, const uint8_t id[static KEKD_KEY_ID],
+		 const uint8_t nonce[static KEY_PROBE_NONCE], uint8_t ret[static KEKD_AES_BLOCK]);
 
 /* Is the step from @from to @to one that a key may make? */
 bool keyset_step_is_legal(enum key_state from, enum key_state to);

@@ -44,6 +44,9 @@ static inline bool keyset_claims(const struct keyset_key *key)
 int keyset_find_active(const struct keyset *set, const char *name, struct keyset_key **ret);
 /* Above every activation number that a key of @name has or had. -EOVERFLOW after the last. */
 int keyset_next_activation(const struct keyset *set, const char *name, uint32_t *ret);
+/* Load a record that the store does not have, save it and add it; nothing on failure. */
+int keyset_add(struct keyset *set, const struct key_record *rec, const struct keyset_key **ret);
+
 /* keyset_manifest.c, around and during a load; check is 0 or -ESTALE */
 void keyset_manifest_open(struct keyset *set);
 int keyset_manifest_check(struct keyset *set, const struct key_record *rec);

@@ -20,7 +20,10 @@ static struct keyset_key *find(const struct keyset *set, const uint8_t id[static
 	return NULL;
 }
 
-/* Only a key that opens values may be activated. */
+/*
+ * Only a key that opens values may be activated. A number may come again with its own key if no
+ * other has had a higher one since: that is how a node that gets a key late joins the others.
+ */
 static int plan_active(const struct keyset *set, const struct keyset_key *key, uint32_t activation,
 		       struct key_record *rec)
 {
@@ -32,7 +35,8 @@ static int plan_active(const struct keyset *set, const struct keyset_key *key, u
 	r = keyset_next_activation(set, rec->name, &next);
 	if (r < 0)
 		return r;
-	if (activation != 0 && activation < next)
+	if (activation != 0 && activation < next &&
+	    !(activation == rec->activation && activation == next - 1))
 		return -ESTALE;
 	rec->activation = activation != 0 ? activation : next;
 	return 0;

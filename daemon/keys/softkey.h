@@ -41,6 +41,10 @@ int softkey_load(const struct soft_root *root, const struct key_record *rec, str
 void softkey_free(struct softkey *key);
 DEFINE_CLEANUP(struct softkey *, softkey_free);
 
+/* E_K of one block of keys/check.h. */
+int softkey_block(const struct softkey *key, const uint8_t block[static KEKD_AES_BLOCK],
+		  uint8_t ret[static KEKD_AES_BLOCK]);
+
 /* The KEKD_AES_KEY_MAX bytes themselves; borrowed, locked memory, gone with @key. */
 const uint8_t *softkey_bytes(const struct softkey *key);
 
