@@ -79,22 +79,48 @@ static int ask(const struct ctl *ctl, const struct admin_request *req, int passe
 				ctl->admin);
 	if (r < 0)
 		return ctl_fail("%s: %s", ctl->admin, errno_text(r));
-	if (reply.r < 0)
-		return ctl_fail("%s", *reply.text ? reply.text : errno_text(reply.r));
 	*ret_end = reply;
+	return 0;
+}
+
+/* What the keeper refuses is said. */
+static int judge(const struct admin_reply *end)
+{
+	if (end->r < 0)
+		return ctl_fail("%s", *end->text ? end->text : errno_text(end->r));
 	return 0;
 }
 
 int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
 	    struct admin_reply *ret_end)
 {
-	return ask(ctl, req, -1, each, ctx, ret_end);
+	struct admin_reply end;
+	int r = ask(ctl, req, -1, each, ctx, &end);
+
+	if (r == 0)
+		r = judge(&end);
+	if (r == 0)
+		*ret_end = end;
+	return r;
+}
+
+int ctl_ask_quiet(const struct ctl *ctl, const struct admin_request *req,
+		  struct admin_reply *ret_end)
+{
+	return ask(ctl, req, -1, NULL, NULL, ret_end);
 }
 
 int ctl_ask_fd(const struct ctl *ctl, const struct admin_request *req, int fd,
 	       struct admin_reply *ret_end)
 {
-	return ask(ctl, req, fd, NULL, NULL, ret_end);
+	struct admin_reply end;
+	int r = ask(ctl, req, fd, NULL, NULL, &end);
+
+	if (r == 0)
+		r = judge(&end);
+	if (r == 0)
+		*ret_end = end;
+	return r;
 }
 
 int ctl_print_json(json_t *j)

@@ -42,6 +42,8 @@ int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
 int ctl_rotate(const struct ctl *ctl, int argc, char **argv);
+int ctl_backup(const struct ctl *ctl, int argc, char **argv);
+int ctl_restore(const struct ctl *ctl, int argc, char **argv);
 int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
@@ -80,6 +82,12 @@ void ctl_key_print(const struct admin_key *key);
 /* The same with a descriptor that goes with the request; borrowed. */
 int ctl_ask_fd(const struct ctl *ctl, const struct admin_request *req, int fd,
 	       struct admin_reply *ret_end);
+
+/* The same, and a refusal is the caller's to judge: ret_end->r. 1 (said) if there is no answer. */
+int ctl_ask_quiet(const struct ctl *ctl, const struct admin_request *req,
+		  struct admin_reply *ret_end);
+/* Give the keeper the text of a sealed record (rotate.c). */
+int ctl_record_put(const struct ctl *ctl, const char *record, struct admin_reply *ret_end);
 
 /* Print @j on stdout, one line's end, and free it; 0 or 1. NULL is out of memory. */
 int ctl_print_json(json_t *j);

@@ -25,6 +25,8 @@ static const struct ctl_command commands[] = {
 	{ "key accept", "", "vouch for a key store that was changed from outside", ctl_key_accept },
 	{ "key reload", "", "load keys again that were taken away in the kernel", ctl_key_reload },
 	{ "rotate", "NAME", "a new key on all nodes of --peers, in a safe order", ctl_rotate },
+	{ "backup", "DIR", "save all keys, sealed", ctl_backup },
+	{ "restore", "DIR", "give the daemon the keys of a backup", ctl_restore },
 	{ "unseal", "< PIPE", "give the daemon its root key", ctl_unseal },
 	{ "key verify", "", "prove that every stored key opens", ctl_key_verify },
 	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },

@@ -192,12 +192,11 @@ static int choose(struct cluster *c, uint8_t ret_id[KEKD_KEY_ID], uint32_t *ret_
 	return r == 0 ? look(c) : r;
 }
 
-static int put_record(const struct node *to, const char *record)
+int ctl_record_put(const struct ctl *ctl, const char *record, struct admin_reply *ret_end)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RECORD_PUT };
 	_cleanup_close_ int in = -1, out = -1;
 	size_t len = strlen(record);
-	struct admin_reply end;
 	int fds[2];
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
@@ -207,7 +206,7 @@ static int put_record(const struct node *to, const char *record)
 	if (write(in, record, len) != (ssize_t)len)
 		return ctl_fail("pipe: %s", errno_text(errno));
 	close(move_fd(in));
-	return ctl_ask_fd(&to->ctl, &req, out, &end);
+	return ctl_ask_fd(ctl, &req, out, ret_end);
 }
 
 static int copy(const struct node *from, const struct node *to, const uint8_t id[KEKD_KEY_ID])
@@ -221,7 +220,7 @@ static int copy(const struct node *from, const struct node *to, const uint8_t id
 	if (r != 0)
 		return r;
 	end.record[sizeof(end.record) - 1] = '\0';
-	return put_record(to, end.record);
+	return ctl_record_put(&to->ctl, end.record, &end);
 }
 
 /* Every node that has not got the key @id of @from gets it. */

@@ -45,7 +45,7 @@ static const char *put_text(int r)
 	case -EEXIST:
 		return "another key has that id or label";
 	case -EKEYREJECTED:
-		return "the record is sealed by another root key, or retired";
+		return "the record is sealed by another root key, or destroyed";
 	case -EINVAL:
 	case -EBADMSG:
 		return "not a record of a key that opens here";

@@ -498,11 +498,16 @@ int keyset_add(struct keyset *set, const struct key_record *rec, const struct ke
 	if (r < 0)
 		return r;
 	key->rec = *rec;
+	if (!keyset_state_opens(rec->state))
+		key->rec.state = KEY_DECRYPT_ONLY; /* it must open all the same */
 	r = load_key(set, key);
 	if (r == 0)
 		r = keyset_save(set, recs, 1);
 	if (r < 0)
 		return r;
+	key->rec = *rec;
+	if (!keyset_state_opens(rec->state))
+		keyset_key_drop(key);
 	list_add_tail(&set->keys, &key->link);
 	set->n++;
 	*ret = move_ptr(key);

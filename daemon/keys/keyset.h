@@ -138,9 +138,9 @@ int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx);
 
 /*
  * Take a key from another node of the cluster: it must open under the root here. It is staged, or
- * decrypt-only if it was ever active there; which key is active does not change. -EALREADY: it is
- * here. -EEXIST: its id or label is another key's. -EKEYREJECTED: other root, or in no state to
- * share. Others as keyset_create().
+ * decrypt-only if it was ever active there, or retired; which key is active does not change.
+ * -EALREADY: it is here. -EEXIST: its id or label is another key's. -EKEYREJECTED: other root, or
+ * destroyed. Others as keyset_create().
  */
 int keyset_import(struct keyset *set, const struct key_record *rec, const struct keyset_key **ret);
 /* The answer of a key to a probe (keys/check.h). -ENOKEY, or why it is unusable. */

@@ -32,7 +32,7 @@ int keyset_import(struct keyset *set, const struct key_record *rec, const struct
 		return -EKEYEXPIRED;
 	if (known)
 		return same_key(&known->rec, rec) ? -EALREADY : -EEXIST;
-	if (!keyset_state_opens(rec->state))
+	if (rec->state == KEY_DESTROYED)
 		return -EKEYREJECTED;
 	as_guest(&guest);
 	return keyset_add(set, &guest, ret);

@@ -406,6 +406,34 @@ TEST_F(kernel, dead_key_is_withdrawn_once)
 	EXPECT_OK(keyset_active(self->set, "other", &key));
 }
 
+static void note_back(void *ctx, const struct keyset_key *key)
+{
+	note(ctx, key);
+}
+
+/* What an administrator has killed in the kernel comes back from the store, and only when asked. */
+TEST_F(kernel, dead_key_comes_back)
+{
+	const struct keyset_key *dead, *key = NULL;
+	struct gone gone = { 0 }, back = { 0 };
+	uint8_t nonce[KEY_PROBE_NONCE] = { 1 }, before[16], after[16];
+
+	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &dead));
+	ASSERT_OK(keyset_probe(self->set, dead->rec.id, nonce, before));
+	ASSERT_OK(test_on_key(KEYCTL_INVALIDATE, kek_serial(dead->kek), 0, 0));
+	keyset_poll(self->set, note, &gone);
+	EXPECT_EQ(1, gone.calls);
+	EXPECT_ERR(-ENOKEY, keyset_probe(self->set, dead->rec.id, nonce, after));
+	ASSERT_OK(keyset_reload(self->set, note_back, &back));
+	EXPECT_EQ(1, back.calls);
+	EXPECT_EQ(dead, back.key);
+	ASSERT_OK(keyset_active(self->set, "primary", &key));
+	ASSERT_OK(keyset_probe(self->set, dead->rec.id, nonce, after));
+	EXPECT_MEMEQ(before, 16, after, 16);
+	ASSERT_OK(keyset_reload(self->set, note_back, &back));
+	EXPECT_EQ(1, back.calls);
+}
+
 /* A store that was made for the other backend is neither used nor harmed. */
 TEST_F(kernel, keys_of_the_other_backend_are_shown)
 {
