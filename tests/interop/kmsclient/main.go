@@ -43,7 +43,7 @@ var commands = []command{
 	{"v1", "", "the same for KMS v1 (v1beta1)", runV1},
 	{"write", "[-api=v1] FILE", "encrypt values and keep the stored form in FILE", runWrite},
 	{"verify", "[-api=v1] [-stale=no|yes|any] FILE", "read back what write stored", runVerify},
-	{"restart", "[-retry]", "calls without a pause while standard input says when to check", runRestart},
+	{"restart", "[-retry] [-rotated]", "calls without a pause while standard input says when to check", runRestart},
 	{"judge", "FILE...", "validate EncryptionConfigurations (takes no SOCKET)", runJudge},
 }
 
