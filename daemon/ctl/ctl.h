@@ -33,6 +33,9 @@ int ctl_key_create(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_list(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
+int ctl_config_check(const struct ctl *ctl, int argc, char **argv);
+int ctl_metrics(const struct ctl *ctl, int argc, char **argv);
+int ctl_doctor(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv);
 
 /* "kekctl: ..." on stderr; always 1. */

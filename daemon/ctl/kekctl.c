@@ -17,6 +17,10 @@ static const struct ctl_command commands[] = {
 	  ctl_key_create },
 	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
 	{ "decrypt", "< JSON", "unwrap what encrypt printed", ctl_decrypt },
+	{ "metrics", "", "what is counted, in Prometheus' text format", ctl_metrics },
+	{ "doctor", "[ROOT]", "look at kernel, host and daemon; what is wrong and the cure",
+	  ctl_doctor },
+	{ "config check", "[FILE]", "check kekd's configuration files", ctl_config_check },
 	{ "config apiserver", "[RESOURCE]...",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 };
@@ -35,12 +39,20 @@ static void usage(FILE *to)
 	      to);
 }
 
-enum { OPT_ADMIN = 256, OPT_SOCKET, OPT_JSON };
+/* For the shells' completion. */
+static void list_commands(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		puts(commands[i].words);
+}
+
+enum { OPT_ADMIN = 256, OPT_SOCKET, OPT_JSON, OPT_COMMANDS };
 
 static const struct option options[] = {
 	{ "admin", required_argument, NULL, OPT_ADMIN },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "commands", no_argument, NULL, OPT_COMMANDS },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -95,6 +107,9 @@ int main(int argc, char **argv)
 		case OPT_JSON:
 			ctl.json = true;
 			break;
+		case OPT_COMMANDS:
+			list_commands();
+			return 0;
 		case 'V':
 			puts("kekctl " KEKD_VERSION);
 			return 0;

@@ -78,6 +78,14 @@ static const struct {
 	{ -EIO, GRPC_UNAVAILABLE, "the kernel's cipher failed, try again" },
 };
 
+static enum grpc_status status_of(int r)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+		if (answers[i].r == r)
+			return answers[i].status;
+	return r == 0 ? GRPC_OK : GRPC_INTERNAL;
+}
+
 static void call_fail(struct grpc_call *call, int r)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
@@ -186,6 +194,7 @@ static void kms_op_done(struct op *op, int r)
 					       .provider = op->provider ? op->provider : "",
 					       .key_id = op->key_id,
 					       .r = r,
+					       .status = status_of(r),
 					       .started_ns = k->started_ns,
 				       });
 	kms_op_put(k);

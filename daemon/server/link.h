@@ -14,12 +14,15 @@
  *   WITHDRAW   stop using a key at once; r says why
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
+ *   PING       say PONG: is the loop turning?
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
  *   FAILED     cannot serve; r, text
  *   NEED       op socket wanted for key id
  *   USED       encryptions and decryptions of key id since the last USED
+ *   PONG
+ *   STATS      what was counted since the last STATS
  */
 #ifndef KEKD_SERVER_LINK_H
 #define KEKD_SERVER_LINK_H
@@ -27,6 +30,7 @@
 #include <stdint.h>
 
 #include "daemon/keys/record.h"
+#include "daemon/obs/metrics.h"
 
 #define LINK_FDS   4
 #define LINK_PEERS 64
@@ -45,6 +49,9 @@ enum link_type {
 	LINK_FAILED,
 	LINK_NEED,
 	LINK_USED,
+	LINK_PING,
+	LINK_PONG,
+	LINK_STATS,
 };
 
 struct link_msg {
@@ -61,6 +68,7 @@ struct link_msg {
 	char text[256];
 	uint32_t n_peer_uids, n_peer_gids;
 	uint32_t peer_uids[LINK_PEERS], peer_gids[LINK_PEERS];
+	struct metrics stats;
 };
 
 struct link_fds {
