@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/obs/metrics.h"
 #include <kekd/limits.h>
 
 #define ADMIN_VERSION 1
@@ -24,6 +25,7 @@ enum admin_verb {
 	ADMIN_KEY_LIST,   /* → KEY … END */
 	ADMIN_KEY_CREATE, /* name → KEY END */
 	ADMIN_KEY_IMPORT, /* a struct admin_import → KEY END */
+	ADMIN_METRICS,    /* → END with metrics */
 	ADMIN_VERBS,
 };
 
@@ -87,6 +89,7 @@ struct admin_reply {
 	union {
 		struct admin_key key;
 		struct admin_status status;
+		struct metrics metrics;
 	};
 	char text[512]; /* END with r < 0: what to do */
 };

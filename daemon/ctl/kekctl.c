@@ -23,6 +23,10 @@ static const struct ctl_command commands[] = {
 	  ctl_transform_to },
 	{ "transform from-storage", "< VALUE", "decrypt a value of etcd; --path",
 	  ctl_transform_from },
+	{ "metrics", "", "what is counted, in Prometheus' text format", ctl_metrics },
+	{ "doctor", "[ROOT]", "look at kernel, host and daemon; what is wrong and the cure",
+	  ctl_doctor },
+	{ "config check", "[FILE]", "check kekd's configuration files", ctl_config_check },
 	{ "config apiserver", "[RESOURCE]...",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 };
@@ -45,6 +49,13 @@ static void usage(FILE *to)
 	      to);
 }
 
+/* For the shells' completion. */
+static void list_commands(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		puts(commands[i].words);
+}
+
 enum {
 	OPT_ADMIN = 256,
 	OPT_SOCKET,
@@ -53,6 +64,7 @@ enum {
 	OPT_OUTPUT,
 	OPT_PATH,
 	OPT_RESOURCE,
+	OPT_COMMANDS,
 };
 
 static const struct option options[] = {
@@ -63,6 +75,7 @@ static const struct option options[] = {
 	{ "output", required_argument, NULL, OPT_OUTPUT },
 	{ "path", required_argument, NULL, OPT_PATH },
 	{ "resource", required_argument, NULL, OPT_RESOURCE },
+	{ "commands", no_argument, NULL, OPT_COMMANDS },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -129,6 +142,9 @@ int main(int argc, char **argv)
 		case OPT_RESOURCE:
 			ctl.resource = optarg;
 			break;
+		case OPT_COMMANDS:
+			list_commands();
+			return 0;
 		case 'V':
 			puts("kekctl " KEKD_VERSION);
 			return 0;

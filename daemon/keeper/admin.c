@@ -229,12 +229,19 @@ static int do_key_import(struct keeper *k, int fd, const struct admin_request *r
 	return r == 0 ? end(fd, 0, "") : r;
 }
 
+static int do_metrics(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
+
+	reply.metrics = k->metrics;
+	return admin_send(fd, &reply, sizeof(reply));
+}
+
 static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 				       const struct admin_request *req) = {
-	[ADMIN_STATUS] = do_status,
-	[ADMIN_KEY_LIST] = do_key_list,
-	[ADMIN_KEY_CREATE] = do_key_create,
-	[ADMIN_KEY_IMPORT] = do_key_import,
+	[ADMIN_STATUS] = do_status,         [ADMIN_KEY_LIST] = do_key_list,
+	[ADMIN_KEY_CREATE] = do_key_create, [ADMIN_KEY_IMPORT] = do_key_import,
+	[ADMIN_METRICS] = do_metrics,
 };
 
 static int serve_one(struct keeper *k, int fd)

@@ -3,6 +3,7 @@
  * The keeper's state and its parts:
  *   keeper.c    its life: acquire, drop, serve; signals
  *   custody.c   root key, store, keys; the watch over them
+ *   lockdown.c  what a running keeper gives up
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
  *   admin.c     what kekctl asks
@@ -55,6 +56,8 @@ struct keeper {
 	unsigned int starts;
 	uint64_t start_ns, restart_at_ns, restart_delay_ns;
 	char ring_text[192];
+	struct metrics metrics;          /* of all servers so far */
+	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
 
 	/* admin.c */
 	int clients[ADMIN_CLIENTS];
@@ -95,6 +98,9 @@ int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret);
  */
 int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
 
+/* lockdown.c: after everything is acquired, before the first server. Logs what failed. */
+int lockdown(struct keeper *k);
+
 /* sockets.c */
 int sockets_open(struct keeper *k);
 void sockets_close(struct keeper *k);
@@ -109,6 +115,9 @@ void server_hear(struct keeper *k);
 void server_reap(struct keeper *k);
 /* Time passes: start again when it is due. */
 void server_tick(struct keeper *k, uint64_t now);
+/* Is it alive? Kills a server that has stopped answering; tells systemd's watchdog of one that does. */
+void server_watch(struct keeper *k, uint64_t now);
+void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
 int server_send_conf(struct keeper *k, const struct conf *c);
 
