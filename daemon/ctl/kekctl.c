@@ -37,6 +37,10 @@ static const struct ctl_command commands[] = {
 	  ctl_transform_to },
 	{ "transform from-storage", "< VALUE", "decrypt a value of etcd; --path",
 	  ctl_transform_from },
+	{ "metrics", "", "what is counted, in Prometheus' text format", ctl_metrics },
+	{ "doctor", "[ROOT]", "look at kernel, host and daemon; what is wrong and the cure",
+	  ctl_doctor },
+	{ "config check", "[FILE]", "check kekd's configuration files", ctl_config_check },
 	{ "config apiserver", "[RESOURCE]...",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 };
@@ -62,6 +66,13 @@ static void usage(FILE *to)
 	      to);
 }
 
+/* For the shells' completion. */
+static void list_commands(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		puts(commands[i].words);
+}
+
 enum {
 	OPT_ADMIN = 256,
 	OPT_SOCKET,
@@ -73,6 +84,7 @@ enum {
 	OPT_FORCE,
 	OPT_YES_DESTROY,
 	OPT_PEERS,
+	OPT_COMMANDS,
 };
 
 static const struct option options[] = {
@@ -86,6 +98,7 @@ static const struct option options[] = {
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "peers", required_argument, NULL, OPT_PEERS },
 	{ "yes-destroy", required_argument, NULL, OPT_YES_DESTROY },
+	{ "commands", no_argument, NULL, OPT_COMMANDS },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -161,6 +174,9 @@ int main(int argc, char **argv)
 		case OPT_YES_DESTROY:
 			ctl.yes_destroy = optarg;
 			break;
+		case OPT_COMMANDS:
+			list_commands();
+			return 0;
 		case 'V':
 			puts("kekctl " KEKD_VERSION);
 			return 0;

@@ -181,6 +181,14 @@ static int do_key_list(struct keeper *k, int fd, const struct admin_request *req
 	return r == 0 ? admin_end(fd, 0, "") : r;
 }
 
+static int do_metrics(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
+
+	reply.metrics = k->metrics;
+	return admin_send(fd, &reply, sizeof(reply));
+}
+
 static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 				       const struct admin_request *req) = {
 	[ADMIN_STATUS] = do_status,
@@ -200,6 +208,7 @@ static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 	[ADMIN_RECORD_PUT] = admin_record_put,
 	[ADMIN_PROBE] = admin_probe,
 	[ADMIN_KEY_VERIFY] = admin_key_verify,
+	[ADMIN_METRICS] = do_metrics,
 };
 
 /* The request, and the one descriptor that may come with it; the caller closes that. */
