@@ -111,6 +111,9 @@ $(UNIT) $(HELPERS) $(BENCH): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
 
+# A test that stands between a service and its chain.
+$(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
+
 unit: $(UNIT)
 helpers: $(HELPERS)
 bench-bin: $(BENCH)
