@@ -16,6 +16,7 @@
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
+ *   SYNC       after GO: answer when all before this has been done; index to answer with
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
@@ -23,6 +24,7 @@
  *   NEED       op socket wanted for key id
  *   CONNECT    connection wanted to the socket text of a kms entry; index to answer with
  *   USED       encryptions and decryptions of key id since the last USED
+ *   SYNCED     the answer to SYNC index
  */
 #ifndef KEKD_SERVER_LINK_H
 #define KEKD_SERVER_LINK_H
@@ -53,6 +55,8 @@ enum link_type {
 	LINK_USED,
 	LINK_CONNECT,
 	LINK_CONNECTED,
+	LINK_SYNC,
+	LINK_SYNCED,
 };
 
 struct link_msg {

@@ -488,6 +488,14 @@ static int on_reload(struct server *s, const struct link_msg *req, struct link_f
 	return link_send(s->link_fd, &msg, NULL);
 }
 
+/* Messages are taken in their order, one at a time, so what came before is in force. */
+static int on_sync(struct server *s, const struct link_msg *sync)
+{
+	struct link_msg msg = { .type = LINK_SYNCED, .index = sync->index };
+
+	return link_send(s->link_fd, &msg, NULL);
+}
+
 static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
 	switch (msg->type) {
@@ -503,6 +511,8 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 	case LINK_CONNECTED:
 		upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);
 		return 0;
+	case LINK_SYNC:
+		return on_sync(s, msg);
 	case LINK_STOP:
 		server_stop(s);
 		return 0;
