@@ -71,6 +71,7 @@ struct keeper {
 	char ring_text[192];
 	struct metrics metrics;          /* of all servers so far */
 	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
+	uint32_t syncs, synced;          /* asked, answered */
 
 	/* admin.c */
 	int clients[ADMIN_CLIENTS];
@@ -158,6 +159,12 @@ void server_send_key(struct keeper *k, const struct keyset_key *key);
 /* State and activation only; the server goes on with the op sockets it has. */
 void server_send_state(struct keeper *k, const struct keyset_key *key);
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why);
+/*
+ * Return when no server serves without what was sent until now: it has taken it, or it is gone, and
+ * the next one is given all of it before it serves. One that does not answer is killed. Before
+ * anybody is told that a key is there: another node may write with it the moment after.
+ */
+void server_sync(struct keeper *k);
 /* The link is readable. */
 void server_hear(struct keeper *k);
 /* A child has ended. */

@@ -78,6 +78,7 @@ static int unseal(struct keeper *k, struct span secret)
 		counts_reserve(k);
 		tell_server(k);
 		custody_names_check(k, k->conf);
+		server_sync(k);
 	}
 	return r;
 }
