@@ -21,6 +21,14 @@ struct transform_service {
 	struct transform_item items[];
 };
 
+enum transform_what { TO_STORAGE, FROM_STORAGE, VERIFY };
+
+static const char *const what_names[] = {
+	[TO_STORAGE] = "transform.ToStorage",
+	[FROM_STORAGE] = "transform.FromStorage",
+	[VERIFY] = "transform.Verify",
+};
+
 struct transform_call;
 
 struct transform_op {
@@ -33,7 +41,7 @@ struct transform_call {
 	struct transform_service *service;
 	struct grpc_call *grpc; /* NULL: gone */
 	struct secbuf self, msg, out;
-	bool to_storage;
+	enum transform_what what;
 	uint64_t started_ns;
 	size_t n, left; /* values; of them under way, and one more while they are being started */
 	struct transform_op ops[];
@@ -131,7 +139,8 @@ static void result_of(const struct transform_op *o, struct transform_result *ret
 		ret->code = (int32_t)status;
 		ret->message = span_str(text);
 	} else {
-		ret->value = span_of(o->op.out, o->op.out_len);
+		if (o->call->what != VERIFY)
+			ret->value = span_of(o->op.out, o->op.out_len);
 		ret->stale = o->op.stale;
 	}
 	if (o->op.provider) {
@@ -198,8 +207,7 @@ static void event(const struct transform_op *o)
 	if (!s->event)
 		return;
 	s->event(s->event_ctx, &(struct kms_event){
-				       .method = o->call->to_storage ? "transform.ToStorage"
-								     : "transform.FromStorage",
+				       .method = what_names[o->call->what],
 				       .peer = &o->op.peer,
 				       .provider = o->op.provider ? o->op.provider : "",
 				       .key_id = o->op.key_id,
@@ -223,7 +231,7 @@ static void op_start(struct transform_call *c, struct transform_op *o, struct ch
 
 	if (o->op.context.len == 0)
 		r = -EINVAL;
-	else if (c->to_storage)
+	else if (c->what == TO_STORAGE)
 		r = chain_encrypt(chain, &o->op);
 	else
 		r = chain_decrypt(chain, &o->op);
@@ -277,7 +285,7 @@ static int call_get(struct transform_service *s, size_t n, struct transform_call
 
 /* @msg is taken on success only. */
 static int call_start(struct transform_service *s, struct grpc_call *grpc, struct secbuf *msg,
-		      bool to_storage)
+		      enum transform_what what)
 {
 	_cleanup_secbuf_ struct secbuf table = { 0 };
 	struct transform_value *values;
@@ -298,8 +306,9 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 		r = call_get(s, n, &c);
 	if (r < 0 || !c)
 		return r < 0 ? r : -ENOBUFS;
-	c->to_storage = to_storage;
-	growth = to_storage ? chain_overhead(s->items[item].chain) : 0; /* CBC needs what went in */
+	c->what = what;
+	growth = what == TO_STORAGE ? chain_overhead(s->items[item].chain)
+				    : 0; /* CBC needs what went in */
 	for (size_t i = 0; i < n; i++)
 		room += values[i].value.len + growth;
 	r = secpool_get(s->pool, room + 1, &c->out);
@@ -316,9 +325,9 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 }
 
 static void call(struct transform_service *s, struct grpc_call *grpc, struct secbuf *msg,
-		 bool to_storage)
+		 enum transform_what what)
 {
-	int r = call_start(s, grpc, msg, to_storage);
+	int r = call_start(s, grpc, msg, what);
 
 	if (r == -ENOENT)
 		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT,
@@ -333,12 +342,17 @@ static void call(struct transform_service *s, struct grpc_call *grpc, struct sec
 
 static void call_to_storage(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
 {
-	call(ctx, grpc, msg, true);
+	call(ctx, grpc, msg, TO_STORAGE);
 }
 
 static void call_from_storage(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
 {
-	call(ctx, grpc, msg, false);
+	call(ctx, grpc, msg, FROM_STORAGE);
+}
+
+static void call_verify(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
+{
+	call(ctx, grpc, msg, VERIFY);
 }
 
 /* Their done still runs; a job that is not under way is not touched. */
@@ -357,6 +371,7 @@ static void transform_cancel(void *ctx, struct grpc_call *grpc)
 static const struct grpc_method transform_methods[] = {
 	{ "/kekd.v1.Transform/ToStorage", call_to_storage },
 	{ "/kekd.v1.Transform/FromStorage", call_from_storage },
+	{ "/kekd.v1.Transform/Verify", call_verify },
 	{ NULL, NULL },
 };
 
