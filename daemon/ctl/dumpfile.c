@@ -108,6 +108,33 @@ static int read_snapshot(struct reading *rd)
 	return snapshot_read(rd->fd, SNAPSHOT_SEEN_MAX, each, rd, &rd->file->info, &rd->err);
 }
 
+/* A stored value and nothing else; @have bytes of it are in the buffer. */
+static int read_single(struct reading *rd, size_t have)
+{
+	_cleanup_free_ uint8_t *all = NULL;
+	struct dump_value v = { .key = span_str(rd->file->single) };
+	size_t len = 0;
+	uint8_t *p;
+	int r;
+
+	rd->file->source = "value";
+	while (have > 0) {
+		if (len + have > DUMP_VALUE_MAX)
+			return dump_fail(&rd->err, -EMSGSIZE, "larger than etcd allows");
+		p = realloc(all, len + have);
+		if (!p)
+			return -ENOMEM;
+		all = p;
+		memcpy(all + len, rd->buf, have);
+		len += have;
+		r = fill(rd, sizeof(rd->buf), &have);
+		if (r < 0)
+			return r;
+	}
+	v.value = span_of(all, len);
+	return each(rd, &v);
+}
+
 static int read_any(struct reading *rd)
 {
 	struct stat st;
@@ -121,6 +148,8 @@ static int read_any(struct reading *rd)
 	r = fill(rd, SNAPSHOT_HEAD, &have);
 	if (r < 0)
 		return r;
+	if (rd->file->single && span_starts_with(span_of(rd->buf, have), span_str("k8s:enc:")))
+		return read_single(rd, have);
 	if (!snapshot_is(span_of(rd->buf, have)))
 		return read_json(rd, have);
 	if (!S_ISREG(st.st_mode))
@@ -148,7 +177,7 @@ static int source_open(const char *path, int *ret_fd)
 }
 
 int dumpfile_read(const char *path, bool progress, dump_each_fn *each_value, void *ctx,
-		  struct dumpfile *ret)
+		  struct dumpfile *file)
 {
 	_cleanup_free_ struct reading *rd = calloc(1, sizeof(*rd));
 	_cleanup_close_ int fd = -1;
@@ -159,10 +188,10 @@ int dumpfile_read(const char *path, bool progress, dump_each_fn *each_value, voi
 	r = source_open(path, &fd);
 	if (r != 0)
 		return r;
-	*ret = (struct dumpfile){ 0 };
+	*file = (struct dumpfile){ .single = file->single };
 	rd->name = path && strcmp(path, "-") != 0 ? path : "standard input";
 	rd->fd = fd;
-	rd->file = ret;
+	rd->file = file;
 	rd->each = each_value;
 	rd->ctx = ctx;
 	rd->bar = progress && isatty(STDERR_FILENO);
