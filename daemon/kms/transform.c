@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/base/log.h"
+#include "daemon/chain/own.h"
 
 struct transform_service {
 	struct secpool *pool;
@@ -28,6 +29,10 @@ static const char *const what_names[] = {
 	[FROM_STORAGE] = "transform.FromStorage",
 	[VERIFY] = "transform.Verify",
 };
+
+static const char no_item[] =
+	"no item of the encryption configuration is for this resource; give its name, as in "
+	"\"secrets\" or \"deployments.apps\"";
 
 struct transform_call;
 
@@ -135,7 +140,12 @@ static void result_of(const struct transform_op *o, struct transform_result *ret
 
 	*ret = (struct transform_result){ 0 };
 	if (o->r < 0) {
-		kms_answer(o->r, &status, &text);
+		if (o->r == -ENOENT) {
+			status = GRPC_INVALID_ARGUMENT;
+			text = no_item;
+		} else {
+			kms_answer(o->r, &status, &text);
+		}
 		ret->code = (int32_t)status;
 		ret->message = span_str(text);
 	} else {
@@ -225,6 +235,26 @@ static void op_done(struct op *op, int r)
 	call_drop(o->call);
 }
 
+/* With the chain that has the data key, whatever resources that is for: the KMS socket is not told any. */
+static int open_own(struct transform_service *s, struct op *op)
+{
+	int r = -EINVAL;
+
+	for (size_t i = 0; i < s->n_items && (r == -EINVAL || r == -ENOKEY); i++)
+		r = own_decrypt(s->items[i].chain, s->pool, op);
+	return r;
+}
+
+/* @chain: NULL when there is none for the resource. */
+static int op_open(struct transform_service *s, struct op *op, struct chain *chain)
+{
+	int r = chain ? chain_decrypt(chain, op) : -ENOENT;
+
+	if ((r == -EINVAL || r == -ENOKEY || r == -ENOENT) && own_match(op->in))
+		r = open_own(s, op);
+	return r;
+}
+
 static void op_start(struct transform_call *c, struct transform_op *o, struct chain *chain)
 {
 	int r;
@@ -234,7 +264,7 @@ static void op_start(struct transform_call *c, struct transform_op *o, struct ch
 	else if (c->what == TO_STORAGE)
 		r = chain_encrypt(chain, &o->op);
 	else
-		r = chain_decrypt(chain, &o->op);
+		r = op_open(c->service, &o->op, chain);
 	if (r < 0)
 		op_done(&o->op, r);
 }
@@ -290,6 +320,7 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	_cleanup_secbuf_ struct secbuf table = { 0 };
 	struct transform_value *values;
 	struct transform_call *c = NULL;
+	struct chain *chain = NULL;
 	struct span resource;
 	size_t n, item, growth, room = 0;
 	int r;
@@ -300,15 +331,19 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	values = (void *)table.data;
 	r = pb_transform_request_decode(span_of(msg->data, msg->len), &resource, values,
 					TRANSFORM_VALUES_MAX, &n);
-	if (r == 0)
+	if (r == 0) {
 		r = transform_find(s->items, s->n_items, resource, &item);
+		if (r == 0)
+			chain = s->items[item].chain;
+		else if (what != TO_STORAGE)
+			r = 0; /* envelopes of our own open all the same */
+	}
 	if (r == 0)
 		r = call_get(s, n, &c);
 	if (r < 0 || !c)
 		return r < 0 ? r : -ENOBUFS;
 	c->what = what;
-	growth = what == TO_STORAGE ? chain_overhead(s->items[item].chain)
-				    : 0; /* CBC needs what went in */
+	growth = what == TO_STORAGE ? chain_overhead(chain) : 0; /* CBC needs what went in */
 	for (size_t i = 0; i < n; i++)
 		room += values[i].value.len + growth;
 	r = secpool_get(s->pool, room + 1, &c->out);
@@ -320,7 +355,7 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	c->msg = secbuf_move(msg);
 	c->started_ns = now_ns();
 	grpc_call_set_user(grpc, c);
-	ops_start(c, values, s->items[item].chain, growth);
+	ops_start(c, values, chain, growth);
 	return 0;
 }
 
@@ -330,9 +365,7 @@ static void call(struct transform_service *s, struct grpc_call *grpc, struct sec
 	int r = call_start(s, grpc, msg, what);
 
 	if (r == -ENOENT)
-		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT,
-			       "no item of the encryption configuration is for this resource; give "
-			       "its name, as in \"secrets\" or \"deployments.apps\"");
+		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "%s", no_item);
 	else if (r == -E2BIG)
 		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "more than %d values in one request",
 			       TRANSFORM_VALUES_MAX);
