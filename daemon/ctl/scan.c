@@ -231,22 +231,33 @@ static void hash_text(struct span key_id, char ret[static 72])
 	snprintf(ret, 72, "sha256:%s", hex);
 }
 
-/* What the daemon said of a value; its row is the tag. */
+/*
+ * What is current, a configuration says that was given; otherwise the daemon's own does. Of the keys of
+ * another KMS plugin only the daemon knows the newest.
+ */
+static enum verdict combine(const struct scan *s, const struct report_slot *slot,
+			    const struct transform_result *result)
+{
+	bool foreign = !slot->row->kek && strncmp(slot->row->provider, "kms", 3) == 0;
+
+	if (result->code != GRPC_OK)
+		return VERDICT_UNREADABLE;
+	if (!s->rules.conf || (foreign && result->stale))
+		return result->stale ? VERDICT_STALE : VERDICT_CURRENT;
+	return slot->verdict == VERDICT_UNREADABLE ? VERDICT_STALE : slot->verdict;
+}
+
+/* What the daemon said of a value; the tag is its row and what was thought of it before. */
 static int verified(void *user, void *tag, struct span path, const struct transform_result *result)
 {
 	struct scan *s = user;
-	enum verdict verdict = VERDICT_CURRENT;
-	struct span why = SPAN_NULL;
+	const struct report_slot *slot = tag;
+	enum verdict verdict = combine(s, slot, result);
 
 	s->verified++;
-	if (result->code != GRPC_OK) {
-		verdict = VERDICT_UNREADABLE;
-		why = result->message;
-	} else if (result->stale) {
-		verdict = VERDICT_STALE;
-		why = span_str("another key or provider writes now");
-	}
-	count(s, tag, verdict, path, 0, why);
+	count(s, slot->row, verdict, path, 0,
+	      verdict == VERDICT_UNREADABLE ? result->message
+					    : span_str("another key or provider writes now"));
 	return 0;
 }
 
@@ -274,7 +285,7 @@ static int value_count(struct scan *s, const struct dump_value *v, const struct 
 	}
 	row->bytes += v->value.len;
 	resource_text(resource, text);
-	r = bulk_add(s->bulk, text, v->key, v->value, row);
+	r = bulk_add(s->bulk, text, v->key, v->value, &row->slots[j->verdict]);
 	return r < 0 ? (ctl_fail("transform service: %s", bulk_why(s->bulk)), SCAN_FAILED) : r;
 }
 

@@ -147,6 +147,8 @@ static int row_new(const struct texts *t, struct report_row **ret)
 	row->key = strdup(t->key);
 	row->hash = strdup(t->hash);
 	row->kek = t->kek;
+	for (enum verdict v = 0; v < VERDICTS; v++)
+		row->slots[v] = (struct report_slot){ row, v };
 	if (!row->resource || !row->ns || !row->provider || !row->key || !row->hash)
 		return -ENOMEM;
 	*ret = move_ptr(row);

@@ -11,10 +11,19 @@
 
 #define REPORT_ROWS_MAX 65536 /* with namespaces of their own */
 
+struct report_row;
+
+/* A row and a verdict in one pointer: for a value whose last word is still to come. */
+struct report_slot {
+	struct report_row *row;
+	enum verdict verdict;
+};
+
 struct report_row {
 	char *resource, *ns, *provider, *key, *hash; /* owned by the report */
 	const struct rules_key *kek;                 /* of kekd, or NULL */
 	uint64_t n[VERDICTS], bytes;
+	struct report_slot slots[VERDICTS];
 };
 
 struct report {
