@@ -380,15 +380,18 @@ static void scan_done(struct scan *s)
 static int run(struct scan *s, const char *path)
 {
 	_cleanup_(encconf_freep) struct encconf *conf = NULL;
-	int r = prepare(s, &conf);
+	int r = prepare(s, &conf), status;
 
 	if (r == 0)
 		r = scan_file(s, path);
 	if (r == 0)
 		r = scan_print(s);
-	if (r == 0 && s->ctl->proof)
+	if (r != 0)
+		return r;
+	status = scan_exit_status(s);
+	if (s->ctl->proof)
 		r = proof_write(s, s->ctl->proof);
-	return r == 0 ? scan_exit_status(s) : r;
+	return status != 0 ? status : r;
 }
 
 int ctl_scan(const struct ctl *ctl, int argc, char **argv)
