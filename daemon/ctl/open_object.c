@@ -14,7 +14,9 @@
 #include "daemon/dump/base64.h"
 #include "daemon/dump/object.h"
 
-#define ARENA_BYTES (16 * 1024 * 1024)
+#define ARENA_LEAST  (256U * 1024)
+#define ARENA_FACTOR 16U
+#define ARENA_ALIGN  16U
 
 void open_print_quoted(FILE *to, struct span s)
 {
@@ -99,23 +101,46 @@ static int print_protobuf(struct printer *p, struct span path, struct span plain
 	return object_decode(plain, print_field, p, &o);
 }
 
-/* jansson's memory: taken from the front of a locked block, given back all at once. */
+/*
+ * jansson's memory: taken from the front of a locked block, given back all at once. The block stays for the
+ * next object.
+ */
 static struct arena {
 	uint8_t *data;
-	size_t used;
+	size_t size, used;
+	bool full;
 } arena;
 
 static void *arena_get(size_t size)
 {
 	void *p = arena.data + arena.used;
 
-	if (size > ARENA_BYTES)
+	if (size > arena.size - arena.used - ARENA_ALIGN) {
+		arena.full = true;
 		return NULL;
-	size = (size + 15) & ~(size_t)15;
-	if (size > ARENA_BYTES - arena.used)
-		return NULL;
-	arena.used += size;
+	}
+	arena.used += (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
 	return p;
+}
+
+/* For a text of @len bytes; a tree of many small things that takes more is refused. */
+static int arena_open(size_t len)
+{
+	size_t size = ARENA_LEAST + ARENA_FACTOR * len;
+
+	if (size > arena.size) {
+		secmem_free(arena.data, arena.size);
+		arena = (struct arena){ .data = secmem_alloc(size) };
+		arena.size = arena.data ? size : 0;
+	}
+	return arena.data ? 0 : -ENOMEM;
+}
+
+static void arena_close(void)
+{
+	secmem_wipe(arena.data, arena.used);
+	arena.used = 0;
+	arena.full = false;
 }
 
 static void arena_put(void *p)
@@ -192,18 +217,17 @@ static int print_json(const struct printer *p, struct span path, struct span pla
 	json_t *tree;
 	int r = -EINVAL;
 
-	arena.data = secmem_alloc(ARENA_BYTES);
-	if (!arena.data)
+	if (arena_open(plain.len) < 0)
 		return -ENOMEM;
-	arena.used = 0;
 	json_get_alloc_funcs(&outer_malloc, &outer_free);
 	json_set_alloc_funcs(arena_get, arena_put);
 	tree = json_loadb((const char *)plain.data, plain.len, JSON_REJECT_DUPLICATES, NULL);
 	if (json_is_object(tree))
 		r = print_tree(p, path, tree);
 	json_set_alloc_funcs(outer_malloc, outer_free);
-	secmem_free(arena.data, ARENA_BYTES);
-	arena = (struct arena){ 0 };
+	if (arena.full)
+		r = -ENOMEM;
+	arena_close();
 	return r;
 }
 

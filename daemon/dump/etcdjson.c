@@ -414,10 +414,12 @@ int etcdjson_feed(struct etcdjson *j, struct span text)
 
 int etcdjson_end(struct etcdjson *j)
 {
-	int r = outcome(j, yajl_complete_parse(j->yajl));
+	yajl_status status = yajl_complete_parse(j->yajl);
+	int r;
 
-	if (r == 0 && !j->over)
-		r = dump_fail(j->err, -EBADMSG, "the dump ends too early");
+	if (status == yajl_status_error || !j->over)
+		return dump_fail(j->err, -EBADMSG, "the dump ends too early");
+	r = outcome(j, status);
 	if (r == 0 && !(j->seen_root & (1U << F_HEADER)))
 		r = dump_fail(j->err, -EBADMSG, "not the JSON of etcdctl get: no header");
 	if (r == 0 && (j->seen_root & (1U << F_COUNT)) && j->count > j->info->values)
