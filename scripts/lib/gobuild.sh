@@ -79,7 +79,7 @@ stamp_hash()
 
 listed_packages()
 {
-	(cd "$go_here" && cat "${go_packages[@]}") | grep -v '^#' | sort -u
+	(cd "$go_here" && cat "${go_packages[@]}") | grep -v '^#'
 }
 
 # fetch_root: prints a root in which the programs' imports are complete.
