@@ -24,6 +24,11 @@ struct ctl {
 	const char *resource;    /* --resource NAME */
 	const char *yes_destroy; /* --yes-destroy NAME */
 	const char *peers;       /* --peers SOCKET,… */
+	const char *kubeconfig;  /* reencrypt: --kubeconfig FILE */
+	const char *context;     /* reencrypt: --context NAME */
+	const char *state;       /* reencrypt: --state FILE */
+	const char *page, *rate; /* reencrypt: --page N, --rate N */
+	bool migration;          /* reencrypt: --migration */
 };
 
 struct ctl_command {
@@ -50,6 +55,7 @@ int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
 int ctl_rotate(const struct ctl *ctl, int argc, char **argv);
 int ctl_backup(const struct ctl *ctl, int argc, char **argv);
 int ctl_restore(const struct ctl *ctl, int argc, char **argv);
+int ctl_reencrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);

@@ -37,6 +37,8 @@ static const struct ctl_command commands[] = {
 	  ctl_transform_to },
 	{ "transform from-storage", "< VALUE", "decrypt a value of etcd; --path",
 	  ctl_transform_from },
+	{ "reencrypt", "RESOURCE...", "have a cluster store objects anew, with the present key",
+	  ctl_reencrypt },
 	{ "config apiserver", "[RESOURCE]...",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 };
@@ -51,13 +53,19 @@ static void usage(FILE *to)
 	      "  --admin SOCKET   the keeper's socket (default " CTL_ADMIN_DEFAULT ")\n"
 	      "  --socket SOCKET  the KMS socket (default: what the keeper says)\n"
 	      "  --json           output for programs\n"
-	      "  --dry-run        key commands: say what would be done, do nothing\n"
+	      "  --dry-run        key commands, reencrypt: say what would be done, do nothing\n"
 	      "  --output FILE    key import: where the configuration goes (FILE.kekd.yaml)\n"
 	      "  --path KEY       transform: the value's key in etcd, /registry/...\n"
 	      "  --resource NAME  transform: which resource, when there are several items\n"
 	      "  --force          key retire: although the key was used of late\n"
 	      "  --yes-destroy NAME  key destroy: the key's name, typed once more\n"
 	      "  --peers SOCKET,…    rotate: the admin sockets of all nodes\n"
+	      "  --kubeconfig FILE   reencrypt: kubectl's configuration\n"
+	      "  --context NAME      reencrypt: which cluster of it\n"
+	      "  --page N            reencrypt: objects listed at a time (200)\n"
+	      "  --rate N            reencrypt: objects a second at most (50; 0: no bound)\n"
+	      "  --state FILE        reencrypt: where to go on after an interruption\n"
+	      "  --migration         reencrypt: by a StorageVersionMigration of the cluster\n"
 	      "  --version, --help\n",
 	      to);
 }
@@ -73,6 +81,12 @@ enum {
 	OPT_FORCE,
 	OPT_YES_DESTROY,
 	OPT_PEERS,
+	OPT_KUBECONFIG,
+	OPT_CONTEXT,
+	OPT_PAGE,
+	OPT_RATE,
+	OPT_STATE,
+	OPT_MIGRATION,
 };
 
 static const struct option options[] = {
@@ -86,6 +100,12 @@ static const struct option options[] = {
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "peers", required_argument, NULL, OPT_PEERS },
 	{ "yes-destroy", required_argument, NULL, OPT_YES_DESTROY },
+	{ "kubeconfig", required_argument, NULL, OPT_KUBECONFIG },
+	{ "context", required_argument, NULL, OPT_CONTEXT },
+	{ "page", required_argument, NULL, OPT_PAGE },
+	{ "rate", required_argument, NULL, OPT_RATE },
+	{ "state", required_argument, NULL, OPT_STATE },
+	{ "migration", no_argument, NULL, OPT_MIGRATION },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -160,6 +180,24 @@ int main(int argc, char **argv)
 			break;
 		case OPT_YES_DESTROY:
 			ctl.yes_destroy = optarg;
+			break;
+		case OPT_KUBECONFIG:
+			ctl.kubeconfig = optarg;
+			break;
+		case OPT_CONTEXT:
+			ctl.context = optarg;
+			break;
+		case OPT_PAGE:
+			ctl.page = optarg;
+			break;
+		case OPT_RATE:
+			ctl.rate = optarg;
+			break;
+		case OPT_STATE:
+			ctl.state = optarg;
+			break;
+		case OPT_MIGRATION:
+			ctl.migration = true;
 			break;
 		case 'V':
 			puts("kekctl " KEKD_VERSION);
