@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The proof that no value needs a key: what was looked at, at which revision of etcd, and when.
+ * The proof that no value needs a key: what was looked at, at which revision of etcd, and of when the
+ * dump is: a file's time of change, and of a pipe the moment when reading it began.
  *
  * It is a record, not a signature. Its own SHA-256 shows damage; whoever can write the file can write
  * another. It says nothing of values written after the revision, nor of keys of etcd that were not in the
@@ -14,8 +15,11 @@
 #include <time.h>
 
 #include "daemon/base/log.h"
+#include "daemon/ctl/proof.h"
 #include "daemon/ctl/scan.h"
 
+#define KIND    "kekd proof of non-use"
+#define VERSION 1
 #define SAYS                                                                                        \
 	"No value of this dump needs the key. This says nothing of values that were written after " \
 	"the revision or were not in the dump, and it is not signed."
@@ -39,17 +43,16 @@ static json_t *proof_json(const struct scan *s)
 {
 	const struct dump_info *i = &s->file.info;
 	char cluster[17], member[17], date[24] = "";
-	time_t now = time(NULL);
 	struct tm tm;
 
-	if (gmtime_r(&now, &tm))
+	if (gmtime_r(&s->file.made, &tm))
 		strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	snprintf(cluster, sizeof(cluster), "%" PRIx64, i->cluster_id);
 	snprintf(member, sizeof(member), "%" PRIx64, i->member_id);
 	return json_pack(
 		"{s:s, s:i, s:s, s:{s:s, s:s, s:s}, s:I, s:I, s:{s:s, s:s, s:s, s:I, s:b}, "
 		"s:s}",
-		"kind", "kekd proof of non-use", "version", 1, "says", SAYS, "key", "name",
+		"kind", KIND, "version", VERSION, "says", SAYS, "key", "name",
 		s->use.key ? s->use.key->name : s->use.name, "label",
 		s->use.key ? s->use.key->label : s->use.name, "keyId",
 		s->use.key ? s->use.key->key_id : "", "count", (json_int_t)0, "values",
@@ -107,4 +110,69 @@ int proof_write(const struct scan *s, const char *path)
 	if (!s->ctl->json)
 		printf("The proof is in %s.\n", path);
 	return 0;
+}
+
+/* -EBADMSG: what is in the file is not what was written. */
+static int digest_check(json_t *proof)
+{
+	_cleanup_free_ char *said = NULL;
+	const char *now;
+
+	if (json_unpack(proof, "{s:s}", "sha256", &now) < 0)
+		return -EBADMSG;
+	said = strdup(now);
+	if (!said)
+		return -ENOMEM;
+	json_object_del(proof, "sha256");
+	if (digest_add(proof) < 0 || json_unpack(proof, "{s:s}", "sha256", &now) < 0)
+		return -ENOMEM;
+	return strcmp(said, now) == 0 ? 0 : -EBADMSG;
+}
+
+static int date_parse(const char *text, int64_t *ret)
+{
+	struct tm tm = { 0 };
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+	if (!end || *end != '\0')
+		return -EINVAL;
+	*ret = timegm(&tm);
+	return 0;
+}
+
+static int read_fields(json_t *proof, const char *path, const struct admin_key *key,
+		       int64_t *ret_time, uint64_t *ret_revision)
+{
+	const char *kind, *label, *date;
+	json_int_t version, count, revision;
+
+	if (json_unpack(proof, "{s:s, s:I, s:I, s:{s:s}, s:s, s:{s:I}}", "kind", &kind, "version",
+			&version, "count", &count, "key", "label", &label, "date", &date, "etcd",
+			"revision", &revision) < 0 ||
+	    strcmp(kind, KIND) != 0 || version != VERSION || count != 0 || revision < 0 ||
+	    date_parse(date, ret_time) < 0)
+		return ctl_fail("%s: not a proof that kekctl scan --proof writes", path);
+	if (strcmp(label, key->label) != 0)
+		return ctl_fail("%s: the proof is for another key, %s; this one is %s", path, label,
+				key->label);
+	*ret_revision = (uint64_t)revision;
+	return 0;
+}
+
+int proof_read(const char *path, const struct admin_key *key, int64_t *ret_time,
+	       uint64_t *ret_revision)
+{
+	json_error_t err;
+	json_t *proof = json_load_file(path, JSON_REJECT_DUPLICATES, &err);
+	int r;
+
+	if (!proof)
+		return ctl_fail("%s: %s", path, err.text);
+	r = digest_check(proof);
+	if (r < 0)
+		r = ctl_fail("%s: the proof was altered: its SHA-256 is wrong", path);
+	else
+		r = read_fields(proof, path, key, ret_time, ret_revision);
+	json_decref(proof);
+	return r;
 }
