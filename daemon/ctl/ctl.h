@@ -26,7 +26,7 @@ struct ctl {
 	const char *peers;       /* --peers SOCKET,… */
 	const char *config;      /* scan: --config FILE */
 	const char *uses;        /* scan: --uses KEY */
-	const char *proof;       /* scan: --proof FILE */
+	const char *proof;       /* scan, key retire, key destroy: --proof FILE */
 	const char *prefix;      /* scan, open: --prefix PATH, of etcd */
 	bool verify;             /* scan: --verify */
 	bool offline;            /* scan: --offline */

@@ -69,7 +69,7 @@ static void usage(FILE *to)
 	      "  --config FILE    scan: the EncryptionConfiguration that says what is current\n"
 	      "  --verify         scan: have every value opened\n"
 	      "  --uses KEY       scan: does any value need this key?\n"
-	      "  --proof FILE     scan: write down that none does\n"
+	      "  --proof FILE     scan: write down that none does; key retire, destroy: see that\n"
 	      "  --offline        scan: do not ask the daemon which keys it has\n"
 	      "  --prefix PATH    scan, open: what keys of etcd begin with (/registry/)\n"
 	      "  --decode         open: show Secrets and ConfigMaps, their values masked\n"

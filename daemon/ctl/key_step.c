@@ -13,6 +13,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
+#include "daemon/ctl/proof.h"
 
 #define PREFIX_MIN 8
 
@@ -143,6 +144,7 @@ static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_v
 {
 	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
 	struct admin_request req = { .verb = verb };
+	struct ctl proven = *ctl;
 	const struct admin_key *key;
 	int r;
 
@@ -151,10 +153,13 @@ static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_v
 	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], states, &key);
+	if (r == 0 && ctl->proof)
+		r = proof_check(ctl->proof, key);
 	if (r != 0)
 		return r;
+	proven.force |= ctl->proof != NULL; /* what it proves is why the keeper would refuse */
 	memcpy(req.id, key->id, sizeof(req.id));
-	return ask(ctl, &req);
+	return ask(&proven, &req);
 }
 
 int ctl_key_activate(const struct ctl *ctl, int argc, char **argv)
@@ -203,6 +208,8 @@ int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv)
 	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], "retired", &key);
+	if (r == 0 && ctl->proof)
+		r = proof_check(ctl->proof, key);
 	if (r == 0)
 		r = name_typed(ctl, key, req.name, sizeof(req.name));
 	if (r != 0)
