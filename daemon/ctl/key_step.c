@@ -145,7 +145,7 @@ static int proof_put(const struct ctl *ctl, const struct admin_key *key, struct 
 	if (!ctl->proof)
 		return 0;
 	req->flags |= ADMIN_PROOF;
-	return proof_read(ctl->proof, key, &req->proof_time, &req->proof_revision);
+	return proof_check(ctl->proof, key, &req->proof_time, &req->proof_revision);
 }
 
 static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,

@@ -185,6 +185,7 @@ int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req)
 	bool may_be_needed = key && keyset_step_is_legal(key->rec.state, KEY_RETIRED);
 	char what[WHAT_MAX];
 
+	server_sync(k); /* and its last report of use */
 	if (req->flags & ADMIN_FORCE)
 		return step(k, fd, req, KEY_RETIRED, "retired by force");
 	if (may_be_needed && (req->flags & ADMIN_PROOF)) {

@@ -17,7 +17,8 @@
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
  *   PING       say PONG: is the loop turning?
- *   SYNC       after GO: answer when all before this has been done; index to answer with
+ *   SYNC       after GO: report what was used, and answer when all before this has been done; index to
+ *              answer with
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays

@@ -523,11 +523,15 @@ static int on_ping(const struct server *s)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* Messages are taken in their order, one at a time, so what came before is in force. */
+/*
+ * Messages are taken in their order, one at a time, so what came before is in force; and what keys were
+ * used for until now is reported before the answer.
+ */
 static int on_sync(struct server *s, const struct link_msg *sync)
 {
 	struct link_msg msg = { .type = LINK_SYNCED, .index = sync->index };
 
+	server_used_send(s);
 	return link_send(s->link_fd, &msg, NULL);
 }
 
