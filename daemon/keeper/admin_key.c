@@ -33,6 +33,8 @@ static const struct {
 	{ -ESTALE, "the key store is not what its manifest says, or the activation number is not "
 		   "above every one this name has had; see the log and `kekctl key verify`" },
 	{ -EALREADY, "the key is in that state already" },
+	{ -ERANGE, "an activation number from outside must not be that large" },
+	{ -EOPNOTSUPP, "keys for secretbox are imported, not made" },
 	{ -EKEYREJECTED, "the key is retired, or sealed by another root key" },
 };
 
@@ -173,8 +175,9 @@ int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req)
 	    !force)
 		return admin_end(
 			fd, -EBUSY,
-			"the key was used, or may have been used, in the last 24 hours: values "
-			"that need it exist. Re-encrypt them first; see --force");
+			"the key was used, or may have been used, within rotation.retireAfter "
+			"(24 hours unless configured): values that need it exist. Re-encrypt them "
+			"first; see --force");
 	return step(k, fd, req, KEY_RETIRED, force ? "retired by force" : "retired");
 }
 
@@ -218,6 +221,7 @@ static int accepted(struct keeper *k, int fd)
 	struct admin_key a;
 	int r = 0;
 
+	counts_reserve(k);
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
@@ -252,6 +256,7 @@ static void came_back(void *ctx, const struct keyset_key *key)
 	struct admin_key a;
 
 	admin_audit(b->fd, key, "loaded again");
+	counts_reserve(b->k);
 	server_send_key(b->k, key);
 	admin_key_fill(b->k, key, &a);
 	if (b->r == 0)
@@ -277,6 +282,8 @@ static const char *unseal_text(int r)
 	switch (r) {
 	case -EALREADY:
 		return "not sealed: the root key is loaded";
+	case -EKEYREJECTED:
+		return "not the root key of any key in the key store; still sealed";
 	case -EOPNOTSUPP:
 		return "an ephemeral root key ends with its daemon: restart kekd";
 	case -EINVAL:
