@@ -35,6 +35,8 @@ static const struct {
 	{ -ESTALE, "the key store is not what its manifest says, or the activation number is not "
 		   "above every one this name has had; see the log and `kekctl key verify`" },
 	{ -EALREADY, "the key is in that state already" },
+	{ -ERANGE, "an activation number from outside must not be that large" },
+	{ -EOPNOTSUPP, "keys for secretbox are imported, not made" },
 	{ -EKEYREJECTED, "the key is retired, or sealed by another root key" },
 };
 
@@ -245,6 +247,7 @@ static int accepted(struct keeper *k, int fd)
 	struct admin_key a;
 	int r = 0;
 
+	counts_reserve(k);
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
@@ -279,6 +282,7 @@ static void came_back(void *ctx, const struct keyset_key *key)
 	struct admin_key a;
 
 	admin_audit(b->fd, key, "loaded again");
+	counts_reserve(b->k);
 	server_send_key(b->k, key);
 	admin_key_fill(b->k, key, &a);
 	if (b->r == 0)
@@ -304,6 +308,8 @@ static const char *unseal_text(int r)
 	switch (r) {
 	case -EALREADY:
 		return "not sealed: the root key is loaded";
+	case -EKEYREJECTED:
+		return "not the root key of any key in the key store; still sealed";
 	case -EOPNOTSUPP:
 		return "an ephemeral root key ends with its daemon: restart kekd";
 	case -EINVAL:

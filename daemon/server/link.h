@@ -12,6 +12,7 @@
  *   KEY        a key, new or changed; when new with op sockets, or when soft with what
  *              softkey_export() made
  *   SOCKET     one more op socket of a key that asked for it
+ *   SEALED     r: the root key is not there, or 0: it is; for names and keys that are not known
  *   WITHDRAW   stop using a key at once; r says why
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
@@ -63,6 +64,7 @@ enum link_type {
 	LINK_PING,
 	LINK_PONG,
 	LINK_STATS,
+	LINK_SEALED,
 	LINK_SYNC,
 	LINK_SYNCED,
 };

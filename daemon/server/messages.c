@@ -433,6 +433,8 @@ int server_receive(struct server *s)
 			r = on_key_or_say(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_WITHDRAW)
 			r = on_withdraw(s, &s->rx);
+		else if (s->rx.type == LINK_SEALED)
+			keytable_seal(s->keys, s->rx.r);
 		else if (s->rx.type == LINK_GO)
 			s->going = true;
 		else
@@ -546,6 +548,9 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 		return on_socket(s, msg, fds);
 	case LINK_WITHDRAW:
 		keytable_withdraw(s->keys, msg->id, msg->r);
+		return 0;
+	case LINK_SEALED:
+		keytable_seal(s->keys, msg->r);
 		return 0;
 	case LINK_CONNECTED:
 		upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);
