@@ -51,12 +51,12 @@ UNIT_SRC   := $(wildcard tests/unit/*.c) tests/harness/selftest.c tests/vectors/
 UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
 TESTLIB    := $(BUILD)/libtest.a
 TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/ktest_test.c \
-                tests/vectors/reader.c $(wildcard tests/support/*.c))
+                tests/vectors/reader.c $(wildcard tests/support/*.c tests/bench/ways/*.c))
 SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
-BENCH      := $(BENCH_SRC:%.c=$(BUILD)/%)
+BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
 
 .PHONY: all check unit helpers bench-bin fuzz analyze clean gen
 .SECONDARY:
@@ -100,13 +100,13 @@ CPPFLAGS += -DVECTORS_DIR='"$(CURDIR)/tests/vectors"' -DBUILD_DIR='"$(abspath $(
 $(TESTLIB): $(TEST_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(UNIT) $(HELPERS) $(BENCH): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
+$(UNIT) $(HELPERS) $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
 
 unit: $(UNIT)
 helpers: $(HELPERS)
-bench-bin: $(BENCH)
+bench-bin: $(BENCH_BIN)
 
 check: unit
 	tests/harness/run $(UNIT)
