@@ -51,7 +51,8 @@ UNIT_SRC   := $(wildcard tests/unit/*.c) tests/harness/selftest.c tests/vectors/
 UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
 TESTLIB    := $(BUILD)/libtest.a
 TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/ktest_test.c \
-                tests/vectors/reader.c $(wildcard tests/support/*.c tests/bench/ways/*.c))
+                tests/vectors/reader.c $(wildcard tests/support/*.c tests/bench/ways/*.c \
+                tests/bench/served/*.c))
 SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
