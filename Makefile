@@ -3,6 +3,7 @@
 # make                 build/kekd, build/kekctl
 # make check           unit tests that need no kernel crypto (scripts/test runs everything)
 # make SAN=1           the same under ASan and UBSan, in build-san/
+# make bench           the benchmark, into tests/bench/out; BENCH=quick for a look at its shape
 # make fuzz            libFuzzer targets (clang), in build-fuzz/
 # make analyze         gcc -fanalyzer over the daemon
 # make BUILD=DIR       build elsewhere; V=1 shows the commands
@@ -59,7 +60,7 @@ HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
 BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
 
-.PHONY: all check unit helpers bench-bin fuzz analyze clean gen
+.PHONY: all check unit helpers bench bench-bin fuzz analyze clean gen
 .SECONDARY:
 
 all: $(BUILD)/kekd $(BUILD)/kekctl
@@ -108,6 +109,9 @@ $(UNIT) $(HELPERS) $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 unit: $(UNIT)
 helpers: $(HELPERS)
 bench-bin: $(BENCH_BIN)
+
+bench:
+	BUILD="$(abspath $(BUILD))" tests/bench/bench $(if $(filter quick,$(BENCH)),--quick)
 
 check: unit
 	tests/harness/run $(UNIT)
