@@ -33,7 +33,7 @@
 #define ROUNDS_MAX 64U
 #define LIST_MAX   16U
 /* Of one load; more is left out. Twice that is in memory. */
-#define LOAD_BYTES_MAX (16U << 20)
+#define LOAD_BYTES_MAX (4U << 20)
 
 static const struct way *const ways[] = { &way_openssl,     &way_kcapi,  &way_afalg_sync,
 					  &way_afalg_uring, &way_engine, &way_coalesced };

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve kekd|bare status|encrypt|decrypt IN_FLIGHT RPCS: answer so many KMS v2 calls of a client in the
+ * serve SERVER status|encrypt|decrypt IN_FLIGHT RPCS [FILE]: answer so many KMS v2 calls of a client in the
  * same process, IN_FLIGHT of them at a time on one connection, in counted(), for a tool that counts the
  * instructions in there (tests/bench/instructions-rpc).
  *
  * The client is not counted. It looks at each answer: grpc-status, and that a Decrypt brings the
  * plaintext back. A few rounds before, with the first use of every page and symbol, are not counted
  * either. `bare` is not asked for more than an answer.
+ *
+ * With FILE the time in counted() is appended to it as tests/bench/bench has figures, as instructions: in
+ * a guest of scripts/vm --icount the clock counts those, the kernel's with them.
  */
 #include <endian.h>
 #include <errno.h>
@@ -45,6 +48,7 @@ static struct {
 	struct request requests[IN_FLIGHT_MAX];
 	unsigned int open;
 	int error;
+	uint64_t counted_ns;
 } client;
 
 static struct request *request_of(struct h2_stream *st)
@@ -158,6 +162,15 @@ int counted(void)
 	return client.server->turn();
 }
 
+static int clocked(void)
+{
+	uint64_t begun = now_ns();
+	int r = counted();
+
+	client.counted_ns += now_ns() - begun;
+	return r;
+}
+
 static int warming(void)
 {
 	return client.server->turn();
@@ -269,7 +282,7 @@ static int client_open(void)
 	return r;
 }
 
-static int serve(int (*ask)(void), unsigned int n, unsigned long rounds)
+static int serve(int (*ask)(void), int (*turn)(void), unsigned int n, unsigned long rounds)
 {
 	int r = client.server->open(&client.fd);
 
@@ -280,7 +293,7 @@ static int serve(int (*ask)(void), unsigned int n, unsigned long rounds)
 	for (int i = 0; r == 0 && i < 4; i++)
 		r = batch(n, warming);
 	for (unsigned long i = 0; r == 0 && i < rounds; i++)
-		r = batch(n, counted);
+		r = batch(n, turn);
 	return r;
 }
 
@@ -294,23 +307,49 @@ static void client_close(void)
 	close(client.fd);
 }
 
+static const struct {
+	const char *name;
+	const struct served *server;
+} servers[] = {
+	{ "kekd", &served_kekd },
+	{ "bare", &served_bare },
+	{ "openssl", &served_openssl },
+	{ "kernel", &served_kernel },
+};
+
+static int figure_save(const char *path, char **argv, unsigned long rpcs)
+{
+	FILE *f = fopen(path, "a");
+
+	if (!f)
+		return -errno;
+	fprintf(f, "rpc\tgcm\t%s\t32\t%s\tv2\t1\t%s\t%s\tinstructions\t%.1f\n", argv[2], argv[3],
+		argv[3], argv[1], (double)client.counted_ns / (double)rpcs);
+	return fclose(f) == 0 ? 0 : -EIO;
+}
+
 int main(int argc, char **argv)
 {
 	int (*ask)(void) = NULL;
-	unsigned long n, rpcs;
+	unsigned long n, rounds;
 	int r;
 
 	log_init("serve", LOG_LEVEL_ERROR);
-	for (size_t i = 0; argc == 5 && i < ARRAY_SIZE(methods); i++)
+	if (argc != 5 && argc != 6)
+		goto usage;
+	for (size_t i = 0; i < ARRAY_SIZE(servers); i++)
+		if (strcmp(argv[1], servers[i].name) == 0)
+			client.server = servers[i].server;
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
 		if (strcmp(argv[2], methods[i].name) == 0)
 			ask = methods[i].ask;
-	if (!ask || (n = strtoul(argv[3], NULL, 10)) == 0 || n > IN_FLIGHT_MAX ||
-	    (rpcs = strtoul(argv[4], NULL, 10)) < n) {
-		fputs("usage: serve kekd|bare status|encrypt|decrypt IN_FLIGHT RPCS\n", stderr);
-		return 2;
-	}
-	client.server = strcmp(argv[1], "bare") == 0 ? &served_bare : &served_kekd;
-	r = serve(ask, (unsigned int)n, rpcs / n);
+	n = strtoul(argv[3], NULL, 10);
+	if (!client.server || !ask || n == 0 || n > IN_FLIGHT_MAX)
+		goto usage;
+	rounds = strtoul(argv[4], NULL, 10) / n;
+	r = serve(ask, argc == 6 ? clocked : counted, (unsigned int)n, rounds);
+	if (r == 0 && argc == 6)
+		r = figure_save(argv[5], argv, rounds * n);
 	if (r < 0) {
 		fprintf(stderr, "serve: %s\n", errno_text(r));
 		return 1;
@@ -318,4 +357,8 @@ int main(int argc, char **argv)
 	client_close();
 	client.server->close();
 	return 0;
+usage:
+	fputs("usage: serve kekd|bare|openssl|kernel status|encrypt|decrypt IN_FLIGHT RPCS [FILE]\n",
+	      stderr);
+	return 2;
 }

@@ -47,7 +47,7 @@ static int connection_make(int *ret_listener, int *ret_fd)
 	return 0;
 }
 
-static int bed_make(void)
+static int bed_make(enum bed_backend backend)
 {
 	static const uint8_t bytes[KEKD_AES_KEY_MAX] = "a public key, for the benchmark";
 	const struct chain_bed_key key = {
@@ -57,25 +57,32 @@ static int bed_make(void)
 		.len = sizeof(bytes),
 		.state = KEY_ACTIVE,
 	};
-	int r = chain_bed_open(&kekd.bed, BED_OPENSSL, PLUGIN_YAML, false);
+	int r = chain_bed_open(&kekd.bed, backend, PLUGIN_YAML, false);
 
 	if (r == 0)
 		r = chain_bed_key(&kekd.bed, &key);
 	return r < 0 ? r : 0;
 }
 
-static int kekd_open(int *ret_fd)
+/* The kernel backend's bed comes with a ring; the others get one that is ours. */
+static int ring_make(enum ring_kind kind)
+{
+	kekd.ring = kekd.bed.bed.ring;
+	return kekd.ring ? 0 : ring_new(kind, 64, &kekd.ring);
+}
+
+static int plugin_open(enum bed_backend backend, enum ring_kind kind, int *ret_fd)
 {
 	struct secpool *pool;
 	int listener, r;
 
-	r = bed_make();
+	r = bed_make(backend);
+	if (r == 0)
+		r = ring_make(kind);
 	if (r < 0)
 		return r;
 	pool = kekd.bed.bed.pool;
 	r = kms_service_new(kekd.bed.chain, pool, NULL, NULL, &kekd.service);
-	if (r == 0)
-		r = ring_new(RING_EPOLL, 64, &kekd.ring);
 	if (r == 0)
 		r = grpc_server_new(kekd.ring, pool, &grpc_limits_default, &kekd.server);
 	if (r == 0)
@@ -104,8 +111,26 @@ static void kekd_close(void)
 		kekd_turn();
 	grpc_server_free(kekd.server);
 	kms_service_free(kekd.service);
-	ring_free(kekd.ring);
+	if (kekd.ring != kekd.bed.bed.ring)
+		ring_free(kekd.ring);
 	chain_bed_close(&kekd.bed);
 }
 
+static int kekd_open(int *ret_fd)
+{
+	return plugin_open(BED_OPENSSL, RING_EPOLL, ret_fd);
+}
+
+static int openssl_open(int *ret_fd)
+{
+	return plugin_open(BED_OPENSSL, RING_AUTO, ret_fd);
+}
+
+static int kernel_open(int *ret_fd)
+{
+	return plugin_open(BED_KERNEL, RING_AUTO, ret_fd);
+}
+
 const struct served served_kekd = { kekd_open, kekd_turn, kekd_close };
+const struct served served_openssl = { openssl_open, kekd_turn, kekd_close };
+const struct served served_kernel = { kernel_open, kekd_turn, kekd_close };

@@ -17,10 +17,10 @@ struct served {
 };
 
 /*
- * gRPC server, KMS services, chain with one AES-256 key, engine over the openssl backend; epoll, as
- * valgrind knows what that does.
+ * gRPC server, KMS services, chain with one AES-256 key, engine. The first on epoll, as valgrind knows
+ * what that does, and the openssl backend; the others on the daemon's ring, as the daemon runs.
  */
-extern const struct served served_kekd;
+extern const struct served served_kekd, served_openssl, served_kernel;
 /*
  * nghttp2 with its own memory and its own checks, read(2) and write(2): requests are read and thrown
  * away, each answer has the length of kekd's to Encrypt, and the fields and trailers of gRPC.
