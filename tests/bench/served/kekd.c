@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The turns are those of daemon/server/server.c. */
+/* Turns and counters are those of daemon/server. */
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon/kms/service.h"
+#include "daemon/obs/metrics.h"
 #include "daemon/wire/grpc.h"
 #include "tests/bench/served/served.h"
 #include "tests/support/chain_bed.h"
@@ -18,6 +19,7 @@ static struct {
 	struct chain_bed bed;
 	struct ring *ring;
 	struct kms_service *service;
+	struct metrics stats;
 	struct grpc_server *server;
 	uid_t uid;
 	struct grpc_peers peers;
@@ -64,6 +66,11 @@ static int bed_make(enum bed_backend backend)
 	return r < 0 ? r : 0;
 }
 
+static void on_event(void *ctx, const struct kms_event *e)
+{
+	metrics_observe(ctx, e->method, e->status, now_ns() - e->started_ns);
+}
+
 /* The kernel backend's bed comes with a ring; the others get one that is ours. */
 static int ring_make(enum ring_kind kind)
 {
@@ -82,7 +89,7 @@ static int plugin_open(enum bed_backend backend, enum ring_kind kind, int *ret_f
 	if (r < 0)
 		return r;
 	pool = kekd.bed.bed.pool;
-	r = kms_service_new(kekd.bed.chain, pool, NULL, NULL, &kekd.service);
+	r = kms_service_new(kekd.bed.chain, pool, on_event, &kekd.stats, &kekd.service);
 	if (r == 0)
 		r = grpc_server_new(kekd.ring, pool, &grpc_limits_default, &kekd.server);
 	if (r == 0)
