@@ -118,7 +118,7 @@ helpers: $(HELPERS)
 bench-bin: $(BENCH_BIN)
 
 bench:
-	BUILD="$(abspath $(BUILD))" tests/bench/bench $(if $(filter quick,$(BENCH)),--quick)
+	BUILD="$(abspath $(BUILD))" tests/bench/bench $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
 
 check: unit
 	tests/harness/run $(UNIT)
