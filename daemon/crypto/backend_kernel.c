@@ -42,7 +42,6 @@ static int slot_result(struct slot *slot, int res)
 		return 0;
 	log_warning("AF_ALG operation failed: %s; the op socket is replaced", errno_text(res));
 	close(move_fd(slot->fd));
-	slot->told = false;
 	k->need(k->ctx, k->id);
 	return -EIO;
 }
@@ -161,6 +160,7 @@ void backend_kernel_add_socket(struct block_key *key, int fd)
 	for (size_t i = 0; i < ARRAY_SIZE(k->slots); i++) {
 		if (k->slots[i].fd < 0) {
 			k->slots[i].fd = fd;
+			k->slots[i].told = false;
 			return;
 		}
 	}
