@@ -15,7 +15,7 @@
 #define DEPTH_MAX     32U
 #define KEY_MAX       32768U /* bbolt's MaxKeySize */
 #define BRANCH_MAX    (1024U * 1024)
-#define LEAF_MAX      (2U * DUMP_VALUE_MAX)
+#define LEAF_MAX      (4U * DUMP_VALUE_MAX)
 
 enum page_flag { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_META = 4 };
 #define LEAF_BUCKET 1U
