@@ -107,7 +107,7 @@ static int ask(const struct ctl *ctl, struct admin_request *req)
 	int r;
 
 	req->version = ADMIN_VERSION;
-	req->flags = (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->force ? ADMIN_FORCE : 0U);
+	req->flags |= (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->force ? ADMIN_FORCE : 0U);
 	r = ctl_ask(ctl, req, print_step, (void *)(uintptr_t)ctl, &end);
 	if (r == 0 && *end.text && !ctl->json)
 		puts(end.text);
@@ -139,12 +139,20 @@ int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv)
 	return name_request(ctl, argc, argv, ADMIN_KEY_ROTATE, "rotate");
 }
 
+/* --proof: what kekctl scan wrote is for this key; when, and of what. */
+static int proof_put(const struct ctl *ctl, const struct admin_key *key, struct admin_request *req)
+{
+	if (!ctl->proof)
+		return 0;
+	req->flags |= ADMIN_PROOF;
+	return proof_check(ctl->proof, key, &req->proof_time, &req->proof_revision);
+}
+
 static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,
 		      const char *states)
 {
 	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
 	struct admin_request req = { .verb = verb };
-	struct ctl proven = *ctl;
 	const struct admin_key *key;
 	int r;
 
@@ -153,13 +161,12 @@ static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_v
 	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], states, &key);
-	if (r == 0 && ctl->proof)
-		r = proof_check(ctl->proof, key);
+	if (r == 0)
+		r = proof_put(ctl, key, &req);
 	if (r != 0)
 		return r;
-	proven.force |= ctl->proof != NULL; /* what it proves is why the keeper would refuse */
 	memcpy(req.id, key->id, sizeof(req.id));
-	return ask(&proven, &req);
+	return ask(ctl, &req);
 }
 
 int ctl_key_activate(const struct ctl *ctl, int argc, char **argv)
@@ -208,8 +215,8 @@ int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv)
 	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], "retired", &key);
-	if (r == 0 && ctl->proof)
-		r = proof_check(ctl->proof, key);
+	if (r == 0)
+		r = proof_put(ctl, key, &req);
 	if (r == 0)
 		r = name_typed(ctl, key, req.name, sizeof(req.name));
 	if (r != 0)

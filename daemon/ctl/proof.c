@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The proof that no value needs a key: what was looked at, at which revision of etcd, and when.
+ * The proof that no value needs a key: what was looked at, at which revision of etcd, and of when the
+ * dump is: a file's time of change, and of a pipe the moment when reading it began.
  *
  * It is a record, not a signature. Its own SHA-256 shows damage; whoever can write the file can write
  * another. It says nothing of values written after the revision, nor of keys of etcd that were not in the
@@ -42,10 +43,9 @@ static json_t *proof_json(const struct scan *s)
 {
 	const struct dump_info *i = &s->file.info;
 	char cluster[17], member[17], date[24] = "";
-	time_t now = time(NULL);
 	struct tm tm;
 
-	if (gmtime_r(&now, &tm))
+	if (gmtime_r(&s->file.made, &tm))
 		strftime(date, sizeof(date), DATE, &tm);
 	snprintf(cluster, sizeof(cluster), "%" PRIx64, i->cluster_id);
 	snprintf(member, sizeof(member), "%" PRIx64, i->member_id);
@@ -141,18 +141,20 @@ static bool is_whole(json_t *proof)
 	return digest(proof, hex) == 0 && strcmp(hex, said) == 0;
 }
 
-/* Uses before the date may have been of values that are gone; a use after it was of one that is there. */
-static bool used_since(json_t *proof, const struct admin_key *key)
+static bool date_of(json_t *proof, int64_t *ret)
 {
 	struct tm tm = { 0 };
 	const char *end = strptime(text_of(proof, "date"), DATE, &tm);
 
-	return !end || *end || key->last_used > (uint64_t)timegm(&tm);
+	*ret = timegm(&tm);
+	return end && !*end;
 }
 
-static int check(const char *path, json_t *proof, const struct admin_key *key)
+static int check(const char *path, json_t *proof, const struct admin_key *key, int64_t *ret_time,
+		 uint64_t *ret_revision)
 {
 	json_t *of = json_object_get(proof, "key"), *etcd = json_object_get(proof, "etcd");
+	json_int_t revision = json_integer_value(json_object_get(etcd, "revision"));
 
 	if (strcmp(text_of(proof, "kind"), KIND) != 0 ||
 	    json_integer_value(json_object_get(proof, "version")) != 1 || !is_whole(proof))
@@ -162,23 +164,24 @@ static int check(const char *path, json_t *proof, const struct admin_key *key)
 	if (!json_is_integer(json_object_get(proof, "count")) ||
 	    json_integer_value(json_object_get(proof, "count")) != 0)
 		return ctl_fail("%s: values need the key", path);
-	if (used_since(proof, key))
-		return ctl_fail("%s: the key was used after the proof was made; make a new one",
-				path);
+	if (!date_of(proof, ret_time))
+		return ctl_fail("%s: the proof has no date", path);
 	if (!json_is_true(json_object_get(etcd, "whole")))
 		fprintf(stderr, "kekctl: the proof is from a dump by etcdctl: whether that had all "
 				"keys of etcd it cannot say; a snapshot has\n");
+	*ret_revision = (uint64_t)revision;
 	return 0;
 }
 
-int proof_check(const char *path, const struct admin_key *key)
+int proof_check(const char *path, const struct admin_key *key, int64_t *ret_time,
+		uint64_t *ret_revision)
 {
 	json_t *proof = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
 	int r;
 
 	if (!proof || sodium_init() < 0)
 		return ctl_fail("%s: cannot be read, or is no JSON", path);
-	r = check(path, proof, key);
+	r = check(path, proof, key, ret_time, ret_revision);
 	json_decref(proof);
 	return r;
 }

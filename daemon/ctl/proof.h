@@ -14,9 +14,10 @@ struct scan;
 int proof_write(const struct scan *s, const char *path);
 
 /*
- * Is @path the proof that no value needs @key, whole as it was written, and was the key not used since?
- * 0 or 1 (said).
+ * Is @path the proof that no value needs @key, whole as it was written? Of when it is, in seconds since
+ * 1970, and of which revision of etcd; the keeper holds that against the key's last use. 0 or 1 (said).
  */
-int proof_check(const char *path, const struct admin_key *key);
+int proof_check(const char *path, const struct admin_key *key, int64_t *ret_time,
+		uint64_t *ret_revision);
 
 #endif
