@@ -63,12 +63,13 @@ static int keys_get(struct scan *s)
 static int file_read(const char *path, char **ret, size_t *ret_len)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = malloc(YAML_BYTES_MAX + 1);
+	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 	ssize_t n = 0;
 
 	if (fd < 0)
 		return -errno;
+	text = malloc(YAML_BYTES_MAX + 1);
 	if (!text)
 		return -ENOMEM;
 	while (len <= YAML_BYTES_MAX && (n = read(fd, text + len, YAML_BYTES_MAX + 1 - len)) > 0)
@@ -83,30 +84,37 @@ static int file_read(const char *path, char **ret, size_t *ret_len)
 }
 
 /* The secrets are in locked memory, and of no use here. */
-static int config_get(struct scan *s, struct encconf **ret)
+static int config_parse_any(struct scan *s, struct span text, struct encconf **ret)
 {
-	const char *path = s->ctl->config;
 	struct yaml_error err = { 0 }, err_literal = { 0 };
-	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
 	int r;
 
-	if (!path)
-		return 0;
-	r = file_read(path, &text, &len);
-	if (r < 0)
-		return ctl_fail("%s: %s", path, errno_text(r)), SCAN_FAILED;
-	r = encconf_parse(span_of(text, len), path, 0, ret, &err);
+	r = encconf_parse(text, s->ctl->config, 0, ret, &err);
 	if (r == -EINVAL) {
 		s->rules.literal = true;
-		r = encconf_parse(span_of(text, len), path, ENCCONF_ALLOW_SECRETS, ret,
-				  &err_literal);
+		r = encconf_parse(text, s->ctl->config, ENCCONF_ALLOW_SECRETS, ret, &err_literal);
 	}
-	sodium_memzero(text, len);
 	if (r < 0)
 		return ctl_fail("%s", *err.text ? err.text : errno_text(r)), SCAN_FAILED;
 	s->rules.conf = *ret;
 	return 0;
+}
+
+static int config_get(struct scan *s, struct encconf **ret)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	if (!s->ctl->config)
+		return 0;
+	r = file_read(s->ctl->config, &text, &len);
+	if (r < 0)
+		return ctl_fail("%s: %s", s->ctl->config, errno_text(r)), SCAN_FAILED;
+	r = config_parse_any(s, span_of(text, len), ret);
+	sodium_memzero(text, len);
+	free(text);
+	return r;
 }
 
 /* --uses KEY: an id, key_id or label of kekd's; a name that one key has; a name of the configuration. */
