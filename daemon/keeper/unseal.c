@@ -42,11 +42,18 @@ static void tell_server(struct keeper *k)
 		server_send_key(k, list_entry(n, struct keyset_key, link));
 }
 
+/* The ring may have died with the root that was in it. */
 static int root_take(struct keeper *k, struct span secret)
 {
+	int r;
+
 	if (!keeper_is_kernel(k))
 		return soft_root_new(secret, &k->soft_root);
-	return root_key_new(k->ring, secret, &k->root);
+	r = root_key_new(k->ring, secret, &k->root);
+	if (r != -EKEYREVOKED && r != -EKEYEXPIRED && r != -ENOKEY)
+		return r;
+	r = custody_ring_new(k);
+	return r == 0 ? root_key_new(k->ring, secret, &k->root) : r;
 }
 
 static void roots_drop(struct keeper *k)
@@ -93,8 +100,8 @@ static int unseal(struct keeper *k, struct span secret)
 		counts_reserve(k);
 		tell_server(k);
 		custody_names_check(k, k->conf);
-		server_sync(k);
 	}
+	server_sync(k);
 	return r;
 }
 
