@@ -93,6 +93,8 @@ static inline bool keeper_is_kernel(const struct keeper *k)
 /* custody.c: each logs what went wrong and the cure. */
 int custody_open(struct keeper *k);
 void custody_close(struct keeper *k);
+/* Backend kernel: a ring for the root and the keys, in the place of one that is dead. */
+int custody_ring_new(struct keeper *k);
 /* Look at every key and the root; tell the server of those that died. */
 void custody_watch(struct keeper *k);
 /*
