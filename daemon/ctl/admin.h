@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/obs/metrics.h"
 #include <kekd/limits.h>
 
 #define ADMIN_VERSION 2
@@ -37,6 +38,7 @@ enum admin_verb {
 	ADMIN_RECORD_PUT,   /* with a pipe that holds a sealed record → END */
 	ADMIN_PROBE,        /* id, nonce → END with the key's answer (keys/check.h) */
 	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
+	ADMIN_METRICS,      /* → END with metrics */
 	ADMIN_VERBS,
 };
 
@@ -110,6 +112,7 @@ struct admin_reply {
 		struct admin_status status;
 		char record[2048]; /* ciphertext */
 		uint8_t probe[16];
+		struct metrics metrics;
 	};
 	char text[512]; /* END with r < 0: what to do */
 };

@@ -62,6 +62,9 @@ int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
+int ctl_config_check(const struct ctl *ctl, int argc, char **argv);
+int ctl_metrics(const struct ctl *ctl, int argc, char **argv);
+int ctl_doctor(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv);
 
 /* "kekctl: ..." on stderr; always 1. */

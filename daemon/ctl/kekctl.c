@@ -39,6 +39,10 @@ static const struct ctl_command commands[] = {
 	  ctl_transform_from },
 	{ "reencrypt", "RESOURCE...", "have a cluster store objects anew, with the present key",
 	  ctl_reencrypt },
+	{ "metrics", "", "what is counted, in Prometheus' text format", ctl_metrics },
+	{ "doctor", "[ROOT]", "look at kernel, host and daemon; what is wrong and the cure",
+	  ctl_doctor },
+	{ "config check", "[FILE]", "check kekd's configuration files", ctl_config_check },
 	{ "config apiserver", "[RESOURCE]...",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 };
@@ -70,6 +74,13 @@ static void usage(FILE *to)
 	      to);
 }
 
+/* For the shells' completion. */
+static void list_commands(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		puts(commands[i].words);
+}
+
 enum {
 	OPT_ADMIN = 256,
 	OPT_SOCKET,
@@ -87,6 +98,7 @@ enum {
 	OPT_RATE,
 	OPT_STATE,
 	OPT_MIGRATION,
+	OPT_COMMANDS,
 };
 
 static const struct option options[] = {
@@ -106,6 +118,7 @@ static const struct option options[] = {
 	{ "rate", required_argument, NULL, OPT_RATE },
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "migration", no_argument, NULL, OPT_MIGRATION },
+	{ "commands", no_argument, NULL, OPT_COMMANDS },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -199,6 +212,9 @@ int main(int argc, char **argv)
 		case OPT_MIGRATION:
 			ctl.migration = true;
 			break;
+		case OPT_COMMANDS:
+			list_commands();
+			return 0;
 		case 'V':
 			puts("kekctl " KEKD_VERSION);
 			return 0;

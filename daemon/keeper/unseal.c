@@ -13,6 +13,7 @@
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keys/secret.h"
 #include "daemon/sys/afalg.h"
+#include "daemon/sys/sandbox.h"
 
 #define READ_MS 1000 /* kekctl fills the pipe before it sends it */
 
@@ -41,11 +42,19 @@ static void tell_server(struct keeper *k)
 		server_send_key(k, list_entry(n, struct keyset_key, link));
 }
 
+/* In the kernel it is out of this process's reach from now on, as at a start (lockdown.c). */
 static int root_take(struct keeper *k, struct span secret)
 {
+	int r;
+
 	if (!keeper_is_kernel(k))
 		return soft_root_new(secret, &k->soft_root);
-	return root_key_new(k->ring, secret, &k->root);
+	r = root_key_new(k->ring, secret, &k->root);
+	if (r == 0)
+		r = sandbox_deny_key_read(root_key_serial(k->root));
+	if (r < 0)
+		root_key_free(move_ptr(k->root));
+	return r;
 }
 
 /* A keeper that can be left with no set of keys at all must not go on. */

@@ -16,6 +16,7 @@
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
+ *   PING       say PONG: is the loop turning?
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
@@ -23,6 +24,8 @@
  *   NEED       op socket wanted for key id
  *   CONNECT    connection wanted to the socket text of a kms entry; index to answer with
  *   USED       encryptions and decryptions of key id since the last USED
+ *   PONG
+ *   STATS      what was counted since the last STATS
  */
 #ifndef KEKD_SERVER_LINK_H
 #define KEKD_SERVER_LINK_H
@@ -30,6 +33,7 @@
 #include <stdint.h>
 
 #include "daemon/keys/record.h"
+#include "daemon/obs/metrics.h"
 
 #define LINK_FDS   4
 #define LINK_PEERS 64
@@ -53,6 +57,9 @@ enum link_type {
 	LINK_USED,
 	LINK_CONNECT,
 	LINK_CONNECTED,
+	LINK_PING,
+	LINK_PONG,
+	LINK_STATS,
 };
 
 struct link_msg {
@@ -71,6 +78,7 @@ struct link_msg {
 	char text[256];
 	uint32_t n_peer_uids, n_peer_gids;
 	uint32_t peer_uids[LINK_PEERS], peer_gids[LINK_PEERS];
+	struct metrics stats;
 };
 
 struct link_fds {

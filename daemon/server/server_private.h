@@ -60,6 +60,9 @@ struct server {
 	struct engine_key *test_key;
 	int selftest; /* 1: running; then 0 or -errno */
 
+	struct metrics stats; /* since the last report */
+	uint64_t seen_refused, seen_errors;
+
 	struct link_msg rx;
 	struct ring_op link_op, used_timer, drain_timer;
 	int link_error;
