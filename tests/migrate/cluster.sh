@@ -25,10 +25,16 @@ etcd_answers()
 	etcd_ctl endpoint health >/dev/null 2>&1
 }
 
-# etcd_start [DATA-DIR]: etcd names a socket like a host and a port, in its working directory.
+# etcd names a socket like a host and a port, in its working directory.
 etcd_start()
 {
-	local data=${1:-$dir/etcd}
+	etcd_start_on "$dir/etcd"
+}
+
+# etcd_start_on DATA-DIR
+etcd_start_on()
+{
+	local data=$1
 
 	(cd "$dir" && exec etcd --data-dir "$data" --unsafe-no-fsync --log-level warn \
 		--listen-client-urls unix://etcd:0 --advertise-client-urls unix://etcd:0 \
