@@ -210,6 +210,7 @@ static void root_watch(struct keeper *k)
 			  errno_text(r));
 	else
 		log_notice("the root key is back");
+	server_send_sealed(k);
 	for (struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys); n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
