@@ -20,6 +20,7 @@
 
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 #define SECOND          1000000000LL
+#define DAY             (24 * 60 * 60 * SECOND)
 
 static const char *const backend_names[] = { "kernel", "openssl", NULL };
 static const char *const ring_names[] = { "auto", "io_uring", "epoll", NULL };
@@ -289,6 +290,36 @@ static const struct yaml_field server_fields[] = {
 	{ 0 },
 };
 
+static int get_switch(const struct yaml_doc *doc, const struct yaml_node *node,
+		      const struct yaml_field *field, void *out)
+{
+	int r = yaml_expect(doc, node, YAML_BOOL, field->name);
+
+	if (r == 0)
+		*(bool *)out = node->b;
+	return r;
+}
+
+static const struct yaml_field rotation_fields[] = {
+	{ .name = "maxAge",
+	  .get = yaml_get_duration,
+	  .offset = offsetof(struct draft, c.rotation.max_age),
+	  .max = 36500 * DAY },
+	{ .name = "maxEncryptions",
+	  .get = yaml_get_u64,
+	  .offset = offsetof(struct draft, c.rotation.max_encryptions),
+	  .min = 1,
+	  .max = 1LL << 32 },
+	{ .name = "auto",
+	  .get = get_switch,
+	  .offset = offsetof(struct draft, c.rotation.automatic) },
+	{ .name = "retireAfter",
+	  .get = yaml_get_duration,
+	  .offset = offsetof(struct draft, c.rotation.retire_after),
+	  .max = 36500 * DAY },
+	{ 0 },
+};
+
 #define LIMIT(field, member, getter, low, high)                                                 \
 	{                                                                                       \
 		.name = (field), .get = (getter),                                               \
@@ -334,6 +365,7 @@ static const struct yaml_field fields[] = {
 	  .flags = YAML_REQUIRED },
 	{ .name = "server", .get = yaml_get_map, .arg = server_fields },
 	{ .name = "limits", .get = yaml_get_map, .arg = limits_fields },
+	{ .name = "rotation", .get = yaml_get_map, .arg = rotation_fields },
 	{ .name = "policy",
 	  .get = yaml_get_enum,
 	  .offset = offsetof(struct draft, c.policy),
@@ -358,6 +390,7 @@ static int config_defaults(struct config *c, const char *file)
 		.ring = CONFIG_RING_AUTO,
 		.root_timeout = 10 * SECOND,
 		.policy = CONFIG_POLICY_STANDARD,
+		.rotation = { .max_encryptions = 200000, .retire_after = DAY },
 		.server_user = { .given = true },
 		.limits = { .connections = 256,
 			    .streams = 1024,

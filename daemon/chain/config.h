@@ -28,6 +28,11 @@
  *	limits: { connections: 256, streams: 1024, inFlight: 8192 }
  *	policy: standard                # or strict: no key in a process's memory
  *	allowPlaintextWrites: false     # may a chain begin with identity?
+ *	rotation:
+ *	  maxAge: 2160h                 # 0s, the default, is for ever
+ *	  maxEncryptions: 200000        # of random nonces under one key
+ *	  auto: off                     # on: rotate by itself; not where nodes share keys
+ *	  retireAfter: 24h              # unused for so long before it may be retired
  *
  * Two choices have no default on purpose: who may connect, and where the root key comes from (an
  * ephemeral one makes stored values unreadable after a restart). Parsing reads no file and looks
@@ -99,6 +104,14 @@ struct config_transform {
 	struct config_ids gids;
 };
 
+/* When a key has done enough, and who acts on it. */
+struct config_rotation {
+	int64_t max_age;          /* ns; 0: for ever */
+	uint64_t max_encryptions; /* 1..2^32, default 200 000 */
+	bool automatic;
+	int64_t retire_after; /* ns, default 24 h */
+};
+
 /* Everything in it is owned by it. Paths are absolute and have no empty, "." or ".." component. */
 struct config {
 	char *file;                    /* as given, for later messages */
@@ -123,6 +136,7 @@ struct config {
 	struct config_limits limits;
 	unsigned int policy;   /* enum config_policy, default standard */
 	bool plaintext_writes; /* a chain may begin with identity; default false */
+	struct config_rotation rotation;
 };
 
 /*

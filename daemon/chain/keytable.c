@@ -129,17 +129,21 @@ int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], 
 
 int keytable_active(struct keytable *t, const char *name, struct chain_key **ret)
 {
+	struct chain_key *found = NULL;
+
 	list_for_each (n, &t->keys) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
-		if (k->state != KEY_ACTIVE || strcmp(k->name, name) != 0)
-			continue;
-		if (!is_usable(k))
-			return k->why;
-		*ret = k;
-		return 0;
+		if (k->state == KEY_ACTIVE && strcmp(k->name, name) == 0 &&
+		    (!found || k->activation > found->activation))
+			found = k;
 	}
-	return -ENOKEY;
+	if (!found)
+		return -ENOKEY;
+	if (!is_usable(found))
+		return found->why;
+	*ret = found;
+	return 0;
 }
 
 static int may_open(struct chain_key *k, struct chain_key **ret)

@@ -50,7 +50,11 @@ int keytable_put_soft(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
 /* Stop all use of a key; queued jobs end. The entry stays, to say @why. -ENOKEY. */
 int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why);
 
-/* The active key of a chain entry; -ENOKEY, or why it was withdrawn. */
+/*
+ * The active key of a chain entry; -ENOKEY, or why it was withdrawn. Between the two messages of an
+ * activation two are active, and the one with the higher activation number counts: the first
+ * message is the switch.
+ */
 int keytable_active(struct keytable *t, const char *name, struct chain_key **ret);
 /* Any key that may open values; -ENOKEY, -EKEYREJECTED (retired, destroyed), why it was withdrawn. */
 int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],

@@ -18,15 +18,33 @@
 #include "daemon/obs/metrics.h"
 #include <kekd/limits.h>
 
-#define ADMIN_VERSION 1
+#define ADMIN_VERSION 2
 
 enum admin_verb {
-	ADMIN_STATUS = 1, /* → END with status */
-	ADMIN_KEY_LIST,   /* → KEY … END */
-	ADMIN_KEY_CREATE, /* name → KEY END */
-	ADMIN_KEY_IMPORT, /* a struct admin_import → KEY END */
-	ADMIN_METRICS,    /* → END with metrics */
+	ADMIN_STATUS = 1,   /* → END with status */
+	ADMIN_KEY_LIST,     /* → KEY … END */
+	ADMIN_KEY_CREATE,   /* name → KEY END */
+	ADMIN_KEY_IMPORT,   /* a struct admin_import → KEY END */
+	ADMIN_KEY_STAGE,    /* name → KEY END: as create, but not active */
+	ADMIN_KEY_ACTIVATE, /* id, activation → KEY … END: all keys whose state changes */
+	ADMIN_KEY_RETIRE,   /* id → KEY END */
+	ADMIN_KEY_REOPEN,   /* id → KEY END: a retired key opens values again */
+	ADMIN_KEY_DESTROY,  /* id, name: the key's name once more → KEY END */
+	ADMIN_KEY_ROTATE,   /* name → KEY … END: stage and activate */
+	ADMIN_KEY_ACCEPT,   /* → KEY … END: a new manifest over what the store holds */
+	ADMIN_KEY_RELOAD,   /* → KEY … END: keys that had died in the kernel */
+	ADMIN_UNSEAL,       /* with a pipe (SCM_RIGHTS) that holds the root key → END */
+	ADMIN_RECORD_GET,   /* id → END with the sealed record */
+	ADMIN_RECORD_PUT,   /* with a pipe that holds a sealed record → END */
+	ADMIN_PROBE,        /* id, nonce → END with the key's answer (keys/check.h) */
+	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
+	ADMIN_METRICS,      /* → END with metrics */
 	ADMIN_VERBS,
+};
+
+enum admin_flag {
+	ADMIN_DRY_RUN = 1, /* answer as if it had been done */
+	ADMIN_FORCE = 2,   /* RETIRE although the key was used of late */
 };
 
 enum admin_reply_type { ADMIN_KEY = 1, ADMIN_END };
@@ -34,9 +52,10 @@ enum admin_reply_type { ADMIN_KEY = 1, ADMIN_END };
 struct admin_request {
 	uint32_t version;
 	uint32_t verb;
-	uint32_t flags;
-	uint32_t reserved;
+	uint32_t flags;      /* enum admin_flag */
+	uint32_t activation; /* ACTIVATE: the number to give it; 0: the next */
 	uint8_t id[KEKD_KEY_ID];
+	uint8_t nonce[16];
 	char name[KEKD_LABEL_MAX];
 };
 
@@ -64,6 +83,7 @@ struct admin_key {
 	uint32_t activation;
 	uint64_t created;                  /* seconds since 1970 */
 	uint64_t encryptions, decryptions; /* by this keeper's servers */
+	uint64_t last_used;                /* seconds since 1970, 0: never; at the latest */
 };
 
 struct admin_status {
@@ -75,6 +95,7 @@ struct admin_status {
 	uint32_t serving; /* the server said READY and lives */
 	uint32_t server_starts;
 	uint32_t keys;
+	uint32_t sealed; /* the root key is not loaded */
 	uint64_t started;
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
 	char socket[108];
@@ -90,6 +111,8 @@ struct admin_reply {
 		struct admin_key key;
 		struct admin_status status;
 		struct metrics metrics;
+		char record[2048]; /* ciphertext */
+		uint8_t probe[16];
 	};
 	char text[512]; /* END with r < 0: what to do */
 };
@@ -98,6 +121,8 @@ struct admin_reply {
 int admin_connect(const char *path, int *ret_fd);
 /* One packet each. -ENODATA: the keeper hung up; -EPROTO: another version. */
 int admin_send(int fd, const void *packet, size_t size);
+/* The same with a descriptor beside it, borrowed. */
+int admin_send_fd(int fd, const void *packet, size_t size, int passed);
 int admin_recv(int fd, struct admin_reply *ret);
 
 #endif

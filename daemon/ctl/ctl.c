@@ -54,8 +54,8 @@ static int connect_fail(const char *path, int r)
 	}
 }
 
-int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
-	    struct admin_reply *ret_end)
+static int ask(const struct ctl *ctl, const struct admin_request *req, int passed,
+	       ctl_each_fn *each, void *ctx, struct admin_reply *ret_end)
 {
 	_cleanup_close_ int fd = -1;
 	struct admin_reply reply;
@@ -64,7 +64,8 @@ int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn 
 	r = admin_connect(ctl->admin, &fd);
 	if (r < 0)
 		return connect_fail(ctl->admin, r);
-	r = admin_send(fd, req, sizeof(*req));
+	r = passed < 0 ? admin_send(fd, req, sizeof(*req))
+		       : admin_send_fd(fd, req, sizeof(*req), passed);
 	while (r == 0) {
 		r = admin_recv(fd, &reply);
 		if (r < 0 || reply.type == ADMIN_END)
@@ -78,10 +79,48 @@ int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn 
 				ctl->admin);
 	if (r < 0)
 		return ctl_fail("%s: %s", ctl->admin, errno_text(r));
-	if (reply.r < 0)
-		return ctl_fail("%s", *reply.text ? reply.text : errno_text(reply.r));
 	*ret_end = reply;
 	return 0;
+}
+
+/* What the keeper refuses is said. */
+static int judge(const struct admin_reply *end)
+{
+	if (end->r < 0)
+		return ctl_fail("%s", *end->text ? end->text : errno_text(end->r));
+	return 0;
+}
+
+int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
+	    struct admin_reply *ret_end)
+{
+	struct admin_reply end;
+	int r = ask(ctl, req, -1, each, ctx, &end);
+
+	if (r == 0)
+		r = judge(&end);
+	if (r == 0)
+		*ret_end = end;
+	return r;
+}
+
+int ctl_ask_quiet(const struct ctl *ctl, const struct admin_request *req,
+		  struct admin_reply *ret_end)
+{
+	return ask(ctl, req, -1, NULL, NULL, ret_end);
+}
+
+int ctl_ask_fd(const struct ctl *ctl, const struct admin_request *req, int fd,
+	       struct admin_reply *ret_end)
+{
+	struct admin_reply end;
+	int r = ask(ctl, req, fd, NULL, NULL, &end);
+
+	if (r == 0)
+		r = judge(&end);
+	if (r == 0)
+		*ret_end = end;
+	return r;
 }
 
 int ctl_print_json(json_t *j)

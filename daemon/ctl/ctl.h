@@ -18,10 +18,12 @@ struct ctl {
 	const char *admin;  /* --admin SOCKET */
 	const char *socket; /* --socket SOCKET, NULL: ask the keeper */
 	bool json;
-	bool dry_run;         /* --dry-run */
-	const char *output;   /* --output FILE */
-	const char *path;     /* --path KEY, of etcd */
-	const char *resource; /* --resource NAME */
+	bool dry_run, force;
+	const char *output;      /* --output FILE */
+	const char *path;        /* --path KEY, of etcd */
+	const char *resource;    /* --resource NAME */
+	const char *yes_destroy; /* --yes-destroy NAME */
+	const char *peers;       /* --peers SOCKET,… */
 };
 
 struct ctl_command {
@@ -38,6 +40,20 @@ int ctl_key_list(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_import(const struct ctl *ctl, int argc, char **argv);
 int ctl_transform_to(const struct ctl *ctl, int argc, char **argv);
 int ctl_transform_from(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_show(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_stage(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_activate(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_retire(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
+int ctl_rotate(const struct ctl *ctl, int argc, char **argv);
+int ctl_backup(const struct ctl *ctl, int argc, char **argv);
+int ctl_restore(const struct ctl *ctl, int argc, char **argv);
+int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
+int ctl_key_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_check(const struct ctl *ctl, int argc, char **argv);
@@ -57,6 +73,30 @@ int ctl_usage(const char *fmt, ...) _printf_(1, 2);
 typedef void ctl_each_fn(void *ctx, const struct admin_key *key);
 int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
 	    struct admin_reply *ret_end);
+
+/* A node's keys. Zero-initialised is none. */
+struct ctl_keys {
+	struct admin_key *v;
+	size_t n;
+	bool full;
+};
+/* All keys of the keeper into an empty list, the caller's to clear; 0 or 1 (said). */
+int ctl_keys_get(const struct ctl *ctl, struct ctl_keys *ret);
+void ctl_keys_clear(struct ctl_keys *keys);
+
+/* All of a key; the caller's reference. */
+json_t *ctl_key_json(const struct admin_key *key);
+void ctl_key_print(const struct admin_key *key);
+
+/* The same with a descriptor that goes with the request; borrowed. */
+int ctl_ask_fd(const struct ctl *ctl, const struct admin_request *req, int fd,
+	       struct admin_reply *ret_end);
+
+/* The same, and a refusal is the caller's to judge: ret_end->r. 1 (said) if there is no answer. */
+int ctl_ask_quiet(const struct ctl *ctl, const struct admin_request *req,
+		  struct admin_reply *ret_end);
+/* Give the keeper the text of a sealed record (rotate.c). */
+int ctl_record_put(const struct ctl *ctl, const char *record, struct admin_reply *ret_end);
 
 /* Print @j on stdout, one line's end, and free it; 0 or 1. NULL is out of memory. */
 int ctl_print_json(json_t *j);

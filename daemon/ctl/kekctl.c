@@ -17,6 +17,20 @@ static const struct ctl_command commands[] = {
 	  ctl_key_create },
 	{ "key import", "FILE", "take the secrets of an EncryptionConfiguration into the kernel",
 	  ctl_key_import },
+	{ "key show", "KEY", "all about one key", ctl_key_show },
+	{ "key stage", "NAME", "make a key that can only decrypt yet", ctl_key_stage },
+	{ "key activate", "KEY", "encrypt with it from now on", ctl_key_activate },
+	{ "key rotate", "NAME", "stage and activate a new key, on this node only", ctl_key_rotate },
+	{ "key retire", "KEY", "open no values any more; can be undone", ctl_key_retire },
+	{ "key reopen", "KEY", "undo retire", ctl_key_reopen },
+	{ "key destroy", "KEY", "forget a retired key for ever", ctl_key_destroy },
+	{ "key accept", "", "vouch for a key store that was changed from outside", ctl_key_accept },
+	{ "key reload", "", "load keys again that were taken away in the kernel", ctl_key_reload },
+	{ "rotate", "NAME", "a new key on all nodes of --peers, in a safe order", ctl_rotate },
+	{ "backup", "DIR", "save all keys, sealed", ctl_backup },
+	{ "restore", "DIR", "give the daemon the keys of a backup", ctl_restore },
+	{ "unseal", "< PIPE", "give the daemon its root key", ctl_unseal },
+	{ "key verify", "", "prove that every stored key opens", ctl_key_verify },
 	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
 	{ "decrypt", "< JSON", "unwrap what encrypt printed", ctl_decrypt },
 	{ "transform to-storage", "< VALUE", "encrypt a value as it is stored in etcd; --path",
@@ -41,10 +55,13 @@ static void usage(FILE *to)
 	      "  --admin SOCKET   the keeper's socket (default " CTL_ADMIN_DEFAULT ")\n"
 	      "  --socket SOCKET  the KMS socket (default: what the keeper says)\n"
 	      "  --json           output for programs\n"
-	      "  --dry-run        key import: say what would be done, do nothing\n"
+	      "  --dry-run        key commands: say what would be done, do nothing\n"
 	      "  --output FILE    key import: where the configuration goes (FILE.kekd.yaml)\n"
 	      "  --path KEY       transform: the value's key in etcd, /registry/...\n"
 	      "  --resource NAME  transform: which resource, when there are several items\n"
+	      "  --force          key retire: although the key was used of late\n"
+	      "  --yes-destroy NAME  key destroy: the key's name, typed once more\n"
+	      "  --peers SOCKET,…    rotate: the admin sockets of all nodes\n"
 	      "  --version, --help\n",
 	      to);
 }
@@ -64,6 +81,9 @@ enum {
 	OPT_OUTPUT,
 	OPT_PATH,
 	OPT_RESOURCE,
+	OPT_FORCE,
+	OPT_YES_DESTROY,
+	OPT_PEERS,
 	OPT_COMMANDS,
 };
 
@@ -75,6 +95,9 @@ static const struct option options[] = {
 	{ "output", required_argument, NULL, OPT_OUTPUT },
 	{ "path", required_argument, NULL, OPT_PATH },
 	{ "resource", required_argument, NULL, OPT_RESOURCE },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "peers", required_argument, NULL, OPT_PEERS },
+	{ "yes-destroy", required_argument, NULL, OPT_YES_DESTROY },
 	{ "commands", no_argument, NULL, OPT_COMMANDS },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
@@ -141,6 +164,15 @@ int main(int argc, char **argv)
 			break;
 		case OPT_RESOURCE:
 			ctl.resource = optarg;
+			break;
+		case OPT_FORCE:
+			ctl.force = true;
+			break;
+		case OPT_PEERS:
+			ctl.peers = optarg;
+			break;
+		case OPT_YES_DESTROY:
+			ctl.yes_destroy = optarg;
 			break;
 		case OPT_COMMANDS:
 			list_commands();

@@ -17,19 +17,22 @@ static void time_text(uint64_t seconds, char ret[static 24])
 		snprintf(ret, 24, "?");
 }
 
-static json_t *key_json(const struct admin_key *k)
+json_t *ctl_key_json(const struct admin_key *k)
 {
-	char created[24], hash[72];
+	char created[24], used[24] = "", hash[72];
 
 	time_text(k->created, created);
+	if (k->last_used > 0)
+		time_text(k->last_used, used);
 	ctl_key_id_hash(k->key_id, hash);
-	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I}",
-			 "name", k->name, "label", k->label, "alg", k->alg, "weak",
-			 strcmp(k->alg, "aes-128") == 0, "keyId", k->key_id, "keyIdHash", hash,
-			 "kind", k->kind, "state", k->state, "activation", (int)k->activation,
-			 "created", created, "usable", k->usable == 0, "why",
-			 k->usable == 0 ? "" : errno_text(k->usable), "encryptions",
-			 (json_int_t)k->encryptions, "decryptions", (json_int_t)k->decryptions);
+	return json_pack(
+		"{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I, s:s}",
+		"name", k->name, "label", k->label, "alg", k->alg, "weak",
+		strcmp(k->alg, "aes-128") == 0, "keyId", k->key_id, "keyIdHash", hash, "kind",
+		k->kind, "state", k->state, "activation", (int)k->activation, "created", created,
+		"usable", k->usable == 0, "why", k->usable == 0 ? "" : errno_text(k->usable),
+		"encryptions", (json_int_t)k->encryptions, "decryptions",
+		(json_int_t)k->decryptions, "lastUsed", used);
 }
 
 static void key_text(const struct admin_key *k)
@@ -41,9 +44,26 @@ static void key_text(const struct admin_key *k)
 	       k->usable == 0 ? "" : "  NOT USABLE: ", k->usable == 0 ? "" : errno_text(k->usable));
 }
 
+void ctl_key_print(const struct admin_key *k)
+{
+	char created[24], used[24] = "never", hash[72];
+
+	time_text(k->created, created);
+	if (k->last_used > 0)
+		time_text(k->last_used, used);
+	ctl_key_id_hash(k->key_id, hash);
+	printf("%s\n  name         %s\n  state        %s\n  usable       %s\n", k->label, k->name,
+	       k->state, k->usable == 0 ? "yes" : errno_text(k->usable));
+	printf("  kind         %s\n  created      %s\n  last used    %s at the latest\n", k->kind,
+	       created, used);
+	printf("  encryptions  %llu\n  decryptions  %llu\n", (unsigned long long)k->encryptions,
+	       (unsigned long long)k->decryptions);
+	printf("  key_id       %s\n               %s\n", k->key_id, hash);
+}
+
 static void collect(void *ctx, const struct admin_key *k)
 {
-	json_array_append_new(ctx, key_json(k));
+	json_array_append_new(ctx, ctl_key_json(k));
 }
 
 static void print(void *ctx, const struct admin_key *k)
@@ -85,7 +105,7 @@ static void created(void *ctx, const struct admin_key *k)
 	const struct ctl *ctl = ctx;
 
 	if (ctl->json)
-		ctl_print_json(key_json(k));
+		ctl_print_json(ctl_key_json(k));
 	else
 		printf("created %s key \"%s\", %s, key_id %s\n", k->kind, k->name, k->state,
 		       k->key_id);
@@ -93,8 +113,13 @@ static void created(void *ctx, const struct admin_key *k)
 
 int ctl_key_create(const struct ctl *ctl, int argc, char **argv)
 {
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_CREATE };
+	struct admin_request req = {
+		.version = ADMIN_VERSION,
+		.verb = ADMIN_KEY_CREATE,
+		.flags = ctl->dry_run ? ADMIN_DRY_RUN : 0,
+	};
 	struct admin_reply end;
+	int r;
 
 	if (argc != 1)
 		return ctl_usage("key create takes the name of a key, as in the "
@@ -102,5 +127,8 @@ int ctl_key_create(const struct ctl *ctl, int argc, char **argv)
 	if (strlen(argv[0]) > KEKD_KEY_NAME_MAX)
 		return ctl_usage("a key's name has at most %d characters", KEKD_KEY_NAME_MAX);
 	memcpy(req.name, argv[0], strlen(argv[0]) + 1);
-	return ctl_ask(ctl, &req, created, (void *)(uintptr_t)ctl, &end);
+	r = ctl_ask(ctl, &req, created, (void *)(uintptr_t)ctl, &end);
+	if (r == 0 && *end.text)
+		puts(end.text);
+	return r;
 }

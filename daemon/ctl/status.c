@@ -8,11 +8,12 @@
 static int print_json(const struct admin_status *s, const char *hash)
 {
 	return ctl_print_json(json_pack(
-		"{s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I}", "version",
-		s->version, "serving", (int)s->serving, "socket", s->socket, "backend", s->backend,
-		"ring", s->ring, "rootKey", s->root, "keyId", s->key_id, "keyIdHash", hash,
-		"keeperPid", (int)s->keeper_pid, "serverPid", (int)s->server_pid, "serverStarts",
-		(int)s->server_starts, "keys", (int)s->keys, "started", (json_int_t)s->started));
+		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I}", "version",
+		s->version, "serving", (int)s->serving, "sealed", (int)s->sealed, "socket",
+		s->socket, "backend", s->backend, "ring", s->ring, "rootKey", s->root, "keyId",
+		s->key_id, "keyIdHash", hash, "keeperPid", (int)s->keeper_pid, "serverPid",
+		(int)s->server_pid, "serverStarts", (int)s->server_starts, "keys", (int)s->keys,
+		"started", (json_int_t)s->started));
 }
 
 static void print_text(const struct admin_status *s, const char *hash)
@@ -27,7 +28,8 @@ static void print_text(const struct admin_status *s, const char *hash)
 	printf("  socket    %s\n", s->socket);
 	printf("  backend   %s\n", s->backend);
 	printf("  ring      %s\n", s->ring);
-	printf("  root key  %s\n", s->root);
+	printf("  root key  %s%s\n", s->root,
+	       s->sealed ? ", SEALED: give it with kekctl unseal" : "");
 	printf("  keys      %u\n", s->keys);
 	printf("  key_id    %s\n", *s->key_id ? s->key_id : "none: no active key");
 	if (*s->key_id)

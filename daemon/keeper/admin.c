@@ -77,7 +77,7 @@ void admin_accept(struct keeper *k)
 	client_add(k, move_fd(fd));
 }
 
-static int end(int fd, int result, const char *text)
+int admin_end(int fd, int result, const char *text)
 {
 	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END, .r = result };
 
@@ -90,24 +90,31 @@ static void text_put(char *to, size_t size, const char *from)
 	snprintf(to, size, "%s", from);
 }
 
-static int send_key(const struct keeper *k, int fd, const struct keyset_key *key)
+void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret)
 {
-	const struct keeper_counts *counts = custody_counts(k, key->rec.id);
-	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_KEY };
-	struct admin_key *a = &reply.key;
+	const struct keeper_counts *counts = counts_of(k, key->rec.id);
+	struct admin_key a = { 0 };
 
-	memcpy(a->id, key->rec.id, sizeof(a->id));
-	memcpy(a->name, key->rec.name, sizeof(a->name));
-	memcpy(a->label, key->rec.label, sizeof(a->label));
-	key_id_format(&key->rec, a->key_id);
-	text_put(a->kind, sizeof(a->kind), key_kind_name(key->rec.kind));
-	text_put(a->state, sizeof(a->state), key_state_name(key->rec.state));
-	text_put(a->alg, sizeof(a->alg), key_alg_name(&key->rec));
-	a->usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
-	a->activation = key->rec.activation;
-	a->created = (uint64_t)key->rec.created;
-	a->encryptions = counts->encryptions;
-	a->decryptions = counts->decryptions;
+	memcpy(a.id, key->rec.id, sizeof(a.id));
+	memcpy(a.name, key->rec.name, sizeof(a.name));
+	memcpy(a.label, key->rec.label, sizeof(a.label));
+	key_id_format(&key->rec, a.key_id);
+	text_put(a.kind, sizeof(a.kind), key_kind_name(key->rec.kind));
+	text_put(a.state, sizeof(a.state), key_state_name(key->rec.state));
+	text_put(a.alg, sizeof(a.alg), key_alg_name(&key->rec));
+	a.usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
+	a.activation = key->rec.activation;
+	a.created = (uint64_t)key->rec.created;
+	a.encryptions = counts->encryptions;
+	a.decryptions = counts->decryptions;
+	a.last_used = (uint64_t)counts_last_used(k, &key->rec);
+	*ret = a;
+}
+
+int admin_send_key(int fd, const struct admin_key *key)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_KEY, .key = *key };
+
 	return admin_send(fd, &reply, sizeof(reply));
 }
 
@@ -152,6 +159,7 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 	s->keeper_pid = getpid();
 	s->server_pid = k->server_pid;
 	s->serving = k->serving;
+	s->sealed = k->sealed < 0;
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
 	s->keys = list_count(keyset_list(k->keys));
@@ -163,70 +171,14 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 static int do_key_list(struct keeper *k, int fd, const struct admin_request *req _unused_)
 {
 	const struct list *head = keyset_list(k->keys);
+	struct admin_key key;
 	int r = 0;
 
-	for (const struct list *n = head->next; r == 0 && n != head; n = n->next)
-		r = send_key(k, fd, list_entry(n, struct keyset_key, link));
-	return r == 0 ? end(fd, 0, "") : r;
-}
-
-static const char *create_text(int r)
-{
-	switch (r) {
-	case -EEXIST:
-		return "this name has an active key already; see `kekctl key list`";
-	case -EINVAL:
-		return "a key's name is 1 to 64 letters, digits, '.', '_' and '-'";
-	case -ENOBUFS:
-		return "the key store is full";
-	case -ENOSPC:
-		return "no space left where the key store is; nothing was changed";
-	case -EROFS:
-		return "the key store is on a read-only file system; nothing was changed";
-	default:
-		return errno_text(r);
+	for (const struct list *n = head->next; r == 0 && n != head; n = n->next) {
+		admin_key_fill(k, list_entry(n, struct keyset_key, link), &key);
+		r = admin_send_key(fd, &key);
 	}
-}
-
-static int do_key_create(struct keeper *k, int fd, const struct admin_request *req)
-{
-	const struct keyset_key *key;
-	int r;
-
-	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, req->name, KEY_ACTIVE, &key);
-	if (r < 0)
-		return end(fd, r, create_text(r));
-	log_notice("key %s created, %s", key->rec.label, key_state_name(key->rec.state));
-	server_send_key(k, key);
-	if (!conf_names_key(k->conf, req->name))
-		log_warning("key \"%s\" is not named by %s yet", req->name,
-			    k->conf->config->encryption_config);
-	r = send_key(k, fd, key);
-	return r == 0 ? end(fd, 0, "") : r;
-}
-
-static const char *import_text(int r)
-{
-	switch (r) {
-	case -EEXIST:
-		return "another key has this name";
-	case -EINVAL:
-		return "a key's name must not begin or end with a blank";
-	default:
-		return create_text(r);
-	}
-}
-
-static int do_key_import(struct keeper *k, int fd, const struct admin_request *req _unused_)
-{
-	const struct keyset_key *key;
-	int r;
-
-	r = import_take(k, fd, &key);
-	if (r < 0)
-		return end(fd, r, import_text(r));
-	r = send_key(k, fd, key);
-	return r == 0 ? end(fd, 0, "") : r;
+	return r == 0 ? admin_end(fd, 0, "") : r;
 }
 
 static int do_metrics(struct keeper *k, int fd, const struct admin_request *req _unused_)
@@ -239,32 +191,73 @@ static int do_metrics(struct keeper *k, int fd, const struct admin_request *req 
 
 static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 				       const struct admin_request *req) = {
-	[ADMIN_STATUS] = do_status,         [ADMIN_KEY_LIST] = do_key_list,
-	[ADMIN_KEY_CREATE] = do_key_create, [ADMIN_KEY_IMPORT] = do_key_import,
+	[ADMIN_STATUS] = do_status,
+	[ADMIN_KEY_LIST] = do_key_list,
+	[ADMIN_KEY_CREATE] = admin_key_create,
+	[ADMIN_KEY_IMPORT] = admin_key_import,
+	[ADMIN_KEY_STAGE] = admin_key_stage,
+	[ADMIN_KEY_ACTIVATE] = admin_key_activate,
+	[ADMIN_KEY_RETIRE] = admin_key_retire,
+	[ADMIN_KEY_REOPEN] = admin_key_reopen,
+	[ADMIN_KEY_DESTROY] = admin_key_destroy,
+	[ADMIN_KEY_ROTATE] = admin_key_rotate,
+	[ADMIN_KEY_ACCEPT] = admin_key_accept,
+	[ADMIN_KEY_RELOAD] = admin_key_reload,
+	[ADMIN_UNSEAL] = admin_unseal,
+	[ADMIN_RECORD_GET] = admin_record_get,
+	[ADMIN_RECORD_PUT] = admin_record_put,
+	[ADMIN_PROBE] = admin_probe,
+	[ADMIN_KEY_VERIFY] = admin_key_verify,
 	[ADMIN_METRICS] = do_metrics,
 };
 
+/* The request, and the one descriptor that may come with it; the caller closes that. */
+static int receive(int fd, struct admin_request *ret, int *ret_passed)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = ret, .iov_len = sizeof(*ret) };
+	struct msghdr hdr = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	ssize_t n = recvmsg(fd, &hdr, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&hdr) : NULL;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_passed, CMSG_DATA(c), sizeof(int));
+	return n == (ssize_t)sizeof(*ret) ? 0 : -EPROTO;
+}
+
 static int serve_one(struct keeper *k, int fd)
 {
+	_cleanup_close_ int passed = -1;
 	struct admin_request req;
 	ssize_t n;
 	bool import;
+	int r;
 
 	/* A key is behind the request proper: it stays in the socket for import_take(). */
 	n = recv(fd, &req, sizeof(req), MSG_PEEK | MSG_TRUNC);
 	import = n == (ssize_t)sizeof(struct admin_import) && req.verb == ADMIN_KEY_IMPORT;
 	if (!import && (n != (ssize_t)sizeof(req) || req.verb == ADMIN_KEY_IMPORT))
 		return -EPROTO;
-	if (!import && recv(fd, &req, sizeof(req), 0) != (ssize_t)sizeof(req))
+	if (!import && receive(fd, &req, &passed) < 0)
 		return -EPROTO;
 	req.name[sizeof(req.name) - 1] = '\0';
 	if (req.version != ADMIN_VERSION) {
-		end(fd, -EPROTO, "kekctl and kekd are of different versions");
+		admin_end(fd, -EPROTO, "kekctl and kekd are of different versions");
 		return -EPROTO; /* closes, and with it goes what was not read */
 	}
 	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
-		return end(fd, -EOPNOTSUPP, "this kekd does not know that command");
-	return verbs[req.verb](k, fd, &req);
+		return admin_end(fd, -EOPNOTSUPP, "this kekd does not know that command");
+	k->passed_fd = passed;
+	r = verbs[req.verb](k, fd, &req);
+	k->passed_fd = -1;
+	return r;
 }
 
 void admin_serve(struct keeper *k, size_t client)

@@ -85,10 +85,10 @@ static int offered(const struct conf *c, const char *path)
 {
 	const struct config *config = c->config;
 
-	if (config->root_source != CONFIG_ROOT_EPHEMERAL &&
-	    config->root_source != CONFIG_ROOT_COMMAND) {
-		log_error("%s: rootKey.source: this version of kekd offers \"ephemeral\" and "
-			  "\"command\"",
+	if (config->root_source == CONFIG_ROOT_TRUSTED) {
+		log_error("%s: rootKey.source: this version of kekd makes no trusted keys, and no "
+			  "Debian kernel has the type; it offers \"command\" (systemd-creds and "
+			  "clevis use a TPM), \"unseal\" and \"ephemeral\"",
 			  path);
 		return -EOPNOTSUPP;
 	}

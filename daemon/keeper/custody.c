@@ -25,7 +25,9 @@ static int secret_get(struct keeper *k, struct secret *ret)
 	case CONFIG_ROOT_EPHEMERAL:
 		return secret_random(SECRET_MIN, ret);
 	default:
-		log_error("rootKey.source: this version offers \"ephemeral\" and \"command\"");
+		log_error(
+			"rootKey.source: trusted: this version makes no trusted keys, and no Debian "
+			"kernel has the type; \"command\" with systemd-creds or clevis uses a TPM");
 		return -EOPNOTSUPP;
 	}
 }
@@ -41,6 +43,11 @@ static int root_make(struct keeper *k, key_serial ring)
 	_cleanup_secret_ struct secret secret = { 0 };
 	int r;
 
+	if (k->conf->config->root_source == CONFIG_ROOT_UNSEAL) {
+		k->sealed = -EKEYEXPIRED;
+		log_notice("sealed: waiting for the root key; give it with `kekctl unseal`");
+		return 0;
+	}
 	r = secret_get(k, &secret);
 	if (r < 0)
 		return r;
@@ -107,16 +114,15 @@ static int store_open(struct keeper *k)
 
 int custody_open(struct keeper *k)
 {
-	key_serial ring = 0;
 	int r = 0;
 
 	if (keeper_is_kernel(k))
-		r = kernel_open(k, &ring);
+		r = kernel_open(k, &k->ring);
 	else
 		log_warning("backend openssl: keys are in this daemon's memory (locked, wiped), "
 			    "because the configuration says so");
 	if (r == 0)
-		r = root_make(k, ring);
+		r = root_make(k, k->ring);
 	if (r == 0)
 		r = store_open(k);
 	if (r == 0)
@@ -126,11 +132,17 @@ int custody_open(struct keeper *k)
 	r = keyset_load(k->keys);
 	if (r < 0)
 		log_error("%s: %s", k->conf->config->key_store, errno_text(r));
+	if (r == 0) {
+		counts_load(k);
+		counts_reserve(k);
+	}
 	return r;
 }
 
 void custody_close(struct keeper *k)
 {
+	if (k->stopping && k->status == EXIT_SUCCESS && k->keys)
+		counts_end(k);
 	keyset_free(move_ptr(k->keys));
 	key_store_close(move_ptr(k->store));
 	root_key_free(move_ptr(k->root));
@@ -146,17 +158,16 @@ static void name_check(struct keeper *k, const struct encconf_provider *p)
 	int r;
 
 	r = keyset_active(k->keys, name, &key);
-	if (r == 0)
+	if (r == 0 || k->sealed < 0)
 		return;
 	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL && r == -ENOKEY &&
 	    p->kind != ENCCONF_SECRETBOX) {
-		r = keyset_create(k->keys, name, KEY_ACTIVE, &key);
+		r = keeper_make(k, name, KEY_ACTIVE, &key);
 		if (r == 0) {
 			log_notice(
 				"made key \"%s\" under an ephemeral root: what it encrypts cannot "
 				"be read after a restart of kekd",
 				name);
-			server_send_key(k, key);
 			return;
 		}
 	}
@@ -189,6 +200,8 @@ static void root_watch(struct keeper *k)
 {
 	int r = k->root ? root_key_check(k->root) : 0;
 
+	if (!k->root && !k->soft_root)
+		return; /* sealed since the start */
 	if ((r < 0) == (k->sealed < 0))
 		return;
 	k->sealed = r;
@@ -213,36 +226,4 @@ void custody_watch(struct keeper *k)
 {
 	root_watch(k);
 	keyset_poll(k->keys, key_gone, k);
-}
-
-static struct keeper_counts *counts_find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
-{
-	for (size_t i = 0; i < k->n_counts; i++)
-		if (memcmp(k->counts[i].id, id, KEKD_KEY_ID) == 0)
-			return &k->counts[i];
-	return NULL;
-}
-
-void custody_count(struct keeper *k, const struct link_msg *used)
-{
-	struct keeper_counts *c = counts_find(k, used->id);
-
-	if (!c) {
-		/* Only ids that exist: a taken-over server must not fill the table. */
-		if (!keyset_find(k->keys, used->id) || k->n_counts == KEKD_KEYS_MAX)
-			return;
-		c = &k->counts[k->n_counts++];
-		memcpy(c->id, used->id, KEKD_KEY_ID);
-	}
-	c->encryptions += used->encryptions;
-	c->decryptions += used->decryptions;
-}
-
-const struct keeper_counts *custody_counts(const struct keeper *k,
-					   const uint8_t id[static KEKD_KEY_ID])
-{
-	static const struct keeper_counts none;
-	const struct keeper_counts *c = counts_find((struct keeper *)(uintptr_t)k, id);
-
-	return c ? c : &none;
 }

@@ -53,6 +53,7 @@ int import_take(struct keeper *k, int fd, const struct keyset_key **ret)
 	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL)
 		log_warning("the root key is ephemeral: key \"%s\" is lost when kekd ends",
 			    key->rec.name);
+	counts_reserve(k);
 	server_send_key(k, key);
 	*ret = key;
 	return 0;

@@ -38,7 +38,8 @@ static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 	k->opt = opt;
 	k->started = time(NULL);
 	k->transform_fd = -1;
-	k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd = k->timer_fd = -1;
+	k->passed_fd = k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd =
+		k->timer_fd = -1;
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		k->clients[i] = -1;
 	*ret = k;
@@ -183,6 +184,7 @@ static void on_timer(struct keeper *k)
 
 	if (read(k->timer_fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
 		custody_watch(k);
+	rotation_tick(k, now_ns());
 	server_watch(k, now_ns());
 	if (k->stopping && now_ns() >= k->stop_at_ns) {
 		log_warning("the server does not end; killing it");

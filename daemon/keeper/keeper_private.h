@@ -3,11 +3,16 @@
  * The keeper's state and its parts:
  *   keeper.c    its life: acquire, drop, serve; signals
  *   custody.c   root key, store, keys; the watch over them
+ *   counts.c    how often they were used
+ *   rotate.c    their steps, and automatic rotation
+ *   unseal.c    the root key from an operator's hand
  *   lockdown.c  what a running keeper gives up
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
  *   admin.c     what kekctl asks
  *   import.c    keys from outside
+ *   admin_share.c  its commands for what nodes share
+ *   admin_key.c its commands that take a key through its life
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
@@ -23,6 +28,9 @@
 struct keeper_counts {
 	uint8_t id[KEKD_KEY_ID];
 	uint64_t encryptions, decryptions;
+	uint64_t reserved; /* encryptions that the file grants */
+	time_t last_used;
+	bool complete; /* counted since the key was made */
 };
 
 struct keeper {
@@ -35,10 +43,15 @@ struct keeper {
 	struct root_key *root;       /* backend kernel */
 	struct soft_root *soft_root; /* backend openssl */
 	struct keyset *keys;
-	int test_tfm; /* keyed with the self-test's public key; -1 without the kernel backend */
-	int sealed;   /* 0, or why no key may be used: the root is gone */
+	key_serial ring; /* backend kernel: what holds root and keys */
+	int test_tfm;    /* keyed with the self-test's public key; -1 without the kernel backend */
+	int sealed;      /* 0, or why no key may be used: the root is gone */
 	size_t n_counts;
 	struct keeper_counts counts[KEKD_KEYS_MAX];
+	uint64_t largest_report;
+	bool counts_failed; /* and it was said */
+	uint64_t rotate_at_ns;
+	uint8_t warned[KEKD_KEY_ID]; /* that this key is due */
 
 	/* sockets.c */
 	int listen_fds[CONFIG_SOCKETS_MAX];
@@ -61,6 +74,7 @@ struct keeper {
 
 	/* admin.c */
 	int clients[ADMIN_CLIENTS];
+	int passed_fd; /* came with the request being served; -1 for none */
 
 	/* keeper.c */
 	int signal_fd, timer_fd;
@@ -84,9 +98,36 @@ void custody_watch(struct keeper *k);
  * server; name what is missing where it is not.
  */
 void custody_names_check(struct keeper *k, const struct conf *c);
-void custody_count(struct keeper *k, const struct link_msg *used);
-const struct keeper_counts *custody_counts(const struct keeper *k,
-					   const uint8_t id[static KEKD_KEY_ID]);
+
+/* counts.c */
+void counts_load(struct keeper *k);
+/* Durable room for what the active keys may do until the next look. Before a key gets active. */
+void counts_reserve(struct keeper *k);
+/* What the server has reported. */
+void counts_add(struct keeper *k, const struct link_msg *used);
+/* A server ended without its last report. */
+void counts_server_died(struct keeper *k);
+/* No server runs any more: the exact numbers. */
+void counts_end(struct keeper *k);
+/* A key has just been made: all use of it will be counted. */
+void counts_made(struct keeper *k, const struct keyset_key *key);
+/* A key was active until now: that is use, though the server's last report is still on its way. */
+void counts_touch(struct keeper *k, const struct keyset_key *key);
+/* Never NULL; static zeros for a key without. */
+const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID]);
+/*
+ * When the key was last used, 0 for never. Of what was before this keeper started it knows nothing,
+ * so a key that it has not made counts as used until then.
+ */
+time_t counts_last_used(const struct keeper *k, const struct key_record *rec);
+
+/* rotate.c: as keyset_create() and keyset_step(), counts and server included */
+int keeper_make(struct keeper *k, const char *name, enum key_state state,
+		const struct keyset_key **ret);
+int keeper_step(struct keeper *k, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
+		uint32_t activation);
+/* Time passes: rotate what is due, or say that it is. */
+void rotation_tick(struct keeper *k, uint64_t now);
 
 /* rootcmd.c: run the configured command and read a secret from its standard output. */
 struct secret;
@@ -100,6 +141,14 @@ int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
 
 /* lockdown.c: after everything is acquired, before the first server. Logs what failed. */
 int lockdown(struct keeper *k);
+/* For a root key that came later: nobody reads it from here. */
+int lockdown_root(const struct keeper *k);
+
+/*
+ * unseal.c: take the root key out of the pipe @fd (borrowed). -EALREADY: not sealed. -EOPNOTSUPP:
+ * an ephemeral root cannot come back. Errors of secret_read() and of making a root.
+ */
+int custody_unseal(struct keeper *k, int fd);
 
 /* sockets.c */
 int sockets_open(struct keeper *k);
@@ -108,6 +157,8 @@ void sockets_close(struct keeper *k);
 /* server.c */
 int server_start(struct keeper *k);
 void server_send_key(struct keeper *k, const struct keyset_key *key);
+/* State and activation only; the server goes on with the op sockets it has. */
+void server_send_state(struct keeper *k, const struct keyset_key *key);
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why);
 /* The link is readable. */
 void server_hear(struct keeper *k);
@@ -121,7 +172,35 @@ void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
 int server_send_conf(struct keeper *k, const struct conf *c);
 
+/* admin_key.c: one verb each; 0, or -errno when the client is to be dropped */
+struct admin_request;
+int admin_key_create(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_import(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_stage(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_activate(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_destroy(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req);
+int admin_unseal(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_reload(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
+
+/* One line for each change: what, and who asked, the peer of @fd. */
+void admin_audit(int fd, const struct keyset_key *key, const char *what);
+
+/* admin_share.c */
+int admin_record_get(struct keeper *k, int fd, const struct admin_request *req);
+int admin_record_put(struct keeper *k, int fd, const struct admin_request *req);
+int admin_probe(struct keeper *k, int fd, const struct admin_request *req);
+
 /* admin.c */
+struct admin_key;
+/* The END packet. */
+int admin_end(int fd, int result, const char *text);
+void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret);
+int admin_send_key(int fd, const struct admin_key *key);
 void admin_accept(struct keeper *k);
 void admin_serve(struct keeper *k, size_t client);
 void admin_close(struct keeper *k);

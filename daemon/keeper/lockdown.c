@@ -95,13 +95,16 @@ static int files(const struct keeper *k)
 	return 0;
 }
 
+int lockdown_root(const struct keeper *k)
+{
+	return k->root ? sandbox_deny_key_read(root_key_serial(k->root)) : 0;
+}
+
 static int calls(const struct keeper *k)
 {
 	int r = sandbox_seccomp_keeper();
 
-	if (r == 0 && k->root)
-		r = sandbox_deny_key_read(root_key_serial(k->root));
-	return r;
+	return r == 0 ? lockdown_root(k) : r;
 }
 
 int lockdown(struct keeper *k)

@@ -137,15 +137,37 @@ static int key_fds(const struct keyset_key *key, struct link_fds *ret)
 	return 0;
 }
 
+/* What the server is to know of @key. A usable key whose claim to be active fails only opens. */
+static void key_msg(const struct keeper *k, const struct keyset_key *key, struct link_msg *ret)
+{
+	const struct keyset_key *active;
+
+	*ret = (struct link_msg){ .type = LINK_KEY, .soft = key->soft != NULL };
+	link_from_record(ret, &key->rec);
+	if (key->rec.state == KEY_ACTIVE && key->why == 0 &&
+	    (keyset_active(k->keys, key->rec.name, &active) < 0 || active != key))
+		ret->state = KEY_DECRYPT_ONLY;
+}
+
+void server_send_state(struct keeper *k, const struct keyset_key *key)
+{
+	struct link_msg msg;
+
+	if (k->link_fd < 0)
+		return;
+	key_msg(k, key, &msg);
+	tell(k, &msg, NULL);
+}
+
 void server_send_key(struct keeper *k, const struct keyset_key *key)
 {
-	struct link_msg msg = { .type = LINK_KEY, .soft = key->soft != NULL };
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+	struct link_msg msg;
 	int why = key->why;
 
 	if (k->link_fd < 0)
 		return;
-	link_from_record(&msg, &key->rec);
+	key_msg(k, key, &msg);
 	if (why == 0 && keyset_state_opens(key->rec.state))
 		why = k->sealed < 0 ? -EKEYEXPIRED : key_fds(key, &fds);
 	if (tell(k, &msg, &fds) == 0 && why < 0)
@@ -316,7 +338,7 @@ void server_hear(struct keeper *k)
 		on_connect(k, &msg);
 		break;
 	case LINK_USED:
-		custody_count(k, &msg);
+		counts_add(k, &msg);
 		break;
 	case LINK_STATS:
 		metrics_add(&k->metrics, &msg.stats);
@@ -361,6 +383,7 @@ void server_reap(struct keeper *k)
 			k->status = k->stopping ? EXIT_SUCCESS : EXIT_FAILURE;
 			return;
 		}
+		counts_server_died(k);
 		k->restart_at_ns = now + next_delay(k, now);
 		if (WIFSIGNALED(status))
 			log_error("the server was killed by signal %d; starting another",

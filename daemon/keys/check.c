@@ -10,7 +10,8 @@
 #include "daemon/base/cleanup.h"
 #include <kekd/span.h>
 
-#define TEXT "kekd check value v1"
+#define TEXT       "kekd check value v1"
+#define PROBE_TEXT "kekd probe v1"
 
 /* A string and its NUL. */
 static struct span with_nul(const char *s)
@@ -31,18 +32,39 @@ int key_binding(const struct key_record *rec, uint8_t ret[static SHA256_LEN])
 	return sha256(parts, ARRAY_SIZE(parts), ret);
 }
 
-int key_check_block(const struct key_record *rec, uint8_t ret[static KEKD_AES_BLOCK])
+/* Not the zero block, whose value is H, and no counter block of any message. */
+static int harmless_block(const uint8_t digest[static SHA256_LEN],
+			  uint8_t ret[static KEKD_AES_BLOCK])
 {
 	static const uint8_t zero[KEKD_GCM_NONCE];
+
+	if (memcmp(digest, zero, sizeof(zero)) == 0)
+		return -EINVAL;
+	memset(ret, 0, KEKD_AES_BLOCK);
+	memcpy(ret, digest, KEKD_GCM_NONCE);
+	return 0;
+}
+
+int key_check_block(const struct key_record *rec, uint8_t ret[static KEKD_AES_BLOCK])
+{
 	uint8_t binding[SHA256_LEN];
 	int r;
 
 	r = key_binding(rec, binding);
-	if (r < 0)
-		return r;
-	if (memcmp(binding, zero, sizeof(zero)) == 0)
-		return -EINVAL;
-	memset(ret, 0, KEKD_AES_BLOCK);
-	memcpy(ret, binding, KEKD_GCM_NONCE);
-	return 0;
+	return r < 0 ? r : harmless_block(binding, ret);
+}
+
+int key_probe_block(const struct key_record *rec, const uint8_t nonce[static KEY_PROBE_NONCE],
+		    uint8_t ret[static KEKD_AES_BLOCK])
+{
+	const struct span parts[] = {
+		with_nul(PROBE_TEXT),
+		span_of(rec->id, sizeof(rec->id)),
+		span_of(nonce, KEY_PROBE_NONCE),
+	};
+	uint8_t digest[SHA256_LEN];
+	int r;
+
+	r = sha256(parts, ARRAY_SIZE(parts), digest);
+	return r < 0 ? r : harmless_block(digest, ret);
 }

@@ -13,18 +13,18 @@
 #include "daemon/keys/check.h"
 #include "daemon/sys/afalg.h"
 
-#define DESC_PREFIX "kekd:"
-#define DESC_SIZE   (sizeof(DESC_PREFIX) + KEKD_KEY_ID_HEX)
+#define DESC_PREFIX  "kekd:"
+#define TRIAL_PREFIX "kekd-trial:"
+#define DESC_SIZE    (sizeof(TRIAL_PREFIX) + KEKD_KEY_ID_HEX)
 
 struct kek {
 	key_serial ring, serial;
 	int tfm;
 };
 
-static void describe(const struct key_record *rec, char ret[static DESC_SIZE])
+static void describe(const char *prefix, const struct key_record *rec, char ret[static DESC_SIZE])
 {
-	memcpy(ret, DESC_PREFIX, sizeof(DESC_PREFIX) - 1);
-	key_hex(rec->id, sizeof(rec->id), ret + sizeof(DESC_PREFIX) - 1);
+	key_hex(rec->id, sizeof(rec->id), stpcpy(ret, prefix));
 }
 
 static int kek_new(key_serial ring, struct kek **ret)
@@ -79,19 +79,24 @@ static int bind_tfm(struct kek *kek)
 	return 0;
 }
 
+int kek_block(const struct kek *kek, const uint8_t block[static KEKD_AES_BLOCK],
+	      uint8_t ret[static KEKD_AES_BLOCK])
+{
+	_cleanup_close_ int op = -1;
+	int r;
+
+	r = afalg_accept(kek->tfm, &op);
+	return r == 0 ? afalg_run(op, BLOCK_ENCRYPT, block, ret, KEKD_AES_BLOCK) : r;
+}
+
 static int check_value(const struct kek *kek, const struct key_record *rec,
 		       uint8_t ret[static KEKD_AES_BLOCK])
 {
 	uint8_t block[KEKD_AES_BLOCK];
-	_cleanup_close_ int op = -1;
 	int r;
 
 	r = key_check_block(rec, block);
-	if (r == 0)
-		r = afalg_accept(kek->tfm, &op);
-	if (r == 0)
-		r = afalg_run(op, BLOCK_ENCRYPT, block, ret, sizeof(block));
-	return r;
+	return r == 0 ? kek_block(kek, block, ret) : r;
 }
 
 static int read_blob(const struct kek *kek, struct key_record *rec)
@@ -128,7 +133,7 @@ int kek_generate(const struct root_key *root, struct key_record *rec, struct kek
 	made.kind = KEY_KIND_ENCRYPTED;
 	made.key_bytes = KEKD_AES_KEY_MAX;
 	memcpy(made.root, root_key_id(root), sizeof(made.root));
-	describe(&made, desc);
+	describe(DESC_PREFIX, &made, desc);
 	r = keyring_generate(kek->ring, desc, ROOT_DESC, made.key_bytes, &kek->serial);
 	if (r == 0)
 		r = read_blob(kek, &made);
@@ -165,7 +170,8 @@ static int prove_value(const struct kek *kek, const struct key_record *rec)
 	return ct_equal(value, rec->check, sizeof(value)) ? 0 : -EBADMSG;
 }
 
-int kek_load(const struct root_key *root, const struct key_record *rec, struct kek **ret)
+static int load_as(const char *prefix, const struct root_key *root, const struct key_record *rec,
+		   struct kek **ret)
 {
 	_cleanup_(kek_freep) struct kek *kek = NULL;
 	char desc[DESC_SIZE];
@@ -179,7 +185,7 @@ int kek_load(const struct root_key *root, const struct key_record *rec, struct k
 	r = kek_new(root_key_ring(root), &kek);
 	if (r < 0)
 		return r;
-	describe(rec, desc);
+	describe(prefix, rec, desc);
 	r = keyring_load(kek->ring, desc, rec->blob, &kek->serial);
 	if (r == 0)
 		r = keyring_seal_rights(kek->serial);
@@ -203,7 +209,7 @@ int kek_from_bytes(const struct root_key *root, const struct key_record *rec, st
 	r = kek_new(root_key_ring(root), &kek);
 	if (r < 0)
 		return r;
-	describe(rec, desc);
+	describe(DESC_PREFIX, rec, desc);
 	r = keyring_add_logon(kek->ring, desc, bytes, &kek->serial);
 	if (r == 0)
 		r = keyring_seal_rights(kek->serial);
@@ -213,6 +219,22 @@ int kek_from_bytes(const struct root_key *root, const struct key_record *rec, st
 		return r;
 	*ret = move_ptr(kek);
 	return 0;
+}
+
+int kek_load(const struct root_key *root, const struct key_record *rec, struct kek **ret)
+{
+	return load_as(DESC_PREFIX, root, rec, ret);
+}
+
+int kek_prove(const struct root_key *root, const struct key_record *rec)
+{
+	struct kek *kek;
+	int r;
+
+	r = load_as(TRIAL_PREFIX, root, rec, &kek);
+	if (r == 0)
+		kek_free(kek);
+	return r;
 }
 
 int kek_accept(const struct kek *kek, int *ret_fd)

@@ -39,10 +39,15 @@ int kek_load(const struct root_key *root, const struct key_record *rec, struct k
  */
 int kek_from_bytes(const struct root_key *root, const struct key_record *rec, struct span bytes,
 		   struct kek **ret);
+/* Load it beside the one in use, under another description, and let it go: the same answers. */
+int kek_prove(const struct root_key *root, const struct key_record *rec);
 /* Closes the tfm and unlinks the key. Op sockets live on: the caller closes them. */
 void kek_free(struct kek *kek);
 DEFINE_CLEANUP(struct kek *, kek_free);
 
+/* E_K of one block of keys/check.h, and of no other. */
+int kek_block(const struct kek *kek, const uint8_t block[static KEKD_AES_BLOCK],
+	      uint8_t ret[static KEKD_AES_BLOCK]);
 /* A new op socket, the caller's. The key must be alive: errors of kek_alive(). */
 int kek_accept(const struct kek *kek, int *ret_fd);
 /* 0, or why this key may no longer be used: -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES. */

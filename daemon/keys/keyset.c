@@ -4,7 +4,7 @@
  *
  * The two kinds of key differ in four calls, which stand in one table.
  */
-#include "daemon/keys/keyset.h"
+#include "daemon/keys/keyset_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,15 +15,6 @@
 #include "daemon/base/secmem.h"
 #include "daemon/keys/imported.h"
 #include "daemon/sys/afalg.h"
-
-struct keyset {
-	struct list keys;
-	size_t n, unreadable;
-	struct key_store *store;
-	const struct root_key *root;
-	const struct soft_root *soft_root;
-	enum key_kind kind;
-};
 
 static const struct state {
 	unsigned int next; /* bits of states that may follow */
@@ -145,11 +136,6 @@ static const struct kind {
 };
 _Static_assert(ARRAY_SIZE(kinds) == KEY_KINDS, "a row for each kind");
 
-static struct keyset_key *entry(struct list *link)
-{
-	return list_entry(link, struct keyset_key, link);
-}
-
 static void key_free(struct keyset_key *key)
 {
 	kinds[key->rec.kind].free(key);
@@ -173,7 +159,7 @@ int keyset_new(struct key_store *store, const struct root_key *root,
 {
 	struct keyset *set;
 
-	if (!root == !soft_root)
+	if (root && soft_root)
 		return -EINVAL;
 	set = calloc(1, sizeof(*set));
 	if (!set)
@@ -193,15 +179,17 @@ void keyset_free(struct keyset *set)
 		return;
 	list_for_each_safe (n, &set->keys) {
 		list_del(n);
-		key_free(entry(n));
+		key_free(keyset_entry(n));
 	}
+	manifest_clear(&set->manifest);
 	free(set);
 }
 
-static bool label_is_taken(const struct keyset *set, const char *label)
+static bool label_is_taken(const struct keyset *set, const struct keyset_key *key)
 {
 	list_for_each (n, &set->keys)
-		if (strcmp(entry(n)->rec.label, label) == 0)
+		if (keyset_entry(n) != key &&
+		    strcmp(keyset_entry(n)->rec.label, key->rec.label) == 0)
 			return true;
 	return false;
 }
@@ -234,13 +222,31 @@ static int load_key(const struct keyset *set, struct keyset_key *key)
 {
 	if (!keyset_state_opens(key->rec.state))
 		return -EKEYREJECTED;
+	if (keyset_is_sealed(set))
+		return -EKEYEXPIRED;
 	if (key->rec.kind == KEY_KIND_IMPORTED)
 		return kinds[key->rec.kind].load(set, key); /* old configurations repeat names */
 	if (key->rec.kind != set->kind)
 		return -EOPNOTSUPP;
-	if (label_is_taken(set, key->rec.label))
+	if (label_is_taken(set, key))
 		return -EEXIST;
 	return kinds[key->rec.kind].load(set, key);
+}
+
+void keyset_key_load(const struct keyset *set, struct keyset_key *key)
+{
+	const char *text;
+
+	key->why = load_key(set, key);
+	text = key->why < 0 && !keyset_is_sealed(set) ? explain(set, key) : NULL;
+	if (text)
+		log_warning("key %s cannot be used: %s", key->rec.label, text);
+}
+
+void keyset_key_drop(struct keyset_key *key)
+{
+	kinds[key->rec.kind].free(key);
+	key->why = -EKEYREJECTED;
 }
 
 static int load_one(void *ctx, const struct key_record *rec, int r _unused_,
@@ -248,7 +254,6 @@ static int load_one(void *ctx, const struct key_record *rec, int r _unused_,
 {
 	struct keyset *set = ctx;
 	struct keyset_key *key;
-	const char *text;
 
 	if (!rec) {
 		set->unreadable++;
@@ -258,32 +263,84 @@ static int load_one(void *ctx, const struct key_record *rec, int r _unused_,
 	if (r < 0)
 		return r;
 	key->rec = *rec;
-	key->why = load_key(set, key);
-	text = key->why < 0 ? explain(set, key) : NULL;
-	if (text)
-		log_warning("key %s cannot be used: %s", rec->label, text);
+	key->why = keyset_manifest_check(set, rec);
+	if (key->why == 0)
+		keyset_key_load(set, key);
 	list_add_tail(&set->keys, &key->link);
 	set->n++;
 	return 0;
 }
 
-/* The active key of @name, NULL if none; -EKEYREJECTED if there are two that could be used. */
-static int find_active(const struct keyset *set, const char *name, struct keyset_key **ret)
+int keyset_find_active(const struct keyset *set, const char *name, struct keyset_key **ret)
 {
 	struct keyset_key *found = NULL;
+	bool two = false;
 
 	list_for_each (n, &set->keys) {
-		struct keyset_key *key = entry(n);
+		struct keyset_key *key = keyset_entry(n);
 
-		if (key->rec.state != KEY_ACTIVE || strcmp(key->rec.name, name) != 0)
+		if (!keyset_claims(key) || strcmp(key->rec.name, name) != 0)
 			continue;
-		if (found && found->why == 0 && key->why == 0)
-			return -EKEYREJECTED;
-		if (!found || found->why < 0)
+		if (!found || key->rec.activation > found->rec.activation) {
 			found = key;
+			two = false;
+		} else if (key->rec.activation == found->rec.activation) {
+			two = found->why == 0 && key->why == 0;
+			found = found->why < 0 ? key : found;
+		}
 	}
+	if (two)
+		return -EKEYREJECTED;
 	*ret = found;
 	return 0;
+}
+
+int keyset_next_activation(const struct keyset *set, const char *name, uint32_t *ret)
+{
+	uint32_t max = 0;
+
+	list_for_each (n, &set->keys) {
+		const struct key_record *rec = &keyset_entry(n)->rec;
+
+		if (strcmp(rec->name, name) == 0 && rec->activation > max)
+			max = rec->activation;
+	}
+	if (max == UINT32_MAX)
+		return -EOVERFLOW;
+	*ret = max + 1;
+	return 0;
+}
+
+/* What a crash between the two writes of an activation left: the rule, not the file, decides. */
+static void settle(struct keyset *set, struct keyset_key *key)
+{
+	const struct key_record *recs[1];
+	struct key_record rec = key->rec;
+	int r;
+
+	rec.state = KEY_DECRYPT_ONLY;
+	recs[0] = &rec;
+	r = keyset_save(set, recs, 1);
+	if (r < 0)
+		log_warning("key %s: cannot write down that it is decrypt-only: %s", rec.label,
+			    errno_text(r));
+	if (r == 0)
+		log_notice("key %s: decrypt-only, as another key was activated after it",
+			   rec.label);
+	key->rec = rec;
+}
+
+static void settle_activations(struct keyset *set)
+{
+	struct keyset_key *active;
+
+	list_for_each (n, &set->keys) {
+		struct keyset_key *key = keyset_entry(n);
+
+		if (keyset_claims(key) && keyset_find_active(set, key->rec.name, &active) == 0 &&
+		    active != key && active->rec.activation > key->rec.activation)
+			settle(set, key);
+	}
 }
 
 static void report_conflicts(const struct keyset *set)
@@ -291,21 +348,24 @@ static void report_conflicts(const struct keyset *set)
 	struct keyset_key *key;
 
 	list_for_each (n, &set->keys)
-		if (entry(n)->rec.state == KEY_ACTIVE && entry(n)->why == 0 &&
-		    find_active(set, entry(n)->rec.name, &key) < 0)
+		if (keyset_entry(n)->rec.state == KEY_ACTIVE && keyset_entry(n)->why == 0 &&
+		    keyset_find_active(set, keyset_entry(n)->rec.name, &key) < 0)
 			log_error("key %s is one of several active ones of its name: values are "
 				  "read, none is written, until the store holds one",
-				  entry(n)->rec.label);
+				  keyset_entry(n)->rec.label);
 }
 
 int keyset_load(struct keyset *set)
 {
 	int r;
 
-	set->unreadable = 0;
+	set->unreadable = set->uncovered = 0;
+	keyset_manifest_open(set);
 	r = key_store_each(set->store, load_one, set);
 	if (r < 0)
 		return r;
+	keyset_manifest_close(set);
+	settle_activations(set);
 	report_conflicts(set);
 	return 0;
 }
@@ -318,10 +378,12 @@ size_t keyset_unreadable(const struct keyset *set)
 int keyset_active(const struct keyset *set, const char *name, const struct keyset_key **ret)
 {
 	struct keyset_key *key;
-	int r = find_active(set, name, &key);
+	int r = keyset_find_active(set, name, &key);
 
 	if (r < 0)
 		return r;
+	if (set->distrust < 0)
+		return set->distrust;
 	if (!key)
 		return -ENOKEY;
 	if (key->why < 0)
@@ -333,8 +395,8 @@ int keyset_active(const struct keyset *set, const char *name, const struct keyse
 const struct keyset_key *keyset_find(const struct keyset *set, const uint8_t id[static KEKD_KEY_ID])
 {
 	list_for_each (n, &set->keys)
-		if (memcmp(entry(n)->rec.id, id, KEKD_KEY_ID) == 0)
-			return entry(n);
+		if (memcmp(keyset_entry(n)->rec.id, id, KEKD_KEY_ID) == 0)
+			return keyset_entry(n);
 	return NULL;
 }
 
@@ -352,13 +414,18 @@ static int check_name(const char *name)
 	return len >= 1 && len <= KEKD_KEY_NAME_MAX && name[len] == '\0' ? 0 : -EINVAL;
 }
 
-static int fresh_record(const char *name, enum key_state state, struct key_record *ret)
+static int fresh_record(const struct keyset *set, const char *name, enum key_state state,
+			struct key_record *ret)
 {
 	char hex[KEKD_KEY_ID_HEX + 1];
-	struct key_record rec = { .state = state, .activation = state == KEY_ACTIVE };
+	struct key_record rec = { .state = state };
+	int r;
 
 	if (getrandom(rec.id, sizeof(rec.id), 0) != (ssize_t)sizeof(rec.id))
 		return -EIO;
+	r = state == KEY_ACTIVE ? keyset_next_activation(set, name, &rec.activation) : 0;
+	if (r < 0)
+		return r;
 	rec.created = time(NULL);
 	key_hex(rec.id, sizeof(rec.id), hex);
 	snprintf(rec.name, sizeof(rec.name), "%s", name);
@@ -370,7 +437,7 @@ static int fresh_record(const char *name, enum key_state state, struct key_recor
 static bool has_usable(const struct keyset *set, const char *name)
 {
 	list_for_each (n, &set->keys)
-		if (entry(n)->why == 0 && strcmp(entry(n)->rec.name, name) == 0)
+		if (keyset_entry(n)->why == 0 && strcmp(keyset_entry(n)->rec.name, name) == 0)
 			return true;
 	return false;
 }
@@ -388,29 +455,10 @@ static int choose_state(const struct keyset *set, const char *name, enum key_sta
 		*ret = KEY_ACTIVE;
 		return 0;
 	}
-	r = find_active(set, name, &key);
+	r = keyset_find_active(set, name, &key);
 	if (asked == KEY_ACTIVE && (r < 0 || (key && key->why == 0)))
 		return -EEXIST;
 	*ret = asked;
-	return 0;
-}
-
-/* Give up the claim of active keys that nobody can use. */
-static int demote_unusable(struct keyset *set, const char *name)
-{
-	list_for_each (n, &set->keys) {
-		struct keyset_key *key = entry(n);
-		struct key_record rec = key->rec;
-		int r;
-
-		if (rec.state != KEY_ACTIVE || key->why == 0 || strcmp(rec.name, name) != 0)
-			continue;
-		rec.state = KEY_DECRYPT_ONLY;
-		r = key_store_put(set->store, &rec);
-		if (r < 0)
-			return r;
-		key->rec = rec;
-	}
 	return 0;
 }
 
@@ -418,8 +466,11 @@ int keyset_create(struct keyset *set, const char *name, enum key_state state,
 		  const struct keyset_key **ret)
 {
 	_cleanup_(key_freep) struct keyset_key *key = NULL;
+	const struct key_record *recs[1];
 	int r;
 
+	if (keyset_is_sealed(set))
+		return -EKEYEXPIRED;
 	r = check_name(name);
 	if (r == 0)
 		r = choose_state(set, name, state, &state);
@@ -428,15 +479,81 @@ int keyset_create(struct keyset *set, const char *name, enum key_state state,
 	if (r == 0)
 		r = key_new(&key);
 	if (r == 0)
-		r = fresh_record(name, state, &key->rec);
+		r = fresh_record(set, name, state, &key->rec);
 	if (r == 0)
 		r = kinds[set->kind].generate(set, key);
-	if (r == 0 && state == KEY_ACTIVE)
-		r = demote_unusable(set, name);
-	if (r == 0)
-		r = key_store_put(set->store, &key->rec);
 	if (r < 0)
 		return r;
+	recs[0] = &key->rec;
+	r = keyset_save(set, recs, 1);
+	if (r < 0)
+		return r;
+	list_add_tail(&set->keys, &key->link);
+	set->n++;
+	if (state == KEY_ACTIVE)
+		settle_activations(set);
+	*ret = move_ptr(key);
+	return 0;
+}
+
+struct walk {
+	struct keyset *set;
+	struct key_record *recs;
+	const struct key_record *ptrs[KEKD_KEYS_MAX];
+	size_t n;
+};
+
+static int collect(void *ctx, const struct key_record *rec, int r _unused_,
+		   const char *file _unused_)
+{
+	struct walk *w = ctx;
+
+	if (!rec)
+		return 0;
+	w->recs[w->n] = *rec;
+	w->ptrs[w->n] = &w->recs[w->n];
+	w->n++;
+	return 0;
+}
+
+/* Take over what the store says of one key, unless that is known and the key is in use. */
+static int take_over(struct keyset *set, const struct key_record *rec)
+{
+	const struct keyset_key *known = keyset_find(set, rec->id);
+	struct keyset_key *key = (struct keyset_key *)(uintptr_t)known;
+
+	if (!key)
+		return load_one(set, rec, 0, NULL);
+	if (key->why == 0 && memcmp(&key->rec, rec, sizeof(*rec)) == 0)
+		return 0;
+	keyset_key_drop(key);
+	key->rec = *rec;
+	keyset_key_load(set, key);
+	return 0;
+}
+
+int keyset_add(struct keyset *set, const struct key_record *rec, const struct keyset_key **ret)
+{
+	_cleanup_(key_freep) struct keyset_key *key = NULL;
+	const struct key_record *recs[] = { rec };
+	int r;
+
+	if (set->n >= KEKD_KEYS_MAX)
+		return -ENOBUFS;
+	r = key_new(&key);
+	if (r < 0)
+		return r;
+	key->rec = *rec;
+	if (!keyset_state_opens(rec->state))
+		key->rec.state = KEY_DECRYPT_ONLY; /* it must open all the same */
+	r = load_key(set, key);
+	if (r == 0)
+		r = keyset_save(set, recs, 1);
+	if (r < 0)
+		return r;
+	key->rec = *rec;
+	if (!keyset_state_opens(rec->state))
+		keyset_key_drop(key);
 	list_add_tail(&set->keys, &key->link);
 	set->n++;
 	*ret = move_ptr(key);
@@ -446,7 +563,8 @@ int keyset_create(struct keyset *set, const char *name, enum key_state state,
 static bool name_is_taken(const struct keyset *set, const char *name)
 {
 	list_for_each (n, &set->keys)
-		if (strcmp(entry(n)->rec.name, name) == 0 && entry(n)->rec.state != KEY_DESTROYED)
+		if (strcmp(keyset_entry(n)->rec.name, name) == 0 &&
+		    keyset_entry(n)->rec.state != KEY_DESTROYED)
 			return true;
 	return false;
 }
@@ -456,12 +574,12 @@ static struct keyset_key *find_imported(const struct keyset *set, const struct k
 					struct span bytes)
 {
 	list_for_each (n, &set->keys) {
-		const struct key_record *rec = &entry(n)->rec;
+		const struct key_record *rec = &keyset_entry(n)->rec;
 
-		if (rec->kind == KEY_KIND_IMPORTED && entry(n)->why == 0 &&
+		if (rec->kind == KEY_KIND_IMPORTED && keyset_entry(n)->why == 0 &&
 		    rec->secretbox == want->secretbox && strcmp(rec->label, want->label) == 0 &&
 		    imported_is(rec, bytes))
-			return entry(n);
+			return keyset_entry(n);
 	}
 	return NULL;
 }
@@ -470,8 +588,8 @@ static struct keyset_key *find_imported(const struct keyset *set, const struct k
 static bool label_is_generated(const struct keyset *set, const char *label)
 {
 	list_for_each (n, &set->keys)
-		if (entry(n)->rec.kind != KEY_KIND_IMPORTED &&
-		    strcmp(entry(n)->rec.label, label) == 0)
+		if (keyset_entry(n)->rec.kind != KEY_KIND_IMPORTED &&
+		    strcmp(keyset_entry(n)->rec.label, label) == 0)
 			return true;
 	return false;
 }
@@ -482,8 +600,11 @@ int keyset_import(struct keyset *set, const struct key_record *want, struct span
 	const struct imported_root root = { set->root, set->soft_root };
 	_cleanup_(key_freep) struct keyset_key *key = NULL;
 	struct keyset_key *same = find_imported(set, want, bytes);
+	const struct key_record *recs[1];
 	int r;
 
+	if (keyset_is_sealed(set))
+		return -EKEYEXPIRED;
 	if (same) {
 		*ret = same;
 		return 0;
@@ -494,7 +615,7 @@ int keyset_import(struct keyset *set, const struct key_record *want, struct span
 		return -ENOBUFS;
 	r = key_new(&key);
 	if (r == 0)
-		r = fresh_record(want->name, KEY_ACTIVE, &key->rec);
+		r = fresh_record(set, want->name, KEY_ACTIVE, &key->rec);
 	if (r < 0)
 		return r;
 	memcpy(key->rec.label, want->label, sizeof(key->rec.label));
@@ -504,8 +625,10 @@ int keyset_import(struct keyset *set, const struct key_record *want, struct span
 	r = imported_seal(&root, &key->rec, bytes);
 	if (r == 0)
 		r = imported_place(set, key, bytes.data);
-	if (r == 0)
-		r = key_store_put(set->store, &key->rec);
+	if (r < 0)
+		return r;
+	recs[0] = &key->rec;
+	r = keyset_save(set, recs, 1);
 	if (r < 0)
 		return r;
 	list_add_tail(&set->keys, &key->link);
@@ -514,10 +637,49 @@ int keyset_import(struct keyset *set, const struct key_record *want, struct span
 	return 0;
 }
 
+int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx)
+{
+	int r = keyset_is_sealed(set) ? -EKEYEXPIRED : 0;
+
+	list_for_each (n, &set->keys) {
+		struct keyset_key *key = keyset_entry(n);
+
+		if (r < 0 || !keyset_state_opens(key->rec.state) || key->why == 0 ||
+		    key->why == -ESTALE)
+			continue;
+		keyset_key_load(set, key);
+		if (key->why == 0)
+			back(ctx, key);
+	}
+	return r;
+}
+
+int keyset_accept(struct keyset *set)
+{
+	_cleanup_free_ struct key_record *recs = calloc(KEKD_KEYS_MAX, sizeof(*recs));
+	struct walk w = { .set = set, .recs = recs };
+	int r;
+
+	if (!recs)
+		return -ENOMEM;
+	r = key_store_each(set->store, collect, &w);
+	if (r == 0)
+		r = keyset_manifest_renew(set, w.ptrs, w.n);
+	if (r < 0)
+		return r;
+	set->no_manifest = set->distrust = 0;
+	set->missing = 0;
+	for (size_t i = 0; r == 0 && i < w.n; i++)
+		r = take_over(set, w.ptrs[i]);
+	settle_activations(set);
+	report_conflicts(set);
+	return r;
+}
+
 void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx)
 {
 	list_for_each (n, &set->keys) {
-		struct keyset_key *key = entry(n);
+		struct keyset_key *key = keyset_entry(n);
 
 		if (key->why < 0)
 			continue;

@@ -201,6 +201,12 @@ static int check_value(const struct softkey *key, const struct key_record *rec,
 	return openssl_aes_block(key->key, block, ret);
 }
 
+int softkey_block(const struct softkey *key, const uint8_t block[static KEKD_AES_BLOCK],
+		  uint8_t ret[static KEKD_AES_BLOCK])
+{
+	return openssl_aes_block(key->key, block, ret);
+}
+
 int softkey_generate(const struct soft_root *root, struct key_record *rec, struct softkey **ret)
 {
 	_cleanup_(softkey_freep) struct softkey *key = NULL;

@@ -34,6 +34,11 @@ int soft_root_mac(const struct soft_root *root, struct span in, uint8_t ret[stat
 /* KEY_ROOT_ID bytes; borrowed. */
 const uint8_t *soft_root_id(const struct soft_root *root);
 
+/* Fingerprint, KEY_ROOT_ID bytes. Borrowed. */
+const uint8_t *soft_root_id(const struct soft_root *root);
+/* As root_key_mac(), under HMAC-SHA256(secret, "... mac v1"). */
+int soft_root_mac(const struct soft_root *root, struct span in, uint8_t ret[static 32]);
+
 /* As kek_generate() and kek_load() of keys/kek.h; -EBADMSG: damaged or moved, one cannot tell. */
 int softkey_generate(const struct soft_root *root, struct key_record *rec, struct softkey **ret);
 int softkey_load(const struct soft_root *root, const struct key_record *rec, struct softkey **ret);
@@ -42,6 +47,10 @@ int softkey_from_bytes(struct span bytes, struct softkey **ret);
 /* Wipes. */
 void softkey_free(struct softkey *key);
 DEFINE_CLEANUP(struct softkey *, softkey_free);
+
+/* E_K of one block of keys/check.h. */
+int softkey_block(const struct softkey *key, const uint8_t block[static KEKD_AES_BLOCK],
+		  uint8_t ret[static KEKD_AES_BLOCK]);
 
 /* The KEKD_AES_KEY_MAX bytes themselves; borrowed, locked memory, gone with @key. */
 const uint8_t *softkey_bytes(const struct softkey *key);

@@ -25,6 +25,16 @@
 #define FORBIDDEN  (S_IWGRP | S_IRWXO)
 #define OPEN_FLAGS (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
+/*
+ * A test may die between any two steps of a write (tests/unit/crash.c includes this file and says
+ * how); otherwise there is nothing here.
+ */
+#ifndef KEKD_TEST_HOOKS
+static inline void durable_step(void)
+{
+}
+#endif
+
 struct key_store {
 	int dir;
 	char *path; /* for the log */
@@ -61,6 +71,20 @@ static bool is_key_name(const char *name, const char *suffix)
 	return strlen(name) >= NAME_LEN && key_unhex(name, KEKD_KEY_ID_HEX, id, sizeof(id)) == 0 &&
 	       strncmp(name + KEKD_KEY_ID_HEX, SUFFIX, sizeof(SUFFIX) - 1) == 0 &&
 	       strcmp(name + NAME_LEN, suffix) == 0;
+}
+
+/* A file beside the keys, or its temporary one. */
+static bool is_beside(const char *name, const char *suffix)
+{
+	static const char *const names[] = { KEY_STORE_MANIFEST, KEY_STORE_COUNTS };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		size_t len = strlen(names[i]);
+
+		if (strncmp(name, names[i], len) == 0 && strcmp(name + len, suffix) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool owner_is_fine(const struct stat *st)
@@ -107,7 +131,7 @@ static int remove_leftovers(struct key_store *s)
 	if (!d)
 		return -errno;
 	while ((r = next_name(d, &name)) > 0) {
-		if (!is_key_name(name, TMP))
+		if (!is_key_name(name, TMP) && !is_beside(name, TMP))
 			continue;
 		if (unlinkat(s->dir, name, 0) < 0)
 			return -errno;
@@ -208,7 +232,8 @@ void key_store_close(struct key_store *s)
 	free(s);
 }
 
-static int check_file(const struct key_store *s, const char *file, const struct stat *st)
+static int check_file(const struct key_store *s, const char *file, const struct stat *st,
+		      size_t max)
 {
 	const char *why = NULL;
 	int r = -EPERM;
@@ -222,8 +247,8 @@ static int check_file(const struct key_store *s, const char *file, const struct 
 		why = "is open to others: chmod 0600 it";
 	} else if (st->st_nlink != 1) {
 		why = "has a second hard link: replace it by a copy of its own";
-	} else if (st->st_size > KEY_RECORD_TEXT_MAX) {
-		why = "is too large for a key file";
+	} else if (st->st_size > (off_t)max) {
+		why = "is too large";
 		r = -EFBIG;
 	}
 	if (!why)
@@ -261,10 +286,12 @@ static int read_text(const struct key_store *s, const char *file, char *buf, siz
 	fd = openat(s->dir, file, O_RDONLY | OPEN_FLAGS);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		r = -errno;
+		if (r == -ENOENT)
+			return r;
 		log_warning("key store: %s/%s cannot be opened: %s", s->path, file, errno_text(r));
 		return r;
 	}
-	r = check_file(s, file, &st);
+	r = check_file(s, file, &st, size - 1);
 	if (r < 0)
 		return r;
 	r = read_all(fd, buf, size, ret_len);
@@ -313,6 +340,8 @@ static int add_entry(const struct key_store *s, struct entries *e, const char *n
 {
 	struct entry *entry;
 
+	if (is_beside(name, ""))
+		return 0;
 	if (!is_key_name(name, "")) {
 		log_warning("key store: %s/%s is not a key file, ignored", s->path, name);
 		return 0;
@@ -404,15 +433,57 @@ static int write_tmp(const struct key_store *s, const char *tmp, const char *tex
 	fd = openat(s->dir, tmp, O_WRONLY | O_CREAT | O_EXCL | OPEN_FLAGS, 0600);
 	if (fd < 0)
 		return -errno;
+	durable_step();
 	r = write_all(fd, text, len);
+	durable_step();
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	return r;
 }
 
+int key_store_write(struct key_store *s, const char *file, const char *text, size_t len)
+{
+	char tmp[NAME_SIZE + sizeof(TMP)];
+	int r;
+
+	snprintf(tmp, sizeof(tmp), "%s" TMP, file);
+	unlinkat(s->dir, tmp, 0); /* of an earlier write whose own removal failed */
+	r = write_tmp(s, tmp, text, len);
+	durable_step();
+	if (r == 0 && renameat(s->dir, tmp, s->dir, file) < 0)
+		r = -errno;
+	durable_step();
+	if (r < 0) {
+		unlinkat(s->dir, tmp, 0);
+		return r;
+	}
+	r = fsync(s->dir) < 0 ? -errno : 0;
+	durable_step();
+	return r;
+}
+
+int key_store_read(struct key_store *s, const char *file, size_t max, char **ret, size_t *ret_len)
+{
+	_cleanup_free_ char *text = malloc(max + 1);
+	size_t len = 0;
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	r = read_text(s, file, text, max + 1, &len);
+	if (r == 0 && len > max)
+		r = -EFBIG;
+	if (r < 0)
+		return r;
+	text[len] = '\0';
+	*ret = move_ptr(text);
+	*ret_len = len;
+	return 0;
+}
+
 int key_store_put(struct key_store *s, const struct key_record *rec)
 {
-	char text[KEY_RECORD_TEXT_MAX], file[NAME_SIZE], tmp[NAME_SIZE + sizeof(TMP)];
+	char text[KEY_RECORD_TEXT_MAX], file[NAME_SIZE];
 	size_t len;
 	int r;
 
@@ -420,17 +491,6 @@ int key_store_put(struct key_store *s, const struct key_record *rec)
 	if (r < 0)
 		return r;
 	file_name(rec->id, file);
-	snprintf(tmp, sizeof(tmp), "%s" TMP, file);
 	r = check_room(s, file);
-	if (r < 0)
-		return r;
-	unlinkat(s->dir, tmp, 0); /* of an earlier put whose own removal failed */
-	r = write_tmp(s, tmp, text, len);
-	if (r == 0 && renameat(s->dir, tmp, s->dir, file) < 0)
-		r = -errno;
-	if (r < 0) {
-		unlinkat(s->dir, tmp, 0);
-		return r;
-	}
-	return fsync(s->dir) < 0 ? -errno : 0;
+	return r < 0 ? r : key_store_write(s, file, text, len);
 }

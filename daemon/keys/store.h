@@ -3,8 +3,10 @@
  * The key store: a directory with one small text file a key (keys/record.h), ciphertext only. Files
  * are what configuration management may carry between the nodes of a cluster.
  *
+ * Beside them lie "manifest" (keys/manifest.h), the key set's business, and "counts", the keeper's.
+ *
  * A file is written whole: temporary file, fsync, rename, fsync of the directory. What a crash
- * leaves of that is a temporary file, and the next open removes it. Other files that are not ID.key
+ * leaves of that is a temporary file, and the next open removes it. Other files that are neither
  * are reported and not touched.
  *
  * While the store is open the directory is locked by flock(2), which leaves no file behind. The
@@ -45,5 +47,16 @@ int key_store_each(struct key_store *s, key_store_each_fn *each, void *ctx);
  * either may be found after a crash, both whole.
  */
 int key_store_put(struct key_store *s, const struct key_record *rec);
+
+/* Files beside the keys. */
+#define KEY_STORE_MANIFEST "manifest"
+#define KEY_STORE_COUNTS   "counts"
+/*
+ * Its whole text, at most @max bytes, NUL-terminated; caller frees. -ENOENT, and reasons of
+ * key_store_each().
+ */
+int key_store_read(struct key_store *s, const char *file, size_t max, char **ret, size_t *ret_len);
+/* Replace it durably, as key_store_put(). @text is borrowed. */
+int key_store_write(struct key_store *s, const char *file, const char *text, size_t len);
 
 #endif

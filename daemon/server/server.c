@@ -86,12 +86,8 @@ static void stats_report(struct server *s)
 }
 
 /* Counters go to the keeper, who keeps them durable; only keys that were used. */
-static void used_report(struct ring_op *op, int res, unsigned int flags _unused_)
+static void used_send(struct server *s)
 {
-	struct server *s = container_of(op, struct server, used_timer);
-
-	if (res == -ECANCELED)
-		return;
 	list_for_each (n, keytable_list(s->keys)) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 		struct link_msg msg = { .type = LINK_USED };
@@ -105,6 +101,15 @@ static void used_report(struct ring_op *op, int res, unsigned int flags _unused_
 			break;
 		k->encryptions = k->decryptions = 0;
 	}
+}
+
+static void used_report(struct ring_op *op, int res, unsigned int flags _unused_)
+{
+	struct server *s = container_of(op, struct server, used_timer);
+
+	if (res == -ECANCELED)
+		return;
+	used_send(s);
 	stats_report(s);
 	ring_timer(s->ring, op, now_ns() + USED_NS);
 }
@@ -204,6 +209,7 @@ int server_main(int link_fd)
 		return EXIT_FAILURE;
 	}
 	r = serve(s);
+	used_send(s);
 	if (r < 0 && r != -ENODATA)
 		log_error("server: %s", errno_text(r));
 	/* The process ends here; the kernel cancels what is in flight and frees locked memory wiped. */

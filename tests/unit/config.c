@@ -52,6 +52,10 @@ TEST(defaults)
 	EXPECT_STREQ("/var/lib/kekd/keys", c->key_store);
 	EXPECT_EQ(CONFIG_ROOT_UNSEAL, c->root_source);
 	EXPECT_EQ(0, c->root_command.count);
+	EXPECT_EQ(200000U, c->rotation.max_encryptions);
+	EXPECT_EQ(0, c->rotation.max_age);
+	EXPECT_FALSE(c->rotation.automatic);
+	EXPECT_EQ(86400000000000, c->rotation.retire_after);
 	EXPECT_EQ(10000000000, c->root_timeout);
 	EXPECT_STREQ("kekd", c->server_user.name);
 	EXPECT_EQ(256, c->limits.connections);
@@ -78,6 +82,8 @@ TEST(everything_given)
 				"keyStore: /keys\n"
 				"rootKey: { source: command, command: [/bin/echo, '', \"-\"], "
 				"timeout: 1m }\n"
+				"rotation: {maxAge: 48h, maxEncryptions: 7, auto: on, "
+				"retireAfter: 90s}\n"
 				"server: { user: 65534 }\n"
 				"limits: { connections: 1, streams: 2, inFlight: 3, "
 				"messageBytes: 40000, lockedMemoryBytes: 0x200000 }\n"
@@ -105,6 +111,10 @@ TEST(everything_given)
 	EXPECT_STREQ("/bin/echo", c->root_command.v[0]);
 	EXPECT_STREQ("", c->root_command.v[1]);
 	EXPECT_NULL(c->root_command.v[3]);
+	EXPECT_EQ(7U, c->rotation.max_encryptions);
+	EXPECT_EQ(172800000000000, c->rotation.max_age);
+	EXPECT_TRUE(c->rotation.automatic);
+	EXPECT_EQ(90000000000, c->rotation.retire_after);
 	EXPECT_EQ(60000000000, c->root_timeout);
 	EXPECT_NULL(c->server_user.name);
 	EXPECT_EQ(65534, c->server_user.id);
@@ -264,6 +274,8 @@ TEST(root_keys)
 	    "kekd.yaml:2:44: \"command\" must be a string, not a number (quote it)");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal, command: [/cat]}\n",
 	    "kekd.yaml:2:27: \"command\" is for source: command only");
+	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal}\nrotation: {auto: maybe}\n",
+	    "kekd.yaml:3:18: \"auto\" must be a boolean, not a string");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal, timeout: 999ms}\n",
 	    "kekd.yaml:2:36: \"timeout\" must be between 1000 and 600000 ms");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal, timeout: 10}\n",

@@ -37,6 +37,16 @@ FIXTURE_TEARDOWN(keyset)
 	scratch_remove(&self->dir);
 }
 
+/* The files of @store are vouched for, whoever put them there. */
+static void accept_store(struct key_store *store, const struct soft_root *root)
+{
+	struct keyset *set;
+
+	open_set(store, root, &set);
+	ASSERT_OK(keyset_accept(set));
+	keyset_free(set);
+}
+
 static size_t count(const struct keyset *set)
 {
 	size_t n = 0;
@@ -63,12 +73,26 @@ static size_t stored(struct key_store *store)
 	return n;
 }
 
-TEST_F(keyset, needs_exactly_one_root)
+/* Without a root there is something to list, and nothing to use or change. */
+TEST_F(keyset, sealed)
 {
-	struct keyset *set = NULL;
+	const struct keyset_key *key, *found = NULL;
+	uint8_t id[KEKD_KEY_ID];
 
-	EXPECT_ERR(-EINVAL, keyset_new(self->store, NULL, NULL, &set));
-	EXPECT_NULL(set);
+	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
+	memcpy(id, key->rec.id, sizeof(id));
+	keyset_free(self->set);
+	open_set(self->store, NULL, &self->set);
+	key = keyset_find(self->set, id);
+	ASSERT_NOT_NULL(key);
+	EXPECT_ERR(-EKEYEXPIRED, key->why);
+	EXPECT_ERR(-EKEYEXPIRED, keyset_active(self->set, "primary", &found));
+	EXPECT_ERR(-EKEYEXPIRED, keyset_create(self->set, "other", KEY_ACTIVE, &found));
+	EXPECT_ERR(-EKEYEXPIRED, keyset_step(self->set, id, KEY_DECRYPT_ONLY, 0));
+	EXPECT_NULL(found);
+	keyset_free(self->set);
+	open_set(self->store, self->root, &self->set);
+	EXPECT_OK(keyset_active(self->set, "primary", &found));
 }
 
 TEST_F(keyset, first_key_is_active)
@@ -203,6 +227,7 @@ static void store_other(struct key_store *store, const struct soft_root *root, c
 	if (state == KEY_DESTROYED)
 		rec.blob[0] = '\0';
 	ASSERT_OK(key_store_put(store, &rec));
+	accept_store(store, root);
 }
 
 TEST_F(keyset, two_active_keys_are_none)
@@ -379,6 +404,34 @@ TEST_F(kernel, dead_key_is_withdrawn_once)
 	EXPECT_ERR(-ENOKEY, dead->why);
 	EXPECT_ERR(-ENOKEY, keyset_active(self->set, "primary", &key));
 	EXPECT_OK(keyset_active(self->set, "other", &key));
+}
+
+static void note_back(void *ctx, const struct keyset_key *key)
+{
+	note(ctx, key);
+}
+
+/* What an administrator has killed in the kernel comes back from the store, and only when asked. */
+TEST_F(kernel, dead_key_comes_back)
+{
+	const struct keyset_key *dead, *key = NULL;
+	struct gone gone = { 0 }, back = { 0 };
+	uint8_t nonce[KEY_PROBE_NONCE] = { 1 }, before[16], after[16];
+
+	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &dead));
+	ASSERT_OK(keyset_probe(self->set, dead->rec.id, nonce, before));
+	ASSERT_OK(test_on_key(KEYCTL_INVALIDATE, kek_serial(dead->kek), 0, 0));
+	keyset_poll(self->set, note, &gone);
+	EXPECT_EQ(1, gone.calls);
+	EXPECT_ERR(-ENOKEY, keyset_probe(self->set, dead->rec.id, nonce, after));
+	ASSERT_OK(keyset_reload(self->set, note_back, &back));
+	EXPECT_EQ(1, back.calls);
+	EXPECT_EQ(dead, back.key);
+	ASSERT_OK(keyset_active(self->set, "primary", &key));
+	ASSERT_OK(keyset_probe(self->set, dead->rec.id, nonce, after));
+	EXPECT_MEMEQ(before, 16, after, 16);
+	ASSERT_OK(keyset_reload(self->set, note_back, &back));
+	EXPECT_EQ(1, back.calls);
 }
 
 /* A store that was made for the other backend is neither used nor harmed. */

@@ -45,7 +45,7 @@ var commands = []command{
 	{"storm", "[-exhausted] [-calls=N]", "thousands of v1 Decrypts in flight at once", runStorm},
 	{"write", "[-api=v1] FILE", "encrypt values and keep the stored form in FILE", runWrite},
 	{"verify", "[-api=v1] [-stale=no|yes|any] FILE", "read back what write stored", runVerify},
-	{"restart", "[-retry]", "calls without a pause while standard input says when to check", runRestart},
+	{"restart", "[-retry] [-rotated]", "calls without a pause while standard input says when to check", runRestart},
 	{"judge", "FILE...", "validate EncryptionConfigurations (takes no SOCKET)", runJudge},
 	{"chain-write", "CONFIG FILE", "store values with the keys in CONFIG (takes no SOCKET)", runChainWrite},
 	{"chain-read", "[-stale] CONFIG FILE", "read values that another stored (takes no SOCKET)", runChainRead},

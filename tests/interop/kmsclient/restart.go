@@ -43,8 +43,9 @@ type traffic struct {
 func runRestart(ctx context.Context, e *env, args []string) error {
 	flags := flag.NewFlagSet("restart", flag.ContinueOnError)
 	retry := flags.Bool("retry", false, "try again when the connection broke during a call")
+	rotated := flags.Bool("rotated", false, "the key is rotated meanwhile: old values are stale")
 	if err := flags.Parse(args); err != nil || flags.NArg() != 0 {
-		return errUsage("expected [-retry]")
+		return errUsage("expected [-retry] [-rotated]")
 	}
 	server, err := newHealthyAPIServer(ctx, e, "v2")
 	if err != nil {
@@ -62,7 +63,17 @@ func runRestart(ctx context.Context, e *env, args []string) error {
 	defer c.close()
 
 	e.test("no_call_failed", func() error { return newTraffic(c, *retry).run(ctx, e) })
-	e.test("old_values_readable", func() error { return readAllElsewhere(ctx, e, old, "v2") })
+	e.test("old_values_readable", func() error {
+		if !*rotated {
+			return readAllElsewhere(ctx, e, old, "v2")
+		}
+		second, err := newHealthyAPIServer(ctx, e, "v2")
+		if err != nil {
+			return err
+		}
+		defer second.stop()
+		return verifyValues(ctx, e, second, old, "yes")
+	})
 	e.test("old_apiserver_goes_on", func() error {
 		return newValue(e.values, 100).roundTrip(ctx, server, "v2")
 	})

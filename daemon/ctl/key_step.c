@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kekctl key …: the commands that take a key through its life, and the proof that all open.
+ *
+ * A key is named by its id, key_id or label, by the first eight or more digits of its id, or by its
+ * name where only one key of that name can be meant. The keeper gets the id and nothing else, and
+ * checks every step itself.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/ctl.h"
+
+#define PREFIX_MIN 8
+
+void ctl_keys_clear(struct ctl_keys *keys)
+{
+	free(keys->v);
+	*keys = (struct ctl_keys){ 0 };
+}
+
+static void keys_add(void *ctx, const struct admin_key *key)
+{
+	struct ctl_keys *keys = ctx;
+	struct admin_key *v = reallocarray(keys->v, keys->n + 1, sizeof(*v));
+
+	if (!v) {
+		keys->full = true;
+		return;
+	}
+	v[keys->n++] = *key;
+	keys->v = v;
+}
+
+int ctl_keys_get(const struct ctl *ctl, struct ctl_keys *ret)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_LIST };
+	struct admin_reply end;
+	int r;
+
+	r = ctl_ask(ctl, &req, keys_add, ret, &end);
+	return r == 0 && ret->full ? ctl_fail("out of memory") : r;
+}
+
+/* By what is unique for ever. */
+static bool is_named(const struct admin_key *key, const char *what)
+{
+	size_t len = strlen(what);
+
+	return strcmp(key->label, what) == 0 || strcmp(key->key_id, what) == 0 ||
+	       (len >= PREFIX_MIN && len <= KEKD_KEY_ID_HEX &&
+		strncmp(key->key_id, what, len) == 0);
+}
+
+/* By a name, if the key is in one of the states (space-separated) that the command is about. */
+static bool is_meant(const struct admin_key *key, const char *what, const char *states)
+{
+	const char *found = strstr(states, key->state);
+
+	return strcmp(key->name, what) == 0 && found &&
+	       strchr(" ", found[strlen(key->state)]) != NULL;
+}
+
+static int choose(const struct ctl_keys *keys, const char *what, const char *states,
+		  const struct admin_key **ret)
+{
+	size_t exact = 0, by_name = 0;
+
+	for (size_t i = 0; i < keys->n; i++) {
+		if (is_named(&keys->v[i], what)) {
+			exact++;
+			*ret = &keys->v[i];
+		}
+	}
+	for (size_t i = 0; exact == 0 && i < keys->n; i++) {
+		if (is_meant(&keys->v[i], what, states)) {
+			by_name++;
+			*ret = &keys->v[i];
+		}
+	}
+	if (exact == 1 || by_name == 1)
+		return 0;
+	if (exact == 0 && by_name == 0)
+		return ctl_fail("no key \"%s\" that could be meant; see kekctl key list", what);
+	return ctl_fail("\"%s\" may be any of %zu keys: give the id, see kekctl key list", what,
+			exact + by_name);
+}
+
+static void print_step(void *ctx, const struct admin_key *key)
+{
+	const struct ctl *ctl = ctx;
+
+	if (ctl->json)
+		ctl_print_json(ctl_key_json(key));
+	else
+		printf("%skey \"%s\" is %s, key_id %s\n", ctl->dry_run ? "would be: " : "",
+		       key->name, key->state, key->key_id);
+}
+
+static int ask(const struct ctl *ctl, struct admin_request *req)
+{
+	struct admin_reply end;
+	int r;
+
+	req->version = ADMIN_VERSION;
+	req->flags = (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->force ? ADMIN_FORCE : 0U);
+	r = ctl_ask(ctl, req, print_step, (void *)(uintptr_t)ctl, &end);
+	if (r == 0 && *end.text && !ctl->json)
+		puts(end.text);
+	return r;
+}
+
+static int name_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,
+			const char *command)
+{
+	struct admin_request req = { .verb = verb };
+
+	if (argc != 1)
+		return ctl_usage("key %s takes the name of a key, as in the "
+				 "EncryptionConfiguration's aesgcm.keys",
+				 command);
+	if (strlen(argv[0]) > KEKD_KEY_NAME_MAX)
+		return ctl_usage("a key's name has at most %d characters", KEKD_KEY_NAME_MAX);
+	memcpy(req.name, argv[0], strlen(argv[0]) + 1);
+	return ask(ctl, &req);
+}
+
+int ctl_key_stage(const struct ctl *ctl, int argc, char **argv)
+{
+	return name_request(ctl, argc, argv, ADMIN_KEY_STAGE, "stage");
+}
+
+int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv)
+{
+	return name_request(ctl, argc, argv, ADMIN_KEY_ROTATE, "rotate");
+}
+
+static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,
+		      const char *states)
+{
+	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
+	struct admin_request req = { .verb = verb };
+	const struct admin_key *key;
+	int r;
+
+	if (argc != 1)
+		return ctl_usage("this command takes one key: its id, key_id, label or name");
+	r = ctl_keys_get(ctl, &keys);
+	if (r == 0)
+		r = choose(&keys, argv[0], states, &key);
+	if (r != 0)
+		return r;
+	memcpy(req.id, key->id, sizeof(req.id));
+	return ask(ctl, &req);
+}
+
+int ctl_key_activate(const struct ctl *ctl, int argc, char **argv)
+{
+	return id_request(ctl, argc, argv, ADMIN_KEY_ACTIVATE, "staged");
+}
+
+int ctl_key_retire(const struct ctl *ctl, int argc, char **argv)
+{
+	return id_request(ctl, argc, argv, ADMIN_KEY_RETIRE, "decrypt-only");
+}
+
+int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv)
+{
+	return id_request(ctl, argc, argv, ADMIN_KEY_REOPEN, "retired");
+}
+
+/* The name as the operator types it, without the line's end. */
+static int name_typed(const struct ctl *ctl, const struct admin_key *key, char *ret, size_t size)
+{
+	if (ctl->yes_destroy || ctl->dry_run) {
+		snprintf(ret, size, "%s", ctl->yes_destroy ? ctl->yes_destroy : key->name);
+		return 0;
+	}
+	if (!isatty(STDIN_FILENO))
+		return ctl_fail("destroying a key needs its name typed: on a terminal, or as "
+				"--yes-destroy NAME");
+	fprintf(stderr,
+		"Key %s is destroyed for ever, with every value that needs it.\nType its name: ",
+		key->label);
+	if (!fgets(ret, (int)size, stdin))
+		return ctl_fail("nothing was destroyed");
+	ret[strcspn(ret, "\n")] = '\0';
+	return 0;
+}
+
+int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv)
+{
+	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
+	struct admin_request req = { .verb = ADMIN_KEY_DESTROY };
+	const struct admin_key *key;
+	int r;
+
+	if (argc != 1)
+		return ctl_usage("key destroy takes one key: its id, key_id, label or name");
+	r = ctl_keys_get(ctl, &keys);
+	if (r == 0)
+		r = choose(&keys, argv[0], "retired", &key);
+	if (r == 0)
+		r = name_typed(ctl, key, req.name, sizeof(req.name));
+	if (r != 0)
+		return r;
+	memcpy(req.id, key->id, sizeof(req.id));
+	return ask(ctl, &req);
+}
+
+int ctl_key_show(const struct ctl *ctl, int argc, char **argv)
+{
+	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
+	const struct admin_key *key;
+	int r;
+
+	if (argc != 1)
+		return ctl_usage("key show takes one key: its id, key_id, label or name");
+	r = ctl_keys_get(ctl, &keys);
+	if (r == 0)
+		r = choose(&keys, argv[0], "active", &key);
+	if (r != 0)
+		return r;
+	if (ctl->json)
+		return ctl_print_json(ctl_key_json(key));
+	ctl_key_print(key);
+	return 0;
+}
+
+int ctl_key_accept(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	struct admin_request req = { .verb = ADMIN_KEY_ACCEPT };
+
+	if (argc != 0)
+		return ctl_usage("key accept takes no argument");
+	return ask(ctl, &req);
+}
+
+int ctl_key_reload(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	struct admin_request req = { .verb = ADMIN_KEY_RELOAD };
+
+	if (argc != 0)
+		return ctl_usage("key reload takes no argument");
+	return ask(ctl, &req);
+}
+
+static void print_verified(void *ctx, const struct admin_key *key)
+{
+	json_t *list = ctx;
+
+	if (list)
+		json_array_append_new(list, ctl_key_json(key));
+	else
+		printf("%-7s %-12s %s%s%s\n", key->usable == 0 ? "opens" : "FAILS", key->state,
+		       key->label, key->usable == 0 ? "" : ": ",
+		       key->usable == 0 ? "" : errno_text(key->usable));
+}
+
+int ctl_key_verify(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_VERIFY };
+	json_t *list = ctl->json ? json_array() : NULL;
+	struct admin_reply end;
+	int r;
+
+	if (argc != 0)
+		return ctl_usage("key verify takes no argument");
+	r = ctl_ask(ctl, &req, print_verified, list, &end);
+	if (list && ctl_print_json(list) != 0)
+		return 1;
+	return r;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The commands that take a key through its life. Each is checked here again, whatever kekctl has
+ * asked its user: the socket is the boundary.
+ *
+ * What has changed is told to the server in the order in which it was written down: the key that
+ * becomes active first, so that from one message to the next there is exactly one. Every change
+ * leaves one line in the log that says who asked for it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/admin.h"
+#include "daemon/keeper/keeper_private.h"
+
+#define NS_PER_S 1000000000LL
+
+static const struct {
+	int r;
+	const char *text;
+} refusals[] = {
+	{ -EEXIST, "this name has an active key already; see `kekctl key list`, and "
+		   "`kekctl key rotate` for a new one" },
+	{ -EINVAL, "a key's name is 1 to 64 letters, digits, '.', '_' and '-'" },
+	{ -ENOBUFS, "the key store is full" },
+	{ -ENOSPC, "no space left where the key store is; nothing was changed" },
+	{ -EROFS, "the key store is on a read-only file system; nothing was changed" },
+	{ -ENOKEY, "there is no such key; see `kekctl key list`" },
+	{ -EKEYEXPIRED, "sealed: the root key is not loaded" },
+	{ -EPERM, "a key in this state cannot make that step: staged, active, decrypt-only, "
+		  "retired, destroyed is the way" },
+	{ -ESTALE, "the key store is not what its manifest says, or the activation number is not "
+		   "above every one this name has had; see the log and `kekctl key verify`" },
+	{ -EALREADY, "the key is in that state already" },
+	{ -EKEYREJECTED, "the key is retired, or sealed by another root key" },
+};
+
+static int refuse(int fd, int r)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
+		if (refusals[i].r == r)
+			return admin_end(fd, r, refusals[i].text);
+	return admin_end(fd, r, errno_text(r));
+}
+
+void admin_audit(int fd, const struct keyset_key *key, const char *what)
+{
+	struct op_peer peer = { .pid = -1, .uid = (uid_t)-1 };
+
+	peer_cred(fd, &peer);
+	log_notice("audit: key %s: %s, now %s, activation %u; asked by uid %u, pid %d",
+		   key->rec.label, what, key_state_name(key->rec.state), key->rec.activation,
+		   peer.uid, peer.pid);
+}
+
+static int answer(struct keeper *k, int fd, const struct keyset_key *key)
+{
+	struct admin_key a;
+	int r;
+
+	admin_key_fill(k, key, &a);
+	r = admin_send_key(fd, &a);
+	return r == 0 ? admin_end(fd, 0, "") : r;
+}
+
+static int make(struct keeper *k, int fd, const struct admin_request *req, enum key_state state)
+{
+	const struct keyset_key *key;
+	int r;
+
+	if (req->flags & ADMIN_DRY_RUN)
+		return admin_end(fd, 0, "would make a key of that name");
+	r = keeper_make(k, req->name, state, &key);
+	if (r < 0)
+		return refuse(fd, r);
+	admin_audit(fd, key, "created");
+	if (!conf_names_key(k->conf, req->name))
+		log_warning("key \"%s\" is not named by %s yet", req->name,
+			    k->conf->config->encryption_config);
+	return answer(k, fd, key);
+}
+
+int admin_key_create(struct keeper *k, int fd, const struct admin_request *req)
+{
+	return make(k, fd, req, KEY_ACTIVE);
+}
+
+int admin_key_stage(struct keeper *k, int fd, const struct admin_request *req)
+{
+	return make(k, fd, req, KEY_STAGED);
+}
+
+static int import_refuse(int fd, int r)
+{
+	if (r == -EEXIST)
+		return admin_end(fd, r, "another key has this name");
+	if (r == -EINVAL)
+		return admin_end(fd, r, "a key's name must not begin or end with a blank");
+	return refuse(fd, r);
+}
+
+int admin_key_import(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	const struct keyset_key *key;
+	int r;
+
+	r = import_take(k, fd, &key);
+	if (r < 0)
+		return import_refuse(fd, r);
+	admin_audit(fd, key, "imported");
+	return answer(k, fd, key);
+}
+
+static int dry_run(struct keeper *k, int fd, const struct keyset_key *key,
+		   const struct key_record *rec)
+{
+	struct admin_key a;
+	struct keyset_key would = *key;
+	int r;
+
+	would.rec = *rec;
+	admin_key_fill(k, &would, &a);
+	r = admin_send_key(fd, &a);
+	return r == 0 ? admin_end(fd, 0, "nothing was changed") : r;
+}
+
+static int step(struct keeper *k, int fd, const struct admin_request *req, enum key_state to,
+		const char *what)
+{
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	struct key_record rec;
+	int r;
+
+	r = key ? keyset_step_plan(k->keys, req->id, to, req->activation, &rec) : -ENOKEY;
+	if (r == 0 && k->sealed < 0 && keyset_state_opens(to))
+		r = -EKEYEXPIRED;
+	if (r < 0)
+		return refuse(fd, r);
+	if (req->flags & ADMIN_DRY_RUN)
+		return dry_run(k, fd, key, &rec);
+	r = keeper_step(k, req->id, to, req->activation);
+	if (r < 0)
+		return refuse(fd, r);
+	admin_audit(fd, key, what);
+	return answer(k, fd, key);
+}
+
+int admin_key_activate(struct keeper *k, int fd, const struct admin_request *req)
+{
+	return step(k, fd, req, KEY_ACTIVE, "activated");
+}
+
+int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req)
+{
+	return step(k, fd, req, KEY_DECRYPT_ONLY, "reopened");
+}
+
+/* Values that need the key may still be there as long as it is used. */
+static bool used_of_late(const struct keeper *k, const struct keyset_key *key)
+{
+	time_t last = counts_last_used(k, &key->rec);
+
+	return last != 0 && time(NULL) - last < k->conf->config->rotation.retire_after / NS_PER_S;
+}
+
+int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req)
+{
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	bool force = req->flags & ADMIN_FORCE;
+
+	if (key && keyset_step_is_legal(key->rec.state, KEY_RETIRED) && used_of_late(k, key) &&
+	    !force)
+		return admin_end(
+			fd, -EBUSY,
+			"the key was used, or may have been used, in the last 24 hours: values "
+			"that need it exist. Re-encrypt them first; see --force");
+	return step(k, fd, req, KEY_RETIRED, force ? "retired by force" : "retired");
+}
+
+/* The name typed once more is the proof that somebody has read what he destroys. */
+int admin_key_destroy(struct keeper *k, int fd, const struct admin_request *req)
+{
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+
+	if (key && strcmp(key->rec.name, req->name) != 0)
+		return admin_end(fd, -EINVAL, "the name typed is not the name of this key");
+	return step(k, fd, req, KEY_DESTROYED, "destroyed");
+}
+
+/* Stage and activate at once: for one node, as others do not have the new key. */
+int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
+{
+	struct admin_request activate = *req;
+	const struct keyset_key *old, *key;
+	int r;
+
+	r = keyset_active(k->keys, req->name, &old);
+	if (r < 0)
+		return admin_end(
+			fd, r,
+			"this name has no usable active key to rotate from; see "
+			"`kekctl key list`, `kekctl key create` and `kekctl key activate`");
+	if (req->flags & ADMIN_DRY_RUN)
+		return admin_end(fd, 0, "would make a key of that name and activate it");
+	r = keeper_make(k, req->name, KEY_STAGED, &key);
+	if (r < 0)
+		return refuse(fd, r);
+	admin_audit(fd, key, "created");
+	memcpy(activate.id, key->rec.id, sizeof(activate.id));
+	return admin_key_activate(k, fd, &activate);
+}
+
+/* Every key may have changed: the server hears of all. */
+static int accepted(struct keeper *k, int fd)
+{
+	const struct list *head = keyset_list(k->keys);
+	struct admin_key a;
+	int r = 0;
+
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		admin_audit(fd, key, "accepted");
+		server_send_key(k, key);
+		admin_key_fill(k, key, &a);
+		if (r == 0)
+			r = admin_send_key(fd, &a);
+	}
+	return r == 0 ? admin_end(fd, 0, "") : r;
+}
+
+int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req)
+{
+	int r;
+
+	if (req->flags & ADMIN_DRY_RUN)
+		return admin_end(fd, 0, "would vouch for the key store as it is");
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_accept(k->keys);
+	return r < 0 ? refuse(fd, r) : accepted(k, fd);
+}
+
+struct back {
+	struct keeper *k;
+	int fd, r;
+};
+
+static void came_back(void *ctx, const struct keyset_key *key)
+{
+	struct back *b = ctx;
+	struct admin_key a;
+
+	admin_audit(b->fd, key, "loaded again");
+	server_send_key(b->k, key);
+	admin_key_fill(b->k, key, &a);
+	if (b->r == 0)
+		b->r = admin_send_key(b->fd, &a);
+}
+
+int admin_key_reload(struct keeper *k, int fd, const struct admin_request *req)
+{
+	struct back b = { .k = k, .fd = fd };
+	int r;
+
+	if (req->flags & ADMIN_DRY_RUN)
+		return admin_end(fd, 0, "would load again what cannot be used");
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_reload(k->keys, came_back, &b);
+	if (r < 0)
+		return refuse(fd, r);
+	return b.r < 0 ? b.r : admin_end(fd, 0, "");
+}
+
+static const char *unseal_text(int r)
+{
+	switch (r) {
+	case -EALREADY:
+		return "not sealed: the root key is loaded";
+	case -EOPNOTSUPP:
+		return "an ephemeral root key ends with its daemon: restart kekd";
+	case -EINVAL:
+	case -ENODATA:
+	case -EMSGSIZE:
+		return "a root key has 32 to 1024 bytes";
+	default:
+		return errno_text(r);
+	}
+}
+
+int admin_unseal(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	struct op_peer peer = { .pid = -1, .uid = (uid_t)-1 };
+	int r = k->passed_fd < 0 ? -EINVAL : custody_unseal(k, k->passed_fd);
+
+	if (r < 0)
+		return admin_end(fd, r, unseal_text(r));
+	peer_cred(fd, &peer);
+	log_notice("audit: unsealed; asked by uid %u, pid %d", peer.uid, peer.pid);
+	return admin_end(fd, 0, "");
+}
+
+struct verify {
+	struct keeper *k;
+	int fd, r;
+	unsigned int bad;
+};
+
+static void verified(void *ctx, const struct keyset_key *key, int r)
+{
+	struct verify *v = ctx;
+	struct admin_key a;
+
+	admin_key_fill(v->k, key, &a);
+	a.usable = r;
+	v->bad += r < 0;
+	if (v->r == 0)
+		v->r = admin_send_key(v->fd, &a);
+}
+
+int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	struct verify v = { .k = k, .fd = fd };
+	int r;
+
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_verify(k->keys, verified, &v);
+	if (r < 0)
+		return refuse(fd, r);
+	if (v.r < 0)
+		return v.r;
+	if (v.bad > 0)
+		return admin_end(fd, -EUCLEAN, "some keys are not as they should be");
+	if (keyset_distrust(k->keys) < 0)
+		return admin_end(fd, -EUCLEAN,
+				 "no manifest vouches for the key store; see "
+				 "`kekctl key accept`");
+	if (keyset_missing(k->keys) > 0)
+		return admin_end(fd, -EUCLEAN,
+				 "the manifest knows keys whose files are gone; the "
+				 "log names them");
+	if (keyset_unreadable(k->keys) > 0)
+		return admin_end(fd, -EUCLEAN,
+				 "files of the key store could not be read at the "
+				 "start; the log names them");
+	return admin_end(fd, 0, "");
+}

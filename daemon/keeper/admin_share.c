@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Admin commands for what nodes share (kekctl rotate --peers): give a sealed record, take one,
+ * answer a probe. No packet carries a key: a record is ciphertext under the root that the nodes
+ * share, a probe one AES block that no message has.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/admin.h"
+#include "daemon/keeper/keeper_private.h"
+
+int admin_record_get(struct keeper *k, int fd, const struct admin_request *req)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	size_t len;
+	int r;
+
+	_Static_assert(sizeof(reply.record) >= KEY_RECORD_TEXT_MAX, "a record fits");
+	r = key ? key_record_format(&key->rec, reply.record, sizeof(reply.record), &len) : -ENOKEY;
+	return r < 0 ? admin_end(fd, r, errno_text(r)) : admin_send(fd, &reply, sizeof(reply));
+}
+
+/* All that is in the pipe, which kekctl has filled and closed. */
+static int record_read(int fd, struct key_record *ret)
+{
+	char text[KEY_RECORD_TEXT_MAX];
+	unsigned int line;
+	ssize_t n;
+
+	if (fd < 0)
+		return -EINVAL;
+	n = read(fd, text, sizeof(text));
+	if (n < 0)
+		return -errno;
+	return key_record_parse(text, (size_t)n, ret, &line);
+}
+
+static const char *put_text(int r)
+{
+	switch (r) {
+	case -EEXIST:
+		return "another key has that id or label";
+	case -EKEYREJECTED:
+		return "the record is sealed by another root key, or destroyed";
+	case -EINVAL:
+	case -EBADMSG:
+		return "not a record of a key that opens here";
+	case -EKEYEXPIRED:
+		return "sealed: the root key is not loaded";
+	default:
+		return errno_text(r);
+	}
+}
+
+int admin_record_put(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	const struct keyset_key *key;
+	struct key_record rec;
+	int r;
+
+	r = record_read(k->passed_fd, &rec);
+	if (r == 0)
+		r = keyset_adopt(k->keys, &rec, &key);
+	if (r == -EALREADY)
+		return admin_end(fd, 0, "");
+	if (r < 0)
+		return admin_end(fd, r, put_text(r));
+	counts_made(k, key);
+	server_send_key(k, key);
+	admin_audit(fd, key, "taken from another node");
+	return admin_end(fd, 0, "");
+}
+
+int admin_probe(struct keeper *k, int fd, const struct admin_request *req)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
+	int r;
+
+	_Static_assert(sizeof(req->nonce) == KEY_PROBE_NONCE, "one size");
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_probe(k->keys, req->id, req->nonce, reply.probe);
+	return r < 0 ? admin_end(fd, r, errno_text(r)) : admin_send(fd, &reply, sizeof(reply));
+}

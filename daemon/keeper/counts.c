@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How often each key was used. The file "counts" of the key store holds, for each key, a number of
+ * encryptions that it has not reached yet: room is reserved ahead, durably, before the key may use
+ * it, so a crash can only make the count too high. A clean end writes the exact number.
+ *
+ *   kekd-counts 1
+ *   key ID ENCRYPTIONS DECRYPTIONS
+ *
+ * The server reports once a second, so the room must hold what it can do until the report is here:
+ * COUNTS_ROOM, or four times the largest report ever heard. A server that dies takes its last
+ * report along; then the whole room counts as used.
+ *
+ * The numbers are no secret, and the file has no MAC: who can write to the store and lowers a count
+ * delays an automatic rotation, nothing else.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/keeper/keeper_private.h"
+
+#define COUNTS_ROOM     10000
+#define COUNTS_TEXT_MAX (128 * 1024)
+
+static struct keeper_counts *find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
+{
+	for (size_t i = 0; i < k->n_counts; i++)
+		if (memcmp(k->counts[i].id, id, KEKD_KEY_ID) == 0)
+			return &k->counts[i];
+	return NULL;
+}
+
+/* The entry of a key that exists: a taken-over server must not fill the table. NULL otherwise. */
+static struct keeper_counts *get(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
+{
+	struct keeper_counts *c = find(k, id);
+
+	if (c)
+		return c;
+	if (!keyset_find(k->keys, id) || k->n_counts == KEKD_KEYS_MAX)
+		return NULL;
+	c = &k->counts[k->n_counts++];
+	memcpy(c->id, id, KEKD_KEY_ID);
+	return c;
+}
+
+static void parse_line(struct keeper *k, const char *line)
+{
+	uint64_t encryptions, decryptions;
+	char hex[KEKD_KEY_ID_HEX + 1];
+	uint8_t id[KEKD_KEY_ID];
+	struct keeper_counts *c;
+
+	if (sscanf(line, "key %32s %" SCNu64 " %" SCNu64, hex, &encryptions, &decryptions) != 3 ||
+	    key_unhex(hex, strlen(hex), id, sizeof(id)) < 0)
+		return;
+	c = get(k, id);
+	if (!c)
+		return;
+	c->encryptions = c->reserved = encryptions;
+	c->decryptions = decryptions;
+}
+
+void counts_load(struct keeper *k)
+{
+	_cleanup_free_ char *text = NULL;
+	char *line, *rest;
+	size_t len;
+	int r;
+
+	r = key_store_read(k->store, KEY_STORE_COUNTS, COUNTS_TEXT_MAX, &text, &len);
+	if (r < 0) {
+		if (r != -ENOENT)
+			log_warning("key store: counts of use cannot be read: %s", errno_text(r));
+		return;
+	}
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		parse_line(k, line);
+}
+
+static int save(struct keeper *k)
+{
+	_cleanup_free_ char *text = malloc(COUNTS_TEXT_MAX);
+	char hex[KEKD_KEY_ID_HEX + 1];
+	size_t len;
+
+	if (!text)
+		return -ENOMEM;
+	len = (size_t)snprintf(text, COUNTS_TEXT_MAX, "kekd-counts 1\n");
+	for (size_t i = 0; i < k->n_counts && len < COUNTS_TEXT_MAX; i++) {
+		key_hex(k->counts[i].id, KEKD_KEY_ID, hex);
+		len += (size_t)snprintf(text + len, COUNTS_TEXT_MAX - len,
+					"key %s %" PRIu64 " %" PRIu64 "\n", hex,
+					k->counts[i].reserved, k->counts[i].decryptions);
+	}
+	if (len >= COUNTS_TEXT_MAX)
+		return -ENOBUFS;
+	return key_store_write(k->store, KEY_STORE_COUNTS, text, len);
+}
+
+static void save_or_say(struct keeper *k)
+{
+	int r = save(k);
+
+	if (r < 0 && !k->counts_failed)
+		log_warning(
+			"key store: counts of use cannot be written: %s; after a crash they may "
+			"be too low",
+			errno_text(r));
+	k->counts_failed = r < 0;
+}
+
+/* Is there room for what the key may do before the next look? If not, there is in the table now. */
+static bool make_room(struct keeper *k, const struct keyset_key *key)
+{
+	uint64_t room = k->largest_report * 4 > COUNTS_ROOM ? k->largest_report * 4 : COUNTS_ROOM;
+	struct keeper_counts *c = get(k, key->rec.id);
+
+	if (!c || c->reserved >= c->encryptions + room / 2)
+		return false;
+	c->reserved = c->encryptions + room;
+	return true;
+}
+
+void counts_reserve(struct keeper *k)
+{
+	const struct list *head = keyset_list(k->keys);
+	bool changed = false;
+
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		if (key->rec.state == KEY_ACTIVE && key->why == 0)
+			changed |= make_room(k, key);
+	}
+	if (changed)
+		save_or_say(k);
+}
+
+void counts_add(struct keeper *k, const struct link_msg *used)
+{
+	struct keeper_counts *c = get(k, used->id);
+
+	if (!c)
+		return;
+	c->encryptions += used->encryptions;
+	c->decryptions += used->decryptions;
+	c->last_used = time(NULL);
+	if (used->encryptions > k->largest_report)
+		k->largest_report = used->encryptions;
+	if (c->encryptions > c->reserved)
+		c->reserved = c->encryptions;
+	counts_reserve(k);
+}
+
+void counts_server_died(struct keeper *k)
+{
+	for (size_t i = 0; i < k->n_counts; i++)
+		k->counts[i].encryptions = k->counts[i].reserved;
+}
+
+void counts_end(struct keeper *k)
+{
+	for (size_t i = 0; i < k->n_counts; i++)
+		k->counts[i].reserved = k->counts[i].encryptions;
+	if (k->n_counts > 0)
+		save_or_say(k);
+}
+
+void counts_made(struct keeper *k, const struct keyset_key *key)
+{
+	struct keeper_counts *c = get(k, key->rec.id);
+
+	if (c)
+		c->complete = true;
+}
+
+void counts_touch(struct keeper *k, const struct keyset_key *key)
+{
+	struct keeper_counts *c = get(k, key->rec.id);
+
+	if (c)
+		c->last_used = time(NULL);
+}
+
+const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
+{
+	static const struct keeper_counts none;
+	const struct keeper_counts *c = find((struct keeper *)(uintptr_t)k, id);
+
+	return c ? c : &none;
+}
+
+time_t counts_last_used(const struct keeper *k, const struct key_record *rec)
+{
+	const struct keeper_counts *c = counts_of(k, rec->id);
+
+	return c->complete || c->last_used > k->started ? c->last_used : k->started;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps of keys as the whole daemon takes them: durable in the store, room in the counts, then the
+ * server, in that order; and the rotation that needs nobody to ask for it.
+ *
+ * Automatic rotation is for a node that is alone. Where several nodes read each other's values a
+ * new key has to be on all of them before one writes with it; that is `kekctl rotate --peers`, and
+ * this stays off.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/keeper/keeper_private.h"
+
+#define RETRY_NS (UINT64_C(60) * 1000 * 1000 * 1000)
+#define NS_PER_S 1000000000LL
+
+/* All others of the name, whose states an activation may have changed. */
+static void send_others(struct keeper *k, const struct keyset_key *key)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct keyset_key *other = list_entry(n, struct keyset_key, link);
+
+		if (other != key && strcmp(other->rec.name, key->rec.name) == 0)
+			server_send_state(k, other);
+	}
+}
+
+/* Op sockets go along only if the key did not open values before. */
+static void send_step(struct keeper *k, const struct keyset_key *key, enum key_state from)
+{
+	if (keyset_state_opens(from) && keyset_state_opens(key->rec.state))
+		server_send_state(k, key);
+	else
+		server_send_key(k, key);
+	if (key->rec.state == KEY_ACTIVE)
+		send_others(k, key);
+}
+
+int keeper_step(struct keeper *k, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
+		uint32_t activation)
+{
+	const struct keyset_key *key = keyset_find(k->keys, id), *old = NULL;
+	enum key_state from;
+	int r;
+
+	if (!key)
+		return -ENOKEY;
+	from = key->rec.state;
+	keyset_active(k->keys, key->rec.name, &old);
+	r = keyset_step(k->keys, id, to, activation);
+	if (r < 0)
+		return r;
+	if (old && old->rec.state != KEY_ACTIVE)
+		counts_touch(k, old);
+	counts_reserve(k);
+	send_step(k, key, from);
+	return 0;
+}
+
+int keeper_make(struct keeper *k, const char *name, enum key_state state,
+		const struct keyset_key **ret)
+{
+	const struct keyset_key *key;
+	int r;
+
+	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, name, state, &key);
+	if (r < 0)
+		return r;
+	counts_made(k, key);
+	counts_reserve(k);
+	server_send_key(k, key);
+	if (key->rec.state == KEY_ACTIVE)
+		send_others(k, key);
+	*ret = key;
+	return 0;
+}
+
+/* NULL, or why @key has done enough. */
+static const char *due(const struct keeper *k, const struct keyset_key *key)
+{
+	const struct config_rotation *c = &k->conf->config->rotation;
+
+	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions)
+		return "number of encryptions";
+	if (c->max_age > 0 && time(NULL) - key->rec.created >= c->max_age / NS_PER_S)
+		return "age";
+	return NULL;
+}
+
+static void rotate(struct keeper *k, const struct keyset_key *old, const char *why)
+{
+	const struct keyset_key *key;
+	int r;
+
+	r = keeper_make(k, old->rec.name, KEY_STAGED, &key);
+	if (r == 0)
+		r = keeper_step(k, key->rec.id, KEY_ACTIVE, 0);
+	if (r < 0)
+		log_error("key %s: automatic rotation failed: %s", old->rec.label, errno_text(r));
+	else
+		log_notice("audit: key %s: activated, now active, activation %u; by automatic "
+			   "rotation of %s for its %s",
+			   key->rec.label, key->rec.activation, old->rec.label, why);
+}
+
+static void look_at(struct keeper *k, const char *name)
+{
+	const struct keyset_key *key;
+	const char *why;
+
+	if (keyset_active(k->keys, name, &key) < 0)
+		return;
+	why = due(k, key);
+	if (!why)
+		return;
+	if (k->conf->config->rotation.automatic)
+		rotate(k, key, why);
+	else if (memcmp(k->warned, key->rec.id, sizeof(k->warned)) != 0)
+		log_warning("key %s should be rotated for its %s: kekctl key rotate, or with "
+			    "several nodes kekctl rotate --peers",
+			    key->rec.label, why);
+	memcpy(k->warned, key->rec.id, sizeof(k->warned));
+}
+
+/* A failure is not tried again at once: a full disk does not get emptier by that. */
+void rotation_tick(struct keeper *k, uint64_t now)
+{
+	const struct encconf *e = k->conf->enc;
+
+	if (k->sealed < 0 || !k->serving || now < k->rotate_at_ns)
+		return;
+	k->rotate_at_ns = now + (k->conf->config->rotation.automatic ? NS_PER_S : RETRY_NS);
+	for (size_t i = 0; i < e->items_count; i++)
+		for (size_t j = 0; j < e->items[i].providers_count; j++)
+			if (e->items[i].providers[j].keys_count > 0 &&
+			    e->items[i].providers[j].kind != ENCCONF_SECRETBOX)
+				look_at(k, e->items[i].providers[j].keys[0].name);
+}

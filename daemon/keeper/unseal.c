@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The root key from an operator's hand: `kekctl unseal` sends the read end of a pipe that holds it.
+ * A keeper whose root source is `unseal` starts without a root: it knows its keys by their records
+ * and can use none, and Status says "sealed".
+ *
+ * A root that was taken away in the kernel comes back the same way. The keys are then made anew from
+ * the store, so that what an administrator has killed is alive again only by this.
+ */
+#include <errno.h>
+
+#include "daemon/base/log.h"
+#include "daemon/keeper/keeper_private.h"
+#include "daemon/keys/secret.h"
+#include "daemon/sys/afalg.h"
+
+#define READ_MS 1000 /* kekctl fills the pipe before it sends it */
+
+static bool has_root(const struct keeper *k)
+{
+	return k->root || k->soft_root;
+}
+
+/* The set of the other root, or of none, makes room; the server keeps what it knows until told. */
+static int keys_again(struct keeper *k)
+{
+	int r;
+
+	keyset_free(move_ptr(k->keys));
+	r = keyset_new(k->store, k->root, k->soft_root, &k->keys);
+	if (r == 0)
+		r = keyset_load(k->keys);
+	return r;
+}
+
+static void tell_server(struct keeper *k)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	for (const struct list *n = head->next; n != head; n = n->next)
+		server_send_key(k, list_entry(n, struct keyset_key, link));
+}
+
+static int root_take(struct keeper *k, struct span secret)
+{
+	int r;
+
+	if (!keeper_is_kernel(k))
+		return soft_root_new(secret, &k->soft_root);
+	r = root_key_new(k->ring, secret, &k->root);
+	return r == 0 ? lockdown_root(k) : r;
+}
+
+/* A keeper that can be left with no set of keys at all must not go on. */
+static int unseal(struct keeper *k, struct span secret)
+{
+	int r;
+
+	keyset_free(move_ptr(k->keys));
+	root_key_free(move_ptr(k->root));
+	r = root_take(k, secret);
+	k->sealed = r < 0 ? -EKEYEXPIRED : 0;
+	if (r < 0)
+		log_error("unseal: %s. %s", errno_text(r), afalg_cure(r));
+	if (keys_again(k) < 0) {
+		log_error("unseal: the key store cannot be read; ending");
+		k->ended = true;
+		k->status = EXIT_FAILURE;
+		return r < 0 ? r : -EIO;
+	}
+	if (r == 0) {
+		counts_reserve(k);
+		tell_server(k);
+		custody_names_check(k, k->conf);
+	}
+	return r;
+}
+
+int custody_unseal(struct keeper *k, int fd)
+{
+	_cleanup_secret_ struct secret secret = { 0 };
+	int r;
+
+	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL)
+		return -EOPNOTSUPP;
+	if (has_root(k) && k->sealed == 0)
+		return -EALREADY;
+	r = secret_read(fd, READ_MS, &secret);
+	return r == 0 ? unseal(k, secret_span(&secret)) : r;
+}

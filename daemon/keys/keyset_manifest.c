@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Saving under the manifest, and holding what is found against it (keys/manifest.h).
+ *
+ * The order of a change:
+ *   1. manifest   each record as it was, and as it is to be
+ *   2. the first record's file: here it is decided
+ *   3. the files that follow from it
+ *   4. manifest   as it is
+ * A crash before 2 leaves the old file, which is right; after 2 the new one, which is right, too.
+ * What step 4 would have written is then written at the next load.
+ *
+ * The manifest covers the keys of its root. Keys of another root cannot be used in any case.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/keys/keyset_private.h"
+
+static const uint8_t *root_id(const struct keyset *set)
+{
+	return set->root ? root_key_id(set->root) : soft_root_id(set->soft_root);
+}
+
+static int mac(const void *ctx, struct span in, uint8_t ret[static SHA256_LEN])
+{
+	const struct keyset *set = ctx;
+
+	return set->root ? root_key_mac(set->root, in, ret)
+			 : soft_root_mac(set->soft_root, in, ret);
+}
+
+static bool is_ours(const struct keyset *set, const struct key_record *rec)
+{
+	return (rec->kind == set->kind || rec->kind == KEY_KIND_IMPORTED) &&
+	       memcmp(rec->root, root_id(set), KEY_ROOT_ID) == 0;
+}
+
+static int digest_of(const struct key_record *rec, uint8_t ret[static SHA256_LEN])
+{
+	char text[KEY_RECORD_TEXT_MAX];
+	struct span part;
+	size_t len;
+	int r;
+
+	r = key_record_format(rec, text, sizeof(text), &len);
+	if (r < 0)
+		return r;
+	part = span_of(text, len);
+	return sha256(&part, 1, ret);
+}
+
+static int write_manifest(struct keyset *set)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	memcpy(set->manifest.root, root_id(set), KEY_ROOT_ID);
+	set->manifest.generation++;
+	r = manifest_format(&set->manifest, mac, set, &text, &len);
+	return r == 0 ? key_store_write(set->store, KEY_STORE_MANIFEST, text, len) : r;
+}
+
+static int announce(struct keyset *set, const struct key_record *const *recs, size_t n)
+{
+	struct manifest_entry *e;
+	uint8_t digest[SHA256_LEN];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!is_ours(set, recs[i]))
+			continue;
+		r = digest_of(recs[i], digest);
+		if (r == 0)
+			r = manifest_get(&set->manifest, recs[i]->id, &e);
+		if (r == 0) {
+			memcpy(e->is, digest, sizeof(digest));
+			e->has = true;
+		}
+	}
+	return r == 0 ? write_manifest(set) : r;
+}
+
+/* The one record is on disk, or (@done false) is not: an announcement that is over. */
+static void settle_entry(struct keyset *set, const struct key_record *rec, bool done)
+{
+	struct manifest_entry *e = manifest_find(&set->manifest, rec->id);
+
+	if (!e)
+		return;
+	if (done) {
+		e->had = e->has;
+		memcpy(e->was, e->is, sizeof(e->was));
+	} else {
+		e->has = e->had;
+		memcpy(e->is, e->was, sizeof(e->is));
+	}
+}
+
+/* Whether it succeeds changes nothing: both of an open announcement are right. */
+static void write_settled(struct keyset *set)
+{
+	int r = write_manifest(set);
+
+	if (r < 0)
+		log_warning("key store: the manifest still announces a change that is made: %s",
+			    errno_text(r));
+}
+
+int keyset_save(struct keyset *set, const struct key_record *const *recs, size_t n)
+{
+	int r;
+
+	r = set->distrust < 0 ? set->distrust : announce(set, recs, n);
+	if (r == 0)
+		r = key_store_put(set->store, recs[0]);
+	if (r < 0) {
+		for (size_t i = 0; i < n; i++)
+			settle_entry(set, recs[i], false);
+		return r;
+	}
+	settle_entry(set, recs[0], true);
+	for (size_t i = 1; i < n; i++) {
+		int later = key_store_put(set->store, recs[i]);
+
+		if (later == 0)
+			settle_entry(set, recs[i], true);
+		else
+			log_warning("key %s: cannot write down that it is %s: %s", recs[i]->label,
+				    key_state_name(recs[i]->state), errno_text(later));
+	}
+	write_settled(set);
+	return 0;
+}
+
+static int read_manifest(const struct keyset *set, struct manifest *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	r = key_store_read(set->store, KEY_STORE_MANIFEST, MANIFEST_TEXT_MAX, &text, &len);
+	if (r < 0)
+		return r;
+	return manifest_parse(span_of(text, len), root_id(set), mac, set, ret);
+}
+
+void keyset_manifest_open(struct keyset *set)
+{
+	int r;
+
+	manifest_clear(&set->manifest);
+	set->distrust = set->no_manifest = keyset_is_sealed(set) ? -EKEYEXPIRED : 0;
+	set->missing = 0;
+	if (keyset_is_sealed(set))
+		return;
+	r = read_manifest(set, &set->manifest);
+	set->no_manifest = r;
+	if (r == -EBADMSG || r == -EINVAL)
+		log_error("key store: the manifest is damaged or forged");
+	else if (r < 0 && r != -ENOENT && r != -EKEYREJECTED)
+		log_error("key store: the manifest cannot be read: %s", errno_text(r));
+	else if (r == 0)
+		log_info("key store: manifest of generation %" PRIu64, set->manifest.generation);
+}
+
+/* Which of the two announced files is it? */
+static bool take_entry(struct manifest_entry *e, const uint8_t digest[static SHA256_LEN])
+{
+	if (e->has && memcmp(e->is, digest, SHA256_LEN) == 0) {
+		e->had = true;
+		memcpy(e->was, digest, SHA256_LEN);
+	} else if (e->had && memcmp(e->was, digest, SHA256_LEN) == 0) {
+		e->has = true;
+		memcpy(e->is, digest, SHA256_LEN);
+	} else {
+		return false;
+	}
+	e->seen = true;
+	return true;
+}
+
+int keyset_manifest_check(struct keyset *set, const struct key_record *rec)
+{
+	uint8_t digest[SHA256_LEN];
+	struct manifest_entry *e;
+
+	if (keyset_is_sealed(set))
+		return 0;
+	if (!is_ours(set, rec) || set->no_manifest < 0) {
+		set->uncovered += is_ours(set, rec);
+		return 0;
+	}
+	e = manifest_find(&set->manifest, rec->id);
+	if (!e) {
+		log_error(
+			"key %s: its file is not in the manifest, so nothing says that it belongs "
+			"here: see `kekctl key accept`",
+			rec->label);
+		return -ESTALE;
+	}
+	if (digest_of(rec, digest) < 0)
+		return -EINVAL;
+	if (take_entry(e, digest))
+		return 0;
+	e->seen = true;
+	log_error(
+		"key %s: its file is not the one that was written last: swapped, altered or of an "
+		"earlier time; restore it, or see `kekctl key accept`",
+		rec->label);
+	return -ESTALE;
+}
+
+static void report_missing(struct keyset *set)
+{
+	char id[KEKD_KEY_ID_HEX + 1];
+
+	for (size_t i = 0; i < set->manifest.n; i++) {
+		struct manifest_entry *e = &set->manifest.entries[i];
+
+		if (e->seen)
+			continue;
+		if (!e->had) { /* announced, never made */
+			e->has = false;
+			continue;
+		}
+		key_hex(e->id, sizeof(e->id), id);
+		log_error("key %s: the manifest knows it, and its file is gone or cannot be read: "
+			  "restore it, or see `kekctl key accept`",
+			  id);
+		set->missing++;
+	}
+}
+
+static bool is_open(const struct manifest_entry *e)
+{
+	return e->had != e->has || (e->has && memcmp(e->was, e->is, sizeof(e->was)) != 0);
+}
+
+static bool has_open(const struct keyset *set)
+{
+	for (size_t i = 0; i < set->manifest.n; i++)
+		if (is_open(&set->manifest.entries[i]))
+			return true;
+	return false;
+}
+
+void keyset_manifest_close(struct keyset *set)
+{
+	bool open;
+
+	/* A first start, or keys of other roots only: there is nothing to vouch for yet. */
+	if (set->no_manifest < 0 && set->uncovered > 0) {
+		set->distrust = -ESTALE;
+		log_error(
+			"key store: no manifest vouches for its keys: values are read, none is "
+			"written and no key is changed. Look at `kekctl key list`; if it is as it "
+			"should be, say `kekctl key accept`");
+	}
+	if (set->no_manifest < 0)
+		return;
+	open = has_open(set);
+	report_missing(set);
+	if (open)
+		write_settled(set);
+}
+
+int keyset_manifest_renew(struct keyset *set, const struct key_record *const *recs, size_t n)
+{
+	struct manifest next = { .generation = set->manifest.generation };
+	struct manifest_entry *e;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!is_ours(set, recs[i]))
+			continue;
+		r = manifest_get(&next, recs[i]->id, &e);
+		if (r == 0)
+			r = digest_of(recs[i], e->is);
+		if (r < 0)
+			break;
+		memcpy(e->was, e->is, sizeof(e->was));
+		e->had = e->has = true;
+	}
+	if (r < 0) {
+		manifest_clear(&next);
+		return r;
+	}
+	manifest_clear(&set->manifest);
+	set->manifest = next;
+	return write_manifest(set);
+}
+
+int keyset_manifest_verify(const struct keyset *set)
+{
+	_cleanup_(manifest_clear) struct manifest m = { 0 };
+	int r;
+
+	if (set->distrust < 0 || set->manifest.n == 0)
+		return 0; /* nothing to hold it against */
+	r = read_manifest(set, &m);
+	if (r < 0)
+		return r == -ENOENT || r == -EBADMSG || r == -EINVAL ? -ESTALE : r;
+	return m.generation == set->manifest.generation ? 0 : -ESTALE;
+}
+
+size_t keyset_missing(const struct keyset *set)
+{
+	return set->missing;
+}
+
+int keyset_distrust(const struct keyset *set)
+{
+	return set->distrust;
+}
