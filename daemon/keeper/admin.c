@@ -162,6 +162,7 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 	s->sealed = k->sealed < 0;
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
+	s->key_limit = k->conf->config->rotation.max_encryptions;
 	s->keys = list_count(keyset_list(k->keys));
 	if (name && k->sealed == 0 && keyset_active(k->keys, name, &key) == 0)
 		key_id_format(&key->rec, s->key_id);

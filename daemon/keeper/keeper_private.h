@@ -13,6 +13,7 @@
  *   import.c    keys from outside
  *   admin_share.c  its commands for what nodes share
  *   admin_key.c its commands that take a key through its life
+ *   observer.c  what monitoring reads
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
@@ -58,9 +59,9 @@ struct keeper {
 	struct listener_name listen_names[CONFIG_SOCKETS_MAX];
 	bool listen_ours[CONFIG_SOCKETS_MAX];
 	size_t n_listen;
-	int admin_fd, transform_fd;
-	struct listener_name admin_name, transform_name;
-	bool admin_ours, transform_ours;
+	int admin_fd, transform_fd, metrics_fd;
+	struct listener_name admin_name, transform_name, metrics_name;
+	bool admin_ours, transform_ours, metrics_ours; /* a path that is to be removed */
 
 	/* server.c */
 	int exe_fd, link_fd;
@@ -71,6 +72,8 @@ struct keeper {
 	char ring_text[192];
 	struct metrics metrics;          /* of all servers so far */
 	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
+
+	struct observer *observer; /* observer.c; NULL without `metrics:` */
 
 	/* admin.c */
 	int clients[ADMIN_CLIENTS];
@@ -149,6 +152,16 @@ int lockdown_root(const struct keeper *k);
  * an ephemeral root cannot come back. Errors of secret_read() and of making a root.
  */
 int custody_unseal(struct keeper *k, int fd);
+
+/*
+ * observer.c: make the page and find the program; then, as time passes, write and start. observer_exe():
+ * its file, or -1.
+ */
+int observer_open(struct keeper *k);
+void observer_close(struct keeper *k);
+int observer_exe(const struct keeper *k);
+void observer_tick(struct keeper *k, uint64_t now);
+void observer_reaped(struct keeper *k, pid_t pid);
 
 /* sockets.c */
 int sockets_open(struct keeper *k);

@@ -24,7 +24,7 @@
 
 /* Directories of files, cut out of their paths. */
 struct dirs {
-	char *v[CONFIG_SOCKETS_MAX + 2];
+	char *v[CONFIG_SOCKETS_MAX + 4];
 	size_t n;
 };
 
@@ -64,6 +64,8 @@ static int own_sockets(const struct keeper *k, struct dirs *ret)
 		r = dirs_add(ret, c->admin_socket);
 	if (r == 0 && k->transform_ours)
 		r = dirs_add(ret, c->transform.socket);
+	if (r == 0 && k->metrics_ours)
+		r = dirs_add(ret, c->metrics.listen);
 	return r;
 }
 
@@ -86,7 +88,7 @@ static int files(const struct keeper *k)
 		.n_read = config.n,
 		.sockets = (const char *const *)sockets.v,
 		.n_sockets = sockets.n,
-		.exe_fd = k->exe_fd,
+		.exe_fds = { k->exe_fd, observer_exe(k) },
 	});
 	if (r != -EOPNOTSUPP)
 		return r;

@@ -369,6 +369,7 @@ void server_reap(struct keeper *k)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		observer_reaped(k, pid);
 		if (pid != k->server_pid)
 			continue;
 		k->server_pid = 0;

@@ -66,25 +66,6 @@ static int tell_ready(struct server *s)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* What wire counts since its start becomes what is new since the last report. */
-static void stats_report(struct server *s)
-{
-	struct link_msg msg = { .type = LINK_STATS };
-	struct grpc_stats wire;
-
-	grpc_server_stats(s->grpc, &wire);
-	s->stats.refused_peers = wire.refused_peers - s->seen_refused;
-	s->stats.protocol_errors = wire.protocol_errors - s->seen_errors;
-	s->stats.connections = wire.open_connections;
-	s->stats.calls = wire.open_calls;
-	msg.stats = s->stats;
-	if (link_send(s->link_fd, &msg, NULL) < 0)
-		return;
-	s->seen_refused = wire.refused_peers;
-	s->seen_errors = wire.protocol_errors;
-	s->stats = (struct metrics){ 0 };
-}
-
 /* Counters go to the keeper, who keeps them durable; only keys that were used. */
 static void used_send(struct server *s)
 {
@@ -110,7 +91,7 @@ static void used_report(struct ring_op *op, int res, unsigned int flags _unused_
 	if (res == -ECANCELED)
 		return;
 	used_send(s);
-	stats_report(s);
+	server_stats_report(s);
 	ring_timer(s->ring, op, now_ns() + USED_NS);
 }
 
@@ -153,6 +134,9 @@ static int serve(struct server *s)
 	s->drain_timer.done = drain_timeout;
 	ring_timer(s->ring, &s->used_timer, now_ns() + USED_NS);
 	server_link_listen(s);
+	r = server_probe_start(s);
+	if (r < 0)
+		return r;
 	while (!finished(s)) {
 		defer_run(&s->defer); /* first: what its callbacks submit goes with this flush */
 		more = engine_flush(s->engine);

@@ -61,7 +61,9 @@ struct server {
 	int selftest; /* 1: running; then 0 or -errno */
 
 	struct metrics stats; /* since the last report */
-	uint64_t seen_refused, seen_errors;
+	struct grpc_stats seen_wire;
+	struct engine_stats seen_engine;
+	struct server_probe *probe; /* probe.c; NULL without `metrics:` */
 
 	struct link_msg rx;
 	struct ring_op link_op, used_timer, drain_timer;
@@ -88,6 +90,11 @@ void server_transform_reload(struct server *s);
 /* Nothing is connected or under way. */
 bool server_transform_idle(const struct server *s);
 void server_transform_free(struct server *s);
+
+/* probe.c: begin to try whether all chains encrypt and decrypt, if anybody wants to know. */
+int server_probe_start(struct server *s);
+/* stats.c: tell the keeper what was counted since the last time. */
+void server_stats_report(struct server *s);
 
 /* No operation of any service is in flight. */
 bool server_idle(const struct server *s);
