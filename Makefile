@@ -18,7 +18,7 @@ Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
 LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lsodium -lseccomp
-CTLLIBS := -ljansson
+CTLLIBS := -ljansson -lyajl
 OBSLIBS := -lseccomp -lmicrohttpd
 
 # An option if the compiler takes it, as clang 14 does not take all of gcc 12's.
@@ -115,6 +115,9 @@ $(TESTLIB): $(TEST_OBJ)
 $(UNIT) $(HELPERS) $(BENCH): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
+
+# A test that stands between a service and its chain.
+$(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
 
 unit: $(UNIT)
 helpers: $(HELPERS)

@@ -20,6 +20,12 @@
  */
 #define ENGINE_TURN_BLOCKS (4 * KEKD_RUN_BLOCKS_MAX)
 
+/*
+ * Runs that one flush offers to be answered at once, one after the other: each costs an operation of
+ * the kernel whatever its size, and a chain of them (CBC encryption) may be long.
+ */
+#define ENGINE_TURN_DIRECT 16
+
 struct engine_config {
 	uint32_t jobs_max;              /* under way at once; more is -ENOBUFS */
 	size_t bytes_max;               /* of text and AAD under way; at least one largest value */

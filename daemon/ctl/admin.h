@@ -111,9 +111,9 @@ struct admin_reply {
 	union {
 		struct admin_key key;
 		struct admin_status status;
-		struct metrics metrics;
 		char record[2048]; /* ciphertext */
 		uint8_t probe[16];
+		struct metrics metrics;
 	};
 	char text[512]; /* END with r < 0: what to do */
 };

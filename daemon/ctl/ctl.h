@@ -24,6 +24,14 @@ struct ctl {
 	const char *resource;    /* --resource NAME */
 	const char *yes_destroy; /* --yes-destroy NAME */
 	const char *peers;       /* --peers SOCKET,… */
+	const char *config;      /* scan: --config FILE */
+	const char *uses;        /* scan: --uses KEY */
+	const char *proof;       /* scan: --proof FILE */
+	const char *prefix;      /* scan, open: --prefix PATH, of etcd */
+	bool verify;             /* scan: --verify */
+	bool offline;            /* scan: --offline */
+	bool decode;             /* open: --decode */
+	bool reveal;             /* open: --reveal */
 };
 
 struct ctl_command {
@@ -54,6 +62,8 @@ int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_verify(const struct ctl *ctl, int argc, char **argv);
+int ctl_scan(const struct ctl *ctl, int argc, char **argv);
+int ctl_open(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_check(const struct ctl *ctl, int argc, char **argv);
@@ -104,5 +114,7 @@ int ctl_print_json(json_t *j);
 void ctl_key_id_hash(const char *key_id, char ret[static 72]);
 /* The KMS socket: --socket, or what the keeper says. 0 or 1 (said). */
 int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size);
+/* The same for the Transform service (transform.c). */
+int ctl_transform_socket(const struct ctl *ctl, char *ret, size_t size);
 
 #endif

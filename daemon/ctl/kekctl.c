@@ -41,6 +41,8 @@ static const struct ctl_command commands[] = {
 	{ "doctor", "[ROOT]", "look at kernel, host and daemon; what is wrong and the cure",
 	  ctl_doctor },
 	{ "config check", "[FILE]", "check kekd's configuration files", ctl_config_check },
+	{ "scan", "[FILE]", "what the values of a dump of etcd are encrypted with", ctl_scan },
+	{ "open", "[FILE]", "decrypt a dump of etcd, or one value of it", ctl_open },
 	{ "config apiserver", "[RESOURCE]...",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 };
@@ -56,12 +58,22 @@ static void usage(FILE *to)
 	      "  --socket SOCKET  the KMS socket (default: what the keeper says)\n"
 	      "  --json           output for programs\n"
 	      "  --dry-run        key commands: say what would be done, do nothing\n"
-	      "  --output FILE    key import: where the configuration goes (FILE.kekd.yaml)\n"
-	      "  --path KEY       transform: the value's key in etcd, /registry/...\n"
-	      "  --resource NAME  transform: which resource, when there are several items\n"
 	      "  --force          key retire: although the key was used of late\n"
 	      "  --yes-destroy NAME  key destroy: the key's name, typed once more\n"
 	      "  --peers SOCKET,…    rotate: the admin sockets of all nodes\n"
+	      "  --output FILE    key import: where the configuration goes (FILE.kekd.yaml);\n"
+	      "                   open: where the plaintext goes\n"
+	      "  --path KEY       transform, open: the value's key in etcd, /registry/...\n"
+	      "  --resource NAME  transform: which resource, when there are several items;\n"
+	      "                   scan: which one has to be encrypted (secrets)\n"
+	      "  --config FILE    scan: the EncryptionConfiguration that says what is current\n"
+	      "  --verify         scan: have every value opened\n"
+	      "  --uses KEY       scan: does any value need this key?\n"
+	      "  --proof FILE     scan: write down that none does\n"
+	      "  --offline        scan: do not ask the daemon which keys it has\n"
+	      "  --prefix PATH    scan, open: what keys of etcd begin with (/registry/)\n"
+	      "  --decode         open: show Secrets and ConfigMaps, their values masked\n"
+	      "  --reveal         open: do not mask them\n"
 	      "  --version, --help\n",
 	      to);
 }
@@ -85,6 +97,14 @@ enum {
 	OPT_YES_DESTROY,
 	OPT_PEERS,
 	OPT_COMMANDS,
+	OPT_CONFIG,
+	OPT_VERIFY,
+	OPT_USES,
+	OPT_PROOF,
+	OPT_OFFLINE,
+	OPT_PREFIX,
+	OPT_DECODE,
+	OPT_REVEAL,
 };
 
 static const struct option options[] = {
@@ -99,6 +119,14 @@ static const struct option options[] = {
 	{ "peers", required_argument, NULL, OPT_PEERS },
 	{ "yes-destroy", required_argument, NULL, OPT_YES_DESTROY },
 	{ "commands", no_argument, NULL, OPT_COMMANDS },
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "verify", no_argument, NULL, OPT_VERIFY },
+	{ "uses", required_argument, NULL, OPT_USES },
+	{ "proof", required_argument, NULL, OPT_PROOF },
+	{ "offline", no_argument, NULL, OPT_OFFLINE },
+	{ "prefix", required_argument, NULL, OPT_PREFIX },
+	{ "decode", no_argument, NULL, OPT_DECODE },
+	{ "reveal", no_argument, NULL, OPT_REVEAL },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -177,6 +205,30 @@ int main(int argc, char **argv)
 		case OPT_COMMANDS:
 			list_commands();
 			return 0;
+		case OPT_CONFIG:
+			ctl.config = optarg;
+			break;
+		case OPT_VERIFY:
+			ctl.verify = true;
+			break;
+		case OPT_USES:
+			ctl.uses = optarg;
+			break;
+		case OPT_PROOF:
+			ctl.proof = optarg;
+			break;
+		case OPT_OFFLINE:
+			ctl.offline = true;
+			break;
+		case OPT_PREFIX:
+			ctl.prefix = optarg;
+			break;
+		case OPT_DECODE:
+			ctl.decode = true;
+			break;
+		case OPT_REVEAL:
+			ctl.reveal = true;
+			break;
 		case 'V':
 			puts("kekctl " KEKD_VERSION);
 			return 0;

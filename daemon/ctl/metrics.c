@@ -9,12 +9,12 @@
 #include <time.h>
 
 #include "daemon/ctl/ctl.h"
-#include "daemon/obs/snapshot.h"
+#include "daemon/obs/board.h"
 
 static void key_add(void *ctx, const struct admin_key *k)
 {
-	struct snapshot *s = ctx;
-	struct snapshot_key *key;
+	struct board *s = ctx;
+	struct board_key *key;
 
 	if (s->n_keys == KEKD_KEYS_MAX)
 		return;
@@ -27,7 +27,7 @@ static void key_add(void *ctx, const struct admin_key *k)
 	key->decryptions = k->decryptions;
 }
 
-static void status_add(struct snapshot *s, const struct admin_status *st)
+static void status_add(struct board *s, const struct admin_status *st)
 {
 	memcpy(s->version, st->version, sizeof(s->version));
 	memcpy(s->backend, st->backend, sizeof(s->backend));
@@ -41,7 +41,7 @@ static void status_add(struct snapshot *s, const struct admin_status *st)
 	s->now = (uint64_t)time(NULL);
 }
 
-static int take(const struct ctl *ctl, struct snapshot *s)
+static int take(const struct ctl *ctl, struct board *s)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 	struct admin_reply end;
@@ -59,7 +59,7 @@ static int take(const struct ctl *ctl, struct snapshot *s)
 
 int ctl_metrics(const struct ctl *ctl, int argc, char **argv _unused_)
 {
-	_cleanup_free_ struct snapshot *s = calloc(1, sizeof(*s));
+	_cleanup_free_ struct board *s = calloc(1, sizeof(*s));
 
 	if (argc != 0)
 		return ctl_usage("metrics takes no argument");
@@ -69,6 +69,6 @@ int ctl_metrics(const struct ctl *ctl, int argc, char **argv _unused_)
 		puts("# HELP kekd_up 1 if the daemon answers.\n# TYPE kekd_up gauge\nkekd_up 0");
 		return 1;
 	}
-	snapshot_print(s, stdout);
+	board_print(s, stdout);
 	return 0;
 }

@@ -227,6 +227,7 @@ static int accepted(struct keeper *k, int fd)
 		if (r == 0)
 			r = admin_send_key(fd, &a);
 	}
+	server_sync(k);
 	return r == 0 ? admin_end(fd, 0, "") : r;
 }
 
@@ -267,6 +268,7 @@ int admin_key_reload(struct keeper *k, int fd, const struct admin_request *req)
 	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_reload(k->keys, came_back, &b);
 	if (r < 0)
 		return refuse(fd, r);
+	server_sync(k);
 	return b.r < 0 ? b.r : admin_end(fd, 0, "");
 }
 

@@ -71,6 +71,7 @@ int admin_record_put(struct keeper *k, int fd, const struct admin_request *req _
 		return admin_end(fd, r, put_text(r));
 	counts_made(k, key);
 	server_send_key(k, key);
+	server_sync(k);
 	admin_audit(fd, key, "taken from another node");
 	return admin_end(fd, 0, "");
 }
@@ -81,6 +82,7 @@ int admin_probe(struct keeper *k, int fd, const struct admin_request *req)
 	int r;
 
 	_Static_assert(sizeof(req->nonce) == KEY_PROBE_NONCE, "one size");
+	server_sync(k); /* the answer is for the server too: others write when they have heard it */
 	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_probe(k->keys, req->id, req->nonce, reply.probe);
 	return r < 0 ? admin_end(fd, r, errno_text(r)) : admin_send(fd, &reply, sizeof(reply));
 }

@@ -72,6 +72,7 @@ struct keeper {
 	char ring_text[192];
 	struct metrics metrics;          /* of all servers so far */
 	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
+	uint32_t syncs, synced;          /* asked, answered */
 
 	struct observer *observer; /* observer.c; NULL without `metrics:` */
 
@@ -142,11 +143,6 @@ int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret);
  */
 int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
 
-/* lockdown.c: after everything is acquired, before the first server. Logs what failed. */
-int lockdown(struct keeper *k);
-/* For a root key that came later: nobody reads it from here. */
-int lockdown_root(const struct keeper *k);
-
 /*
  * unseal.c: take the root key out of the pipe @fd (borrowed). -EALREADY: not sealed. -EOPNOTSUPP:
  * an ephemeral root cannot come back. Errors of secret_read() and of making a root.
@@ -163,6 +159,11 @@ int observer_exe(const struct keeper *k);
 void observer_tick(struct keeper *k, uint64_t now);
 void observer_reaped(struct keeper *k, pid_t pid);
 
+/* lockdown.c: after everything is acquired, before the first server. Logs what failed. */
+int lockdown(struct keeper *k);
+/* For a root key that came later: nobody reads it from here. */
+int lockdown_root(const struct keeper *k);
+
 /* sockets.c */
 int sockets_open(struct keeper *k);
 void sockets_close(struct keeper *k);
@@ -173,6 +174,12 @@ void server_send_key(struct keeper *k, const struct keyset_key *key);
 /* State and activation only; the server goes on with the op sockets it has. */
 void server_send_state(struct keeper *k, const struct keyset_key *key);
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why);
+/*
+ * Return when no server serves without what was sent until now: it has taken it, or it is gone, and
+ * the next one is given all of it before it serves. One that does not answer is killed. Before
+ * anybody is told that a key is there: another node may write with it the moment after.
+ */
+void server_sync(struct keeper *k);
 /* The link is readable. */
 void server_hear(struct keeper *k);
 /* A child has ended. */

@@ -12,7 +12,7 @@
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keeper/spawn.h"
-#include "daemon/obs/snapshot.h"
+#include "daemon/obs/board.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 #define WRITE_NS NS_PER_S
@@ -20,8 +20,8 @@
 #define DEAF_NS  (5 * NS_PER_S) /* a server that has not answered for so long does not serve */
 
 struct observer {
-	struct snapshot_page *page;
-	struct snapshot s; /* what is written next */
+	struct board_page *page;
+	struct board s; /* what is written next */
 	int page_fd, exe_fd;
 	pid_t pid; /* 0: none */
 	uint64_t start_at_ns, written_ns, probes;
@@ -39,7 +39,7 @@ static int open_all(struct observer *o)
 			  errno_text(r));
 		return r;
 	}
-	r = snapshot_page_new(&o->page, &o->page_fd);
+	r = board_page_new(&o->page, &o->page_fd);
 	if (r < 0)
 		log_error("metrics: %s", errno_text(r));
 	return r;
@@ -65,7 +65,7 @@ void observer_close(struct keeper *k)
 
 	if (!o)
 		return;
-	snapshot_page_free(o->page);
+	board_page_free(o->page);
 	closep(&o->page_fd);
 	closep(&o->exe_fd);
 	free(o);
@@ -76,7 +76,7 @@ int observer_exe(const struct keeper *k)
 	return k->observer ? k->observer->exe_fd : -1;
 }
 
-static void key_fill(const struct keeper *k, const struct keyset_key *key, struct snapshot_key *ret)
+static void key_fill(const struct keeper *k, const struct keyset_key *key, struct board_key *ret)
 {
 	const struct keeper_counts *c = counts_of(k, key->rec.id);
 
@@ -88,7 +88,7 @@ static void key_fill(const struct keeper *k, const struct keyset_key *key, struc
 	ret->decryptions = c->decryptions;
 }
 
-static void keys_fill(const struct keeper *k, struct snapshot *s)
+static void keys_fill(const struct keeper *k, struct board *s)
 {
 	const struct list *head = keyset_list(k->keys);
 
@@ -105,7 +105,7 @@ static bool has_active(const struct keeper *k)
 	return p->keys_count == 0 || keyset_active(k->keys, p->keys[0].name, &key) == 0;
 }
 
-static void fill(const struct keeper *k, struct snapshot *s, uint64_t now)
+static void fill(const struct keeper *k, struct board *s, uint64_t now)
 {
 	snprintf(s->version, sizeof(s->version), "%s", KEKD_VERSION);
 	snprintf(s->backend, sizeof(s->backend), "%s", keeper_is_kernel(k) ? "kernel" : "openssl");
@@ -131,7 +131,7 @@ static void page_write(struct keeper *k, struct observer *o, uint64_t now)
 	o->probes = k->metrics.probes;
 	o->written_ns = now;
 	fill(k, &o->s, now);
-	snapshot_write(o->page, &o->s);
+	board_write(o->page, &o->s);
 }
 
 static void start(struct keeper *k, struct observer *o, uint64_t now)

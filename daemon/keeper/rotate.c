@@ -59,6 +59,7 @@ int keeper_step(struct keeper *k, const uint8_t id[static KEKD_KEY_ID], enum key
 		counts_touch(k, old);
 	counts_reserve(k);
 	send_step(k, key, from);
+	server_sync(k);
 	return 0;
 }
 
@@ -76,6 +77,7 @@ int keeper_make(struct keeper *k, const char *name, enum key_state state,
 	server_send_key(k, key);
 	if (key->rec.state == KEY_ACTIVE)
 		send_others(k, key);
+	server_sync(k);
 	*ret = key;
 	return 0;
 }

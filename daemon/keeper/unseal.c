@@ -41,6 +41,7 @@ static void tell_server(struct keeper *k)
 		server_send_key(k, list_entry(n, struct keyset_key, link));
 }
 
+/* In the kernel it is out of this process's reach from now on, as at a start (lockdown.c). */
 static int root_take(struct keeper *k, struct span secret)
 {
 	int r;
@@ -48,7 +49,11 @@ static int root_take(struct keeper *k, struct span secret)
 	if (!keeper_is_kernel(k))
 		return soft_root_new(secret, &k->soft_root);
 	r = root_key_new(k->ring, secret, &k->root);
-	return r == 0 ? lockdown_root(k) : r;
+	if (r == 0)
+		r = lockdown_root(k);
+	if (r < 0)
+		root_key_free(move_ptr(k->root));
+	return r;
 }
 
 /* A keeper that can be left with no set of keys at all must not go on. */
@@ -72,6 +77,7 @@ static int unseal(struct keeper *k, struct span secret)
 		counts_reserve(k);
 		tell_server(k);
 		custody_names_check(k, k->conf);
+		server_sync(k);
 	}
 	return r;
 }

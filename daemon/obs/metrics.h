@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a server counts, as one struct of fixed size: it sends the keeper what is new once a second,
- * and the keeper adds it up over all its servers. It reaches Prometheus by snapshot.h.
+ * and the keeper adds it up over all its servers. It reaches Prometheus by board.h.
  *
  * Every label has a fixed set of values; what does not fit is counted as "other".
  */

@@ -2,7 +2,7 @@
 /*
  * kekd-observer: the process that speaks HTTP with Prometheus and with probes. It has no key, no
  * client's byte, no capability, no file and no socket but its listener; it reads one page of numbers
- * that the keeper writes (daemon/obs/snapshot.h) and can send nothing to anybody else.
+ * that the keeper writes (daemon/obs/board.h) and can send nothing to anybody else.
  *
  *	GET /metrics   Prometheus' text format
  *	GET /livez     200 while the keeper turns its loop
@@ -17,7 +17,7 @@
 #include <time.h>
 
 #include "daemon/base/log.h"
-#include "daemon/obs/snapshot.h"
+#include "daemon/obs/board.h"
 #include "daemon/observer/http.h"
 #include "daemon/sys/sandbox.h"
 
@@ -28,8 +28,8 @@
 #define UNAVAILABLE 503
 
 struct observer {
-	struct snapshot_page *page;
-	struct snapshot *copy; /* 300 kB, so not on the stack */
+	struct board_page *page;
+	struct board *copy; /* 300 kB, so not on the stack */
 };
 
 static uint64_t clock_ns(void)
@@ -41,11 +41,11 @@ static uint64_t clock_ns(void)
 }
 
 static unsigned int print_verdict(struct observer *o, FILE *to,
-				  const char *(*verdict)(const struct snapshot *s, uint64_t now_ns))
+				  const char *(*verdict)(const struct board *s, uint64_t now_ns))
 {
 	const char *why = "the keeper has written nothing";
 
-	if (snapshot_read(o->page, o->copy) == 0)
+	if (board_read(o->page, o->copy) == 0)
 		why = verdict(o->copy, clock_ns());
 	fprintf(to, "%s\n", why ?: "ok");
 	return why ? UNAVAILABLE : OK;
@@ -53,12 +53,12 @@ static unsigned int print_verdict(struct observer *o, FILE *to,
 
 static unsigned int print_live(void *ctx, FILE *to)
 {
-	return print_verdict(ctx, to, snapshot_not_live);
+	return print_verdict(ctx, to, board_not_live);
 }
 
 static unsigned int print_ready(void *ctx, FILE *to)
 {
-	return print_verdict(ctx, to, snapshot_not_ready);
+	return print_verdict(ctx, to, board_not_ready);
 }
 
 /* A keeper that stands still is kekd_up 0, with numbers that are not its last. */
@@ -66,11 +66,11 @@ static unsigned int print_metrics(void *ctx, FILE *to)
 {
 	struct observer *o = ctx;
 
-	if (snapshot_read(o->page, o->copy) < 0 || snapshot_not_live(o->copy, clock_ns()))
+	if (board_read(o->page, o->copy) < 0 || board_not_live(o->copy, clock_ns()))
 		fputs("# HELP kekd_up 1 if the daemon answers.\n# TYPE kekd_up gauge\nkekd_up 0\n",
 		      to);
 	else
-		snapshot_print(o->copy, to);
+		board_print(o->copy, to);
 	return OK;
 }
 
@@ -95,13 +95,13 @@ static int lock_down(void)
 
 static void release(struct observer *o)
 {
-	snapshot_page_free(o->page);
+	board_page_free(o->page);
 	free(o->copy);
 }
 
 int main(int argc, char **argv _unused_)
 {
-	_cleanup_(release) struct observer o = { .copy = calloc(1, sizeof(struct snapshot)) };
+	_cleanup_(release) struct observer o = { .copy = calloc(1, sizeof(struct board)) };
 	_cleanup_(http_freep) struct http *http = NULL;
 	int r = o.copy ? 0 : -ENOMEM;
 
@@ -111,7 +111,7 @@ int main(int argc, char **argv _unused_)
 	}
 	log_init("kekd-observer", LOG_LEVEL_INFO);
 	if (r == 0)
-		r = snapshot_page_map(PAGE_FD, &o.page);
+		r = board_page_map(PAGE_FD, &o.page);
 	if (r == 0)
 		r = http_new(LISTEN_FD, pages, &o, &http);
 	if (r == 0)

@@ -17,6 +17,7 @@
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
  *   PING       say PONG: is the loop turning?
+ *   SYNC       after GO: answer when all before this has been done; index to answer with
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
@@ -26,6 +27,7 @@
  *   USED       encryptions and decryptions of key id since the last USED
  *   PONG
  *   STATS      what was counted since the last STATS
+ *   SYNCED     the answer to SYNC index
  */
 #ifndef KEKD_SERVER_LINK_H
 #define KEKD_SERVER_LINK_H
@@ -60,6 +62,8 @@ enum link_type {
 	LINK_PING,
 	LINK_PONG,
 	LINK_STATS,
+	LINK_SYNC,
+	LINK_SYNCED,
 };
 
 struct link_msg {

@@ -523,6 +523,14 @@ static int on_ping(const struct server *s)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
+/* Messages are taken in their order, one at a time, so what came before is in force. */
+static int on_sync(struct server *s, const struct link_msg *sync)
+{
+	struct link_msg msg = { .type = LINK_SYNCED, .index = sync->index };
+
+	return link_send(s->link_fd, &msg, NULL);
+}
+
 static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
 	switch (msg->type) {
@@ -540,6 +548,8 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 		return 0;
 	case LINK_PING:
 		return on_ping(s);
+	case LINK_SYNC:
+		return on_sync(s, msg);
 	case LINK_STOP:
 		server_stop(s);
 		return 0;

@@ -129,7 +129,13 @@ static void prep_poll(struct uring *u _unused_, struct io_uring_sqe *sqe, struct
 
 static void prep_exchange(struct uring *u, struct io_uring_sqe *sqe, struct ring_op *op)
 {
-	io_uring_prep_sendmsg(sqe, op->fd, op->exchange.msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	const struct msghdr *msg = op->exchange.msg;
+
+	if (ring_msg_is_bytes(msg))
+		io_uring_prep_send(sqe, op->fd, msg->msg_iov->iov_base, msg->msg_iov->iov_len,
+				   MSG_DONTWAIT | MSG_NOSIGNAL);
+	else
+		io_uring_prep_sendmsg(sqe, op->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	io_uring_sqe_set_data64(sqe, tagged(op, TAG_SEND));
 	sqe = io_uring_get_sqe(&u->io);
 	io_uring_prep_recv(sqe, op->fd, op->exchange.buf, op->exchange.len, MSG_DONTWAIT);

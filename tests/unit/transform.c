@@ -360,6 +360,36 @@ TEST_F(service, many_values)
 }
 
 /* Each value fails by itself, with a code of its own; the call and the others are good. */
+/* The linker leads the service's question here (--wrap): each answer is larger than the one before. */
+size_t __real_chain_overhead(const struct chain *chain);
+size_t __wrap_chain_overhead(const struct chain *chain);
+static size_t asked, growing;
+
+size_t __wrap_chain_overhead(const struct chain *chain)
+{
+	asked++;
+	return __real_chain_overhead(chain) + asked * growing;
+}
+
+/*
+ * A kms chain's growth changes with time: a seed that runs out makes it larger. The buffer for all
+ * results and the places in it come from one answer, or the last results lie beyond its end.
+ */
+TEST_F(service, growth_is_asked_for_once)
+{
+	char plain[64] = { 0 };
+
+	growing = 100000;
+	for (size_t i = 0; i < MANY; i++)
+		self->values[i] = (struct transform_value){ span_str("/registry/secrets/a"),
+							    span_of(plain, sizeof(plain)) };
+	ASSERT_EQ(GRPC_OK, call(self, TO, "secrets", 100));
+	EXPECT_EQ(1U, asked);
+	ASSERT_EQ((size_t)100, self->n_results);
+	for (size_t i = 0; i < 100; i++)
+		EXPECT_EQ(GRPC_OK, self->results[i].code);
+}
+
 TEST_F(service, bad_values_among_good)
 {
 	static const struct {

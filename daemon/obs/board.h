@@ -7,8 +7,8 @@
  * The page is a sequence lock with one writer. Its descriptor is sealed (memfd_create(2),
  * F_SEAL_FUTURE_WRITE): who gets it can neither write nor resize it, whatever he becomes.
  */
-#ifndef KEKD_OBS_SNAPSHOT_H
-#define KEKD_OBS_SNAPSHOT_H
+#ifndef KEKD_OBS_BOARD_H
+#define KEKD_OBS_BOARD_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,7 +17,7 @@
 #include "daemon/obs/metrics.h"
 #include <kekd/limits.h>
 
-struct snapshot_key {
+struct board_key {
 	char label[KEKD_LABEL_MAX];
 	char state[16];
 	bool usable;
@@ -25,7 +25,7 @@ struct snapshot_key {
 	uint64_t encryptions, decryptions;
 };
 
-struct snapshot {
+struct board {
 	/* CLOCK_MONOTONIC, ns: when this was written, and when the last probe was reported. */
 	uint64_t written_ns, probed_ns;
 	char version[32];
@@ -39,27 +39,27 @@ struct snapshot {
 	uint64_t key_limit;    /* encryptions, after which a key is to be rotated */
 	struct metrics metrics;
 	uint32_t n_keys;
-	struct snapshot_key keys[KEKD_KEYS_MAX];
+	struct board_key keys[KEKD_KEYS_MAX];
 };
 
-struct snapshot_page;
+struct board_page;
 
 /* A page to write into, and the descriptor that its readers get; both the caller's. */
-int snapshot_page_new(struct snapshot_page **ret, int *ret_fd);
+int board_page_new(struct board_page **ret, int *ret_fd);
 /* The page behind @fd (borrowed), to read. -EPROTO: not one of ours. */
-int snapshot_page_map(int fd, struct snapshot_page **ret);
-void snapshot_page_free(struct snapshot_page *page);
-DEFINE_CLEANUP(struct snapshot_page *, snapshot_page_free);
+int board_page_map(int fd, struct board_page **ret);
+void board_page_free(struct board_page *page);
+DEFINE_CLEANUP(struct board_page *, board_page_free);
 
-void snapshot_write(struct snapshot_page *page, const struct snapshot *s);
+void board_write(struct board_page *page, const struct board *s);
 /* -EAGAIN: nothing has been written yet, or the writer stands still in the middle. */
-int snapshot_read(const struct snapshot_page *page, struct snapshot *ret);
+int board_read(const struct board_page *page, struct board *ret);
 
 /* A text for people, static, or NULL when all is well. @now_ns: CLOCK_MONOTONIC. */
-const char *snapshot_not_live(const struct snapshot *s, uint64_t now_ns);
-const char *snapshot_not_ready(const struct snapshot *s, uint64_t now_ns);
+const char *board_not_live(const struct board *s, uint64_t now_ns);
+const char *board_not_ready(const struct board *s, uint64_t now_ns);
 
 /* Everything as Prometheus' text format 0.0.4. */
-void snapshot_print(const struct snapshot *s, FILE *to);
+void board_print(const struct board *s, FILE *to);
 
 #endif

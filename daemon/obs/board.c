@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The page of snapshot.h, and the verdicts on what it says. */
-#include "daemon/obs/snapshot.h"
+/* The page of board.h, and the verdicts on what it says. */
+#include "daemon/obs/board.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +15,9 @@
 #define LIVE_NS    (15 * SECOND)
 #define PROBE_NS   (30 * SECOND)
 
-struct snapshot_page {
+struct board_page {
 	_Atomic uint64_t sequence; /* odd: being written; 0: never */
-	struct snapshot s;
+	struct board s;
 };
 
 static int page_seal(int fd)
@@ -27,11 +27,11 @@ static int page_seal(int fd)
 	return fcntl(fd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
 }
 
-int snapshot_page_new(struct snapshot_page **ret, int *ret_fd)
+int board_page_new(struct board_page **ret, int *ret_fd)
 {
-	const size_t size = sizeof(struct snapshot_page);
-	_cleanup_close_ int fd = memfd_create("kekd-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	_cleanup_(snapshot_page_freep) struct snapshot_page *page = NULL;
+	const size_t size = sizeof(struct board_page);
+	_cleanup_close_ int fd = memfd_create("kekd-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	_cleanup_(board_page_freep) struct board_page *page = NULL;
 	void *p;
 	int r;
 
@@ -49,37 +49,37 @@ int snapshot_page_new(struct snapshot_page **ret, int *ret_fd)
 	return 0;
 }
 
-int snapshot_page_map(int fd, struct snapshot_page **ret)
+int board_page_map(int fd, struct board_page **ret)
 {
 	struct stat st;
 	void *p;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (st.st_size != sizeof(struct snapshot_page))
+	if (st.st_size != sizeof(struct board_page))
 		return -EPROTO;
-	p = mmap(NULL, sizeof(struct snapshot_page), PROT_READ, MAP_SHARED, fd, 0);
+	p = mmap(NULL, sizeof(struct board_page), PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
 	*ret = p;
 	return 0;
 }
 
-void snapshot_page_free(struct snapshot_page *page)
+void board_page_free(struct board_page *page)
 {
 	if (page)
 		munmap(page, sizeof(*page));
 }
 
 /* Only as many keys as there are. */
-static size_t used_size(const struct snapshot *s)
+static size_t used_size(const struct board *s)
 {
 	uint32_t n = s->n_keys <= KEKD_KEYS_MAX ? s->n_keys : KEKD_KEYS_MAX;
 
-	return offsetof(struct snapshot, keys) + n * sizeof(s->keys[0]);
+	return offsetof(struct board, keys) + n * sizeof(s->keys[0]);
 }
 
-void snapshot_write(struct snapshot_page *page, const struct snapshot *s)
+void board_write(struct board_page *page, const struct board *s)
 {
 	uint64_t n = atomic_load_explicit(&page->sequence, memory_order_relaxed);
 
@@ -89,7 +89,7 @@ void snapshot_write(struct snapshot_page *page, const struct snapshot *s)
 	atomic_store_explicit(&page->sequence, n + 2, memory_order_release);
 }
 
-int snapshot_read(const struct snapshot_page *page, struct snapshot *ret)
+int board_read(const struct board_page *page, struct board *ret)
 {
 	uint64_t before, after;
 
@@ -106,17 +106,17 @@ int snapshot_read(const struct snapshot_page *page, struct snapshot *ret)
 	return -EAGAIN;
 }
 
-const char *snapshot_not_live(const struct snapshot *s, uint64_t now_ns)
+const char *board_not_live(const struct board *s, uint64_t now_ns)
 {
 	return now_ns > s->written_ns + LIVE_NS ? "the keeper does not turn its loop" : NULL;
 }
 
-const char *snapshot_not_ready(const struct snapshot *s, uint64_t now_ns)
+const char *board_not_ready(const struct board *s, uint64_t now_ns)
 {
 	const struct metrics *m = &s->metrics;
 
-	if (snapshot_not_live(s, now_ns))
-		return snapshot_not_live(s, now_ns);
+	if (board_not_live(s, now_ns))
+		return board_not_live(s, now_ns);
 	if (!s->serving)
 		return "no server serves";
 	if (s->sealed)

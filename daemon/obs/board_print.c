@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A snapshot as Prometheus' text format. Names of keys are printable and hold no quote or backslash
+ * A board as Prometheus' text format. Names of keys are printable and hold no quote or backslash
  * unless they were imported; those are escaped.
  */
 #include <inttypes.h>
 
-#include "daemon/obs/snapshot.h"
+#include "daemon/obs/board.h"
 
 static void head(FILE *to, const char *name, const char *type, const char *help)
 {
@@ -19,7 +19,7 @@ static void gauge(FILE *to, const char *name, const char *help, uint64_t value)
 }
 
 /* "NAME{key="LABEL"" without the end: more labels may follow. */
-static void key_start(FILE *to, const char *name, const struct snapshot_key *k)
+static void key_start(FILE *to, const char *name, const struct board_key *k)
 {
 	fprintf(to, "%s{key=\"", name);
 	for (const char *c = k->label; *c; c++) {
@@ -33,7 +33,7 @@ static void key_start(FILE *to, const char *name, const struct snapshot_key *k)
 	putc('"', to);
 }
 
-static void print_usable(const struct snapshot *s, FILE *to)
+static void print_usable(const struct board *s, FILE *to)
 {
 	head(to, "kekd_key_usable", "gauge", "1 if the kernel still has the key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
@@ -42,7 +42,7 @@ static void print_usable(const struct snapshot *s, FILE *to)
 	}
 }
 
-static void print_operations(const struct snapshot *s, FILE *to)
+static void print_operations(const struct board *s, FILE *to)
 {
 	head(to, "kekd_key_operations_total", "counter", "Messages by key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
@@ -53,18 +53,18 @@ static void print_operations(const struct snapshot *s, FILE *to)
 	}
 }
 
-static void print_ages(const struct snapshot *s, FILE *to)
+static void print_ages(const struct board *s, FILE *to)
 {
 	head(to, "kekd_key_age_seconds", "gauge", "Since the key was made.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
-		const struct snapshot_key *k = &s->keys[i];
+		const struct board_key *k = &s->keys[i];
 
 		key_start(to, "kekd_key_age_seconds", k);
 		fprintf(to, "} %" PRIu64 "\n", s->now > k->created ? s->now - k->created : 0);
 	}
 }
 
-static void print_keys(const struct snapshot *s, FILE *to)
+static void print_keys(const struct board *s, FILE *to)
 {
 	gauge(to, "kekd_key_encryptions_limit",
 	      "Messages under one key after which it is to be rotated.", s->key_limit);
@@ -73,7 +73,7 @@ static void print_keys(const struct snapshot *s, FILE *to)
 	print_ages(s, to);
 }
 
-static void print_state(const struct snapshot *s, FILE *to)
+static void print_state(const struct board *s, FILE *to)
 {
 	head(to, "kekd_build_info", "gauge", "Version and backend.");
 	fprintf(to, "kekd_build_info{version=\"%s\",backend=\"%s\"} 1\n", s->version, s->backend);
@@ -91,7 +91,7 @@ static void print_state(const struct snapshot *s, FILE *to)
 	gauge(to, "kekd_start_time_seconds", "Start of the keeper.", s->started);
 }
 
-void snapshot_print(const struct snapshot *s, FILE *to)
+void board_print(const struct board *s, FILE *to)
 {
 	gauge(to, "kekd_up", "1 if the daemon answers.", 1);
 	print_state(s, to);
