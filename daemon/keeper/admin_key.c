@@ -44,11 +44,12 @@ static int refuse(int fd, int r)
 	return admin_end(fd, r, errno_text(r));
 }
 
-void admin_audit(int fd, const struct keyset_key *key, const char *what)
+void admin_audit(struct keeper *k, int fd, const struct keyset_key *key, const char *what)
 {
 	struct op_peer peer = { .pid = -1, .uid = (uid_t)-1 };
 
 	peer_cred(fd, &peer);
+	keeper_audit_key(k, &peer, key, what);
 	log_notice("audit: key %s: %s, now %s, activation %u; asked by uid %u, pid %d",
 		   key->rec.label, what, key_state_name(key->rec.state), key->rec.activation,
 		   peer.uid, peer.pid);
@@ -74,7 +75,7 @@ static int make(struct keeper *k, int fd, const struct admin_request *req, enum 
 	r = keeper_make(k, req->name, state, &key);
 	if (r < 0)
 		return refuse(fd, r);
-	admin_audit(fd, key, "created");
+	admin_audit(k, fd, key, "created");
 	if (!conf_names_key(k->conf, req->name))
 		log_warning("key \"%s\" is not named by %s yet", req->name,
 			    k->conf->config->encryption_config);
@@ -108,7 +109,7 @@ int admin_key_import(struct keeper *k, int fd, const struct admin_request *req _
 	r = import_take(k, fd, &key);
 	if (r < 0)
 		return import_refuse(fd, r);
-	admin_audit(fd, key, "imported");
+	admin_audit(k, fd, key, "imported");
 	return answer(k, fd, key);
 }
 
@@ -142,7 +143,7 @@ static int step(struct keeper *k, int fd, const struct admin_request *req, enum 
 	r = keeper_step(k, req->id, to, req->activation);
 	if (r < 0)
 		return refuse(fd, r);
-	admin_audit(fd, key, what);
+	admin_audit(k, fd, key, what);
 	return answer(k, fd, key);
 }
 
@@ -206,7 +207,7 @@ int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
 	r = keeper_make(k, req->name, KEY_STAGED, &key);
 	if (r < 0)
 		return refuse(fd, r);
-	admin_audit(fd, key, "created");
+	admin_audit(k, fd, key, "created");
 	memcpy(activate.id, key->rec.id, sizeof(activate.id));
 	return admin_key_activate(k, fd, &activate);
 }
@@ -221,7 +222,7 @@ static int accepted(struct keeper *k, int fd)
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		admin_audit(fd, key, "accepted");
+		admin_audit(k, fd, key, "accepted");
 		server_send_key(k, key);
 		admin_key_fill(k, key, &a);
 		if (r == 0)
@@ -251,7 +252,7 @@ static void came_back(void *ctx, const struct keyset_key *key)
 	struct back *b = ctx;
 	struct admin_key a;
 
-	admin_audit(b->fd, key, "loaded again");
+	admin_audit(b->k, b->fd, key, "loaded again");
 	server_send_key(b->k, key);
 	admin_key_fill(b->k, key, &a);
 	if (b->r == 0)

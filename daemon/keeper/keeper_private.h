@@ -14,6 +14,7 @@
  *   admin_share.c  its commands for what nodes share
  *   admin_key.c its commands that take a key through its life
  *   observer.c  what monitoring reads
+ *   audit.c     what is written down of keys and commands
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
@@ -73,6 +74,10 @@ struct keeper {
 	struct metrics metrics;          /* of all servers so far */
 	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
 	uint32_t syncs, synced;          /* asked, answered */
+
+	struct audit *audit; /* audit.c; NULL without `audit:` */
+	int audit_fd;        /* of the same, for the next server */
+	uint64_t audit_retry_ns;
 
 	struct observer *observer; /* observer.c; NULL without `metrics:` */
 
@@ -150,6 +155,19 @@ int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
 int custody_unseal(struct keeper *k, int fd);
 
 /*
+ * audit.c. _feed: a new server needs it. _command: before it is tried; an error means that it must not be,
+ * since no line tells of it. _key: @peer NULL when nobody asked, @key NULL when it is about all of them.
+ */
+int keeper_audit_open(struct keeper *k);
+void keeper_audit_close(struct keeper *k);
+void keeper_audit_feed(struct keeper *k);
+void keeper_audit_reload(struct keeper *k);
+void keeper_audit_tick(struct keeper *k, uint64_t now);
+int keeper_audit_command(struct keeper *k, int fd, const char *what, const char *key);
+void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct keyset_key *key,
+		      const char *what);
+
+/*
  * observer.c: make the page and find the program; then, as time passes, write and start. observer_exe():
  * its file, or -1.
  */
@@ -208,7 +226,7 @@ int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
 
 /* One line for each change: what, and who asked, the peer of @fd. */
-void admin_audit(int fd, const struct keyset_key *key, const char *what);
+void admin_audit(struct keeper *k, int fd, const struct keyset_key *key, const char *what);
 
 /* admin_share.c */
 int admin_record_get(struct keeper *k, int fd, const struct admin_request *req);

@@ -24,7 +24,7 @@
 
 /* Directories of files, cut out of their paths. */
 struct dirs {
-	char *v[CONFIG_SOCKETS_MAX + 4];
+	char *v[CONFIG_SOCKETS_MAX + 5];
 	size_t n;
 };
 
@@ -80,6 +80,8 @@ static int files(const struct keeper *k)
 		r = dirs_add(&config, k->conf->config->encryption_config);
 	if (r == 0)
 		r = own_sockets(k, &sockets);
+	if (r == 0 && k->conf->config->audit.file)
+		r = dirs_add(&sockets, k->conf->config->audit.file);
 	if (r < 0)
 		return r;
 	r = sandbox_files_keeper(&(struct sandbox_keeper_files){

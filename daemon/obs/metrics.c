@@ -8,9 +8,10 @@
 #include "daemon/base/cleanup.h"
 
 static const char *const methods[METRICS_METHODS] = {
-	"v2.Encrypt",      "v2.Decrypt",          "v1beta1.Encrypt",
-	"v1beta1.Decrypt", "transform.ToStorage", "transform.FromStorage",
-	"other",
+	"v2.Encrypt",          "v2.Decrypt",
+	"v1beta1.Encrypt",     "v1beta1.Decrypt",
+	"transform.ToStorage", "transform.FromStorage",
+	"transform.Verify",    "other",
 };
 
 static const char *const codes[METRICS_CODES] = {

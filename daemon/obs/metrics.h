@@ -13,7 +13,7 @@
 
 #include <kekd/engine.h>
 
-#define METRICS_METHODS   7  /* four of KMS, two of Transform, and other */
+#define METRICS_METHODS   8  /* four of KMS, three of Transform, and other */
 #define METRICS_CODES     17 /* gRPC's, 0 … 16 */
 #define METRICS_BUCKETS   12 /* of the latency histogram, the last is +Inf */
 #define METRICS_RUNS      ENGINE_RUN_SIZES

@@ -16,6 +16,7 @@
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
+ *   AUDIT      fd: where the audit goes from now on
  *   PING       say PONG: is the loop turning?
  *   SYNC       after GO: answer when all before this has been done; index to answer with
  * server → keeper
@@ -62,6 +63,7 @@ enum link_type {
 	LINK_PING,
 	LINK_PONG,
 	LINK_STATS,
+	LINK_AUDIT,
 	LINK_SYNC,
 	LINK_SYNCED,
 };

@@ -5,7 +5,7 @@
  *   2. known-answer self-test of the backend
  *   3. lock down (Landlock, seccomp; uid and capabilities are gone since before exec)
  *   4. serve: completions → services → engine_flush() → upstreams_flush() → defer_run() →
- *      grpc_server_flush() → ring_turn()
+ *      server_audit_flush() → grpc_server_flush() → ring_turn()
  *   5. STOP: drain, exit
  *
  * Steps 4's order is what makes one io_uring_enter carry the crypto and the socket writes of a turn.
@@ -108,14 +108,24 @@ static void drain_timeout(struct ring_op *op, int res, unsigned int flags _unuse
 		grpc_server_abort(s->transform.grpc);
 }
 
+/* What shuts down sends what is queued; what has no line in the audit is thrown away instead. */
+static void wire_end(struct grpc_server *grpc, bool recorded)
+{
+	if (grpc && recorded)
+		grpc_server_shutdown(grpc);
+	else if (grpc)
+		grpc_server_abort(grpc);
+}
+
 void server_stop(struct server *s)
 {
+	bool recorded = server_audit_flush(s);
+
 	if (s->stopping)
 		return;
 	s->stopping = true;
-	grpc_server_shutdown(s->grpc);
-	if (s->transform.grpc)
-		grpc_server_shutdown(s->transform.grpc);
+	wire_end(s->grpc, recorded);
+	wire_end(s->transform.grpc, recorded);
 	ring_timer(s->ring, &s->drain_timer, now_ns() + DRAIN_NS);
 }
 
@@ -142,9 +152,11 @@ static int serve(struct server *s)
 		more = engine_flush(s->engine);
 		upstreams_flush(s->upstreams);
 		more |= !list_empty(&s->defer.ops);
-		grpc_server_flush(s->grpc);
-		if (s->transform.grpc)
-			grpc_server_flush(s->transform.grpc);
+		if (server_audit_flush(s)) {
+			grpc_server_flush(s->grpc);
+			if (s->transform.grpc)
+				grpc_server_flush(s->transform.grpc);
+		}
 		r = ring_turn(s->ring, more);
 		if (r < 0)
 			return r;

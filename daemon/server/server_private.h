@@ -63,6 +63,11 @@ struct server {
 	struct metrics stats; /* since the last report */
 	struct grpc_stats seen_wire;
 	struct engine_stats seen_engine;
+	/* audit.c; NULL without `audit:` */
+	struct audit *audit;
+	char audit_key_id[sizeof(((struct op *)NULL)->key_id)], audit_hash[80];
+	struct ring_op audit_timer;
+	bool audit_said;
 	struct server_probe *probe; /* probe.c; NULL without `metrics:` */
 
 	struct link_msg rx;
@@ -93,6 +98,16 @@ void server_transform_free(struct server *s);
 
 /* probe.c: begin to try whether all chains encrypt and decrypt, if anybody wants to know. */
 int server_probe_start(struct server *s);
+/*
+ * audit.c: from the configuration; its file, consumed; one operation, which is refused with the error;
+ * and, before answers leave, all lines so far. False: they wait, and so must the answers.
+ */
+int server_audit_new(struct server *s);
+int server_audit_take(struct server *s, int fd);
+int server_audit_event(struct server *s, const struct kms_event *e);
+bool server_audit_flush(struct server *s);
+/* For both services: the audit, then the counters. */
+int server_on_event(void *ctx, const struct kms_event *e);
 /* stats.c: tell the keeper what was counted since the last time. */
 void server_stats_report(struct server *s);
 
