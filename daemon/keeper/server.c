@@ -207,6 +207,7 @@ static int feed(struct keeper *k)
 	int r;
 
 	r = server_send_conf(k, k->conf);
+	keeper_audit_feed(k);
 	if (r == 0)
 		r = send_listeners(k);
 	if (r == 0)
@@ -301,6 +302,7 @@ static void on_reloaded(struct keeper *k, const struct link_msg *msg)
 	if (msg->r == 0) {
 		conf_free(k->conf);
 		k->conf = move_ptr(k->next_conf);
+		keeper_audit_reload(k);
 		log_notice("configuration reloaded");
 	} else {
 		log_error("reload refused by the server: %s; the old configuration stays",
@@ -414,6 +416,7 @@ void server_reap(struct keeper *k)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		observer_reaped(k, pid);
 		if (pid != k->server_pid)
 			continue;
 		k->server_pid = 0;
