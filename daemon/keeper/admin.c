@@ -181,6 +181,14 @@ static int do_key_list(struct keeper *k, int fd, const struct admin_request *req
 	return r == 0 ? admin_end(fd, 0, "") : r;
 }
 
+static int do_metrics(struct keeper *k, int fd, const struct admin_request *req _unused_)
+{
+	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
+
+	reply.metrics = k->metrics;
+	return admin_send(fd, &reply, sizeof(reply));
+}
+
 static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 				       const struct admin_request *req) = {
 	[ADMIN_STATUS] = do_status,
@@ -200,6 +208,7 @@ static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 	[ADMIN_RECORD_PUT] = admin_record_put,
 	[ADMIN_PROBE] = admin_probe,
 	[ADMIN_KEY_VERIFY] = admin_key_verify,
+	[ADMIN_METRICS] = do_metrics,
 };
 
 /* The request, and the one descriptor that may come with it; the caller closes that. */
@@ -240,8 +249,11 @@ static int serve_one(struct keeper *k, int fd)
 		return -EPROTO;
 	req.name[sizeof(req.name) - 1] = '\0';
 	if (req.version != ADMIN_VERSION) {
+		/* What is closed unread takes the answer along: unix(7)'s ECONNRESET. */
+		if (import)
+			(void)recv(fd, &req, sizeof(req), 0);
 		admin_end(fd, -EPROTO, "kekctl and kekd are of different versions");
-		return -EPROTO; /* closes, and with it goes what was not read */
+		return -EPROTO; /* closes */
 	}
 	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
 		return admin_end(fd, -EOPNOTSUPP, "this kekd does not know that command");

@@ -6,6 +6,7 @@
  *   counts.c    how often they were used
  *   rotate.c    their steps, and automatic rotation
  *   unseal.c    the root key from an operator's hand
+ *   lockdown.c  what a running keeper gives up
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
  *   admin.c     what kekctl asks
@@ -69,7 +70,9 @@ struct keeper {
 	unsigned int starts;
 	uint64_t start_ns, restart_at_ns, restart_delay_ns;
 	char ring_text[192];
-	uint32_t syncs, synced; /* asked, answered */
+	struct metrics metrics;          /* of all servers so far */
+	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
+	uint32_t syncs, synced;          /* asked, answered */
 
 	/* admin.c */
 	int clients[ADMIN_CLIENTS];
@@ -146,6 +149,9 @@ int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
  */
 int custody_unseal(struct keeper *k, int fd);
 
+/* lockdown.c: after everything is acquired, before the first server. Logs what failed. */
+int lockdown(struct keeper *k);
+
 /* sockets.c */
 int sockets_open(struct keeper *k);
 void sockets_close(struct keeper *k);
@@ -170,6 +176,9 @@ void server_hear(struct keeper *k);
 void server_reap(struct keeper *k);
 /* Time passes: start again when it is due. */
 void server_tick(struct keeper *k, uint64_t now);
+/* Is it alive? Kills a server that has stopped answering; tells systemd's watchdog of one that does. */
+void server_watch(struct keeper *k, uint64_t now);
+void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
 int server_send_conf(struct keeper *k, const struct conf *c);
 

@@ -28,13 +28,20 @@
 #define DELAY_MIN_NS (NS_PER_S / 20)
 #define DELAY_MAX_NS (2 * NS_PER_S)
 #define READY_NS     (60 * NS_PER_S)
-#define STEADY_NS    (5 * NS_PER_S) /* a server that lived this long is replaced at once */
+#define PING_NS      NS_PER_S
+#define HUNG_NS      (15 * NS_PER_S) /* no answer for so long: it will not come */
+#define STEADY_NS    (5 * NS_PER_S)  /* a server that lived this long is replaced at once */
 
 /* Not after it has been reaped: its pid may be another's by then. */
-static void server_kill(const struct keeper *k)
+void server_kill(struct keeper *k)
 {
-	if (k->server_pid > 0)
-		kill(k->server_pid, SIGKILL);
+	int r;
+
+	if (k->server_pid <= 0)
+		return;
+	r = spawn_kill(k->server_pid, k->conf->config->server_user.id);
+	if (r < 0)
+		log_error("cannot kill the server process: %s", errno_text(r));
 }
 
 /* Send, or give the server up: what it has not heard it must not go on without. */
@@ -229,6 +236,7 @@ int server_start(struct keeper *k)
 	if (setsockopt(k->link_fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0)
 		return -errno;
 	k->starts++;
+	k->pinged_ns = 0;
 	k->start_ns = now_ns();
 	k->restart_at_ns = 0;
 	r = feed(k);
@@ -302,6 +310,14 @@ static void on_reloaded(struct keeper *k, const struct link_msg *msg)
 	notify_state("READY=1");
 }
 
+/* The service manager hears of this daemon only while a server of it turns its loop. */
+static void on_pong(struct keeper *k)
+{
+	k->pinged_ns = 0;
+	k->answered_ns = now_ns();
+	notify_state("WATCHDOG=1");
+}
+
 void server_hear(struct keeper *k)
 {
 	struct link_fds fds = { 0 };
@@ -333,6 +349,12 @@ void server_hear(struct keeper *k)
 		break;
 	case LINK_USED:
 		counts_add(k, &msg);
+		break;
+	case LINK_STATS:
+		metrics_add(&k->metrics, &msg.stats);
+		break;
+	case LINK_PONG:
+		on_pong(k);
 		break;
 	case LINK_SYNCED:
 		k->synced = msg.index;
@@ -427,6 +449,24 @@ void server_tick(struct keeper *k, uint64_t now)
 		return;
 	if (server_start(k) < 0)
 		k->restart_at_ns = now + DELAY_MAX_NS;
+}
+
+void server_watch(struct keeper *k, uint64_t now)
+{
+	struct link_msg ping = { .type = LINK_PING };
+
+	if (!k->serving || k->server_pid <= 0)
+		return;
+	if (k->pinged_ns == 0) {
+		if (now - k->answered_ns < PING_NS || tell(k, &ping, NULL) < 0)
+			return;
+		k->pinged_ns = now;
+	} else if (now - k->pinged_ns >= HUNG_NS) {
+		log_error("the server has not answered for %u s; killing it",
+			  (unsigned int)(HUNG_NS / NS_PER_S));
+		k->pinged_ns = now;
+		server_kill(k);
+	}
 }
 
 void server_ask_stop(struct keeper *k)

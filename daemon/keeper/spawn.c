@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "daemon/base/log.h"
 #include "daemon/server/link.h"
@@ -130,4 +131,30 @@ int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link
 	*ret_pid = pid;
 	*ret_link_fd = move_fd(ours);
 	return 0;
+}
+
+static int child_wait(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+}
+
+int spawn_kill(pid_t pid, uid_t uid)
+{
+	pid_t helper;
+
+	if (kill(pid, SIGKILL) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	helper = fork();
+	if (helper < 0)
+		return -errno;
+	if (helper == 0)
+		_exit(setresuid(uid, uid, uid) < 0 || kill(pid, SIGKILL) < 0 ? errno : 0);
+	return child_wait(helper);
 }

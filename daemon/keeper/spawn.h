@@ -22,4 +22,10 @@ int spawn_self_open(int *ret_exe_fd);
  */
 int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link_fd);
 
+/*
+ * SIGKILL to @pid, a child of ours that runs as @uid and has not been waited for. Needs no CAP_KILL:
+ * a process may signal those of its own uid, so a short-lived child becomes that.
+ */
+int spawn_kill(pid_t pid, uid_t uid);
+
 #endif

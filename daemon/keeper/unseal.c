@@ -13,6 +13,7 @@
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keys/secret.h"
 #include "daemon/sys/afalg.h"
+#include "daemon/sys/sandbox.h"
 
 #define READ_MS 1000 /* kekctl fills the pipe before it sends it */
 
@@ -43,17 +44,30 @@ static void tell_server(struct keeper *k)
 }
 
 /* The ring may have died with the root that was in it. */
+static int root_make_again(struct keeper *k, struct span secret)
+{
+	int r;
+
+	r = root_key_new(k->ring, secret, &k->root);
+	if (r != -EKEYREVOKED && r != -EKEYEXPIRED && r != -ENOKEY)
+		return r;
+	r = custody_ring_new(k);
+	return r == 0 ? root_key_new(k->ring, secret, &k->root) : r;
+}
+
+/* In the kernel it is out of this process's reach from now on, as at a start (lockdown.c). */
 static int root_take(struct keeper *k, struct span secret)
 {
 	int r;
 
 	if (!keeper_is_kernel(k))
 		return soft_root_new(secret, &k->soft_root);
-	r = root_key_new(k->ring, secret, &k->root);
-	if (r != -EKEYREVOKED && r != -EKEYEXPIRED && r != -ENOKEY)
-		return r;
-	r = custody_ring_new(k);
-	return r == 0 ? root_key_new(k->ring, secret, &k->root) : r;
+	r = root_make_again(k, secret);
+	if (r == 0)
+		r = sandbox_deny_key_read(root_key_serial(k->root));
+	if (r < 0)
+		root_key_free(move_ptr(k->root));
+	return r;
 }
 
 static void roots_drop(struct keeper *k)

@@ -95,6 +95,16 @@ void kms_answer(int r, enum grpc_status *ret_status, const char **ret_text)
 	}
 }
 
+static enum grpc_status status_of(int r)
+{
+	enum grpc_status status = GRPC_OK;
+	const char *text;
+
+	if (r < 0)
+		kms_answer(r, &status, &text);
+	return status;
+}
+
 static void call_fail(struct grpc_call *call, int r)
 {
 	enum grpc_status status;
@@ -204,6 +214,7 @@ static void kms_op_done(struct op *op, int r)
 					       .provider = op->provider ? op->provider : "",
 					       .key_id = op->key_id,
 					       .r = r,
+					       .status = status_of(r),
 					       .started_ns = k->started_ns,
 				       });
 	kms_op_put(k);

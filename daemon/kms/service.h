@@ -18,6 +18,7 @@ struct kms_event {
 	const struct op_peer *peer;
 	const char *provider, *key_id; /* "" when the request did not get that far */
 	int r;
+	enum grpc_status status; /* what the caller was told */
 	uint64_t started_ns;
 };
 typedef void kms_event_fn(void *ctx, const struct kms_event *event);

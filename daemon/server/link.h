@@ -17,7 +17,9 @@
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
- *   SYNC       after GO: answer when all before this has been done; index to answer with
+ *   PING       say PONG: is the loop turning?
+ *   SYNC       after GO: report what was used, and answer when all before this has been done; index to
+ *              answer with
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
@@ -25,6 +27,8 @@
  *   NEED       op socket wanted for key id
  *   CONNECT    connection wanted to the socket text of a kms entry; index to answer with
  *   USED       encryptions and decryptions of key id since the last USED
+ *   PONG
+ *   STATS      what was counted since the last STATS
  *   SYNCED     the answer to SYNC index
  */
 #ifndef KEKD_SERVER_LINK_H
@@ -33,6 +37,7 @@
 #include <stdint.h>
 
 #include "daemon/keys/record.h"
+#include "daemon/obs/metrics.h"
 
 #define LINK_FDS   4
 #define LINK_PEERS 64
@@ -56,6 +61,9 @@ enum link_type {
 	LINK_USED,
 	LINK_CONNECT,
 	LINK_CONNECTED,
+	LINK_PING,
+	LINK_PONG,
+	LINK_STATS,
 	LINK_SEALED,
 	LINK_SYNC,
 	LINK_SYNCED,
@@ -77,6 +85,7 @@ struct link_msg {
 	char text[256];
 	uint32_t n_peer_uids, n_peer_gids;
 	uint32_t peer_uids[LINK_PEERS], peer_gids[LINK_PEERS];
+	struct metrics stats;
 };
 
 struct link_fds {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "daemon/base/log.h"
@@ -168,6 +169,13 @@ static void chain_env_of(struct server *s, const struct config *config, struct c
 	};
 }
 
+static void on_event(void *ctx, const struct kms_event *e)
+{
+	struct server *s = ctx;
+
+	metrics_observe(&s->stats, e->method, e->status, now_ns() - e->started_ns);
+}
+
 static int items_new(struct server *s)
 {
 	struct chain_env env;
@@ -184,7 +192,7 @@ static int items_new(struct server *s)
 		s->n_items++;
 		r = chain_new(&s->encconf->items[i], &env, &it->chain);
 		if (r == 0)
-			r = kms_service_new(it->chain, s->pool, NULL, NULL, &it->kms);
+			r = kms_service_new(it->chain, s->pool, on_event, s, &it->kms);
 		if (r < 0)
 			return r;
 	}
@@ -203,6 +211,24 @@ static int ask_connection(void *ctx, uint32_t id, const char *path)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
+/*
+ * Keys of backend openssl lie in libcrypto's heap: all of the process is locked, now and in future.
+ * Under a finite limit that would make some later allocation fail, so it is all or nothing.
+ */
+static void process_lock(void)
+{
+	struct rlimit l;
+	int r = -EPERM;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &l) == 0 && l.rlim_cur == RLIM_INFINITY)
+		r = backend_openssl_lock_process();
+	if (r < 0)
+		log_warning("backend openssl: cannot lock the whole process in memory: %s; its key "
+			    "schedules may be written to swap. Set LimitMEMLOCK=infinity, or turn "
+			    "swap off",
+			    errno_text(r));
+}
+
 static int start_config(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
 	struct engine_config engine = ENGINE_CONFIG_DEFAULT;
@@ -214,6 +240,8 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	r = configs_parse(fds, &s->config, &s->encconf);
 	if (r < 0)
 		return r;
+	if (s->config->backend == CONFIG_BACKEND_OPENSSL)
+		process_lock();
 	peers_set(s, msg);
 	engine.now = now_ns;
 	limits.connections = s->config->limits.connections;
@@ -490,11 +518,22 @@ static int on_reload(struct server *s, const struct link_msg *req, struct link_f
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* Messages are taken in their order, one at a time, so what came before is in force. */
+static int on_ping(const struct server *s)
+{
+	struct link_msg msg = { .type = LINK_PONG };
+
+	return link_send(s->link_fd, &msg, NULL);
+}
+
+/*
+ * Messages are taken in their order, one at a time, so what came before is in force; and what keys were
+ * used for until now is reported before the answer.
+ */
 static int on_sync(struct server *s, const struct link_msg *sync)
 {
 	struct link_msg msg = { .type = LINK_SYNCED, .index = sync->index };
 
+	server_used_send(s);
 	return link_send(s->link_fd, &msg, NULL);
 }
 
@@ -516,6 +555,8 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 	case LINK_CONNECTED:
 		upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);
 		return 0;
+	case LINK_PING:
+		return on_ping(s);
 	case LINK_SYNC:
 		return on_sync(s, msg);
 	case LINK_STOP:

@@ -3,7 +3,7 @@
  * The server's life, in order:
  *   1. take what the keeper sends (configuration, listeners, keys) until GO
  *   2. known-answer self-test of the backend
- *   3. lock down (seccomp; uid and capabilities are gone since before exec)
+ *   3. lock down (Landlock, seccomp; uid and capabilities are gone since before exec)
  *   4. serve: completions → services → engine_flush() → upstreams_flush() → defer_run() →
  *      grpc_server_flush() → ring_turn()
  *   5. STOP: drain, exit
@@ -66,8 +66,26 @@ static int tell_ready(struct server *s)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* Counters go to the keeper, who keeps them durable; only keys that were used. */
-static void used_send(struct server *s)
+/* What wire counts since its start becomes what is new since the last report. */
+static void stats_report(struct server *s)
+{
+	struct link_msg msg = { .type = LINK_STATS };
+	struct grpc_stats wire;
+
+	grpc_server_stats(s->grpc, &wire);
+	s->stats.refused_peers = wire.refused_peers - s->seen_refused;
+	s->stats.protocol_errors = wire.protocol_errors - s->seen_errors;
+	s->stats.connections = wire.open_connections;
+	s->stats.calls = wire.open_calls;
+	msg.stats = s->stats;
+	if (link_send(s->link_fd, &msg, NULL) < 0)
+		return;
+	s->seen_refused = wire.refused_peers;
+	s->seen_errors = wire.protocol_errors;
+	s->stats = (struct metrics){ 0 };
+}
+
+void server_used_send(struct server *s)
 {
 	list_for_each (n, keytable_list(s->keys)) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
@@ -90,7 +108,8 @@ static void used_report(struct ring_op *op, int res, unsigned int flags _unused_
 
 	if (res == -ECANCELED)
 		return;
-	used_send(s);
+	server_used_send(s);
+	stats_report(s);
 	ring_timer(s->ring, op, now_ns() + USED_NS);
 }
 
@@ -173,6 +192,12 @@ int server_main(int link_fd)
 		r = server_listen(s);
 	}
 	if (r == 0) {
+		step = "Landlock";
+		r = sandbox_files_server();
+		if (r == -EOPNOTSUPP)
+			r = 0; /* the keeper has said so */
+	}
+	if (r == 0) {
 		step = "seccomp";
 		r = sandbox_seccomp_server();
 	}
@@ -183,7 +208,7 @@ int server_main(int link_fd)
 		return EXIT_FAILURE;
 	}
 	r = serve(s);
-	used_send(s);
+	server_used_send(s);
 	if (r < 0 && r != -ENODATA)
 		log_error("server: %s", errno_text(r));
 	/* The process ends here; the kernel cancels what is in flight and frees locked memory wiped. */
