@@ -19,7 +19,7 @@ Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
 LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lsodium -lseccomp
-CTLLIBS := -ljansson
+CTLLIBS := -ljansson -lyajl
 
 # An option if the compiler takes it, as clang 14 does not take all of gcc 12's.
 cc-option = $(shell $(CC) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo $(1))
@@ -112,6 +112,9 @@ $(TESTLIB): $(TEST_OBJ)
 $(UNIT) $(HELPERS) $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
+
+# A test that stands between a service and its chain.
+$(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
 
 unit: $(UNIT)
 helpers: $(HELPERS)

@@ -20,7 +20,8 @@
 /* Op sockets a key is given: one to work, one spare. */
 #define BACKEND_KERNEL_SOCKETS 2
 
-/* Asks for one more op socket of key @id; called from a ring callback. */
+/* Asks for one more op socket of key @id; called from a ring callback or a
+ * start: it may call backend_kernel_add_socket(), nothing else of the key. */
 typedef void backend_need_fn(void *ctx, const uint8_t id[static KEKD_KEY_ID]);
 
 /* @ring borrowed for the key's life. A key without sockets has no room. */

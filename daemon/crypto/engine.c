@@ -103,6 +103,8 @@ static void engine_call_back_due(struct engine *engine)
 {
 	struct list due;
 
+	if (list_empty(&engine->due))
+		return;
 	list_init(&due);
 	list_splice_tail(&due, &engine->due);
 	while (!list_empty(&due))
@@ -127,6 +129,8 @@ static bool engine_pass(struct engine *engine)
 	size_t before = engine->started;
 	struct list held, served;
 
+	if (list_empty(&engine->lanes))
+		return false;
 	list_init(&held);
 	list_init(&served);
 	while (!list_empty(&engine->lanes) && engine_may_start(engine)) {
@@ -205,6 +209,7 @@ bool engine_flush(struct engine *engine)
 		return true; /* from inside a callback: the outer flush goes on */
 	engine->flushing = true;
 	engine->started = 0;
+	engine->direct = 0;
 	engine->now = 0;
 	engine_call_back_due(engine);
 	do {
@@ -279,11 +284,7 @@ int engine_new(const struct engine_config *config, struct secpool *pool, struct 
 
 bool engine_idle(const struct engine *engine)
 {
-	list_for_each (n, &engine->keys) {
-		if (list_entry(n, struct engine_key, link)->flying > 0)
-			return false;
-	}
-	return engine->stats.queued == 0 && list_empty(&engine->dying);
+	return engine->flying == 0 && engine->stats.queued == 0 && list_empty(&engine->dying);
 }
 
 void engine_free(struct engine *engine)

@@ -57,8 +57,10 @@ struct engine {
 	struct block_defer defer;
 	struct run *runs; /* runs_max of them */
 	uint8_t *bufs;
-	size_t bytes;   /* of jobs under way */
-	size_t started; /* blocks, in this flush */
+	size_t bytes;        /* of jobs under way */
+	size_t started;      /* blocks, in this flush */
+	unsigned int direct; /* runs that were offered to be answered at once, in this flush */
+	unsigned int flying; /* runs */
 	bool flushing;
 	uint64_t now; /* of this flush; 0 = not asked for yet */
 	struct engine_stats stats;

@@ -192,6 +192,7 @@ static void run_done(struct block_run *block, int r)
 	struct engine *engine = key->engine;
 
 	key->flying--;
+	engine->flying--;
 	if (r < 0) {
 		engine->stats.broken += r == -EIO;
 		run_fail(run, r);
@@ -203,6 +204,13 @@ static void run_done(struct block_run *block, int r)
 	secmem_wipe(run->buf, block->blocks * KEKD_AES_BLOCK);
 	run->key = NULL;
 	list_add_head(&engine->idle, &run->link);
+}
+
+/* @lane's run, which has been taken from it, is all that this flush has to do, as far as one can see. */
+static bool run_is_alone(struct engine *engine, const struct lane *lane)
+{
+	return engine->flying == 0 && list_empty(&lane->jobs) && list_empty(&engine->lanes) &&
+	       engine->direct++ < ENGINE_TURN_DIRECT;
 }
 
 void lane_start(struct lane *lane)
@@ -226,8 +234,10 @@ void lane_start(struct lane *lane)
 		.blocks = engine->config.run_blocks - left,
 		.dir = lane == &key->lane[BLOCK_DECRYPT] ? BLOCK_DECRYPT : BLOCK_ENCRYPT,
 		.done = run_done,
+		.alone = run_is_alone(engine, lane) ? &engine->defer : NULL,
 	};
 	engine->started += run->block.blocks;
+	engine->flying++;
 	key->flying++;
 	r = key->block->ops->start(key->block, &run->block);
 	if (r < 0)

@@ -249,8 +249,11 @@ static int serve_one(struct keeper *k, int fd)
 		return -EPROTO;
 	req.name[sizeof(req.name) - 1] = '\0';
 	if (req.version != ADMIN_VERSION) {
+		/* What is closed unread takes the answer along: unix(7)'s ECONNRESET. */
+		if (import)
+			(void)recv(fd, &req, sizeof(req), 0);
 		admin_end(fd, -EPROTO, "kekctl and kekd are of different versions");
-		return -EPROTO; /* closes, and with it goes what was not read */
+		return -EPROTO; /* closes */
 	}
 	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
 		return admin_end(fd, -EOPNOTSUPP, "this kekd does not know that command");

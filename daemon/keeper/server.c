@@ -7,6 +7,7 @@
  * to let go of a key.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +23,7 @@
 #include "daemon/sys/notify.h"
 
 #define LINK_WAIT_S  2
+#define SYNC_WAIT_NS (5 * NS_PER_S)
 #define NS_PER_S     UINT64_C(1000000000)
 #define DELAY_MIN_NS (NS_PER_S / 20)
 #define DELAY_MAX_NS (2 * NS_PER_S)
@@ -184,6 +186,13 @@ static int why_for_clients(int why)
 	return why == -EKEYREJECTED || why == -EKEYEXPIRED ? why : -EKEYREVOKED;
 }
 
+void server_send_sealed(struct keeper *k)
+{
+	struct link_msg msg = { .type = LINK_SEALED, .r = k->sealed < 0 ? -EKEYEXPIRED : 0 };
+
+	tell(k, &msg, NULL);
+}
+
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why)
 {
 	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
@@ -206,6 +215,7 @@ static int feed(struct keeper *k)
 		r = send_test_key(k);
 	if (r < 0)
 		return r;
+	server_send_sealed(k);
 	for (const struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys);
 	     n = n->next)
 		server_send_key(k, list_entry(n, struct keyset_key, link));
@@ -346,9 +356,44 @@ void server_hear(struct keeper *k)
 	case LINK_PONG:
 		on_pong(k);
 		break;
+	case LINK_SYNCED:
+		k->synced = msg.index;
+		break;
 	default:
 		log_error("the server said something that is not in the protocol; killing it");
 		server_kill(k);
+	}
+}
+
+/* The link is readable before @end; a server that says something else all the time gets no longer. */
+static bool link_says_something(const struct keeper *k, uint64_t end)
+{
+	struct pollfd p = { .fd = k->link_fd, .events = POLLIN };
+	uint64_t now = now_ns();
+	int n = -1;
+
+	while (n < 0 && now < end) {
+		n = poll(&p, 1, (int)((end - now) / 1000000) + 1);
+		now = now_ns();
+	}
+	return n > 0;
+}
+
+void server_sync(struct keeper *k)
+{
+	struct link_msg msg = { .type = LINK_SYNC, .index = ++k->syncs };
+	uint64_t end = now_ns() + SYNC_WAIT_NS;
+
+	if (k->link_fd < 0 || tell(k, &msg, NULL) < 0)
+		return;
+	while (k->link_fd >= 0 && k->synced != msg.index) {
+		if (link_says_something(k, end)) {
+			server_hear(k);
+			continue;
+		}
+		log_error("the server does not answer; killing it");
+		server_kill(k);
+		return;
 	}
 }
 

@@ -12,11 +12,14 @@
  *   KEY        a key, new or changed; when new with op sockets, or when soft with what
  *              softkey_export() made
  *   SOCKET     one more op socket of a key that asked for it
+ *   SEALED     r: the root key is not there, or 0: it is; for names and keys that are not known
  *   WITHDRAW   stop using a key at once; r says why
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
  *   PING       say PONG: is the loop turning?
+ *   SYNC       after GO: report what was used, and answer when all before this has been done; index to
+ *              answer with
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
@@ -26,6 +29,7 @@
  *   USED       encryptions and decryptions of key id since the last USED
  *   PONG
  *   STATS      what was counted since the last STATS
+ *   SYNCED     the answer to SYNC index
  */
 #ifndef KEKD_SERVER_LINK_H
 #define KEKD_SERVER_LINK_H
@@ -60,6 +64,9 @@ enum link_type {
 	LINK_PING,
 	LINK_PONG,
 	LINK_STATS,
+	LINK_SEALED,
+	LINK_SYNC,
+	LINK_SYNCED,
 };
 
 struct link_msg {

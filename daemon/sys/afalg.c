@@ -4,8 +4,8 @@
  * exactly the same length; the cipher runs inside the latter.
  *
  * Caveats of the kernel that are answered here (crypto/af_alg.c, algif_skcipher.c, algif_hash.c):
- * - The direction persists on an op socket and starts as *decrypt*: the control message is never
- *   left out.
+ * - The direction persists on an op socket and starts as *decrypt*: the control message is left out
+ *   only where the same direction was told before, and never on a socket that has failed.
  * - A blocking send of more than the socket takes, and a blocking receive without a send, wait for
  *   ever: lengths are bounded and MSG_DONTWAIT is always set. The cipher itself does not care.
  * - A short receive leaves the rest inside, for whoever asks next: it is an error, and so is the
@@ -91,6 +91,13 @@ void afalg_msg_init(struct afalg_msg *m, enum block_dir dir, const void *in, siz
 	c->cmsg_type = ALG_SET_OP;
 	c->cmsg_len = CMSG_LEN(sizeof(op));
 	memcpy(CMSG_DATA(c), &op, sizeof(op));
+}
+
+void afalg_msg_again(struct afalg_msg *m, const void *in, size_t len)
+{
+	m->iov.iov_base = (void *)(uintptr_t)in;
+	m->iov.iov_len = len;
+	m->hdr.msg_controllen = 0;
 }
 
 static int exactly(ssize_t n, size_t len)

@@ -155,15 +155,49 @@ static size_t msg_bytes(const struct msghdr *msg)
 	return n;
 }
 
-void ring_exchange(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *msg,
-		   void *buf, size_t len)
+static void exchange_set(struct ring_op *op, const struct msghdr *msg, void *buf, size_t len)
 {
-	op_begin(ring, op, RING_OP_EXCHANGE, fd);
 	op->exchange.msg = msg;
 	op->exchange.buf = buf;
 	op->exchange.send_len = msg_bytes(msg);
 	op->exchange.len = len;
+}
+
+void ring_exchange(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *msg,
+		   void *buf, size_t len)
+{
+	op_begin(ring, op, RING_OP_EXCHANGE, fd);
+	exchange_set(op, msg, buf, len);
 	ring->twin->start(ring, op);
+}
+
+int ring_exchange_now(struct ring *ring, int fd, const struct msghdr *msg, void *buf, size_t len)
+{
+	struct ring_op op = { .fd = fd };
+
+	exchange_set(&op, msg, buf, len);
+	ring->stats.direct++;
+	return ring_exchange_plain(&op);
+}
+
+/*
+ * MSG_DONTWAIT in both halves, for the reasons that ring_uring.c gives: what cannot be had at once is
+ * an error, and a failed send leaves no receive that waits for ever.
+ */
+int ring_exchange_plain(struct ring_op *op)
+{
+	const struct msghdr *msg = op->exchange.msg;
+	ssize_t n;
+
+	if (ring_msg_is_bytes(msg))
+		n = send(op->fd, msg->msg_iov->iov_base, msg->msg_iov->iov_len,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+	else
+		n = sendmsg(op->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	op->exchange.sent = n < 0 ? -errno : (int)n;
+	n = recv(op->fd, op->exchange.buf, op->exchange.len, MSG_DONTWAIT);
+	op->exchange.got = n < 0 ? -errno : (int)n;
+	return ring_exchange_result(op);
 }
 
 int ring_exchange_result(const struct ring_op *op)

@@ -129,6 +129,13 @@ void ring_exchange(struct ring *ring, struct ring_op *op, int fd, const struct m
 		   void *buf, size_t len);
 
 /*
+ * The same without the loop, for a lone operation: two plain system calls, no completion, and the
+ * answer is there when this returns. Works on either twin and from anywhere. 0 or -errno, as the res
+ * of ring_exchange(); nothing is waited for.
+ */
+int ring_exchange_now(struct ring *ring, int fd, const struct msghdr *msg, void *buf, size_t len);
+
+/*
  * Ask @op to end early. Its callback still runs, from a later turn, with -ECANCELED or with what
  * it had reached already. Nothing happens if not busy.
  */
@@ -146,6 +153,7 @@ struct ring_stats {
 	uint64_t enters;      /* io_uring_enter calls, or epoll calls plus every plain call */
 	uint64_t submissions; /* operations started */
 	uint64_t completions; /* callbacks run */
+	uint64_t direct;      /* ring_exchange_now() calls, each two more system calls */
 };
 void ring_stats(const struct ring *ring, struct ring_stats *ret);
 

@@ -183,17 +183,11 @@ static int try_once(struct epoll_ring *e, struct ring_op *op)
 	return n < 0 ? -errno : (int)n;
 }
 
-/* Both halves at once and without waiting; the same calls as the io_uring twin's two submissions. */
+/* The same calls as the io_uring twin's two submissions. */
 static int try_exchange(struct epoll_ring *e, struct ring_op *op)
 {
-	ssize_t n;
-
 	e->ring.stats.enters += 2;
-	n = sendmsg(op->fd, op->exchange.msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	op->exchange.sent = n < 0 ? -errno : (int)n;
-	n = recv(op->fd, op->exchange.buf, op->exchange.len, MSG_DONTWAIT);
-	op->exchange.got = n < 0 ? -errno : (int)n;
-	return ring_exchange_result(op);
+	return ring_exchange_plain(op);
 }
 
 /* Ask for what the slot's waiting operations need. -EPERM: a file that cannot be waited for. */

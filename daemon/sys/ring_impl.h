@@ -62,6 +62,13 @@ void ring_deliver(struct ring *ring, struct ring_op *op, int res);
 void ring_deliver_more(struct ring *ring, struct ring_op *op, int res);
 /* Result of an exchange whose halves returned op->exchange.sent and .got. */
 int ring_exchange_result(const struct ring_op *op);
+/* Is @msg what send(2) sends? That is cheaper: the kernel has no header and no vector to copy. */
+static inline bool ring_msg_is_bytes(const struct msghdr *msg)
+{
+	return msg->msg_iovlen == 1 && msg->msg_controllen == 0 && msg->msg_namelen == 0;
+}
+/* Both halves of @op by plain system calls, which never wait. Their result. */
+int ring_exchange_plain(struct ring_op *op);
 
 /* The twins. @ret is owned by the caller and freed with ring_free(). */
 int ring_uring_new(unsigned int entries, struct ring **ret);

@@ -21,13 +21,19 @@
  *   new submissions with EBUSY until we have reaped. What cannot be submitted waits on `backlog`,
  *   in order.
  *
- * An exchange on an AF_ALG op socket (crypto/af_alg.c, crypto/algif_skcipher.c) is a sendmsg and a
- * recv, both with MSG_DONTWAIT and not linked. Submitted together they are issued in order and the
- * send is complete before the receive begins. Should the send fail, a receive without MSG_DONTWAIT
- * finds no message and waits for one that never comes (af_alg_wait_for_data; measured on 6.12 and
- * 7.3). With MSG_DONTWAIT it answers EAGAIN, and if the requests ever ran in another order the
- * exchange would fail rather than hang. A link would add nothing: a short send does not break one. A
- * send larger than the socket's buffer is short instead of waiting for a reader who cannot come.
+ * Receives are single: each is queued anew, beside the answer that goes out. A multishot receive with
+ * provided buffers would save 400 instructions on 6.12 and 1 000 on 7.3 for what arrives together, be
+ * it one call or sixty-four, and no crossing. It would take a register call and a flag out of the
+ * restriction, and reading could not be held back while a peer does not read. Accepts are multishot.
+ *
+ * An exchange on an AF_ALG op socket (crypto/af_alg.c, crypto/algif_skcipher.c) is a sendmsg, or a send
+ * where there are bytes alone, and a recv, both with MSG_DONTWAIT and not linked. Submitted together
+ * they are issued in order and the send is complete before the receive begins. Should the send fail,
+ * a receive without MSG_DONTWAIT finds no message and waits for one that never comes
+ * (af_alg_wait_for_data; measured on 6.12 and 7.3). With MSG_DONTWAIT it answers EAGAIN, and if the
+ * requests ever ran in another order the exchange would fail rather than hang. A link would add
+ * nothing: a short send does not break one. A send larger than the socket's buffer is short instead
+ * of waiting for a reader who cannot come.
  */
 #include "daemon/sys/ring_impl.h"
 
@@ -129,7 +135,13 @@ static void prep_poll(struct uring *u _unused_, struct io_uring_sqe *sqe, struct
 
 static void prep_exchange(struct uring *u, struct io_uring_sqe *sqe, struct ring_op *op)
 {
-	io_uring_prep_sendmsg(sqe, op->fd, op->exchange.msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	const struct msghdr *msg = op->exchange.msg;
+
+	if (ring_msg_is_bytes(msg))
+		io_uring_prep_send(sqe, op->fd, msg->msg_iov->iov_base, msg->msg_iov->iov_len,
+				   MSG_DONTWAIT | MSG_NOSIGNAL);
+	else
+		io_uring_prep_sendmsg(sqe, op->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	io_uring_sqe_set_data64(sqe, tagged(op, TAG_SEND));
 	sqe = io_uring_get_sqe(&u->io);
 	io_uring_prep_recv(sqe, op->fd, op->exchange.buf, op->exchange.len, MSG_DONTWAIT);

@@ -18,6 +18,7 @@
 
 #include <kekd/list.h>
 
+struct block_defer;
 struct block_key;
 struct block_run;
 
@@ -37,6 +38,11 @@ struct block_run {
 	size_t blocks; /* 1 … KEKD_RUN_BLOCKS_MAX */
 	enum block_dir dir;
 	block_done_fn *done;
+	/*
+	 * Not NULL: nothing else is in flight or about to be. A backend for which an answer at once
+	 * is cheaper than one through the loop makes it in start and leaves it here; borrowed.
+	 */
+	struct block_defer *alone;
 
 	/* Private to the backend from start to done. */
 	struct list link;

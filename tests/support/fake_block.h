@@ -25,15 +25,18 @@ struct fake_block {
 	unsigned int room;       /* runs in flight at most */
 	unsigned int fail_every; /* each n-th finished run fails; 0 = none */
 	int fail_with;
-	bool lies;  /* right when it encrypts, wrong by one bit when it decrypts */
-	int refuse; /* start returns this, if not 0 */
+	bool lies;   /* right when it encrypts, wrong by one bit when it decrypts */
+	int refuse;  /* start returns this, if not 0 */
+	bool prompt; /* a run that is alone is answered at once */
 
 	/* What the test may look at. */
 	unsigned int started, finished;
 	size_t last_blocks; /* of the run started last */
 	enum block_dir last_dir;
-	bool dirty;  /* a buffer was not wiped after its run */
-	bool *freed; /* set by free, if not NULL */
+	const uint8_t *last_out; /* its buffer; the engine's, which lives as long as it does */
+	unsigned int alone;      /* runs that were offered to be answered at once */
+	bool dirty;              /* a buffer was not wiped after its run */
+	bool *freed;             /* set by free, if not NULL */
 };
 
 /* @len 16, 24 or 32. The result is given to engine_key_new() as &ret->base. */

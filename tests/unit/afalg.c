@@ -142,7 +142,7 @@ TEST_F(ecb, second_send_is_an_error_and_a_new_socket_works)
 	close(fresh);
 }
 
-/* A fresh op socket decrypts unless told otherwise: why afalg_run() always tells it. */
+/* A fresh op socket decrypts unless told otherwise: why it is told on each new one. */
 TEST_F(ecb, send_without_direction_decrypts)
 {
 	uint8_t out[16];
@@ -150,6 +150,26 @@ TEST_F(ecb, send_without_direction_decrypts)
 	ASSERT_EQ(16, send(self->op, CIPHER, 16, MSG_DONTWAIT));
 	ASSERT_EQ(16, recv(self->op, out, 16, MSG_DONTWAIT));
 	EXPECT_MEMEQ(PLAIN, 16, out, 16);
+}
+
+/* Once told, a direction stays, however often: what afalg_msg_again() builds on. */
+TEST_F(ecb, direction_is_remembered)
+{
+	struct afalg_msg m;
+	uint8_t out[16];
+
+	for (int dir = BLOCK_ENCRYPT; dir <= BLOCK_DECRYPT; dir++) {
+		const uint8_t *in = dir == BLOCK_ENCRYPT ? PLAIN : CIPHER;
+
+		afalg_msg_init(&m, (enum block_dir)dir, in, 16);
+		for (int i = 0; i < 3; i++) {
+			ASSERT_EQ(16, sendmsg(self->op, &m.hdr, MSG_DONTWAIT));
+			ASSERT_EQ(16, recv(self->op, out, 16, MSG_DONTWAIT));
+			EXPECT_MEMEQ(in == PLAIN ? CIPHER : PLAIN, 16, out, 16);
+			afalg_msg_again(&m, in, 16);
+			EXPECT_EQ(0, m.hdr.msg_controllen);
+		}
+	}
 }
 
 TEST_F(ecb, sockets_are_close_on_exec)

@@ -321,6 +321,25 @@ TEST(choices)
 	bad(SHORTEST "policy:\n", "kekd.yaml:3:8: \"policy\" must be a string, not nothing");
 }
 
+TEST(workers)
+{
+	struct config *c = good(SHORTEST "workers: 1\n");
+
+	EXPECT_EQ(1, c->workers);
+	config_free(c);
+	c = good(SHORTEST);
+	EXPECT_EQ(1, c->workers);
+	config_free(c);
+	bad(SHORTEST "workers: 2\n",
+	    "kekd.yaml:3:10: \"workers\" can only be 1: one already answers faster than the clients on "
+	    "the same host can ask");
+	bad(SHORTEST "workers: 0\n",
+	    "kekd.yaml:3:10: \"workers\" can only be 1: one already answers faster than the clients on "
+	    "the same host can ask");
+	bad(SHORTEST "workers: many\n",
+	    "kekd.yaml:3:10: \"workers\" must be an integer, not a string");
+}
+
 TEST(plaintext_writes)
 {
 	struct config *c = good(SHORTEST "allowPlaintextWrites: true\n");

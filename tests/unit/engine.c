@@ -982,6 +982,7 @@ TEST_F(engine, storm)
 	rebed(self, &config);
 	self->fake->room = 3;
 	for (unsigned int round = 0; round < 30; round++) {
+		self->fake->prompt = round % 2;
 		for (self->n = 0; self->n < 200;) {
 			size_t len =
 				prng_below(&self->prng, 20) ? prng_below(&self->prng, 100) : 2000;

@@ -82,6 +82,83 @@ TEST_F(ring, exchange_short_send)
 	EXPECT_ERR(-EIO, exchange(self->ring, self->stream[0], big, size, in, 4));
 }
 
+/* Without the loop: the same answers and errors, no operation of the ring. */
+static int exchange_now(struct ring *ring, int fd, const char *out, size_t out_len, void *in,
+			size_t in_len)
+{
+	struct iovec iov = { (void *)(uintptr_t)out, out_len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return ring_exchange_now(ring, fd, &msg, in, in_len);
+}
+
+TEST_F(ring, exchange_now)
+{
+	struct ring_stats before, after;
+	char in[8] = { 0 };
+
+	ring_stats(self->ring, &before);
+	ASSERT_EQ(4, send(self->packet[1], "pong", 4, 0));
+	EXPECT_OK(exchange_now(self->ring, self->packet[0], "ping", 4, in, 4));
+	EXPECT_STREQ("pong", in);
+	EXPECT_EQ(4, recv(self->packet[1], in, sizeof(in), MSG_DONTWAIT));
+	EXPECT_STREQ("ping", in);
+	ring_stats(self->ring, &after);
+	EXPECT_EQ(1, after.direct - before.direct);
+	EXPECT_EQ(0, after.submissions - before.submissions);
+	EXPECT_EQ(0, after.enters - before.enters);
+}
+
+TEST_F(ring, exchange_now_never_waits)
+{
+	char in[8] = { 0 };
+
+	EXPECT_ERR(-EAGAIN, exchange_now(self->ring, self->packet[0], "ping", 4, in, 4));
+	ASSERT_EQ(3, send(self->packet[1], "pon", 3, 0));
+	EXPECT_ERR(-EIO, exchange_now(self->ring, self->packet[0], "ping", 4, in, 4));
+	ASSERT_EQ(4, send(self->packet[1], "pong", 4, 0));
+	fill(self->packet[0]);
+	EXPECT_ERR(-EAGAIN, exchange_now(self->ring, self->packet[0], "ping", 4, in, 4));
+	EXPECT_ERR(-EBADF, exchange_now(self->ring, -1, "ping", 4, in, 4));
+}
+
+/* A message with something beside its bytes goes whole, by either way. */
+TEST_F(ring, exchange_with_control)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t) "ping", 4 };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	struct msghdr got = { .msg_iov = &iov, .msg_iovlen = 1 };
+	char in[8] = { 0 }, passed[64];
+	struct probe p = PROBE;
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &self->stream[0], sizeof(int));
+	ASSERT_EQ(4, send(self->packet[1], "pong", 4, 0));
+	ASSERT_EQ(4, send(self->packet[1], "pong", 4, 0));
+	EXPECT_OK(ring_exchange_now(self->ring, self->packet[0], &msg, in, 4));
+	ring_exchange(self->ring, &p.op, self->packet[0], &msg, in, 4);
+	turn_until(self->ring, &p, 1);
+	EXPECT_OK(p.res);
+	iov.iov_base = in;
+	for (int i = 0; i < 2; i++) {
+		got.msg_control = passed;
+		got.msg_controllen = sizeof(passed);
+		ASSERT_EQ(4, recvmsg(self->packet[1], &got, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+		ASSERT_NOT_NULL(CMSG_FIRSTHDR(&got));
+		EXPECT_EQ(SCM_RIGHTS, CMSG_FIRSTHDR(&got)->cmsg_type);
+	}
+}
+
 /* What the design is about: one crossing for all operations of a turn. */
 TEST_F(ring, one_enter_for_many)
 {

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the keeper does with a server that does not come up, and with a kekctl of another version. The
+ * clock is the argument of server_tick(); the server is this very program, which then only waits.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "daemon/ctl/admin.h"
+#include "daemon/keeper/keeper_private.h"
+#include "daemon/keeper/spawn.h"
+#include "tests/harness/ktest.h"
+
+#define START_NS UINT64_C(1000000000)
+#define READY_NS (UINT64_C(60) * 1000000000)
+
+FIXTURE(keeper)
+{
+	struct keeper k;
+	struct keeper_options opt;
+	struct config config;
+	struct conf conf;
+};
+
+FIXTURE_SETUP(keeper)
+{
+	self->conf.config = &self->config;
+	self->conf.config_fd = self->conf.enc_fd = -1;
+	self->k.opt = &self->opt;
+	self->k.conf = &self->conf;
+	self->k.link_fd = self->k.transform_fd = self->k.test_tfm = self->k.exe_fd = -1;
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		self->k.clients[i] = -1;
+}
+
+/* The child ends with the test's process group, if not before. */
+FIXTURE_TEARDOWN(keeper)
+{
+	admin_close(&self->k);
+	closep(&self->k.link_fd);
+	closep(&self->k.exe_fd);
+	closep(&self->conf.config_fd);
+	closep(&self->conf.enc_fd);
+}
+
+/* A server that never says READY: it answers each byte on @ret_fd with another. */
+static pid_t mute_server(int *ret_fd)
+{
+	int fd[2];
+	pid_t pid;
+	char c;
+
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		close(fd[0]);
+		while (read(fd[1], &c, 1) == 1 && write(fd[1], &c, 1) == 1)
+			;
+		_exit(0);
+	}
+	close(fd[1]);
+	*ret_fd = fd[0];
+	return pid;
+}
+
+/* One that has a SIGKILL pending does not answer any more. */
+static bool lives(int fd)
+{
+	char c = 'x';
+
+	return send(fd, &c, 1, MSG_NOSIGNAL) == 1 && read(fd, &c, 1) == 1;
+}
+
+static void expect_killed(pid_t pid)
+{
+	int status = 0;
+
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+TEST_F(keeper, server_has_a_minute_to_get_ready)
+{
+	int fd;
+
+	self->k.server_pid = mute_server(&fd);
+	self->k.start_ns = START_NS;
+	server_tick(&self->k, START_NS + READY_NS);
+	EXPECT_TRUE(lives(fd));
+	server_tick(&self->k, START_NS + READY_NS + 1);
+	expect_killed(self->k.server_pid);
+	close(fd);
+}
+
+/* It is judged by its silence at the start, and while it is asked to stop it has another bound. */
+TEST_F(keeper, server_that_serves_or_stops_is_left_alone)
+{
+	int fd;
+
+	self->k.server_pid = mute_server(&fd);
+	self->k.start_ns = START_NS;
+	self->k.serving = true;
+	server_tick(&self->k, START_NS + 2 * READY_NS);
+	EXPECT_TRUE(lives(fd));
+	self->k.serving = false;
+	self->k.stopping = true;
+	server_tick(&self->k, START_NS + 2 * READY_NS);
+	EXPECT_TRUE(lives(fd));
+	close(fd);
+	ASSERT_EQ(self->k.server_pid, waitpid(self->k.server_pid, NULL, 0));
+}
+
+/*
+ * What is fed to it is its configuration and then an op socket, which cannot be had here. It has not
+ * heard everything and would wait for GO for ever.
+ */
+TEST_F(keeper, server_that_cannot_be_fed_is_ended)
+{
+	SKIP_UNLESS("root", geteuid() == 0, "only root can start a server");
+	self->config.server_user.id = 0;
+	ASSERT_OK(spawn_self_open(&self->k.exe_fd));
+	self->conf.config_fd = memfd_create("config", MFD_CLOEXEC);
+	self->conf.enc_fd = memfd_create("encryption", MFD_CLOEXEC);
+	self->k.test_tfm = self->conf.config_fd; /* no socket */
+	EXPECT_OK(server_start(&self->k));
+	ASSERT_LT(0, self->k.server_pid);
+	EXPECT_EQ(1, self->k.starts);
+	expect_killed(self->k.server_pid);
+	self->k.test_tfm = -1;
+}
+
+/* A peer of the admin socket, as it is once it has been accepted. */
+static int client(struct ktest_data_of_keeper *self)
+{
+	int fd[2];
+
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd));
+	self->k.clients[0] = fd[0];
+	return fd[1];
+}
+
+/* One answer that says so, and then the end; also of a packet that is looked at before it is read. */
+static void expect_refused(struct ktest_data_of_keeper *self, const void *packet, size_t size)
+{
+	struct admin_reply reply = { 0 };
+	int fd = client(self);
+
+	ASSERT_OK(admin_send(fd, packet, size));
+	admin_serve(&self->k, 0);
+	EXPECT_EQ(-1, self->k.clients[0]);
+	ASSERT_EQ((ssize_t)sizeof(reply), recv(fd, &reply, sizeof(reply), MSG_DONTWAIT));
+	EXPECT_EQ(ADMIN_END, reply.type);
+	EXPECT_ERR(-EPROTO, reply.r);
+	EXPECT_EQ(0, recv(fd, &reply, sizeof(reply), MSG_DONTWAIT));
+	close(fd);
+}
+
+TEST_F(keeper, admin_of_another_version)
+{
+	struct admin_request req = { .version = ADMIN_VERSION + 1, .verb = ADMIN_STATUS };
+	struct admin_import import = {
+		.req = { .version = ADMIN_VERSION - 1, .verb = ADMIN_KEY_IMPORT },
+	};
+
+	expect_refused(self, &req, sizeof(req));
+	expect_refused(self, &import, sizeof(import));
+}
+
+/* An unknown command of the same version is answered, and the connection goes on. */
+TEST_F(keeper, admin_of_this_version)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = UINT32_MAX };
+	struct admin_reply reply = { 0 };
+	int fd = client(self);
+
+	for (int i = 0; i < 2; i++) {
+		ASSERT_OK(admin_send(fd, &req, sizeof(req)));
+		admin_serve(&self->k, 0);
+		ASSERT_LE(0, self->k.clients[0]);
+		ASSERT_OK(admin_recv(fd, &reply));
+		EXPECT_ERR(-EOPNOTSUPP, reply.r);
+	}
+	close(fd);
+}
+
+/* The server's part, as it is started by server_start(). */
+int main(int argc, char **argv)
+{
+	char c;
+
+	if (argc == 1 && strcmp(argv[0], SPAWN_ARGV0) == 0) {
+		while (recv(SPAWN_LINK_FD, &c, sizeof(c), 0) > 0)
+			;
+		for (;;)
+			pause();
+	}
+	return ktest_main(argc, argv);
+}
