@@ -233,6 +233,7 @@ static int turn(struct keeper *k)
 			admin_serve(k, i);
 	if (p[POLL_ADMIN].revents)
 		admin_accept(k);
+	server_reload_end(k);
 	server_tick(k, now_ns());
 	return 0;
 }

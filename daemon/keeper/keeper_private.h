@@ -75,6 +75,8 @@ struct keeper {
 	struct metrics metrics;          /* of all servers so far */
 	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
 	uint32_t syncs, synced;          /* asked, answered */
+	bool reload_answered;            /* for next_conf, with reload_r */
+	int reload_r;
 
 	struct audit *audit; /* audit.c; NULL without `audit:` */
 	int audit_fd;        /* of the same, for the next server */
@@ -214,6 +216,11 @@ void server_watch(struct keeper *k, uint64_t now);
 void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
 int server_send_conf(struct keeper *k, const struct conf *c);
+/*
+ * The loop alone acts on the server's answer to that: it may be heard, from a server that lies at any
+ * time, by server_sync() in the middle of something that goes by the old configuration.
+ */
+void server_reload_end(struct keeper *k);
 
 /* admin_key.c: one verb each; 0, or -errno when the client is to be dropped */
 struct admin_request;
