@@ -64,6 +64,16 @@ static void parse_line(struct keeper *k, const char *line)
 	c->decryptions = decryptions;
 }
 
+static bool any_was_active(const struct keeper *k)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	for (const struct list *n = head->next; n != head; n = n->next)
+		if (list_entry(n, struct keyset_key, link)->rec.activation > 0)
+			return true;
+	return false;
+}
+
 void counts_load(struct keeper *k)
 {
 	_cleanup_free_ char *text = NULL;
@@ -73,8 +83,10 @@ void counts_load(struct keeper *k)
 
 	r = key_store_read(k->store, KEY_STORE_COUNTS, COUNTS_TEXT_MAX, &text, &len);
 	if (r < 0) {
-		if (r != -ENOENT)
-			log_warning("key store: counts of use cannot be read: %s", errno_text(r));
+		if (r != -ENOENT || any_was_active(k))
+			log_warning(
+				"key store: counts of use cannot be read, so they begin again: %s",
+				errno_text(r));
 		return;
 	}
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
