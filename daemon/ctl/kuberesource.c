@@ -129,17 +129,17 @@ int kube_group_version(struct kubeapi *api, const char *group, char *ret, size_t
 
 	put_text(&p, "/apis/");
 	put_encoded(&p, group);
-	r = path_end(&p);
-	if (r == 0)
-		r = kubeapi_call(api, "GET", buf, NULL, false, &answer);
-	if (r < 0)
+	if (path_end(&p) < 0)
+		return ctl_fail("%s: name too long", group);
+	r = get(api, buf, &answer);
+	if (r != 0)
 		return r;
 	if (answer.status == 404)
 		return -ENOENT;
 	version = json_string_value(
 		json_object_get(json_object_get(answer.body, "preferredVersion"), "version"));
 	if (answer.status != 200 || !version || strlen(version) >= size)
-		return -EBADMSG;
+		return ctl_fail("%s: %d: %s", buf, answer.status, kube_answer_text(&answer));
 	memcpy(ret, version, strlen(version) + 1);
 	return 0;
 }
@@ -211,8 +211,8 @@ int kube_resource_find(struct kubeapi *api, const char *text, struct kube_resour
 		r = kube_group_version(api, group, res.version, sizeof(res.version));
 		if (r == -ENOENT)
 			return ctl_fail("%s: the cluster has no group %s", text, group);
-		if (r < 0)
-			return ctl_fail("%s: %s", text, errno_text(r));
+		if (r != 0)
+			return r;
 	}
 	r = look_up(api, text, &res);
 	if (r == 0)

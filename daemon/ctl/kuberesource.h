@@ -28,10 +28,10 @@ int kube_resource_list_path(const struct kube_resource *res, unsigned int limit,
 int kube_resource_object_path(const struct kube_resource *res, const char *ns, const char *name,
 			      char *ret, size_t size);
 
-/* Of GET "/apis/GROUP": the version that the cluster prefers. -ENOENT: no such group. Or as kubeapi_call(). */
+/* The version of a group that the cluster prefers; 0, 1 (said), or -ENOENT (not said): no such group. */
 int kube_group_version(struct kubeapi *api, const char *group, char *ret, size_t size);
 
-/* "ns/name" or what else an answer that is not 2xx says; for ctl_fail(). Until the next call. */
+/* Why the cluster refuses, in its words; until the next call. */
 const char *kube_answer_text(const struct kubeapi_answer *answer);
 
 #endif

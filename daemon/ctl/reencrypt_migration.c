@@ -22,7 +22,7 @@ static int version_get(struct reencrypt *re, char *ret, size_t size)
 	if (r == -ENOENT)
 		return ctl_fail("the cluster has no StorageVersionMigration (" GROUP
 				"); leave --migration out");
-	return r < 0 ? ctl_fail(GROUP ": %s", errno_text(r)) : 0;
+	return r;
 }
 
 /* The text of the object; in the arena, until the next call. */

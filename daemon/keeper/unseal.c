@@ -13,7 +13,6 @@
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keys/secret.h"
 #include "daemon/sys/afalg.h"
-#include "daemon/sys/sandbox.h"
 
 #define READ_MS 1000 /* kekctl fills the pipe before it sends it */
 
@@ -43,6 +42,18 @@ static void tell_server(struct keeper *k)
 		server_send_key(k, list_entry(n, struct keyset_key, link));
 }
 
+/* The ring may have died with the root that was in it. */
+static int root_make_again(struct keeper *k, struct span secret)
+{
+	int r;
+
+	r = root_key_new(k->ring, secret, &k->root);
+	if (r != -EKEYREVOKED && r != -EKEYEXPIRED && r != -ENOKEY)
+		return r;
+	r = custody_ring_new(k);
+	return r == 0 ? root_key_new(k->ring, secret, &k->root) : r;
+}
+
 /* In the kernel it is out of this process's reach from now on, as at a start (lockdown.c). */
 static int root_take(struct keeper *k, struct span secret)
 {
@@ -50,9 +61,9 @@ static int root_take(struct keeper *k, struct span secret)
 
 	if (!keeper_is_kernel(k))
 		return soft_root_new(secret, &k->soft_root);
-	r = root_key_new(k->ring, secret, &k->root);
+	r = root_make_again(k, secret);
 	if (r == 0)
-		r = sandbox_deny_key_read(root_key_serial(k->root));
+		r = lockdown_root(k);
 	if (r < 0)
 		root_key_free(move_ptr(k->root));
 	return r;
@@ -102,8 +113,8 @@ static int unseal(struct keeper *k, struct span secret)
 		counts_reserve(k);
 		tell_server(k);
 		custody_names_check(k, k->conf);
-		server_sync(k);
 	}
+	server_sync(k);
 	return r;
 }
 
