@@ -192,6 +192,34 @@ TEST_F(snapshot, pages_that_cannot_be)
 	}
 }
 
+/* Two ways to one page without keys, over which order says nothing: of many such a walk has no end. */
+TEST_F(snapshot, a_page_is_used_once)
+{
+	static const uint8_t no_elements[2];
+	uint64_t leaf;
+
+	point_branch_at(self, 5);
+	ASSERT_EQ(2, flags_of(self, 5));
+	leaf = 5;
+	ASSERT_EQ(8, pwrite(self->fd, &leaf, 8, 4 * PAGE + 16 + 16 + 8));
+	ASSERT_EQ(2, pwrite(self->fd, no_elements, 2, 5 * PAGE + 10));
+	EXPECT_ERR(-EBADMSG, read_fd(&self->b, self->fd, 1000));
+	EXPECT_STREQ("damaged database: a page is used twice", self->b.err.text);
+}
+
+/* What comes last is taken for the newest: a tree in another order must not be believed. */
+TEST_F(snapshot, order_is_checked)
+{
+	uint64_t first, second;
+
+	memcpy(&first, self->bytes + 4 * PAGE + 16 + 8, sizeof(first));
+	memcpy(&second, self->bytes + 4 * PAGE + 16 + 16 + 8, sizeof(second));
+	point_branch_at(self, second);
+	ASSERT_EQ(8, pwrite(self->fd, &first, 8, 4 * PAGE + 16 + 16 + 8));
+	EXPECT_ERR(-EBADMSG, read_fd(&self->b, self->fd, 1000));
+	EXPECT_STREQ("damaged database: keys are out of order", self->b.err.text);
+}
+
 /* One meta page may be broken: the other one, older by a transaction, still has a whole tree. */
 TEST_F(snapshot, one_good_meta_page_is_enough)
 {
