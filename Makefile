@@ -3,8 +3,10 @@
 # make                 build/kekd, build/kekctl
 # make check           unit tests that need no kernel crypto (scripts/test runs everything)
 # make SAN=1           the same under ASan and UBSan, in build-san/
+# make bench           the benchmark, into tests/bench/out; BENCH=quick for a look at its shape
 # make fuzz            libFuzzer targets (clang), in build-fuzz/
 # make analyze         gcc -fanalyzer over the daemon
+# make install         DESTDIR, PREFIX (/usr/local); make deb: a Debian package
 # make BUILD=DIR       build elsewhere; V=1 shows the commands
 
 SAN     ?=
@@ -17,7 +19,8 @@ Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
 LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lsodium -lseccomp
-CTLLIBS := -ljansson
+CTLLIBS := -ljansson -lyajl
+OBSLIBS := -lseccomp -lmicrohttpd
 
 # An option if the compiler takes it, as clang 14 does not take all of gcc 12's.
 cc-option = $(shell $(CC) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo $(1))
@@ -40,7 +43,7 @@ CPPFLAGS += -D_GNU_SOURCE -DKEKD_VERSION='"$(VERSION)"' -I. -Iinclude -I$(BUILD)
 CFLAGS   += -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(EXTRA_CFLAGS)
 LDFLAGS  += $(LINK) $(EXTRA_LDFLAGS)
 
-DAEMON_SRC := $(filter-out daemon/main.c daemon/ctl/kekctl.c,$(wildcard daemon/*/*.c))
+DAEMON_SRC := $(filter-out daemon/ctl/kekctl.c daemon/observer/%,$(wildcard daemon/*/*.c))
 PROTO_SRC  := $(wildcard daemon/*/*.proto)
 GEN_C      := $(PROTO_SRC:%.proto=$(BUILD)/gen/%.pb.c)
 GEN_H      := $(GEN_C:.c=.h)
@@ -51,21 +54,32 @@ UNIT_SRC   := $(wildcard tests/unit/*.c) tests/harness/selftest.c tests/vectors/
 UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
 TESTLIB    := $(BUILD)/libtest.a
 TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/ktest_test.c \
-                tests/vectors/reader.c $(wildcard tests/support/*.c))
+                tests/vectors/reader.c $(wildcard tests/support/*.c tests/bench/ways/*.c \
+                tests/bench/served/*.c))
 SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
-BENCH      := $(BENCH_SRC:%.c=$(BUILD)/%)
+BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
 
-.PHONY: all check unit helpers bench-bin fuzz analyze clean gen
+PREFIX  ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR  ?= $(PREFIX)/bin
+UNITS   ?= yes
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+
+.PHONY: install deb all check unit helpers bench bench-bin fuzz analyze clean gen
 .SECONDARY:
 
-all: $(BUILD)/kekd $(BUILD)/kekctl
+all: $(BUILD)/kekd $(BUILD)/kekd-observer $(BUILD)/kekctl
 
 $(BUILD)/kekd: $(BUILD)/daemon/main.o $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/kekd-observer: $(BUILD)/daemon/observer/main.o $(BUILD)/daemon/observer/http.o $(LIB)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(OBSLIBS)
 
 $(BUILD)/kekctl: $(BUILD)/daemon/ctl/kekctl.o $(LIB)
 	@echo "  LD    $@"
@@ -100,7 +114,7 @@ CPPFLAGS += -DVECTORS_DIR='"$(CURDIR)/tests/vectors"' -DBUILD_DIR='"$(abspath $(
 $(TESTLIB): $(TEST_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(UNIT) $(HELPERS) $(BENCH): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
+$(UNIT) $(HELPERS) $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
 
@@ -109,7 +123,10 @@ $(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
 
 unit: $(UNIT)
 helpers: $(HELPERS)
-bench-bin: $(BENCH)
+bench-bin: $(BENCH_BIN)
+
+bench:
+	BUILD="$(abspath $(BUILD))" tests/bench/bench $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
 
 check: unit
 	tests/harness/run $(UNIT)
@@ -128,7 +145,30 @@ build-fuzz/%: build-fuzz/tests/fuzz/%.o $(SUPPORT_OBJ) $(LIB)
 analyze:
 	$(Q)$(MAKE) --no-print-directory -k BUILD=build-analyze HARDEN=-fPIE EXTRA_CFLAGS="-fanalyzer -fno-diagnostics-show-caret -fdiagnostics-path-format=none" build-analyze/libkekd.a
 
+# UNITS= leaves systemd's files to a packager.
+install: all
+	install -D -m 0755 $(BUILD)/kekd $(DESTDIR)$(SBINDIR)/kekd
+	install -D -m 0755 $(BUILD)/kekd-observer $(DESTDIR)$(SBINDIR)/kekd-observer
+	install -D -m 0755 $(BUILD)/kekctl $(DESTDIR)$(BINDIR)/kekctl
+	install -D -m 0644 daemon/dist/kekctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kekctl
+	install -D -m 0644 daemon/dist/_kekctl $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_kekctl
+	for page in daemon/man/*.[158]; do \
+	    install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; done
+ifneq ($(UNITS),)
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's#@SBINDIR@#$(SBINDIR)#' daemon/dist/kekd.service.in >$(DESTDIR)$(UNITDIR)/kekd.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/kekd.service
+	install -m 0644 daemon/dist/kekd.socket daemon/dist/kekd-metrics.socket $(DESTDIR)$(UNITDIR)
+	install -D -m 0644 daemon/dist/kekd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/kekd.conf
+	install -D -m 0644 daemon/dist/kekd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/kekd.conf
+endif
+
+# The package is $(BUILD)/deb/kekd_VERSION_ARCH.deb.
+deb:
+	daemon/dist/debian/make-tree $(BUILD)/deb/kekd-$(VERSION) $(VERSION)
+	cd $(BUILD)/deb/kekd-$(VERSION) && dpkg-buildpackage -b -us -uc
+
 clean:
 	rm -rf build build-san build-fuzz build-analyze
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path '$(BUILD)/deb' -prune -o -type f -name '*.d' -print 2>/dev/null)

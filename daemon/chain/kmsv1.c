@@ -17,10 +17,10 @@
 #include "daemon/base/secmem.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/defer.h"
+#include "daemon/chain/dekvalue.h"
 #include "daemon/chain/envelope.h"
 #include "daemon/chain/providers.h"
 #include "daemon/crypto/openssl_dek.h"
-#include "daemon/crypto/pkcs7.h"
 
 #define PREFIX       CODEC_ENC "kms:v1:"
 #define EDEK_MAX     UINT16_MAX
@@ -75,45 +75,20 @@ static int id_of(struct span edek, uint8_t ret[static SHA256_LEN])
 
 /* Reading. */
 
-static int open_gcm(struct op *op, struct span dek, struct span body, const char *key_id)
-{
-	if (body.len < KEKD_GCM_NONCE + KEKD_GCM_TAG)
-		return -EBADMSG;
-	if (body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG > op->out_cap)
-		return -EMSGSIZE;
-	op->out_len = body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG;
-	return openssl_dek_open(dek, body.data, envelope_aad(op, key_id),
-				span_skip(body, KEKD_GCM_NONCE), op->out);
-}
-
-static int open_cbc(struct op *op, struct span dek, struct span body)
-{
-	int r;
-
-	if (op->purpose != OP_STORAGE || body.len < 2 * KEKD_AES_BLOCK)
-		return -EBADMSG;
-	if (body.len - KEKD_AES_BLOCK > op->out_cap)
-		return -EMSGSIZE;
-	r = openssl_dek_cbc_decrypt(dek, body.data, span_skip(body, KEKD_AES_BLOCK), op->out);
-	if (r < 0)
-		return r;
-	r = pkcs7_unpad(op->out, body.len - KEKD_AES_BLOCK, &op->out_len);
-	if (r < 0)
-		secmem_wipe(op->out, body.len - KEKD_AES_BLOCK);
-	return r;
-}
-
 static int kmsv1_open(struct envelope *e, struct op *op, struct span dek,
 		      unsigned int kind _unused_)
 {
 	const struct kmsv1 *k = container_of(e, struct kmsv1, env);
 	int r;
 
-	r = open_gcm(op, dek, op->wait.body, k->key_id);
+	r = dekvalue_open_gcm(dek, envelope_aad(op, k->key_id), op->wait.body, op->out, op->out_cap,
+			      &op->out_len);
 	if (r != -EBADMSG)
 		return r == -EINVAL ? -EPROTO : r;
+	if (op->purpose != OP_STORAGE)
+		return -EBADMSG;
 	op->stale = true;
-	return open_cbc(op, dek, op->wait.body);
+	return dekvalue_open_cbc(dek, op->wait.body, op->out, op->out_cap, &op->out_len);
 }
 
 static int kmsv1_decrypt(struct provider *p, struct op *op)

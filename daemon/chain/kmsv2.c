@@ -19,6 +19,7 @@
 #include "daemon/base/secmem.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/defer.h"
+#include "daemon/chain/dekvalue.h"
 #include "daemon/chain/encobj.h"
 #include "daemon/chain/envelope.h"
 #include "daemon/chain/providers.h"
@@ -32,8 +33,8 @@
 #define SEED_VALID  (180 * SECOND)
 #define CACHE_TTL   (24 * 60 * 60 * SECOND)
 #define CACHE_MAX   1024
-#define SEED_LEN    32
-#define INFO_LEN    32
+#define SEED_LEN    DEKVALUE_SEED
+#define INFO_LEN    DEKVALUE_INFO
 #define VALUE_EXTRA (INFO_LEN + KEKD_GCM_NONCE + KEKD_GCM_TAG)
 
 /* Bytes of the object beside its data: usual ones, and the most the rules allow. */
@@ -340,39 +341,15 @@ static void refresh(struct kmsv2 *k)
 
 /* Reading. */
 
-static int open_value(struct op *op, struct span dek, struct span body, const char *key_id)
-{
-	if (body.len < KEKD_GCM_NONCE + KEKD_GCM_TAG)
-		return -EBADMSG;
-	if (body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG > op->out_cap)
-		return -EMSGSIZE;
-	op->out_len = body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG;
-	return openssl_dek_open(dek, body.data, envelope_aad(op, key_id),
-				span_skip(body, KEKD_GCM_NONCE), op->out);
-}
-
-static int open_seeded(struct envelope *e, struct op *op, struct span seed)
-{
-	struct span body = op->wait.body;
-	int r;
-
-	if (seed.len != SEED_LEN)
-		return -EPROTO;
-	r = hkdf_expand_sha256(seed, span_of(body.data, INFO_LEN), e->scratch, KEKD_AES_KEY_MAX);
-	if (r == 0)
-		r = open_value(op, span_of(e->scratch, KEKD_AES_KEY_MAX), span_skip(body, INFO_LEN),
-			       op->key_id);
-	secmem_wipe(e->scratch, KEKD_AES_KEY_MAX);
-	return r;
-}
-
 static int kmsv2_open(struct envelope *e, struct op *op, struct span dek, unsigned int kind)
 {
+	struct span aad = envelope_aad(op, op->key_id);
 	int r;
 
 	if (kind == DEK_HKDF_XNONCE_SEED)
-		return open_seeded(e, op, dek);
-	r = open_value(op, dek, op->wait.body, op->key_id);
+		return dekvalue_open_seeded(dek, aad, op->wait.body, e->scratch, op->out,
+					    op->out_cap, &op->out_len);
+	r = dekvalue_open_gcm(dek, aad, op->wait.body, op->out, op->out_cap, &op->out_len);
 	return r == -EINVAL ? -EPROTO : r; /* no size of a key */
 }
 

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/obs/metrics.h"
 #include <kekd/limits.h>
 
 #define ADMIN_VERSION 2
@@ -37,12 +38,14 @@ enum admin_verb {
 	ADMIN_RECORD_PUT,   /* with a pipe that holds a sealed record → END */
 	ADMIN_PROBE,        /* id, nonce → END with the key's answer (keys/check.h) */
 	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
+	ADMIN_METRICS,      /* → END with metrics */
 	ADMIN_VERBS,
 };
 
 enum admin_flag {
 	ADMIN_DRY_RUN = 1, /* answer as if it had been done */
 	ADMIN_FORCE = 2,   /* RETIRE although the key was used of late */
+	ADMIN_PROOF = 4,   /* RETIRE, DESTROY: proof_time and proof_revision say why */
 };
 
 enum admin_reply_type { ADMIN_KEY = 1, ADMIN_END };
@@ -54,6 +57,8 @@ struct admin_request {
 	uint32_t activation; /* ACTIVATE: the number to give it; 0: the next */
 	uint8_t id[KEKD_KEY_ID];
 	uint8_t nonce[16];
+	int64_t proof_time;      /* seconds since 1970: no value of etcd needed the key then */
+	uint64_t proof_revision; /* of etcd */
 	char name[KEKD_LABEL_MAX];
 };
 
@@ -95,6 +100,7 @@ struct admin_status {
 	uint32_t keys;
 	uint32_t sealed; /* the root key is not loaded */
 	uint64_t started;
+	uint64_t key_limit;                /* encryptions after which a key is to be rotated */
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
 	char socket[108];
 	char transform[108]; /* socket of kekd.v1.Transform, or "" */
@@ -110,6 +116,7 @@ struct admin_reply {
 		struct admin_status status;
 		char record[2048]; /* ciphertext */
 		uint8_t probe[16];
+		struct metrics metrics;
 	};
 	char text[512]; /* END with r < 0: what to do */
 };

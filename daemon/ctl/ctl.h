@@ -14,21 +14,25 @@
 
 #define CTL_ADMIN_DEFAULT "/run/kekd/admin.sock"
 
+/* The options of a command line; kekctl.c says which command has which. NULL, false: not given. */
 struct ctl {
-	const char *admin;  /* --admin SOCKET */
-	const char *socket; /* --socket SOCKET, NULL: ask the keeper */
+	const char *admin, *socket;
 	bool json;
+
 	bool dry_run, force;
-	const char *output;      /* --output FILE */
-	const char *path;        /* --path KEY, of etcd */
-	const char *resource;    /* --resource NAME */
-	const char *yes_destroy; /* --yes-destroy NAME */
-	const char *peers;       /* --peers SOCKET,… */
+	const char *yes_destroy, *proof, *peers;
+
+	const char *output, *path, *prefix, *resource, *config, *uses;
+	bool verify, offline, decode, reveal;
+
+	const char *kubeconfig, *context, *page, *rate, *state;
+	bool migration;
 };
 
 struct ctl_command {
-	const char *words; /* "key list" */
-	const char *args;  /* for the usage text */
+	const char *words;   /* "key list" */
+	const char *args;    /* for the usage text */
+	const char *options; /* that it has beside the global ones: "dry-run force" */
 	const char *help;
 	/* @argv: what follows the words; argc says how many, NULL-terminated. */
 	int (*run)(const struct ctl *ctl, int argc, char **argv);
@@ -50,12 +54,18 @@ int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
 int ctl_rotate(const struct ctl *ctl, int argc, char **argv);
 int ctl_backup(const struct ctl *ctl, int argc, char **argv);
 int ctl_restore(const struct ctl *ctl, int argc, char **argv);
+int ctl_reencrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_verify(const struct ctl *ctl, int argc, char **argv);
+int ctl_scan(const struct ctl *ctl, int argc, char **argv);
+int ctl_open(const struct ctl *ctl, int argc, char **argv);
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
+int ctl_config_check(const struct ctl *ctl, int argc, char **argv);
+int ctl_metrics(const struct ctl *ctl, int argc, char **argv);
+int ctl_doctor(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv);
 
 /* "kekctl: ..." on stderr; always 1. */
@@ -101,5 +111,7 @@ int ctl_print_json(json_t *j);
 void ctl_key_id_hash(const char *key_id, char ret[static 72]);
 /* The KMS socket: --socket, or what the keeper says. 0 or 1 (said). */
 int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size);
+/* The same for the Transform service (transform.c). */
+int ctl_transform_socket(const struct ctl *ctl, char *ret, size_t size);
 
 #endif

@@ -46,8 +46,7 @@ static int stdout_write(struct span s)
 	return 0;
 }
 
-/* --socket, or what the keeper says. */
-static int socket_find(const struct ctl *ctl, char *ret, size_t size)
+int ctl_transform_socket(const struct ctl *ctl, char *ret, size_t size)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 	struct admin_reply end;
@@ -75,7 +74,7 @@ static int ask(const struct ctl *ctl, struct secpool *pool, const char *method,
 	struct grpc_outcome out;
 	int r;
 
-	r = socket_find(ctl, path, sizeof(path));
+	r = ctl_transform_socket(ctl, path, sizeof(path));
 	if (r != 0)
 		return r;
 	r = secpool_get(pool, value->value.len + value->path.len + 1024, &msg);

@@ -55,6 +55,7 @@ int import_take(struct keeper *k, int fd, const struct keyset_key **ret)
 			    key->rec.name);
 	counts_reserve(k);
 	server_send_key(k, key);
+	server_sync(k);
 	*ret = key;
 	return 0;
 }

@@ -4,7 +4,7 @@
  *   1. configuration      parse all of it before anything is touched
  *   2. harden             not dumpable, no core, umask
  *   3. acquire            root key, key store, keys, listeners
- *   4. drop               capabilities down to the few that a running keeper needs
+ *   4. drop               capabilities, files and system calls that a running keeper does not need
  *   5. server             start it, hand it op sockets
  *   6. loop               signals, the link, admin packets, the watch over the keys
  *
@@ -13,7 +13,6 @@
 #include "daemon/keeper/keeper.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -30,16 +29,6 @@
 #define STOP_NS     (UINT64_C(8) * 1000 * 1000 * 1000)
 #define LOCKED_SELF (UINT64_C(8) << 20) /* beside the message pool: runs, keys, engine */
 
-/*
- * What a running keeper still needs:
- *   NET_ADMIN       Linux 7.3 and later bind ecb(aes) only for it (kmod-notes/af_alg.md): new keys
- *   SETUID, SETGID, SETPCAP   to start a server that has none of this
- *   KILL            to end a server, which runs as another user
- */
-#define CAP(c) (UINT64_C(1) << (c))
-#define KEEPER_CAPS \
-	(CAP(CAP_NET_ADMIN) | CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_SETPCAP) | CAP(CAP_KILL))
-
 static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
@@ -48,7 +37,7 @@ static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 		return -ENOMEM;
 	k->opt = opt;
 	k->started = time(NULL);
-	k->transform_fd = -1;
+	k->transform_fd = k->metrics_fd = k->audit_fd = -1;
 	k->passed_fd = k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd =
 		k->timer_fd = -1;
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
@@ -62,6 +51,8 @@ static void keeper_free(struct keeper *k)
 	if (!k)
 		return;
 	admin_close(k);
+	observer_close(k);
+	keeper_audit_close(k);
 	sockets_close(k);
 	custody_close(k);
 	conf_free(k->next_conf);
@@ -107,6 +98,9 @@ static int limits(struct keeper *k)
 
 	if (k->conf->config->transform.socket)
 		locked += LINK_TRANSFORM_LOCKED;
+	/* With backend openssl the server wants all of itself locked, and says if that fails. */
+	if (!keeper_is_kernel(k))
+		sandbox_limits(SANDBOX_NO_LIMIT, 0);
 	r = sandbox_limits(locked, l->connections + UINT64_C(4096));
 	if (r < 0)
 		log_warning(
@@ -134,16 +128,10 @@ static int acquire(struct keeper *k)
 	if (r < 0)
 		return r;
 	custody_names_check(k, k->conf);
-	return sockets_open(k);
-}
-
-static int drop(void)
-{
-	int r = sandbox_keep_caps(KEEPER_CAPS);
-
-	if (r < 0)
-		log_error("cannot drop capabilities: %s", errno_text(r));
-	return r;
+	r = keeper_audit_open(k);
+	if (r == 0)
+		r = observer_open(k);
+	return r < 0 ? r : sockets_open(k);
 }
 
 static void stop(struct keeper *k)
@@ -202,10 +190,12 @@ static void on_timer(struct keeper *k)
 	if (read(k->timer_fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
 		custody_watch(k);
 	rotation_tick(k, now_ns());
+	server_watch(k, now_ns());
+	observer_tick(k, now_ns());
+	keeper_audit_tick(k, now_ns());
 	if (k->stopping && now_ns() >= k->stop_at_ns) {
 		log_warning("the server does not end; killing it");
-		if (k->server_pid > 0)
-			kill(k->server_pid, SIGKILL);
+		server_kill(k);
 	}
 }
 
@@ -243,6 +233,7 @@ static int turn(struct keeper *k)
 			admin_serve(k, i);
 	if (p[POLL_ADMIN].revents)
 		admin_accept(k);
+	server_reload_end(k);
 	server_tick(k, now_ns());
 	return 0;
 }
@@ -276,7 +267,7 @@ int keeper_main(const struct keeper_options *opt)
 		return EXIT_FAILURE;
 	if (conf_load(opt->config_path, &k->conf) < 0)
 		return EXIT_FAILURE;
-	if (sandbox_init() < 0 || acquire(k) < 0 || drop() < 0)
+	if (sandbox_init() < 0 || acquire(k) < 0 || lockdown(k) < 0)
 		return EXIT_FAILURE;
 	if (server_start(k) < 0)
 		return EXIT_FAILURE;

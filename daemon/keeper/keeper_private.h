@@ -6,12 +6,15 @@
  *   counts.c    how often they were used
  *   rotate.c    their steps, and automatic rotation
  *   unseal.c    the root key from an operator's hand
+ *   lockdown.c  what a running keeper gives up
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   server.c    the server process: started, fed, heard, replaced
  *   admin.c     what kekctl asks
  *   import.c    keys from outside
  *   admin_share.c  its commands for what nodes share
  *   admin_key.c its commands that take a key through its life
+ *   observer.c  what monitoring reads
+ *   audit.c     what is written down of keys and commands
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
@@ -51,15 +54,16 @@ struct keeper {
 	bool counts_failed; /* and it was said */
 	uint64_t rotate_at_ns;
 	uint8_t warned[KEKD_KEY_ID]; /* that this key is due */
+	uint8_t made[KEKD_KEY_ID];   /* by automatic rotation, and not activated yet */
 
 	/* sockets.c */
 	int listen_fds[CONFIG_SOCKETS_MAX];
 	struct listener_name listen_names[CONFIG_SOCKETS_MAX];
 	bool listen_ours[CONFIG_SOCKETS_MAX];
 	size_t n_listen;
-	int admin_fd, transform_fd;
-	struct listener_name admin_name, transform_name;
-	bool admin_ours, transform_ours;
+	int admin_fd, transform_fd, metrics_fd;
+	struct listener_name admin_name, transform_name, metrics_name;
+	bool admin_ours, transform_ours, metrics_ours; /* a path that is to be removed */
 
 	/* server.c */
 	int exe_fd, link_fd;
@@ -68,6 +72,17 @@ struct keeper {
 	unsigned int starts;
 	uint64_t start_ns, restart_at_ns, restart_delay_ns;
 	char ring_text[192];
+	struct metrics metrics;          /* of all servers so far */
+	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
+	uint32_t syncs, synced;          /* asked, answered */
+	bool reload_answered;            /* for next_conf, with reload_r */
+	int reload_r;
+
+	struct audit *audit; /* audit.c; NULL without `audit:` */
+	int audit_fd;        /* of the same, for the next server */
+	uint64_t audit_retry_ns;
+
+	struct observer *observer; /* observer.c; NULL without `metrics:` */
 
 	/* admin.c */
 	int clients[ADMIN_CLIENTS];
@@ -88,6 +103,8 @@ static inline bool keeper_is_kernel(const struct keeper *k)
 /* custody.c: each logs what went wrong and the cure. */
 int custody_open(struct keeper *k);
 void custody_close(struct keeper *k);
+/* Backend kernel: a ring for the root and the keys, in the place of one that is dead. */
+int custody_ring_new(struct keeper *k);
 /* Look at every key and the root; tell the server of those that died. */
 void custody_watch(struct keeper *k);
 /*
@@ -138,9 +155,37 @@ int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
 
 /*
  * unseal.c: take the root key out of the pipe @fd (borrowed). -EALREADY: not sealed. -EOPNOTSUPP:
- * an ephemeral root cannot come back. Errors of secret_read() and of making a root.
+ * an ephemeral root cannot come back. -EKEYREJECTED: it opens no key of the store. Errors of secret_read() and of making a root.
  */
 int custody_unseal(struct keeper *k, int fd);
+
+/*
+ * audit.c. _feed: a new server needs it. _command: before it is tried; an error means that it must not be,
+ * since no line tells of it. _key: @peer NULL when nobody asked, @key NULL when it is about all of them.
+ */
+int keeper_audit_open(struct keeper *k);
+void keeper_audit_close(struct keeper *k);
+void keeper_audit_feed(struct keeper *k);
+void keeper_audit_reload(struct keeper *k);
+void keeper_audit_tick(struct keeper *k, uint64_t now);
+int keeper_audit_command(struct keeper *k, int fd, const char *what, const char *key);
+void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct keyset_key *key,
+		      const char *what);
+
+/*
+ * observer.c: make the page and find the program; then, as time passes, write and start. observer_exe():
+ * its file, or -1.
+ */
+int observer_open(struct keeper *k);
+void observer_close(struct keeper *k);
+int observer_exe(const struct keeper *k);
+void observer_tick(struct keeper *k, uint64_t now);
+void observer_reaped(struct keeper *k, pid_t pid);
+
+/* lockdown.c: after everything is acquired, before the first server. Logs what failed. */
+int lockdown(struct keeper *k);
+/* For a root key that came later: nobody reads it from here. */
+int lockdown_root(const struct keeper *k);
 
 /* sockets.c */
 int sockets_open(struct keeper *k);
@@ -151,15 +196,31 @@ int server_start(struct keeper *k);
 void server_send_key(struct keeper *k, const struct keyset_key *key);
 /* State and activation only; the server goes on with the op sockets it has. */
 void server_send_state(struct keeper *k, const struct keyset_key *key);
+/* Whether the root key is there. */
+void server_send_sealed(struct keeper *k);
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why);
+/*
+ * Return when no server serves without what was sent until now: it has taken it, or it is gone, and
+ * the next one is given all of it before it serves. One that does not answer is killed. Before
+ * anybody is told that a key is there: another node may write with it the moment after.
+ */
+void server_sync(struct keeper *k);
 /* The link is readable. */
 void server_hear(struct keeper *k);
 /* A child has ended. */
 void server_reap(struct keeper *k);
 /* Time passes: start again when it is due. */
 void server_tick(struct keeper *k, uint64_t now);
+/* Is it alive? Kills a server that has stopped answering; tells systemd's watchdog of one that does. */
+void server_watch(struct keeper *k, uint64_t now);
+void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
 int server_send_conf(struct keeper *k, const struct conf *c);
+/*
+ * The loop alone acts on the server's answer to that: it may be heard, from a server that lies at any
+ * time, by server_sync() in the middle of something that goes by the old configuration.
+ */
+void server_reload_end(struct keeper *k);
 
 /* admin_key.c: one verb each; 0, or -errno when the client is to be dropped */
 struct admin_request;
@@ -177,7 +238,7 @@ int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
 
 /* One line for each change: what, and who asked, the peer of @fd. */
-void admin_audit(int fd, const struct keyset_key *key, const char *what);
+void admin_audit(struct keeper *k, int fd, const struct keyset_key *key, const char *what);
 
 /* admin_share.c */
 int admin_record_get(struct keeper *k, int fd, const struct admin_request *req);

@@ -7,6 +7,7 @@
  * to let go of a key.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,17 +23,25 @@
 #include "daemon/sys/notify.h"
 
 #define LINK_WAIT_S  2
+#define SYNC_WAIT_NS (5 * NS_PER_S)
 #define NS_PER_S     UINT64_C(1000000000)
 #define DELAY_MIN_NS (NS_PER_S / 20)
 #define DELAY_MAX_NS (2 * NS_PER_S)
 #define READY_NS     (60 * NS_PER_S)
-#define STEADY_NS    (5 * NS_PER_S) /* a server that lived this long is replaced at once */
+#define PING_NS      NS_PER_S
+#define HUNG_NS      (15 * NS_PER_S) /* no answer for so long: it will not come */
+#define STEADY_NS    (5 * NS_PER_S)  /* a server that lived this long is replaced at once */
 
 /* Not after it has been reaped: its pid may be another's by then. */
-static void server_kill(const struct keeper *k)
+void server_kill(struct keeper *k)
 {
-	if (k->server_pid > 0)
-		kill(k->server_pid, SIGKILL);
+	int r;
+
+	if (k->server_pid <= 0)
+		return;
+	r = spawn_kill(k->server_pid, k->conf->config->server_user.id);
+	if (r < 0)
+		log_error("cannot kill the server process: %s", errno_text(r));
 }
 
 /* Send, or give the server up: what it has not heard it must not go on without. */
@@ -177,6 +186,13 @@ static int why_for_clients(int why)
 	return why == -EKEYREJECTED || why == -EKEYEXPIRED ? why : -EKEYREVOKED;
 }
 
+void server_send_sealed(struct keeper *k)
+{
+	struct link_msg msg = { .type = LINK_SEALED, .r = k->sealed < 0 ? -EKEYEXPIRED : 0 };
+
+	tell(k, &msg, NULL);
+}
+
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why)
 {
 	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
@@ -191,6 +207,7 @@ static int feed(struct keeper *k)
 	int r;
 
 	r = server_send_conf(k, k->conf);
+	keeper_audit_feed(k);
 	if (r == 0)
 		r = send_listeners(k);
 	if (r == 0)
@@ -199,6 +216,7 @@ static int feed(struct keeper *k)
 		r = send_test_key(k);
 	if (r < 0)
 		return r;
+	server_send_sealed(k);
 	for (const struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys);
 	     n = n->next)
 		server_send_key(k, list_entry(n, struct keyset_key, link));
@@ -219,6 +237,7 @@ int server_start(struct keeper *k)
 	if (setsockopt(k->link_fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0)
 		return -errno;
 	k->starts++;
+	k->pinged_ns = 0;
 	k->start_ns = now_ns();
 	k->restart_at_ns = 0;
 	r = feed(k);
@@ -276,20 +295,32 @@ static void on_connect(struct keeper *k, const struct link_msg *want)
 	tell(k, &msg, &fds);
 }
 
-static void on_reloaded(struct keeper *k, const struct link_msg *msg)
+void server_reload_end(struct keeper *k)
 {
-	if (!k->next_conf)
+	bool answered = k->reload_answered;
+
+	k->reload_answered = false;
+	if (!answered || !k->next_conf)
 		return;
-	if (msg->r == 0) {
+	if (k->reload_r == 0) {
 		conf_free(k->conf);
 		k->conf = move_ptr(k->next_conf);
+		keeper_audit_reload(k);
 		log_notice("configuration reloaded");
 	} else {
 		log_error("reload refused by the server: %s; the old configuration stays",
-			  errno_text(msg->r));
+			  errno_text(k->reload_r));
 		conf_free(move_ptr(k->next_conf));
 	}
 	notify_state("READY=1");
+}
+
+/* The service manager hears of this daemon only while a server of it turns its loop. */
+static void on_pong(struct keeper *k)
+{
+	k->pinged_ns = 0;
+	k->answered_ns = now_ns();
+	notify_state("WATCHDOG=1");
 }
 
 void server_hear(struct keeper *k)
@@ -310,7 +341,8 @@ void server_hear(struct keeper *k)
 		on_ready(k, &msg);
 		break;
 	case LINK_RELOADED:
-		on_reloaded(k, &msg);
+		k->reload_answered = true;
+		k->reload_r = msg.r;
 		break;
 	case LINK_FAILED:
 		log_error("server: %s", msg.text);
@@ -324,9 +356,50 @@ void server_hear(struct keeper *k)
 	case LINK_USED:
 		counts_add(k, &msg);
 		break;
+	case LINK_STATS:
+		metrics_add(&k->metrics, &msg.stats);
+		break;
+	case LINK_PONG:
+		on_pong(k);
+		break;
+	case LINK_SYNCED:
+		k->synced = msg.index;
+		break;
 	default:
 		log_error("the server said something that is not in the protocol; killing it");
 		server_kill(k);
+	}
+}
+
+/* The link is readable before @end; a server that says something else all the time gets no longer. */
+static bool link_says_something(const struct keeper *k, uint64_t end)
+{
+	struct pollfd p = { .fd = k->link_fd, .events = POLLIN };
+	uint64_t now = now_ns();
+	int n = -1;
+
+	while (n < 0 && now < end) {
+		n = poll(&p, 1, (int)((end - now) / 1000000) + 1);
+		now = now_ns();
+	}
+	return n > 0;
+}
+
+void server_sync(struct keeper *k)
+{
+	struct link_msg msg = { .type = LINK_SYNC, .index = ++k->syncs };
+	uint64_t end = now_ns() + SYNC_WAIT_NS;
+
+	if (k->link_fd < 0 || tell(k, &msg, NULL) < 0)
+		return;
+	while (k->link_fd >= 0 && k->synced != msg.index) {
+		if (link_says_something(k, end)) {
+			server_hear(k);
+			continue;
+		}
+		log_error("the server does not answer; killing it");
+		server_kill(k);
+		return;
 	}
 }
 
@@ -347,6 +420,7 @@ void server_reap(struct keeper *k)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		observer_reaped(k, pid);
 		if (pid != k->server_pid)
 			continue;
 		k->server_pid = 0;
@@ -354,6 +428,7 @@ void server_reap(struct keeper *k)
 		while (k->link_fd >= 0)
 			server_hear(k);
 		k->serving = false;
+		server_reload_end(k);
 		if (k->next_conf)
 			conf_free(move_ptr(k->next_conf));
 		if (k->stopping || !k->ever_served) {
@@ -382,6 +457,24 @@ void server_tick(struct keeper *k, uint64_t now)
 		return;
 	if (server_start(k) < 0)
 		k->restart_at_ns = now + DELAY_MAX_NS;
+}
+
+void server_watch(struct keeper *k, uint64_t now)
+{
+	struct link_msg ping = { .type = LINK_PING };
+
+	if (!k->serving || k->server_pid <= 0)
+		return;
+	if (k->pinged_ns == 0) {
+		if (now - k->answered_ns < PING_NS || tell(k, &ping, NULL) < 0)
+			return;
+		k->pinged_ns = now;
+	} else if (now - k->pinged_ns >= HUNG_NS) {
+		log_error("the server has not answered for %u s; killing it",
+			  (unsigned int)(HUNG_NS / NS_PER_S));
+		k->pinged_ns = now;
+		server_kill(k);
+	}
 }
 
 void server_ask_stop(struct keeper *k)

@@ -18,9 +18,14 @@ struct kms_event {
 	const struct op_peer *peer;
 	const char *provider, *key_id; /* "" when the request did not get that far */
 	int r;
+	enum grpc_status status; /* what the caller was told */
 	uint64_t started_ns;
 };
-typedef void kms_event_fn(void *ctx, const struct kms_event *event);
+/*
+ * Called before the answer leaves, so that it can be recorded. An error takes the answer's place: what
+ * is not recorded is not given out.
+ */
+typedef int kms_event_fn(void *ctx, const struct kms_event *event);
 
 /*
  * @chain, @pool borrowed; kms_service_set_chain() exchanges the chain between two requests.

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/base/log.h"
+#include "daemon/chain/own.h"
 
 struct transform_service {
 	struct secpool *pool;
@@ -20,6 +21,18 @@ struct transform_service {
 	size_t n_items;
 	struct transform_item items[];
 };
+
+enum transform_what { TO_STORAGE, FROM_STORAGE, VERIFY };
+
+static const char *const what_names[] = {
+	[TO_STORAGE] = "transform.ToStorage",
+	[FROM_STORAGE] = "transform.FromStorage",
+	[VERIFY] = "transform.Verify",
+};
+
+static const char no_item[] =
+	"no item of the encryption configuration is for this resource; give its name, as in "
+	"\"secrets\" or \"deployments.apps\"";
 
 struct transform_call;
 
@@ -33,7 +46,7 @@ struct transform_call {
 	struct transform_service *service;
 	struct grpc_call *grpc; /* NULL: gone */
 	struct secbuf self, msg, out;
-	bool to_storage;
+	enum transform_what what;
 	uint64_t started_ns;
 	size_t n, left; /* values; of them under way, and one more while they are being started */
 	struct transform_op ops[];
@@ -127,11 +140,17 @@ static void result_of(const struct transform_op *o, struct transform_result *ret
 
 	*ret = (struct transform_result){ 0 };
 	if (o->r < 0) {
-		kms_answer(o->r, &status, &text);
+		if (o->r == -ENOENT) {
+			status = GRPC_INVALID_ARGUMENT;
+			text = no_item;
+		} else {
+			kms_answer(o->r, &status, &text);
+		}
 		ret->code = (int32_t)status;
 		ret->message = span_str(text);
 	} else {
-		ret->value = span_of(o->op.out, o->op.out_len);
+		if (o->call->what != VERIFY)
+			ret->value = span_of(o->op.out, o->op.out_len);
 		ret->stale = o->op.stale;
 	}
 	if (o->op.provider) {
@@ -191,21 +210,25 @@ static void call_drop(struct transform_call *c)
 	call_put(c);
 }
 
-static void event(const struct transform_op *o)
+static int event(const struct transform_op *o)
 {
 	const struct transform_service *s = o->call->service;
+	enum grpc_status status = GRPC_OK;
+	const char *text;
 
 	if (!s->event)
-		return;
-	s->event(s->event_ctx, &(struct kms_event){
-				       .method = o->call->to_storage ? "transform.ToStorage"
-								     : "transform.FromStorage",
-				       .peer = &o->op.peer,
-				       .provider = o->op.provider ? o->op.provider : "",
-				       .key_id = o->op.key_id,
-				       .r = o->r,
-				       .started_ns = o->call->started_ns,
-			       });
+		return 0;
+	if (o->r < 0)
+		kms_answer(o->r, &status, &text);
+	return s->event(s->event_ctx, &(struct kms_event){
+					      .method = what_names[o->call->what],
+					      .peer = &o->op.peer,
+					      .provider = o->op.provider ? o->op.provider : "",
+					      .key_id = o->op.key_id,
+					      .r = o->r,
+					      .status = status,
+					      .started_ns = o->call->started_ns,
+				      });
 }
 
 static void op_done(struct op *op, int r)
@@ -213,8 +236,30 @@ static void op_done(struct op *op, int r)
 	struct transform_op *o = container_of(op, struct transform_op, op);
 
 	o->r = o->call->grpc ? r : -ECANCELED;
-	event(o);
+	r = event(o);
+	if (o->r == 0)
+		o->r = r;
 	call_drop(o->call);
+}
+
+/* With the chain that has the data key, whatever resources that is for: the KMS socket is not told any. */
+static int open_own(struct transform_service *s, struct op *op)
+{
+	int r = -EINVAL;
+
+	for (size_t i = 0; i < s->n_items && (r == -EINVAL || r == -ENOKEY); i++)
+		r = own_decrypt(s->items[i].chain, s->pool, op);
+	return r;
+}
+
+/* @chain: NULL when there is none for the resource. */
+static int op_open(struct transform_service *s, struct op *op, struct chain *chain)
+{
+	int r = chain ? chain_decrypt(chain, op) : -ENOENT;
+
+	if ((r == -EINVAL || r == -ENOKEY || r == -ENOENT) && own_match(op->in))
+		r = open_own(s, op);
+	return r;
 }
 
 static void op_start(struct transform_call *c, struct transform_op *o, struct chain *chain)
@@ -223,10 +268,10 @@ static void op_start(struct transform_call *c, struct transform_op *o, struct ch
 
 	if (o->op.context.len == 0)
 		r = -EINVAL;
-	else if (c->to_storage)
+	else if (c->what == TO_STORAGE)
 		r = chain_encrypt(chain, &o->op);
 	else
-		r = chain_decrypt(chain, &o->op);
+		r = op_open(c->service, &o->op, chain);
 	if (r < 0)
 		op_done(&o->op, r);
 }
@@ -277,11 +322,12 @@ static int call_get(struct transform_service *s, size_t n, struct transform_call
 
 /* @msg is taken on success only. */
 static int call_start(struct transform_service *s, struct grpc_call *grpc, struct secbuf *msg,
-		      bool to_storage)
+		      enum transform_what what)
 {
 	_cleanup_secbuf_ struct secbuf table = { 0 };
 	struct transform_value *values;
 	struct transform_call *c = NULL;
+	struct chain *chain = NULL;
 	struct span resource;
 	size_t n, item, growth, room = 0;
 	int r;
@@ -292,14 +338,19 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	values = (void *)table.data;
 	r = pb_transform_request_decode(span_of(msg->data, msg->len), &resource, values,
 					TRANSFORM_VALUES_MAX, &n);
-	if (r == 0)
+	if (r == 0) {
 		r = transform_find(s->items, s->n_items, resource, &item);
+		if (r == 0)
+			chain = s->items[item].chain;
+		else if (what != TO_STORAGE)
+			r = 0; /* envelopes of our own open all the same */
+	}
 	if (r == 0)
 		r = call_get(s, n, &c);
 	if (r < 0 || !c)
 		return r < 0 ? r : -ENOBUFS;
-	c->to_storage = to_storage;
-	growth = to_storage ? chain_overhead(s->items[item].chain) : 0; /* CBC needs what went in */
+	c->what = what;
+	growth = what == TO_STORAGE ? chain_overhead(chain) : 0; /* CBC needs what went in */
 	for (size_t i = 0; i < n; i++)
 		room += values[i].value.len + growth;
 	r = secpool_get(s->pool, room + 1, &c->out);
@@ -311,19 +362,17 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	c->msg = secbuf_move(msg);
 	c->started_ns = now_ns();
 	grpc_call_set_user(grpc, c);
-	ops_start(c, values, s->items[item].chain, growth);
+	ops_start(c, values, chain, growth);
 	return 0;
 }
 
 static void call(struct transform_service *s, struct grpc_call *grpc, struct secbuf *msg,
-		 bool to_storage)
+		 enum transform_what what)
 {
-	int r = call_start(s, grpc, msg, to_storage);
+	int r = call_start(s, grpc, msg, what);
 
 	if (r == -ENOENT)
-		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT,
-			       "no item of the encryption configuration is for this resource; give "
-			       "its name, as in \"secrets\" or \"deployments.apps\"");
+		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "%s", no_item);
 	else if (r == -E2BIG)
 		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "more than %d values in one request",
 			       TRANSFORM_VALUES_MAX);
@@ -333,12 +382,17 @@ static void call(struct transform_service *s, struct grpc_call *grpc, struct sec
 
 static void call_to_storage(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
 {
-	call(ctx, grpc, msg, true);
+	call(ctx, grpc, msg, TO_STORAGE);
 }
 
 static void call_from_storage(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
 {
-	call(ctx, grpc, msg, false);
+	call(ctx, grpc, msg, FROM_STORAGE);
+}
+
+static void call_verify(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
+{
+	call(ctx, grpc, msg, VERIFY);
 }
 
 /* Their done still runs; a job that is not under way is not touched. */
@@ -357,6 +411,7 @@ static void transform_cancel(void *ctx, struct grpc_call *grpc)
 static const struct grpc_method transform_methods[] = {
 	{ "/kekd.v1.Transform/ToStorage", call_to_storage },
 	{ "/kekd.v1.Transform/FromStorage", call_from_storage },
+	{ "/kekd.v1.Transform/Verify", call_verify },
 	{ NULL, NULL },
 };
 

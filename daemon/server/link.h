@@ -12,10 +12,15 @@
  *   KEY        a key, new or changed; when new with op sockets, or when soft with what
  *              softkey_export() made
  *   SOCKET     one more op socket of a key that asked for it
+ *   SEALED     r: the root key is not there, or 0: it is; for names and keys that are not known
  *   WITHDRAW   stop using a key at once; r says why
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
+ *   AUDIT      fd: where the audit goes from now on
+ *   PING       say PONG: is the loop turning?
+ *   SYNC       after GO: report what was used, and answer when all before this has been done; index to
+ *              answer with
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
@@ -23,6 +28,9 @@
  *   NEED       op socket wanted for key id
  *   CONNECT    connection wanted to the socket text of a kms entry; index to answer with
  *   USED       encryptions and decryptions of key id since the last USED
+ *   PONG
+ *   STATS      what was counted since the last STATS
+ *   SYNCED     the answer to SYNC index
  */
 #ifndef KEKD_SERVER_LINK_H
 #define KEKD_SERVER_LINK_H
@@ -30,6 +38,7 @@
 #include <stdint.h>
 
 #include "daemon/keys/record.h"
+#include "daemon/obs/metrics.h"
 
 #define LINK_FDS   4
 #define LINK_PEERS 64
@@ -53,6 +62,13 @@ enum link_type {
 	LINK_USED,
 	LINK_CONNECT,
 	LINK_CONNECTED,
+	LINK_PING,
+	LINK_PONG,
+	LINK_STATS,
+	LINK_SEALED,
+	LINK_AUDIT,
+	LINK_SYNC,
+	LINK_SYNCED,
 };
 
 struct link_msg {
@@ -71,6 +87,7 @@ struct link_msg {
 	char text[256];
 	uint32_t n_peer_uids, n_peer_gids;
 	uint32_t peer_uids[LINK_PEERS], peer_gids[LINK_PEERS];
+	struct metrics stats;
 };
 
 struct link_fds {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "daemon/base/log.h"
@@ -15,6 +16,7 @@
 #include "daemon/crypto/backend_openssl.h"
 #include "daemon/crypto/selftest.h"
 #include "daemon/keys/softkey.h"
+#include "daemon/obs/audit.h"
 #include "daemon/server/server_private.h"
 
 #define RING_ENTRIES 256
@@ -50,6 +52,7 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	grpc_server_free(s->grpc);
+	audit_free(s->audit);
 	server_transform_free(s);
 	items_free(s->items, s->n_items);
 	upstreams_free(s->upstreams);
@@ -168,6 +171,19 @@ static void chain_env_of(struct server *s, const struct config *config, struct c
 	};
 }
 
+int server_on_event(void *ctx, const struct kms_event *e)
+{
+	struct server *s = ctx;
+	enum grpc_status status = e->status;
+	const char *text;
+	int r = server_audit_event(s, e);
+
+	if (r < 0)
+		kms_answer(r, &status, &text);
+	metrics_observe(&s->stats, e->method, status, now_ns() - e->started_ns);
+	return r;
+}
+
 static int items_new(struct server *s)
 {
 	struct chain_env env;
@@ -184,7 +200,7 @@ static int items_new(struct server *s)
 		s->n_items++;
 		r = chain_new(&s->encconf->items[i], &env, &it->chain);
 		if (r == 0)
-			r = kms_service_new(it->chain, s->pool, NULL, NULL, &it->kms);
+			r = kms_service_new(it->chain, s->pool, server_on_event, s, &it->kms);
 		if (r < 0)
 			return r;
 	}
@@ -203,6 +219,24 @@ static int ask_connection(void *ctx, uint32_t id, const char *path)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
+/*
+ * Keys of backend openssl lie in libcrypto's heap: all of the process is locked, now and in future.
+ * Under a finite limit that would make some later allocation fail, so it is all or nothing.
+ */
+static void process_lock(void)
+{
+	struct rlimit l;
+	int r = -EPERM;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &l) == 0 && l.rlim_cur == RLIM_INFINITY)
+		r = backend_openssl_lock_process();
+	if (r < 0)
+		log_warning("backend openssl: cannot lock the whole process in memory: %s; its key "
+			    "schedules may be written to swap. Set LimitMEMLOCK=infinity, or turn "
+			    "swap off",
+			    errno_text(r));
+}
+
 static int start_config(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
 	struct engine_config engine = ENGINE_CONFIG_DEFAULT;
@@ -214,6 +248,8 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	r = configs_parse(fds, &s->config, &s->encconf);
 	if (r < 0)
 		return r;
+	if (s->config->backend == CONFIG_BACKEND_OPENSSL)
+		process_lock();
 	peers_set(s, msg);
 	engine.now = now_ns;
 	limits.connections = s->config->limits.connections;
@@ -232,6 +268,8 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 		r = nonce_source_new(&s->nonces);
 	if (r == 0)
 		r = keytable_new(&s->keys);
+	if (r == 0)
+		r = server_audit_new(s);
 	if (r == 0)
 		r = upstreams_new(s->ring, s->pool, ask_connection, s, &s->upstreams);
 	if (r == 0)
@@ -399,12 +437,16 @@ int server_receive(struct server *s)
 			r = start_config(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_LISTENER)
 			r = start_listener(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_AUDIT)
+			r = server_audit_take(s, link_fds_take(&fds, 0));
 		else if (s->rx.type == LINK_TESTKEY)
 			r = on_testkey(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_KEY)
 			r = on_key_or_say(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_WITHDRAW)
 			r = on_withdraw(s, &s->rx);
+		else if (s->rx.type == LINK_SEALED)
+			keytable_seal(s->keys, s->rx.r);
 		else if (s->rx.type == LINK_GO)
 			s->going = true;
 		else
@@ -488,6 +530,25 @@ static int on_reload(struct server *s, const struct link_msg *req, struct link_f
 	return link_send(s->link_fd, &msg, NULL);
 }
 
+static int on_ping(const struct server *s)
+{
+	struct link_msg msg = { .type = LINK_PONG };
+
+	return link_send(s->link_fd, &msg, NULL);
+}
+
+/*
+ * Messages are taken in their order, one at a time, so what came before is in force; and what keys were
+ * used for until now is reported before the answer.
+ */
+static int on_sync(struct server *s, const struct link_msg *sync)
+{
+	struct link_msg msg = { .type = LINK_SYNCED, .index = sync->index };
+
+	server_used_send(s);
+	return link_send(s->link_fd, &msg, NULL);
+}
+
 static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
 	switch (msg->type) {
@@ -500,9 +561,18 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 	case LINK_WITHDRAW:
 		keytable_withdraw(s->keys, msg->id, msg->r);
 		return 0;
+	case LINK_SEALED:
+		keytable_seal(s->keys, msg->r);
+		return 0;
 	case LINK_CONNECTED:
 		upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);
 		return 0;
+	case LINK_AUDIT:
+		return server_audit_take(s, link_fds_take(fds, 0));
+	case LINK_PING:
+		return on_ping(s);
+	case LINK_SYNC:
+		return on_sync(s, msg);
 	case LINK_STOP:
 		server_stop(s);
 		return 0;

@@ -3,9 +3,9 @@
  * The server's life, in order:
  *   1. take what the keeper sends (configuration, listeners, keys) until GO
  *   2. known-answer self-test of the backend
- *   3. lock down (seccomp; uid and capabilities are gone since before exec)
+ *   3. lock down (Landlock, seccomp; uid and capabilities are gone since before exec)
  *   4. serve: completions → services → engine_flush() → upstreams_flush() → defer_run() →
- *      grpc_server_flush() → ring_turn()
+ *      server_audit_flush() → grpc_server_flush() → ring_turn()
  *   5. STOP: drain, exit
  *
  * Steps 4's order is what makes one io_uring_enter carry the crypto and the socket writes of a turn.
@@ -66,8 +66,7 @@ static int tell_ready(struct server *s)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* Counters go to the keeper, who keeps them durable; only keys that were used. */
-static void used_send(struct server *s)
+void server_used_send(struct server *s)
 {
 	list_for_each (n, keytable_list(s->keys)) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
@@ -90,7 +89,8 @@ static void used_report(struct ring_op *op, int res, unsigned int flags _unused_
 
 	if (res == -ECANCELED)
 		return;
-	used_send(s);
+	server_used_send(s);
+	server_stats_report(s);
 	ring_timer(s->ring, op, now_ns() + USED_NS);
 }
 
@@ -107,14 +107,24 @@ static void drain_timeout(struct ring_op *op, int res, unsigned int flags _unuse
 		grpc_server_abort(s->transform.grpc);
 }
 
+/* What shuts down sends what is queued; what has no line in the audit is thrown away instead. */
+static void wire_end(struct grpc_server *grpc, bool recorded)
+{
+	if (grpc && recorded)
+		grpc_server_shutdown(grpc);
+	else if (grpc)
+		grpc_server_abort(grpc);
+}
+
 void server_stop(struct server *s)
 {
+	bool recorded = server_audit_flush(s);
+
 	if (s->stopping)
 		return;
 	s->stopping = true;
-	grpc_server_shutdown(s->grpc);
-	if (s->transform.grpc)
-		grpc_server_shutdown(s->transform.grpc);
+	wire_end(s->grpc, recorded);
+	wire_end(s->transform.grpc, recorded);
 	ring_timer(s->ring, &s->drain_timer, now_ns() + DRAIN_NS);
 }
 
@@ -133,14 +143,19 @@ static int serve(struct server *s)
 	s->drain_timer.done = drain_timeout;
 	ring_timer(s->ring, &s->used_timer, now_ns() + USED_NS);
 	server_link_listen(s);
+	r = server_probe_start(s);
+	if (r < 0)
+		return r;
 	while (!finished(s)) {
 		defer_run(&s->defer); /* first: what its callbacks submit goes with this flush */
 		more = engine_flush(s->engine);
 		upstreams_flush(s->upstreams);
 		more |= !list_empty(&s->defer.ops);
-		grpc_server_flush(s->grpc);
-		if (s->transform.grpc)
-			grpc_server_flush(s->transform.grpc);
+		if (server_audit_flush(s)) {
+			grpc_server_flush(s->grpc);
+			if (s->transform.grpc)
+				grpc_server_flush(s->transform.grpc);
+		}
 		r = ring_turn(s->ring, more);
 		if (r < 0)
 			return r;
@@ -173,6 +188,12 @@ int server_main(int link_fd)
 		r = server_listen(s);
 	}
 	if (r == 0) {
+		step = "Landlock";
+		r = sandbox_files_server();
+		if (r == -EOPNOTSUPP)
+			r = 0; /* the keeper has said so */
+	}
+	if (r == 0) {
 		step = "seccomp";
 		r = sandbox_seccomp_server();
 	}
@@ -183,7 +204,7 @@ int server_main(int link_fd)
 		return EXIT_FAILURE;
 	}
 	r = serve(s);
-	used_send(s);
+	server_used_send(s);
 	if (r < 0 && r != -ENODATA)
 		log_error("server: %s", errno_text(r));
 	/* The process ends here; the kernel cancels what is in flight and frees locked memory wiped. */

@@ -60,6 +60,16 @@ struct server {
 	struct engine_key *test_key;
 	int selftest; /* 1: running; then 0 or -errno */
 
+	struct metrics stats; /* since the last report */
+	struct grpc_stats seen_wire;
+	struct engine_stats seen_engine;
+	/* audit.c; NULL without `audit:` */
+	struct audit *audit;
+	char audit_key_id[sizeof(((struct op *)NULL)->key_id)], audit_hash[80];
+	struct ring_op audit_timer;
+	bool audit_said;
+	struct server_probe *probe; /* probe.c; NULL without `metrics:` */
+
 	struct link_msg rx;
 	struct ring_op link_op, used_timer, drain_timer;
 	int link_error;
@@ -76,6 +86,8 @@ int server_receive(struct server *s);
 int server_listen(struct server *s);
 /* From now on the keeper's messages are taken in the loop. */
 void server_link_listen(struct server *s);
+/* Counters of use go to the keeper, who keeps them durable; only keys that were used. */
+void server_used_send(struct server *s);
 void server_stop(struct server *s);
 /* transform.c. @fd consumed, whatever happens. */
 int server_transform_open(struct server *s, const struct link_msg *msg, int fd);
@@ -85,6 +97,21 @@ void server_transform_reload(struct server *s);
 /* Nothing is connected or under way. */
 bool server_transform_idle(const struct server *s);
 void server_transform_free(struct server *s);
+
+/* probe.c: begin to try whether all chains encrypt and decrypt, if anybody wants to know. */
+int server_probe_start(struct server *s);
+/*
+ * audit.c: from the configuration; its file, consumed; one operation, which is refused with the error;
+ * and, before answers leave, all lines so far. False: they wait, and so must the answers.
+ */
+int server_audit_new(struct server *s);
+int server_audit_take(struct server *s, int fd);
+int server_audit_event(struct server *s, const struct kms_event *e);
+bool server_audit_flush(struct server *s);
+/* For both services: the audit, then the counters. */
+int server_on_event(void *ctx, const struct kms_event *e);
+/* stats.c: tell the keeper what was counted since the last time. */
+void server_stats_report(struct server *s);
 
 /* No operation of any service is in flight. */
 bool server_idle(const struct server *s);

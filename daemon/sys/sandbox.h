@@ -6,11 +6,14 @@
 #ifndef KEKD_SYS_SANDBOX_H
 #define KEKD_SYS_SANDBOX_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 /* For both: not dumpable (no core, no ptrace, /proc/PID closed to others), core limit 0, umask 077. */
 int sandbox_init(void);
+
+#define SANDBOX_NO_LIMIT UINT64_MAX /* RLIM_INFINITY, as sandbox_limits() takes it */
 
 /*
  * Raise the soft limits this process needs up to its hard ones, the hard one of RLIMIT_MEMLOCK too
@@ -37,5 +40,39 @@ int sandbox_die_with(pid_t parent);
  * (execve, ptrace, keyctl, bpf, …) kill the process.
  */
 int sandbox_seccomp_server(void);
+
+/*
+ * The keeper's system calls: a list again, wider, as the servers it starts inherit it. Everything else
+ * is EPERM. After every descriptor of the start is open.
+ */
+int sandbox_seccomp_keeper(void);
+
+/* The observer's: connections of the listener it has, and nothing else. EPERM. */
+int sandbox_seccomp_observer(void);
+
+/*
+ * keyctl(KEYCTL_READ) of the key @serial kills this process, beside whatever is forbidden already;
+ * once for every root key that is made. The key's own permissions refuse it too: this is for the day
+ * on which a possessor finds a way to give them back.
+ */
+int sandbox_deny_key_read(int32_t serial);
+
+/* What a keeper may touch in the file system; all borrowed. */
+struct sandbox_keeper_files {
+	const char *store;       /* key store: read and write */
+	const char *const *read; /* directories of the configuration */
+	size_t n_read;
+	const char *const *
+		sockets; /* directories of sockets of ours: removed at the end, under a lock file */
+	size_t n_sockets;
+	int exe_fds[2]; /* the programs it starts; -1 for none */
+};
+
+/*
+ * Landlock for the keeper and everything it starts. -EOPNOTSUPP where the kernel has none.
+ * For the server: no file at all, by any name.
+ */
+int sandbox_files_keeper(const struct sandbox_keeper_files *files);
+int sandbox_files_server(void);
 
 #endif

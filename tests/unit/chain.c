@@ -315,8 +315,7 @@ TEST_F(chain, wrong_key_id)
 {
 	static const char *const unknown[] = { "02020202020202020202020202020202.1",
 					       "ffffffffffffffffffffffffffffffff.1",
-					       "01010101010101010101010101010101.0",
-					       "01010101010101010101010101010101.2" };
+					       "01010101010101010101010101010101.0" };
 	struct value v;
 
 	add(self, 1, primary, KEY_ACTIVE);
@@ -324,6 +323,20 @@ TEST_F(chain, wrong_key_id)
 	v = sealed(self, OP_KMS_V2);
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++)
 		EXPECT_ERR(-ENOKEY, unseal(self, OP_KMS_V2, span_of_value(&v), unknown[i]));
+	EXPECT_ERR(-EBADMSG, unseal(self, OP_KMS_V2, span_of_value(&v),
+				    "01010101010101010101010101010101.2"));
+}
+
+/* Another node has activated the key that is staged here, and this one reads what that one writes. */
+TEST_F(chain, key_id_of_a_node_that_is_ahead)
+{
+	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct value v = sealed(self, OP_KMS_V2);
+
+	rec.state = KEY_STAGED;
+	rec.activation = 0;
+	ASSERT_OK(keytable_put(self->keys, &rec, NULL));
+	EXPECT_OK(unseal(self, OP_KMS_V2, span_of_value(&v), v.key_id));
 }
 
 /* A key that was active twice: what the first activation made opens, under its own key_id only. */

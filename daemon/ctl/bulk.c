@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A batch is a request being gathered (OPEN), sent (FLYING) or answered (READY). Those that were sent
+ * stand in one queue and are delivered from its head, so the order holds whatever the server does.
+ *
+ * Opening a value a second time does no harm, so a request that was lost on the way is sent again, a few
+ * times. A request that the server has no room for is sent again, when an answer to another has made room; so
+ * is one with such a value in it: "try again" says nothing about a value. A value that is alone and still
+ * refused is too large.
+ */
+#include "daemon/ctl/bulk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/wire/client.h"
+
+#define BATCH_VALUES 128
+#define BATCH_BYTES  (256 * 1024)
+#define FLIGHTS      6 /* in 32 MiB of the server: request, values, answer and frame of each */
+#define GATHERING    8 /* resources at a time */
+#define SLOTS        (FLIGHTS + GATHERING)
+#define TRIES_MAX    20U
+#define TRIES_LOST   3U
+#define CALL_NS      (UINT64_C(120) * 1000 * 1000 * 1000)
+#define POOL_BYTES   (64 * 1024 * 1024)
+#define RESOURCE_MAX 320
+#define VALUE_MAX    (KEKD_VALUE_MAX + 256 * 1024) /* plaintext, and what an envelope adds */
+
+enum batch_state { BATCH_FREE, BATCH_OPEN, BATCH_FLYING, BATCH_READY };
+
+struct batch {
+	struct bulk *bulk;
+	struct list link; /* of the queue */
+	enum batch_state state;
+	unsigned int tries;
+	char resource[RESOURCE_MAX];
+	uint8_t *data; /* paths and values */
+	size_t len, room, n;
+	struct transform_value v[BATCH_VALUES];
+	void *tag[BATCH_VALUES];
+	enum grpc_status status;
+	char text[GRPC_TEXT_MAX];
+	struct secbuf answer;
+};
+
+struct bulk {
+	struct secpool *pool;
+	struct ring *ring;
+	struct grpc_client *client;
+	const char *method;
+	bulk_done_fn *done;
+	void *user;
+	struct list queue; /* sent, oldest first */
+	unsigned int flying;
+	struct batch batches[SLOTS];
+	struct transform_result results[BATCH_VALUES];
+	char why[GRPC_TEXT_MAX + 64];
+};
+
+static int fail(struct bulk *b, int r, const char *text)
+{
+	snprintf(b->why, sizeof(b->why), "%s", text);
+	return r;
+}
+
+const char *bulk_why(const struct bulk *b)
+{
+	return b->why;
+}
+
+int bulk_new(const char *socket, const char *method, bulk_done_fn *done, void *user,
+	     struct bulk **ret)
+{
+	_cleanup_(bulk_freep) struct bulk *b = calloc(1, sizeof(*b));
+	struct grpc_client_config config = {
+		.path = socket,
+		.message_bytes = TRANSFORM_MESSAGE_BYTES,
+		.calls = 4 * FLIGHTS, /* one that is over may still wait for its stream's end */
+		.idle_ns = grpc_limits_default.idle_ns,
+	};
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	b->method = method;
+	b->done = done;
+	b->user = user;
+	list_init(&b->queue);
+	for (size_t i = 0; i < SLOTS; i++)
+		b->batches[i].bulk = b;
+	r = secpool_new(POOL_BYTES, &b->pool);
+	if (r == 0)
+		r = ring_new(RING_EPOLL, 64, &b->ring);
+	if (r < 0)
+		return r;
+	config.ring = b->ring;
+	config.pool = b->pool;
+	r = grpc_client_new(&config, &b->client);
+	if (r == 0)
+		*ret = move_ptr(b);
+	return r;
+}
+
+/* Calls that are under way end with CANCELLED, so nothing refers to a batch afterwards. */
+static void client_end(struct bulk *b)
+{
+	grpc_client_stop(b->client);
+	while (!grpc_client_idle(b->client)) {
+		if (ring_turn(b->ring, false) < 0)
+			break;
+		grpc_client_flush(b->client);
+	}
+	grpc_client_free(b->client);
+}
+
+void bulk_free(struct bulk *b)
+{
+	if (!b)
+		return;
+	if (b->client)
+		client_end(b);
+	for (size_t i = 0; i < SLOTS; i++) {
+		secbuf_release(&b->batches[i].answer);
+		free(b->batches[i].data);
+	}
+	ring_free(b->ring);
+	secpool_free(b->pool);
+	free(b);
+}
+
+static void batch_free(struct batch *batch)
+{
+	secbuf_release(&batch->answer);
+	list_del(&batch->link);
+	batch->state = BATCH_FREE;
+	batch->n = batch->len = 0;
+	batch->tries = 0;
+}
+
+static void batch_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+{
+	struct batch *batch = user;
+
+	batch->state = BATCH_READY;
+	batch->bulk->flying--;
+	batch->status = status;
+	snprintf(batch->text, sizeof(batch->text), "%s", text);
+	batch->answer = secbuf_move(msg);
+}
+
+static int batch_call(struct batch *batch)
+{
+	_cleanup_secbuf_ struct secbuf msg = { 0 };
+	struct bulk *b = batch->bulk;
+	int r;
+
+	r = secpool_get(b->pool, batch->len + batch->n * 32 + RESOURCE_MAX, &msg);
+	if (r == 0)
+		r = pb_transform_request_encode(span_str(batch->resource), batch->v, batch->n,
+						&msg);
+	if (r == 0)
+		r = grpc_client_call(b->client, b->method, span_of(msg.data, msg.len), CALL_NS, 0,
+				     batch_done, batch, NULL);
+	if (r < 0)
+		return fail(b, r,
+			    r == -ENOBUFS ? "no locked memory; raise RLIMIT_MEMLOCK (ulimit -l)"
+					  : errno_text(r));
+	batch->state = BATCH_FLYING;
+	b->flying++;
+	return 0;
+}
+
+/* Send it, behind all that were sent before. */
+static int batch_send(struct batch *batch)
+{
+	list_add_tail(&batch->bulk->queue, &batch->link);
+	return batch_call(batch);
+}
+
+static int batch_again(struct batch *batch)
+{
+	batch->tries++;
+	secbuf_release(&batch->answer);
+	return batch_call(batch);
+}
+
+static bool is_overload(const struct bulk *b, const struct batch *batch, size_t n)
+{
+	if (batch->status != GRPC_OK)
+		return batch->status == GRPC_RESOURCE_EXHAUSTED;
+	for (size_t i = 0; i < n; i++)
+		if (b->results[i].code == GRPC_RESOURCE_EXHAUSTED)
+			return true;
+	return false;
+}
+
+/* All values of a request that was refused whole fail with its words. */
+static void refuse_all(struct bulk *b, const struct batch *batch)
+{
+	for (size_t i = 0; i < batch->n; i++)
+		b->results[i] = (struct transform_result){
+			.code = (int32_t)batch->status,
+			.message = span_str(batch->text),
+		};
+}
+
+static int answer_read(struct bulk *b, const struct batch *batch)
+{
+	size_t n = 0;
+
+	if (batch->status != GRPC_OK) {
+		refuse_all(b, batch);
+		return 0;
+	}
+	if (pb_transform_response_decode(span_of(batch->answer.data, batch->answer.len), b->results,
+					 BATCH_VALUES, &n) < 0 ||
+	    n != batch->n)
+		return fail(b, -EPROTO, "the answer is not a kekd.v1.TransformResponse");
+	return 0;
+}
+
+/* Is the service itself out of reach, whatever the values? */
+static bool is_lost(const struct batch *batch)
+{
+	return batch->status != GRPC_OK && batch->status != GRPC_INVALID_ARGUMENT &&
+	       batch->status != GRPC_RESOURCE_EXHAUSTED;
+}
+
+/* The head of the queue, which has its answer. */
+static int batch_deliver(struct bulk *b, struct batch *batch)
+{
+	int r;
+
+	if (is_lost(batch))
+		return batch->tries < TRIES_LOST ? batch_again(batch) : fail(b, -EIO, batch->text);
+	r = answer_read(b, batch);
+	if (r < 0)
+		return r;
+	if (is_overload(b, batch, batch->n) && batch->tries < TRIES_MAX)
+		return batch_again(batch);
+	if (is_overload(b, batch, batch->n) && batch->n > 1)
+		return fail(b, -EBUSY, "the daemon is overloaded; try again");
+	for (size_t i = 0; r == 0 && i < batch->n; i++)
+		r = b->done(b->user, batch->tag[i], batch->v[i].path, &b->results[i]);
+	batch_free(batch);
+	return r;
+}
+
+static int deliver(struct bulk *b)
+{
+	int r = 0;
+
+	while (r == 0 && !list_empty(&b->queue)) {
+		struct batch *head = list_first(&b->queue, struct batch, link);
+
+		if (head->state != BATCH_READY)
+			break;
+		r = batch_deliver(b, head);
+	}
+	return r;
+}
+
+static int turn(struct bulk *b, bool nowait)
+{
+	int r;
+
+	grpc_client_flush(b->client);
+	r = ring_turn(b->ring, nowait);
+	if (r < 0)
+		return fail(b, r, errno_text(r));
+	grpc_client_flush(b->client);
+	return deliver(b);
+}
+
+/* Turn until one more may fly. */
+static int wait_for_room(struct bulk *b)
+{
+	int r = turn(b, true);
+
+	while (r == 0 && b->flying >= FLIGHTS)
+		r = turn(b, false);
+	return r;
+}
+
+static int batch_close(struct batch *batch)
+{
+	struct bulk *b = batch->bulk;
+	int r = wait_for_room(b);
+
+	if (r == 0)
+		r = batch_send(batch);
+	return r == 0 ? turn(b, true) : r;
+}
+
+static struct batch *find(struct bulk *b, enum batch_state state, const char *resource)
+{
+	for (size_t i = 0; i < SLOTS; i++)
+		if (b->batches[i].state == state &&
+		    (!resource || strcmp(b->batches[i].resource, resource) == 0))
+			return &b->batches[i];
+	return NULL;
+}
+
+/* An empty batch; while there is none the fullest one is sent, or an answer waited for. */
+static int batch_get(struct bulk *b, const char *resource, struct batch **ret)
+{
+	struct batch *batch;
+	int r = 0;
+
+	while (r == 0 && !(batch = find(b, BATCH_FREE, NULL))) {
+		struct batch *open = find(b, BATCH_OPEN, NULL);
+
+		r = open ? batch_close(open) : turn(b, false);
+	}
+	if (r != 0)
+		return r;
+	if (!batch->data) {
+		batch->data = malloc(BATCH_BYTES);
+		if (!batch->data)
+			return fail(b, -ENOMEM, "out of memory");
+		batch->room = BATCH_BYTES;
+	}
+	snprintf(batch->resource, sizeof(batch->resource), "%s", resource);
+	batch->state = BATCH_OPEN;
+	*ret = batch;
+	return 0;
+}
+
+/* Copy; the first value of a batch may be larger than batches are. */
+static int batch_put(struct batch *batch, struct span path, struct span value, void *tag)
+{
+	size_t need = path.len + value.len;
+	uint8_t *p;
+
+	if (batch->n == 0 && need > batch->room) {
+		p = realloc(batch->data, need);
+		if (!p)
+			return fail(batch->bulk, -ENOMEM, "out of memory");
+		batch->data = p;
+		batch->room = need;
+	}
+	p = batch->data + batch->len;
+	memcpy(p, path.data, path.len);
+	if (value.len > 0)
+		memcpy(p + path.len, value.data, value.len);
+	batch->v[batch->n] =
+		(struct transform_value){ span_of(p, path.len), span_of(p + path.len, value.len) };
+	batch->tag[batch->n++] = tag;
+	batch->len += need;
+	return 0;
+}
+
+static bool fits(const struct batch *batch, size_t need)
+{
+	return batch->n == 0 || (batch->n < BATCH_VALUES && need <= BATCH_BYTES - batch->len);
+}
+
+int bulk_add(struct bulk *b, const char *resource, struct span path, struct span value, void *tag)
+{
+	struct batch *batch = find(b, BATCH_OPEN, resource);
+	const struct transform_result too_large = {
+		.code = GRPC_RESOURCE_EXHAUSTED,
+		.message = span_str("larger than kekd takes"),
+	};
+	size_t need = path.len + value.len;
+	int r = 0;
+
+	if (value.len > VALUE_MAX)
+		return b->done(b->user, tag, path, &too_large);
+	if (batch && (batch->len > BATCH_BYTES || !fits(batch, need))) {
+		r = batch_close(batch);
+		batch = NULL;
+	}
+	if (r == 0 && !batch)
+		r = batch_get(b, resource, &batch);
+	return r == 0 ? batch_put(batch, path, value, tag) : r;
+}
+
+int bulk_finish(struct bulk *b)
+{
+	struct batch *batch;
+	int r = 0;
+
+	while (r == 0 && (batch = find(b, BATCH_OPEN, NULL)))
+		r = batch_close(batch);
+	while (r == 0 && !list_empty(&b->queue))
+		r = turn(b, false);
+	return r;
+}

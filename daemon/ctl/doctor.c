@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See doctor.h. Exit status: 0 nothing worse than a warning, 1 a problem, 2 wrong usage. */
+#include "daemon/ctl/doctor.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	const char *name, *colour;
+} levels[] = {
+	[DOCTOR_OK] = { "ok", "\033[32m" },
+	[DOCTOR_WARNING] = { "warning", "\033[33m" },
+	[DOCTOR_PROBLEM] = { "problem", "\033[31m" },
+};
+
+void doctor_report(struct doctor *d, enum doctor_level level, const char *check, const char *cure,
+		   const char *text, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, text);
+	vsnprintf(line, sizeof(line), text, ap);
+	va_end(ap);
+	d->count[level]++;
+	json_array_append_new(d->findings,
+			      json_pack("{s:s, s:s, s:s, s:s}", "level", levels[level].name,
+					"check", check, "text", line, "cure", cure));
+}
+
+int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char full[512], line[512];
+
+	if ((size_t)snprintf(full, sizeof(full), "%s%s", d->root, path) >= sizeof(full))
+		return -ENAMETOOLONG;
+	f = fopen(full, "re");
+	if (!f)
+		return -errno;
+	if (!fgets(line, sizeof(line), f))
+		return -ENODATA;
+	line[strcspn(line, "\n")] = '\0';
+	snprintf(ret, size, "%s", line);
+	return 0;
+}
+
+static const char *text_of(const json_t *finding, const char *field)
+{
+	const char *s = json_string_value(json_object_get(finding, field));
+
+	return s ? s : "";
+}
+
+static const char *colour_of(const char *level)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		if (strcmp(levels[i].name, level) == 0)
+			return levels[i].colour;
+	return "";
+}
+
+static void print_text(const struct doctor *d)
+{
+	bool colour = isatty(STDOUT_FILENO);
+	json_t *f;
+	size_t i;
+
+	json_array_foreach(d->findings, i, f)
+	{
+		const char *level = text_of(f, "level");
+
+		printf("%s%-8s%s%-13s %s\n", colour ? colour_of(level) : "", level,
+		       colour ? "\033[0m" : "", text_of(f, "check"), text_of(f, "text"));
+		if (*text_of(f, "cure"))
+			printf("%22s> %s\n", "", text_of(f, "cure"));
+	}
+	printf("%u ok, %u warnings, %u problems\n", d->count[DOCTOR_OK], d->count[DOCTOR_WARNING],
+	       d->count[DOCTOR_PROBLEM]);
+}
+
+static int print_json(const struct doctor *d)
+{
+	return ctl_print_json(json_pack("{s:O, s:i, s:i, s:i}", "findings", d->findings, "ok",
+					(int)d->count[DOCTOR_OK], "warnings",
+					(int)d->count[DOCTOR_WARNING], "problems",
+					(int)d->count[DOCTOR_PROBLEM]));
+}
+
+int ctl_doctor(const struct ctl *ctl, int argc, char **argv)
+{
+	struct doctor d = { .ctl = ctl, .root = argc == 1 ? argv[0] : "" };
+	int r = 0;
+
+	if (argc > 1)
+		return ctl_usage("doctor takes at most one argument, the root to look at");
+	d.findings = json_array();
+	if (!d.findings)
+		return ctl_fail("out of memory");
+	doctor_host(&d);
+	if (argc == 0)
+		doctor_live(&d);
+	if (ctl->json)
+		r = print_json(&d);
+	else
+		print_text(&d);
+	json_decref(d.findings);
+	return r == 0 && d.count[DOCTOR_PROBLEM] == 0 ? 0 : 1;
+}

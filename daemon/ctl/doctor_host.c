@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of /proc/sys, /sys and modprobe.d say. A file that is not there is an answer too:
+ * the kernel is too old for the restriction, or the module has not been loaded yet.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/ctl/doctor.h"
+
+/* CVE-2026-31431, "Copy Fail": algif_aead in place with splice(2) and authencesn. */
+static const struct {
+	unsigned int major, minor, fixed; /* the first good release of the series */
+} copy_fail[] = {
+	{ 6, 18, 22 },
+	{ 6, 19, 12 },
+};
+
+/* 1: has it; 0: has not; -1: of a series whose fix this table does not know. */
+static int has_copy_fail(unsigned int major, unsigned int minor, unsigned int patch)
+{
+	if (major >= 7)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(copy_fail); i++)
+		if (copy_fail[i].major == major && copy_fail[i].minor == minor)
+			return patch < copy_fail[i].fixed;
+	return -1;
+}
+
+static void check_kernel(struct doctor *d)
+{
+	unsigned int major, minor, patch = 0;
+	char release[128];
+
+	if (doctor_line(d, "/proc/sys/kernel/osrelease", release, sizeof(release)) < 0 ||
+	    sscanf(release, "%u.%u.%u", &major, &minor, &patch) < 2) {
+		doctor_report(d, DOCTOR_WARNING, "kernel", "mount /proc", "version not readable");
+		return;
+	}
+	switch (has_copy_fail(major, minor, patch)) {
+	case 1:
+		doctor_report(
+			d, DOCTOR_PROBLEM, "kernel",
+			"install the distribution's kernel update and reboot; until then: echo "
+			"'install algif_aead /bin/false' >/etc/modprobe.d/algif_aead.conf",
+			"%s has Copy Fail (CVE-2026-31431), open to every local user through algif_aead",
+			release);
+		break;
+	case 0:
+		doctor_report(d, DOCTOR_OK, "kernel", "", "%s, without Copy Fail (CVE-2026-31431)",
+			      release);
+		break;
+	default:
+		doctor_report(
+			d, DOCTOR_OK, "kernel", "",
+			"%s; whether the fix of Copy Fail (CVE-2026-31431) was backported is for "
+			"the distribution to say",
+			release);
+	}
+}
+
+static void check_restrict(struct doctor *d)
+{
+	char level[16];
+
+	if (doctor_line(d, "/proc/sys/crypto/af_alg_restrict", level, sizeof(level)) < 0)
+		doctor_report(
+			d, DOCTOR_OK, "restriction", "",
+			"no crypto.af_alg_restrict: a kernel before 7.3, or af_alg is not loaded");
+	else if (strcmp(level, "2") == 0)
+		doctor_report(d, DOCTOR_PROBLEM, "restriction",
+			      "sysctl crypto.af_alg_restrict=1, and in /etc/sysctl.d",
+			      "crypto.af_alg_restrict=2 forbids AF_ALG to everybody");
+	else if (strcmp(level, "0") == 0)
+		doctor_report(d, DOCTOR_WARNING, "restriction",
+			      "sysctl crypto.af_alg_restrict=1: kekd needs no more",
+			      "crypto.af_alg_restrict=0 opens every algorithm to every user");
+	else
+		doctor_report(d, DOCTOR_OK, "restriction", "", "crypto.af_alg_restrict=%s", level);
+}
+
+/* "install NAME ..." or "blacklist NAME" in a line of modprobe.d(5); '-' and '_' are the same there. */
+static bool line_blocks(char *line, const char *module)
+{
+	char *save, *word = strtok_r(line, " \t\n", &save);
+
+	if (!word || (strcmp(word, "install") != 0 && strcmp(word, "blacklist") != 0))
+		return false;
+	word = strtok_r(NULL, " \t\n", &save);
+	for (char *c = word; c && *c; c++)
+		if (*c == '-')
+			*c = '_';
+	return word && strcmp(word, module) == 0;
+}
+
+static bool file_blocks(const char *path, const char *module)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (line_blocks(line, module))
+			return true;
+	return false;
+}
+
+/* Which file blocks @module, or "". */
+static void blocked_by(const struct doctor *d, const char *module, char *ret, size_t size)
+{
+	static const char *const dirs[] = { "/etc/modprobe.d", "/run/modprobe.d",
+					    "/lib/modprobe.d" };
+
+	*ret = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		_cleanup_closedir_ DIR *dir = NULL;
+		char path[512], file[768];
+		struct dirent *e;
+
+		snprintf(path, sizeof(path), "%s%s", d->root, dirs[i]);
+		dir = opendir(path);
+		while (dir && (e = readdir(dir))) {
+			snprintf(file, sizeof(file), "%s/%s", path, e->d_name);
+			if (strstr(e->d_name, ".conf") && file_blocks(file, module)) {
+				snprintf(ret, size, "%s", file);
+				return;
+			}
+		}
+	}
+}
+
+static void check_modules(struct doctor *d)
+{
+	static const char *const needed[] = { "af_alg", "algif_skcipher", "algif_hash" };
+	char file[768], cure[896];
+	bool all = true;
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		blocked_by(d, needed[i], file, sizeof(file));
+		if (!*file)
+			continue;
+		all = false;
+		snprintf(cure, sizeof(cure), "take %s out of %s; blocking algif_aead is enough",
+			 needed[i], file);
+		doctor_report(d, DOCTOR_PROBLEM, "modules", cure,
+			      "%s may not be loaded, and kekd needs it", needed[i]);
+	}
+	if (all)
+		doctor_report(d, DOCTOR_OK, "modules", "", "nothing that kekd needs is blocked");
+	blocked_by(d, "algif_aead", file, sizeof(file));
+	if (*file)
+		doctor_report(d, DOCTOR_OK, "algif_aead", "", "blocked; kekd does without it");
+	else
+		doctor_report(
+			d, DOCTOR_WARNING, "algif_aead",
+			"echo 'install algif_aead /bin/false' >/etc/modprobe.d/algif_aead.conf",
+			"may be loaded by any user; kekd does not need it, and Copy Fail was in it");
+}
+
+static void check_uring(struct doctor *d)
+{
+	char level[16];
+
+	if (doctor_line(d, "/proc/sys/kernel/io_uring_disabled", level, sizeof(level)) < 0 ||
+	    strcmp(level, "0") == 0)
+		doctor_report(d, DOCTOR_OK, "io_uring", "", "allowed by kernel.io_uring_disabled");
+	else
+		doctor_report(
+			d, DOCTOR_WARNING, "io_uring",
+			"sysctl kernel.io_uring_disabled=0, or leave it: epoll does the same, slower",
+			"kernel.io_uring_disabled=%s: the server runs on epoll", level);
+}
+
+static void check_quota(struct doctor *d)
+{
+	char keys[32];
+
+	if (doctor_line(d, "/proc/sys/kernel/keys/root_maxkeys", keys, sizeof(keys)) < 0)
+		doctor_report(d, DOCTOR_PROBLEM, "key quota",
+			      "use a kernel with CONFIG_KEYS, or backend: openssl",
+			      "no /proc/sys/kernel/keys: this kernel has no keyrings");
+	else if (strtoul(keys, NULL, 10) < 1024)
+		doctor_report(
+			d, DOCTOR_PROBLEM, "key quota", "sysctl kernel.keys.root_maxkeys=1000000",
+			"kernel.keys.root_maxkeys=%s: too few for the keys of the store", keys);
+	else
+		doctor_report(d, DOCTOR_OK, "key quota", "", "root may have %s keys", keys);
+}
+
+static void check_lockdown(struct doctor *d)
+{
+	char line[128];
+
+	if (doctor_line(d, "/sys/kernel/security/lockdown", line, sizeof(line)) < 0)
+		return;
+	if (strstr(line, "[confidentiality]"))
+		doctor_report(d, DOCTOR_OK, "lockdown", "", "confidentiality");
+	else
+		doctor_report(
+			d, DOCTOR_WARNING, "lockdown",
+			"boot with lockdown=confidentiality, which also forbids hibernation and kexec "
+			"of unsigned images",
+			"%s: root can read kernel memory, and with it the keys", line);
+}
+
+void doctor_host(struct doctor *d)
+{
+	check_kernel(d);
+	check_restrict(d);
+	check_modules(d);
+	check_uring(d);
+	check_quota(d);
+	check_lockdown(d);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kekctl metrics: everything that is counted, as Prometheus reads it. For node_exporter's textfile
+ * collector, from a timer, where nothing is to listen for HTTP. A daemon that does not answer is
+ * kekd_up 0 and exit status 1, and still valid text.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/ctl/ctl.h"
+#include "daemon/obs/board.h"
+
+static void key_add(void *ctx, const struct admin_key *k)
+{
+	struct board *s = ctx;
+	struct board_key *key;
+
+	if (s->n_keys == KEKD_KEYS_MAX)
+		return;
+	key = &s->keys[s->n_keys++];
+	memcpy(key->label, k->label, sizeof(key->label));
+	memcpy(key->state, k->state, sizeof(key->state));
+	key->usable = k->usable == 0;
+	key->created = k->created;
+	key->encryptions = k->encryptions;
+	key->decryptions = k->decryptions;
+}
+
+static void status_add(struct board *s, const struct admin_status *st)
+{
+	memcpy(s->version, st->version, sizeof(s->version));
+	memcpy(s->backend, st->backend, sizeof(s->backend));
+	snprintf(s->ring, sizeof(s->ring), "%.*s", (int)strcspn(st->ring, ","), st->ring);
+	s->serving = st->serving;
+	s->active = *st->key_id;
+	s->server_starts = st->server_starts;
+	s->sealed = st->sealed;
+	s->key_limit = st->key_limit;
+	s->started = st->started;
+	s->now = (uint64_t)time(NULL);
+}
+
+static int take(const struct ctl *ctl, struct board *s)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
+	struct admin_reply end;
+
+	if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
+		return 1;
+	status_add(s, &end.status);
+	req.verb = ADMIN_METRICS;
+	if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
+		return 1;
+	s->metrics = end.metrics;
+	req.verb = ADMIN_KEY_LIST;
+	return ctl_ask(ctl, &req, key_add, s, &end);
+}
+
+int ctl_metrics(const struct ctl *ctl, int argc, char **argv _unused_)
+{
+	_cleanup_free_ struct board *s = calloc(1, sizeof(*s));
+
+	if (argc != 0)
+		return ctl_usage("metrics takes no argument");
+	if (!s)
+		return ctl_fail("out of memory");
+	if (take(ctl, s) != 0) {
+		puts("# HELP kekd_up 1 if the daemon answers.\n# TYPE kekd_up gauge\nkekd_up 0");
+		return 1;
+	}
+	board_print(s, stdout);
+	return 0;
+}

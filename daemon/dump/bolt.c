@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See bolt.h. Numbers are little-endian: bbolt writes its host's, and etcd runs on no other. */
+#include "daemon/dump/bolt.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+
+#define MAGIC         0xED0CDAEDU
+#define VERSION       2U
+#define PAGE_SIZE_MIN 1024U
+#define PAGE_SIZE_MAX 65536U
+#define PAGES_MAX     (UINT64_C(1) << 27) /* one bit each: 16 MiB */
+#define DEPTH_MAX     32U
+#define KEY_MAX       32768U /* bbolt's MaxKeySize */
+#define BRANCH_MAX    (1024U * 1024)
+#define LEAF_MAX      (4U * DUMP_VALUE_MAX)
+
+enum page_flag { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_META = 4 };
+#define LEAF_BUCKET 1U
+
+struct page_header {
+	uint64_t id;
+	uint16_t flags, count;
+	uint32_t overflow;
+};
+
+struct meta {
+	uint32_t magic, version, page_size, flags;
+	uint64_t root, sequence, freelist, pages, txid, checksum;
+};
+
+/* Of both kinds, 16 bytes; @pos counts from the element itself. */
+struct branch_element {
+	uint32_t pos, key_size;
+	uint64_t page;
+};
+
+struct leaf_element {
+	uint32_t flags, pos, key_size, value_size;
+};
+
+#define HEADER        sizeof(struct page_header)
+#define ELEMENT       sizeof(struct leaf_element)
+#define BUCKET_HEADER 16U
+
+struct bolt {
+	int fd;
+	struct dump_error *err;
+	uint64_t size, pages, root;
+	uint32_t page_size;
+	uint8_t *visited; /* a bit for each page, of this walk */
+};
+
+/* One walk over one tree. */
+struct walk {
+	struct bolt *bolt;
+	int (*each)(struct walk *w, const struct leaf_element *e, struct span key,
+		    struct span value);
+	void *ctx;
+	bolt_each_fn *outer;
+	bool first; /* no key yet */
+	size_t last_len;
+	uint8_t last[KEY_MAX];
+};
+
+static int damaged(struct bolt *b, const char *what)
+{
+	return dump_fail(b->err, -EBADMSG, "damaged database: %s", what);
+}
+
+/* All @len bytes. -EBADMSG: the file has become shorter. */
+static int read_at(int fd, uint64_t offset, void *buf, size_t len)
+{
+	uint8_t *p = buf;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, p, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -EBADMSG;
+		p += n;
+		offset += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* FNV-1a, 64 bits (Fowler, Noll, Vo; IETF draft-eastlake-fnv). */
+static uint64_t fnv1a(const uint8_t *p, size_t len)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+static struct page_header header_of(const uint8_t *page)
+{
+	struct page_header h;
+
+	memcpy(&h, page, sizeof(h));
+	h.id = le64toh(h.id);
+	h.flags = le16toh(h.flags);
+	h.count = le16toh(h.count);
+	h.overflow = le32toh(h.overflow);
+	return h;
+}
+
+/* The meta page at @offset, if it is a good one. */
+static bool meta_read(struct bolt *b, uint64_t offset, struct meta *ret)
+{
+	uint8_t page[HEADER + sizeof(struct meta)];
+	struct meta m;
+
+	if (b->size < sizeof(page) || offset > b->size - sizeof(page) ||
+	    read_at(b->fd, offset, page, sizeof(page)) < 0)
+		return false;
+	memcpy(&m, page + HEADER, sizeof(m));
+	if (!(header_of(page).flags & PAGE_META) || le32toh(m.magic) != MAGIC ||
+	    le32toh(m.version) != VERSION)
+		return false;
+	if (le64toh(m.checksum) != fnv1a(page + HEADER, offsetof(struct meta, checksum)))
+		return false;
+	*ret = m;
+	return true;
+}
+
+static bool page_size_valid(uint32_t size)
+{
+	return size >= PAGE_SIZE_MIN && size <= PAGE_SIZE_MAX && (size & (size - 1)) == 0;
+}
+
+/* The newer of the two, the second being where the first says, or at any size if that is broken. */
+static int meta_choose(struct bolt *b, struct meta *ret)
+{
+	struct meta m[2];
+	bool good[2];
+
+	good[0] = meta_read(b, 0, &m[0]);
+	good[1] = false;
+	if (good[0] && page_size_valid(le32toh(m[0].page_size)))
+		good[1] = meta_read(b, le32toh(m[0].page_size), &m[1]);
+	for (uint32_t size = PAGE_SIZE_MIN; !good[0] && !good[1] && size <= PAGE_SIZE_MAX;
+	     size *= 2)
+		good[1] = meta_read(b, size, &m[1]) && le32toh(m[1].page_size) == size;
+	if (!good[0] && !good[1])
+		return dump_fail(b->err, -EBADMSG, "not a database of etcd: no good meta page");
+	if (good[0] && good[1])
+		*ret = le64toh(m[1].txid) > le64toh(m[0].txid) ? m[1] : m[0];
+	else
+		*ret = good[0] ? m[0] : m[1];
+	return 0;
+}
+
+int bolt_open(int fd, uint64_t size, struct dump_error *err, struct bolt **ret)
+{
+	_cleanup_(bolt_freep) struct bolt *b = calloc(1, sizeof(*b));
+	struct meta m = { 0 };
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	b->fd = fd;
+	b->err = err;
+	b->size = size;
+	r = meta_choose(b, &m);
+	if (r < 0)
+		return r;
+	b->page_size = le32toh(m.page_size);
+	b->pages = le64toh(m.pages);
+	b->root = le64toh(m.root);
+	if (!page_size_valid(b->page_size))
+		return damaged(b, "an impossible page size");
+	if (b->pages > size / b->page_size)
+		return damaged(b, "the file is shorter than its meta page says");
+	if (b->pages > PAGES_MAX)
+		return dump_fail(err, -EFBIG, "the database is too large");
+	b->visited = malloc((size_t)(b->pages / CHAR_BIT + 1));
+	if (!b->visited)
+		return -ENOMEM;
+	*ret = move_ptr(b);
+	return 0;
+}
+
+void bolt_free(struct bolt *b)
+{
+	if (!b)
+		return;
+	free(b->visited);
+	free(b);
+}
+
+/* Note that pages @id … @id + @n - 1 are visited; the range is checked. */
+static int visit(struct bolt *b, uint64_t id, uint64_t n)
+{
+	if (id < 2 || id >= b->pages || n > b->pages - id)
+		return damaged(b, "a page lies outside of the file");
+	for (uint64_t p = id; p < id + n; p++) {
+		uint8_t bit = (uint8_t)(1U << (p % CHAR_BIT));
+
+		if (b->visited[p / CHAR_BIT] & bit)
+			return damaged(b, "a page is used twice");
+		b->visited[p / CHAR_BIT] |= bit;
+	}
+	return 0;
+}
+
+/* A page with all it runs over, in memory that the caller frees. */
+static int page_read(struct bolt *b, uint64_t id, uint8_t **ret, size_t *ret_len)
+{
+	_cleanup_free_ uint8_t *page = NULL;
+	struct page_header h;
+	uint8_t head[HEADER];
+	uint64_t len;
+	int r;
+
+	if (id >= b->pages)
+		return damaged(b, "a page lies outside of the file");
+	r = read_at(b->fd, id * b->page_size, head, sizeof(head));
+	if (r < 0)
+		return r == -EBADMSG ? damaged(b, "the file ends too early") : r;
+	h = header_of(head);
+	if (h.id != id || (h.flags != PAGE_BRANCH && h.flags != PAGE_LEAF))
+		return damaged(b, "a page is not the one that it should be");
+	r = visit(b, id, (uint64_t)h.overflow + 1);
+	if (r < 0)
+		return r;
+	len = ((uint64_t)h.overflow + 1) * b->page_size;
+	if (len > (h.flags == PAGE_LEAF ? LEAF_MAX : BRANCH_MAX))
+		return dump_fail(b->err, -EMSGSIZE, "a page is larger than etcd makes them");
+	page = calloc(1, (size_t)len);
+	if (!page)
+		return -ENOMEM;
+	r = read_at(b->fd, id * b->page_size, page, (size_t)len);
+	if (r < 0)
+		return r == -EBADMSG ? damaged(b, "the file ends too early") : r;
+	if (memcmp(page, head, sizeof(head)) != 0)
+		return damaged(b, "the file changes while it is read");
+	*ret = move_ptr(page);
+	*ret_len = (size_t)len;
+	return 0;
+}
+
+static int walk_page(struct walk *w, uint64_t id, unsigned int depth);
+
+/* From the last element to the first; @page holds at least a header. */
+static int walk_branch(struct walk *w, const uint8_t *page, size_t len, unsigned int depth)
+{
+	struct branch_element e;
+	unsigned int n = header_of(page).count;
+	int r = 0;
+
+	if (n == 0 || n > (len - HEADER) / ELEMENT)
+		return damaged(w->bolt, "a branch page has an impossible number of elements");
+	while (r == 0 && n-- > 0) {
+		memcpy(&e, page + HEADER + n * ELEMENT, sizeof(e));
+		r = walk_page(w, le64toh(e.page), depth + 1);
+	}
+	return r;
+}
+
+/* Going back, each key is smaller than the one before. */
+static int check_order(struct walk *w, struct span key)
+{
+	size_t n = key.len < w->last_len ? key.len : w->last_len;
+	int order = w->first ? -1 : memcmp(key.data, w->last, n);
+
+	if (order > 0 || (order == 0 && key.len >= w->last_len))
+		return damaged(w->bolt, "keys are out of order");
+	memcpy(w->last, key.data, key.len);
+	w->last_len = key.len;
+	w->first = false;
+	return 0;
+}
+
+static int walk_element(struct walk *w, const uint8_t *page, size_t len, size_t at)
+{
+	struct leaf_element e;
+	uint64_t start, end;
+	struct span key, value;
+	int r;
+
+	memcpy(&e, page + at, sizeof(e));
+	e.flags = le32toh(e.flags);
+	e.key_size = le32toh(e.key_size);
+	e.value_size = le32toh(e.value_size);
+	start = (uint64_t)at + le32toh(e.pos);
+	end = start + e.key_size + e.value_size;
+	if (end > len)
+		return damaged(w->bolt, "a value reaches over the end of its page");
+	if (e.key_size == 0 || e.key_size > KEY_MAX)
+		return damaged(w->bolt, "a key has an impossible size");
+	key = span_of(page + start, e.key_size);
+	value = span_of(page + start + e.key_size, e.value_size);
+	r = check_order(w, key);
+	return r == 0 ? w->each(w, &e, key, value) : r;
+}
+
+static int walk_leaf(struct walk *w, const uint8_t *page, size_t len)
+{
+	unsigned int n = header_of(page).count;
+	int r = 0;
+
+	if (n > (len - HEADER) / ELEMENT)
+		return damaged(w->bolt, "a leaf page has an impossible number of elements");
+	while (r == 0 && n-- > 0)
+		r = walk_element(w, page, len, HEADER + n * ELEMENT);
+	return r;
+}
+
+static int walk_page(struct walk *w, uint64_t id, unsigned int depth)
+{
+	_cleanup_free_ uint8_t *page = NULL;
+	size_t len = 0;
+	int r;
+
+	if (depth > DEPTH_MAX)
+		return damaged(w->bolt, "a tree is too deep");
+	r = page_read(w->bolt, id, &page, &len);
+	if (r < 0 || !page)
+		return r;
+	return header_of(page).flags == PAGE_LEAF ? walk_leaf(w, page, len)
+						  : walk_branch(w, page, len, depth);
+}
+
+/* Of the whole tree below @root, or of the one page of an inside bucket. */
+static int walk(struct walk *w, const struct bolt_bucket *bucket)
+{
+	struct bolt *b = w->bolt;
+
+	memset(b->visited, 0, (size_t)(b->pages / CHAR_BIT + 1));
+	w->first = true;
+	if (bucket->page)
+		return walk_leaf(w, bucket->page, bucket->len);
+	return walk_page(w, bucket->root, 0);
+}
+
+/* Buckets are values of the root: a header of the tree's root and a sequence, then maybe a page. */
+struct search {
+	struct span name;
+	struct bolt_bucket *ret;
+};
+
+#define FOUND 1
+
+static int bucket_open(struct bolt *b, struct span value, struct bolt_bucket *ret)
+{
+	struct bolt_bucket found = { 0 };
+	uint64_t root;
+
+	if (value.len < BUCKET_HEADER)
+		return damaged(b, "a bucket without a header");
+	memcpy(&root, value.data, sizeof(root));
+	found.root = le64toh(root);
+	if (found.root == 0) {
+		value = span_skip(value, BUCKET_HEADER);
+		if (value.len < HEADER || header_of(value.data).flags != PAGE_LEAF)
+			return damaged(b, "a bucket without a page");
+		found.page = malloc(value.len);
+		if (!found.page)
+			return -ENOMEM;
+		memcpy(found.page, value.data, value.len);
+		found.len = value.len;
+	}
+	*ret = found;
+	return FOUND;
+}
+
+static int search_each(struct walk *w, const struct leaf_element *e, struct span key,
+		       struct span value)
+{
+	struct search *s = w->ctx;
+
+	if (!(e->flags & LEAF_BUCKET) || !span_equal(key, s->name))
+		return 0;
+	return bucket_open(w->bolt, value, s->ret);
+}
+
+int bolt_bucket_find(struct bolt *b, struct span name, struct bolt_bucket *ret)
+{
+	struct bolt_bucket root = { .root = b->root };
+	struct search s = { name, ret };
+	struct walk w = { .bolt = b, .each = search_each, .ctx = &s };
+	int r = walk(&w, &root);
+
+	if (r == 0)
+		return -ENOENT;
+	return r == FOUND ? 0 : r;
+}
+
+void bolt_bucket_done(struct bolt_bucket *bucket)
+{
+	free(bucket->page);
+	*bucket = (struct bolt_bucket){ 0 };
+}
+
+static int value_each(struct walk *w, const struct leaf_element *e, struct span key,
+		      struct span value)
+{
+	if (e->flags & LEAF_BUCKET)
+		return damaged(w->bolt, "a bucket where etcd has none");
+	return w->outer(w->ctx, key, value);
+}
+
+int bolt_walk_back(struct bolt *b, const struct bolt_bucket *bucket, bolt_each_fn *each, void *ctx)
+{
+	struct walk w = { .bolt = b, .each = value_each, .ctx = ctx, .outer = each };
+
+	return walk(&w, bucket);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A bbolt database file, read-only (go.etcd.io/bbolt: page.go, db.go, bucket.go). Pages of a fixed
+ * size; two meta pages with a checksum, of which the newer good one counts; a tree of branch and leaf
+ * pages for each bucket, the buckets themselves being values of a root tree, or lying whole inside
+ * such a value when they are small. A page may run over several page sizes.
+ *
+ * The file is hostile: it may have been cut, altered or made up. So it is read with pread(2) and never
+ * mapped (a mapped file that shrinks is SIGBUS); every offset and length is checked against the page it
+ * is in, every page against the file; a tree has a bounded depth, and no page is visited twice in one
+ * walk, which ends every cycle. Keys must be in order over the whole walk. The freelist is not looked
+ * at: it is about writing.
+ */
+#ifndef KEKD_DUMP_BOLT_H
+#define KEKD_DUMP_BOLT_H
+
+#include "daemon/dump/dump.h"
+
+struct bolt;
+
+/* @fd borrowed for the life of *@ret, @err too. @size: bytes of the database in it. Caller frees. */
+int bolt_open(int fd, uint64_t size, struct dump_error *err, struct bolt **ret);
+void bolt_free(struct bolt *b);
+DEFINE_CLEANUP(struct bolt *, bolt_free);
+
+/* A bucket of the root. Zeroed, bolt_bucket_done() does nothing. */
+struct bolt_bucket {
+	uint64_t root; /* page; 0: inside */
+	uint8_t *page; /* its copy if inside; owned */
+	size_t len;
+};
+
+/* -ENOENT: there is none of that name. Caller calls bolt_bucket_done(). */
+int bolt_bucket_find(struct bolt *b, struct span name, struct bolt_bucket *ret);
+void bolt_bucket_done(struct bolt_bucket *bucket);
+#define _cleanup_bolt_bucket_ _cleanup_(bolt_bucket_done)
+
+/* Borrowed for the call. 0 to go on; anything else ends the walk, which returns it. */
+typedef int bolt_each_fn(void *ctx, struct span key, struct span value);
+
+/*
+ * All of a bucket's values, from the last key to the first. A bucket inside it is -EBADMSG: etcd has
+ * none. Errors of dump.h and of pread(2).
+ */
+int bolt_walk_back(struct bolt *b, const struct bolt_bucket *bucket, bolt_each_fn *each, void *ctx);
+
+#endif

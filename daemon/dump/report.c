@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See report.h. */
+#include "daemon/dump/report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/base/cleanup.h"
+
+#define PLACES_MIN 256
+#define TEXT_MAX   512
+#define ROWS_LIMIT (2 * REPORT_ROWS_MAX)
+
+struct texts {
+	char resource[RESOURCE_TEXT_MAX], ns[TEXT_MAX], provider[32], key[TEXT_MAX];
+	const char *hash;
+	const struct rules_key *kek;
+};
+
+static void row_free(struct report_row *row)
+{
+	if (!row)
+		return;
+	free(row->resource);
+	free(row->ns);
+	free(row->provider);
+	free(row->key);
+	free(row->hash);
+	free(row);
+}
+DEFINE_CLEANUP(struct report_row *, row_free);
+
+void report_done(struct report *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		row_free(r->rows[i]);
+	free(r->rows);
+	free(r->places);
+	*r = (struct report){ 0 };
+}
+
+void report_escape(struct span s, char *ret, size_t size)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		uint8_t c = s.data[i];
+		bool plain = c > ' ' && c < 0x7f && c != '\\';
+
+		if (n + (plain ? 1 : 4) >= size)
+			break;
+		if (plain) {
+			ret[n++] = (char)c;
+			continue;
+		}
+		ret[n++] = '\\';
+		ret[n++] = 'x';
+		ret[n++] = hex[c >> 4];
+		ret[n++] = hex[c & 15];
+	}
+	ret[n] = '\0';
+}
+
+static uint64_t hash_text(uint64_t h, const char *s)
+{
+	for (; *s; s++)
+		h = (h ^ (uint8_t)*s) * UINT64_C(0x100000001b3);
+	return (h ^ 0xff) * UINT64_C(0x100000001b3);
+}
+
+static uint64_t hash_texts(const struct texts *t)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	h = hash_text(h, t->resource);
+	h = hash_text(h, t->ns);
+	h = hash_text(h, t->provider);
+	h = hash_text(h, t->key);
+	h = hash_text(h, t->hash);
+	return h ^ (uint64_t)(uintptr_t)t->kek;
+}
+
+static bool row_is(const struct report_row *row, const struct texts *t)
+{
+	return row->kek == t->kek && strcmp(row->ns, t->ns) == 0 && strcmp(row->key, t->key) == 0 &&
+	       strcmp(row->resource, t->resource) == 0 && strcmp(row->provider, t->provider) == 0 &&
+	       strcmp(row->hash, t->hash) == 0;
+}
+
+static struct report_row **place_of(const struct report *r, const struct texts *t)
+{
+	size_t i = (size_t)hash_texts(t) & r->mask;
+
+	while (r->places[i] && !row_is(r->places[i], t))
+		i = (i + 1) & r->mask;
+	return &r->places[i];
+}
+
+static struct texts texts_of(const struct report_row *row)
+{
+	struct texts t = { .hash = row->hash, .kek = row->kek };
+
+	memcpy(t.resource, row->resource, strlen(row->resource) + 1);
+	memcpy(t.ns, row->ns, strlen(row->ns) + 1);
+	memcpy(t.provider, row->provider, strlen(row->provider) + 1);
+	memcpy(t.key, row->key, strlen(row->key) + 1);
+	return t;
+}
+
+/* Room for one more row, the table at most half full. */
+static int grow(struct report *r)
+{
+	size_t room = r->room ? 2 * r->room : PLACES_MIN / 2;
+	struct report_row **rows, **places;
+
+	if (r->n < r->room)
+		return 0;
+	rows = reallocarray(r->rows, room, sizeof(struct report_row *));
+	if (!rows)
+		return -ENOMEM;
+	r->rows = rows;
+	places = calloc(2 * room, sizeof(struct report_row *));
+	if (!places)
+		return -ENOMEM;
+	free(r->places);
+	r->places = places;
+	r->mask = 2 * room - 1;
+	r->room = room;
+	for (size_t i = 0; i < r->n; i++) {
+		struct texts t = texts_of(r->rows[i]);
+
+		*place_of(r, &t) = r->rows[i];
+	}
+	return 0;
+}
+
+static int row_new(const struct texts *t, struct report_row **ret)
+{
+	_cleanup_(row_freep) struct report_row *row = calloc(1, sizeof(*row));
+
+	if (!row)
+		return -ENOMEM;
+	row->resource = strdup(t->resource);
+	row->ns = strdup(t->ns);
+	row->provider = strdup(t->provider);
+	row->key = strdup(t->key);
+	row->hash = strdup(t->hash);
+	row->kek = t->kek;
+	for (enum verdict v = 0; v < VERDICTS; v++)
+		row->slots[v] = (struct report_slot){ row, v };
+	if (!row->resource || !row->ns || !row->provider || !row->key || !row->hash)
+		return -ENOMEM;
+	*ret = move_ptr(row);
+	return 0;
+}
+
+int report_row(struct report *r, const struct resource *resource, const struct stored *s,
+	       const struct judgement *j, const char *hash, struct report_row **ret)
+{
+	struct texts t = { .hash = hash, .kek = j->key };
+	struct report_row **place;
+	int e;
+
+	resource_text(resource, t.resource);
+	report_escape(resource->ns, t.ns, sizeof(t.ns));
+	report_escape(s->name, t.key, sizeof(t.key));
+	snprintf(t.provider, sizeof(t.provider), "%s", stored_kind_name(s->kind));
+	e = grow(r);
+	if (e < 0)
+		return e;
+	place = place_of(r, &t);
+	if (!*place && r->n >= REPORT_ROWS_MAX) {
+		snprintf(t.ns, sizeof(t.ns), "*");
+		place = place_of(r, &t);
+		if (!*place && r->n >= ROWS_LIMIT)
+			return -ENOBUFS;
+	}
+	if (!*place) {
+		e = row_new(&t, place);
+		if (e < 0)
+			return e;
+		r->rows[r->n++] = *place;
+	}
+	*ret = *place;
+	return 0;
+}
+
+void report_count(struct report *r, struct report_row *row, enum verdict v, size_t bytes)
+{
+	row->n[v]++;
+	row->bytes += bytes;
+	r->n_all[v]++;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct report_row *x = *(struct report_row *const *)a;
+	const struct report_row *y = *(struct report_row *const *)b;
+	int r = strcmp(x->resource, y->resource);
+
+	if (r == 0)
+		r = strcmp(x->ns, y->ns);
+	if (r == 0)
+		r = strcmp(x->provider, y->provider);
+	if (r == 0)
+		r = strcmp(x->key, y->key);
+	return r != 0 ? r : strcmp(x->hash, y->hash);
+}
+
+void report_sort(struct report *r)
+{
+	if (r->n > 1)
+		qsort(r->rows, r->n, sizeof(struct report_row *), compare);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counts of values, by resource, namespace, provider and key: what a scan of any length is summed up
+ * in. The number of rows has a bound; beyond it rows of a resource, provider and key stand for all
+ * further namespaces together ("*").
+ */
+#ifndef KEKD_DUMP_REPORT_H
+#define KEKD_DUMP_REPORT_H
+
+#include "daemon/dump/rules.h"
+
+#define REPORT_ROWS_MAX 65536 /* with namespaces of their own */
+
+struct report_row;
+
+/* A row and a verdict in one pointer: for a value whose last word is still to come. */
+struct report_slot {
+	struct report_row *row;
+	enum verdict verdict;
+};
+
+struct report_row {
+	char *resource, *ns, *provider, *key, *hash; /* owned by the report */
+	const struct rules_key *kek;                 /* of kekd, or NULL */
+	uint64_t n[VERDICTS], bytes;
+	struct report_slot slots[VERDICTS];
+};
+
+struct report {
+	struct report_row **rows; /* in the order of their first value */
+	size_t n;
+	uint64_t n_all[VERDICTS];
+	/* Private. */
+	size_t room;
+	struct report_row **places;
+	size_t mask;
+};
+
+/* Zero-initialised is empty. */
+void report_done(struct report *r);
+/*
+ * The row of a value; it stays in its place. @hash: of a KMS v2 key_id, or "". -ENOMEM, -ENOBUFS when
+ * even the rows without namespaces are too many.
+ */
+int report_row(struct report *r, const struct resource *resource, const struct stored *s,
+	       const struct judgement *j, const char *hash, struct report_row **ret);
+/* Count a value of a row. */
+void report_count(struct report *r, struct report_row *row, enum verdict v, size_t bytes);
+/* By resource, namespace, provider, key. Nothing may be added afterwards. */
+void report_sort(struct report *r);
+
+/* Bytes of etcd for people's eyes: what is not printable ASCII becomes \xHH. Always a C string. */
+void report_escape(struct span s, char *ret, size_t size);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See metrics.h. Names follow Prometheus' conventions: base units, _total, _seconds. */
+#include "daemon/obs/metrics.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "daemon/base/cleanup.h"
+
+static const char *const methods[METRICS_METHODS] = {
+	"v2.Encrypt",          "v2.Decrypt",
+	"v1beta1.Encrypt",     "v1beta1.Decrypt",
+	"transform.ToStorage", "transform.FromStorage",
+	"transform.Verify",    "other",
+};
+
+static const char *const codes[METRICS_CODES] = {
+	"OK",
+	"CANCELLED",
+	"UNKNOWN",
+	"INVALID_ARGUMENT",
+	"DEADLINE_EXCEEDED",
+	"NOT_FOUND",
+	"ALREADY_EXISTS",
+	"PERMISSION_DENIED",
+	"RESOURCE_EXHAUSTED",
+	"FAILED_PRECONDITION",
+	"ABORTED",
+	"OUT_OF_RANGE",
+	"UNIMPLEMENTED",
+	"INTERNAL",
+	"UNAVAILABLE",
+	"DATA_LOSS",
+	"UNAUTHENTICATED",
+};
+
+#define CODE_UNKNOWN 2
+
+/* Upper bounds, inclusive; the text is what the label says. */
+static const struct {
+	uint64_t ns;
+	const char *text;
+} bounds[METRICS_BUCKETS] = {
+	{ 50000, "5e-05" },    { 100000, "0.0001" },  { 250000, "0.00025" }, { 500000, "0.0005" },
+	{ 1000000, "0.001" },  { 2500000, "0.0025" }, { 10000000, "0.01" },  { 50000000, "0.05" },
+	{ 250000000, "0.25" }, { 1000000000, "1" },   { 3000000000, "3" },   { UINT64_MAX, "+Inf" },
+};
+
+static size_t method_index(const char *method)
+{
+	size_t i = 0;
+
+	while (i < METRICS_METHODS - 1 && strcmp(methods[i], method) != 0)
+		i++;
+	return i;
+}
+
+void metrics_observe(struct metrics *m, const char *method, unsigned int code, uint64_t ns)
+{
+	size_t i = method_index(method), bucket = 0;
+
+	while (ns > bounds[bucket].ns)
+		bucket++;
+	m->requests[i][code < METRICS_CODES ? code : CODE_UNKNOWN]++;
+	m->latency[i][bucket]++;
+	m->latency_ns[i] += ns;
+}
+
+static struct metrics_upstream *upstream_find(struct metrics *m, const char *path)
+{
+	struct metrics_upstream *u;
+
+	for (uint32_t i = 0; i < m->n_upstreams; i++)
+		if (strncmp(m->upstreams[i].path, path, sizeof(m->upstreams[i].path)) == 0)
+			return &m->upstreams[i];
+	if (m->n_upstreams >= METRICS_UPSTREAMS)
+		return NULL;
+	u = &m->upstreams[m->n_upstreams++];
+	*u = (struct metrics_upstream){ 0 };
+	snprintf(u->path, sizeof(u->path), "%s", path);
+	return u;
+}
+
+void metrics_upstream(struct metrics *m, const char *path, uint64_t calls, uint64_t failures,
+		      int last)
+{
+	struct metrics_upstream *u = upstream_find(m, path);
+
+	if (!u)
+		return;
+	u->calls += calls;
+	u->failures += failures;
+	if (calls > 0)
+		u->last = last;
+}
+
+static void add_upstreams(struct metrics *total, const struct metrics *more)
+{
+	for (uint32_t i = 0; i < more->n_upstreams && i < METRICS_UPSTREAMS; i++) {
+		const struct metrics_upstream *u = &more->upstreams[i];
+		char path[sizeof(u->path) + 1] = { 0 };
+
+		memcpy(path, u->path, sizeof(u->path));
+		metrics_upstream(total, path, u->calls, u->failures, u->last);
+	}
+}
+
+static void add_engine(struct metrics *total, const struct metrics *more)
+{
+	for (size_t i = 0; i < METRICS_RUNS; i++)
+		total->runs[i] += more->runs[i];
+	total->run_blocks += more->run_blocks;
+	total->jobs += more->jobs;
+	total->job_errors += more->job_errors;
+	total->broken_runs += more->broken_runs;
+	total->queued = more->queued;
+}
+
+void metrics_add(struct metrics *total, const struct metrics *more)
+{
+	for (size_t i = 0; i < METRICS_METHODS; i++) {
+		for (size_t j = 0; j < METRICS_CODES; j++)
+			total->requests[i][j] += more->requests[i][j];
+		for (size_t j = 0; j < METRICS_BUCKETS; j++)
+			total->latency[i][j] += more->latency[i][j];
+		total->latency_ns[i] += more->latency_ns[i];
+	}
+	total->refused_peers += more->refused_peers;
+	total->protocol_errors += more->protocol_errors;
+	total->connections = more->connections;
+	total->calls = more->calls;
+	if (more->probes > 0)
+		total->probe_r = more->probe_r;
+	total->probes += more->probes;
+	total->audit_lines += more->audit_lines;
+	total->audit_dropped += more->audit_dropped;
+	total->audit_stuck = more->audit_stuck;
+	add_engine(total, more);
+	add_upstreams(total, more);
+}
+
+static void head(FILE *to, const char *name, const char *type, const char *help)
+{
+	fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void one(FILE *to, const char *name, const char *type, const char *help, uint64_t value)
+{
+	head(to, name, type, help);
+	fprintf(to, "%s %" PRIu64 "\n", name, value);
+}
+
+static void print_requests(const struct metrics *m, FILE *to)
+{
+	head(to, "kekd_requests_total", "counter", "KMS requests by method and gRPC code.");
+	for (size_t i = 0; i < METRICS_METHODS; i++)
+		for (size_t j = 0; j < METRICS_CODES; j++)
+			if (m->requests[i][j] > 0 || (j == 0 && i < METRICS_METHODS - 1))
+				fprintf(to,
+					"kekd_requests_total{method=\"%s\",code=\"%s\"} %" PRIu64
+					"\n",
+					methods[i], codes[j], m->requests[i][j]);
+}
+
+static void print_histogram(const struct metrics *m, size_t i, FILE *to)
+{
+	uint64_t sum = 0;
+
+	for (size_t j = 0; j < METRICS_BUCKETS; j++) {
+		sum += m->latency[i][j];
+		fprintf(to,
+			"kekd_request_duration_seconds_bucket{method=\"%s\",le=\"%s\"} %" PRIu64
+			"\n",
+			methods[i], bounds[j].text, sum);
+	}
+	fprintf(to, "kekd_request_duration_seconds_sum{method=\"%s\"} %" PRIu64 ".%09" PRIu64 "\n",
+		methods[i], m->latency_ns[i] / 1000000000, m->latency_ns[i] % 1000000000);
+	fprintf(to, "kekd_request_duration_seconds_count{method=\"%s\"} %" PRIu64 "\n", methods[i],
+		sum);
+}
+
+static void print_runs(const struct metrics *m, FILE *to)
+{
+	uint64_t sum = 0;
+	size_t i;
+
+	head(to, "kekd_engine_run_blocks", "histogram",
+	     "AES blocks of one operation of the cipher.");
+	for (i = 0; i < METRICS_RUNS - 1; i++) {
+		sum += m->runs[i];
+		fprintf(to, "kekd_engine_run_blocks_bucket{le=\"%u\"} %" PRIu64 "\n",
+			engine_run_size(i), sum);
+	}
+	sum += m->runs[i];
+	fprintf(to, "kekd_engine_run_blocks_bucket{le=\"+Inf\"} %" PRIu64 "\n", sum);
+	fprintf(to, "kekd_engine_run_blocks_sum %" PRIu64 "\n", m->run_blocks);
+	fprintf(to, "kekd_engine_run_blocks_count %" PRIu64 "\n", sum);
+}
+
+static void print_engine(const struct metrics *m, FILE *to)
+{
+	print_runs(m, to);
+	one(to, "kekd_engine_jobs_total", "counter", "Messages that the engine has ended.",
+	    m->jobs);
+	one(to, "kekd_engine_job_errors_total", "counter",
+	    "Of these, failed for another reason than a wrong tag.", m->job_errors);
+	one(to, "kekd_engine_broken_runs_total", "counter",
+	    "Operations that broke, after which a socket of the kernel was replaced.",
+	    m->broken_runs);
+	one(to, "kekd_engine_queue_length", "gauge", "Messages under way in the engine.",
+	    m->queued);
+}
+
+/* As a label's value: backslash, quote and line feed are escaped. */
+static void print_escaped(const char *s, FILE *to)
+{
+	for (; *s; s++) {
+		if (*s == '\\' || *s == '"')
+			putc('\\', to);
+		if (*s == '\n')
+			fputs("\\n", to);
+		else
+			putc(*s, to);
+	}
+}
+
+static void print_upstream(const char *name, const char *path, uint64_t value, FILE *to)
+{
+	fprintf(to, "%s{plugin=\"", name);
+	print_escaped(path, to);
+	fprintf(to, "\"} %" PRIu64 "\n", value);
+}
+
+static void print_upstreams(const struct metrics *m, FILE *to)
+{
+	const struct metrics_upstream *u = m->upstreams;
+
+	head(to, "kekd_upstream_up", "gauge", "1 if the last call of the plugin went well.");
+	for (uint32_t i = 0; i < m->n_upstreams; i++)
+		print_upstream("kekd_upstream_up", u[i].path, u[i].last == 0, to);
+	head(to, "kekd_upstream_calls_total", "counter", "Calls of another KMS plugin.");
+	for (uint32_t i = 0; i < m->n_upstreams; i++)
+		print_upstream("kekd_upstream_calls_total", u[i].path, u[i].calls, to);
+	head(to, "kekd_upstream_failures_total", "counter", "Of these, failed or refused.");
+	for (uint32_t i = 0; i < m->n_upstreams; i++)
+		print_upstream("kekd_upstream_failures_total", u[i].path, u[i].failures, to);
+}
+
+static void print_audit(const struct metrics *m, FILE *to)
+{
+	one(to, "kekd_audit_lines_total", "counter", "Lines of the audit that were written.",
+	    m->audit_lines);
+	one(to, "kekd_audit_dropped_total", "counter", "Lines of the audit that were given up.",
+	    m->audit_dropped);
+	one(to, "kekd_audit_stuck", "gauge", "1 while the audit cannot be written.",
+	    m->audit_stuck != 0);
+}
+
+void metrics_print(const struct metrics *m, FILE *to)
+{
+	print_requests(m, to);
+	head(to, "kekd_request_duration_seconds", "histogram",
+	     "Time from a whole request to its answer.");
+	for (size_t i = 0; i < METRICS_METHODS - 1; i++)
+		print_histogram(m, i, to);
+	one(to, "kekd_refused_peers_total", "counter",
+	    "Connections refused by the peer's uid and gid.", m->refused_peers);
+	one(to, "kekd_protocol_errors_total", "counter", "Connections closed as ill-formed.",
+	    m->protocol_errors);
+	one(to, "kekd_open_connections", "gauge", "Connections that are open.", m->connections);
+	one(to, "kekd_open_calls", "gauge", "Calls that wait for their answer.", m->calls);
+	one(to, "kekd_probes_total", "counter",
+	    "Tries to encrypt and decrypt with the active keys.", m->probes);
+	print_engine(m, to);
+	print_audit(m, to);
+	print_upstreams(m, to);
+}

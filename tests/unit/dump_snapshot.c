@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * etcd's database, one that etcd 3.4 has written (tests/data/dump): what it holds, in one walk and in
+ * several, and after damage of every kind. The same keys are in the JSON beside it.
+ */
+#include "tests/harness/ktest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "daemon/dump/bolt.h"
+#include "daemon/dump/etcdjson.h"
+#include "daemon/dump/seen.h"
+#include "daemon/dump/snapshot.h"
+#include "tests/support/dump_bed.h"
+
+#define DATA      VECTORS_DIR "/../data/dump/"
+#define PAGE      4096U
+#define HASH      32U
+#define BYTES_MAX (64 * 1024)
+
+static const char expected[] = "/registry/configmaps/kube-system/cm=c;"
+			       "/registry/secrets/default/large=[6000];"
+			       "/registry/secrets/default/back=again;"
+			       "/registry/secrets/default/one=new;";
+
+FIXTURE(snapshot)
+{
+	uint8_t bytes[BYTES_MAX];
+	size_t len;
+	int fd; /* a copy of the bytes */
+	struct dump_bed b;
+};
+
+FIXTURE_SETUP(snapshot)
+{
+	int fd = open(DATA "etcd-3.4.db", O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, self->bytes, sizeof(self->bytes));
+
+	ASSERT_GT(n, (ssize_t)HASH);
+	close(fd);
+	self->len = (size_t)n;
+	self->fd = memfd_create("snapshot", MFD_CLOEXEC);
+	ASSERT_EQ(n, write(self->fd, self->bytes, self->len));
+}
+
+FIXTURE_TEARDOWN(snapshot)
+{
+	close(self->fd);
+}
+
+static int read_fd(struct dump_bed *b, int fd, size_t seen_max)
+{
+	*b = (struct dump_bed){ 0 };
+	return snapshot_read(fd, seen_max, dump_bed_each, b, &b->info, &b->err);
+}
+
+TEST_F(snapshot, newest_of_each_key)
+{
+	ASSERT_OK(read_fd(&self->b, self->fd, 1000));
+	EXPECT_STREQ(expected, self->b.text);
+	EXPECT_EQ(4U, self->b.info.values);
+	EXPECT_EQ(10U, self->b.info.revision);
+	EXPECT_TRUE(self->b.info.whole);
+	EXPECT_TRUE(self->b.info.hashed);
+	EXPECT_EQ(self->b.info.total, self->b.info.done);
+}
+
+/* With little memory the keys come in shares; which, is chance. */
+TEST_F(snapshot, several_walks)
+{
+	for (size_t max = 4; max <= 9; max++) {
+		ASSERT_OK(read_fd(&self->b, self->fd, max));
+		EXPECT_EQ(4U, self->b.n);
+		EXPECT_EQ(strlen(expected), self->b.len);
+		EXPECT_NOT_NULL(strstr(self->b.text, "/registry/secrets/default/back=again;"));
+	}
+}
+
+TEST_F(snapshot, the_same_as_etcdctl)
+{
+	_cleanup_(etcdjson_freep) struct etcdjson *j = NULL;
+	_cleanup_fclose_ FILE *f = fopen(DATA "etcd-3.4.json", "re");
+	static char text[BYTES_MAX];
+	struct dump_bed json = { 0 };
+
+	ASSERT_OK(read_fd(&self->b, self->fd, 1000));
+	ASSERT_OK(etcdjson_new(dump_bed_each, &json, &json.info, &json.err, &j));
+	ASSERT_OK(etcdjson_feed(j, span_of(text, fread(text, 1, sizeof(text), f))));
+	ASSERT_OK(etcdjson_end(j));
+	EXPECT_EQ(json.n, self->b.n);
+	EXPECT_EQ(json.bytes, self->b.bytes);
+	EXPECT_EQ(json.info.revision, self->b.info.revision);
+}
+
+TEST_F(snapshot, without_its_hash)
+{
+	ASSERT_EQ(0, ftruncate(self->fd, (off_t)(self->len - HASH)));
+	ASSERT_OK(read_fd(&self->b, self->fd, 1000));
+	EXPECT_STREQ(expected, self->b.text);
+	EXPECT_FALSE(self->b.info.hashed);
+}
+
+TEST_F(snapshot, is_told_from_json)
+{
+	EXPECT_TRUE(snapshot_is(span_of(self->bytes, SNAPSHOT_HEAD)));
+	EXPECT_FALSE(snapshot_is(span_of(self->bytes, SNAPSHOT_HEAD - 1)));
+	EXPECT_FALSE(snapshot_is(span_str("{\"header\":{\"cluster_id\":1}")));
+}
+
+TEST_F(snapshot, the_hash_shows_every_flip)
+{
+	for (size_t i = 0; i < self->len; i += 97) {
+		uint8_t flipped = self->bytes[i] ^ 0x10;
+
+		ASSERT_EQ(1, pwrite(self->fd, &flipped, 1, (off_t)i));
+		EXPECT_ERR(-EBADMSG, read_fd(&self->b, self->fd, 1000));
+		ASSERT_EQ(1, pwrite(self->fd, &self->bytes[i], 1, (off_t)i));
+	}
+}
+
+static bool is_refusal(int r)
+{
+	return r == -EBADMSG || r == -EMSGSIZE || r == -EFBIG;
+}
+
+/* Nothing but a refusal, or what the changed byte is the content of. */
+static void flip(struct ktest_data_of_snapshot *self, size_t at, uint8_t bits)
+{
+	uint8_t flipped = self->bytes[at] ^ bits;
+	int r;
+
+	ASSERT_EQ(1, pwrite(self->fd, &flipped, 1, (off_t)at));
+	r = read_fd(&self->b, self->fd, 1000);
+	if (!EXPECT_TRUE(r == 0 || is_refusal(r)))
+		ktest_log("byte %zu: %d", at, r);
+	ASSERT_EQ(1, pwrite(self->fd, &self->bytes[at], 1, (off_t)at));
+}
+
+TEST_F_TIMEOUT(snapshot, every_byte_flipped, 120)
+{
+	ASSERT_EQ(0, ftruncate(self->fd, (off_t)(self->len - HASH)));
+	for (size_t i = 0; i < self->len - HASH; i++) {
+		flip(self, i, 0xff);
+		flip(self, i, 0x01);
+	}
+	ASSERT_OK(read_fd(&self->b, self->fd, 1000));
+	EXPECT_STREQ(expected, self->b.text);
+}
+
+TEST_F_TIMEOUT(snapshot, cut_everywhere, 120)
+{
+	for (size_t n = self->len - 1; n > 0; n -= n > 64 ? 31 : 1) {
+		ASSERT_EQ(0, ftruncate(self->fd, (off_t)n));
+		if (n == self->len - HASH)
+			continue;
+		EXPECT_TRUE(is_refusal(read_fd(&self->b, self->fd, 1000)));
+	}
+}
+
+/* Where what is in this file; a test fails if it is another file. */
+static uint16_t flags_of(const struct ktest_data_of_snapshot *self, size_t page)
+{
+	uint16_t flags;
+
+	memcpy(&flags, self->bytes + page * PAGE + 8, sizeof(flags));
+	return flags;
+}
+
+/* The page that the first element of the file's only branch page names. */
+static void point_branch_at(struct ktest_data_of_snapshot *self, uint64_t page)
+{
+	size_t branch = 2;
+
+	while (branch < 8 && flags_of(self, branch) != 1)
+		branch++;
+	ASSERT_LT(branch, 8);
+	ASSERT_EQ(0, ftruncate(self->fd, (off_t)(self->len - HASH)));
+	ASSERT_EQ(8, pwrite(self->fd, &page, 8, (off_t)(branch * PAGE + 16 + 8)));
+}
+
+TEST_F(snapshot, pages_that_cannot_be)
+{
+	static const uint64_t pages[] = { 0, 1, 2, 4, 7, 8, 1000, UINT64_MAX, UINT64_MAX / PAGE };
+
+	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		point_branch_at(self, pages[i]);
+		EXPECT_ERR(-EBADMSG, read_fd(&self->b, self->fd, 1000));
+	}
+}
+
+/* One meta page may be broken: the other one, older by a transaction, still has a whole tree. */
+TEST_F(snapshot, one_good_meta_page_is_enough)
+{
+	static const uint8_t zero[80];
+
+	ASSERT_EQ(0, ftruncate(self->fd, (off_t)(self->len - HASH)));
+	ASSERT_EQ(80, pwrite(self->fd, zero, 80, 0));
+	ASSERT_OK(read_fd(&self->b, self->fd, 1000));
+	EXPECT_STREQ(expected, self->b.text);
+	ASSERT_EQ(80, pwrite(self->fd, zero, 80, PAGE));
+	EXPECT_ERR(-EBADMSG, read_fd(&self->b, self->fd, 1000));
+	ASSERT_EQ(80, pwrite(self->fd, self->bytes, 80, 0));
+	ASSERT_OK(read_fd(&self->b, self->fd, 1000));
+}
+
+TEST_F(snapshot, each_ends_it)
+{
+	self->b = (struct dump_bed){ .answer = -ECANCELED };
+	EXPECT_ERR(-ECANCELED, snapshot_read(self->fd, 1000, dump_bed_each, &self->b, &self->b.info,
+					     &self->b.err));
+	EXPECT_EQ(1U, self->b.n);
+	EXPECT_FALSE(self->b.info.whole);
+}
+
+TEST(seen_remembers)
+{
+	_cleanup_(seen_freep) struct seen *s = NULL;
+	bool is_new = false;
+
+	ASSERT_OK(seen_new(3, &s));
+	for (int round = 0; round < 2; round++) {
+		ASSERT_OK(seen_add(s, span_str("a"), &is_new));
+		EXPECT_TRUE(is_new);
+		ASSERT_OK(seen_add(s, span_str("a"), &is_new));
+		EXPECT_FALSE(is_new);
+		ASSERT_OK(seen_add(s, span_str("b"), &is_new));
+		ASSERT_OK(seen_add(s, SPAN_NULL, &is_new));
+		EXPECT_TRUE(is_new);
+		EXPECT_ERR(-ENOBUFS, seen_add(s, span_str("d"), &is_new));
+		ASSERT_OK(seen_add(s, span_str("b"), &is_new));
+		EXPECT_FALSE(is_new);
+		seen_clear(s);
+	}
+	EXPECT_EQ(seen_part(s, span_str("a"), 7), seen_part(s, span_str("a"), 7));
+}
+
+TEST_HARNESS_MAIN
