@@ -43,6 +43,8 @@ static const struct ctl_command commands[] = {
 	{ "config check", "[FILE]", "check kekd's configuration files", ctl_config_check },
 	{ "scan", "[FILE]", "what the values of a dump of etcd are encrypted with", ctl_scan },
 	{ "open", "[FILE]", "decrypt a dump of etcd, or one value of it", ctl_open },
+	{ "config schema", "", "JSON Schema of kekd.yaml, for editors", ctl_config_schema },
+	{ "top", "[TIMES]", "what the daemon does now, again and again", ctl_top },
 	{ "config apiserver", "[RESOURCE]...",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 };
