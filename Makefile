@@ -3,6 +3,7 @@
 # make                 build/kekd, build/kekctl
 # make check           unit tests that need no kernel crypto (scripts/test runs everything)
 # make SAN=1           the same under ASan and UBSan, in build-san/
+# make bench           the benchmark, into tests/bench/out; BENCH=quick for a look at its shape
 # make fuzz            libFuzzer targets (clang), in build-fuzz/
 # make analyze         gcc -fanalyzer over the daemon
 # make install         DESTDIR, PREFIX (/usr/local); make deb: a Debian package
@@ -53,12 +54,13 @@ UNIT_SRC   := $(wildcard tests/unit/*.c) tests/harness/selftest.c tests/vectors/
 UNIT       := $(UNIT_SRC:%.c=$(BUILD)/%)
 TESTLIB    := $(BUILD)/libtest.a
 TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/ktest_test.c \
-                tests/vectors/reader.c $(wildcard tests/support/*.c))
+                tests/vectors/reader.c $(wildcard tests/support/*.c tests/bench/ways/*.c \
+                tests/bench/served/*.c))
 SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
-BENCH      := $(BENCH_SRC:%.c=$(BUILD)/%)
+BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
 
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
@@ -66,7 +68,7 @@ BINDIR  ?= $(PREFIX)/bin
 UNITS   ?= yes
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: install deb all check unit helpers bench-bin fuzz analyze clean gen
+.PHONY: install deb all check unit helpers bench bench-bin fuzz analyze clean gen
 .SECONDARY:
 
 all: $(BUILD)/kekd $(BUILD)/kekd-observer $(BUILD)/kekctl
@@ -115,7 +117,7 @@ CPPFLAGS += -DVECTORS_DIR='"$(CURDIR)/tests/vectors"' -DBUILD_DIR='"$(abspath $(
 $(TESTLIB): $(TEST_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(UNIT) $(HELPERS) $(BENCH): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
+$(UNIT) $(HELPERS) $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
 
@@ -124,7 +126,10 @@ $(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
 
 unit: $(UNIT)
 helpers: $(HELPERS)
-bench-bin: $(BENCH)
+bench-bin: $(BENCH_BIN)
+
+bench:
+	BUILD="$(abspath $(BUILD))" tests/bench/bench $(if $(filter quick,$(BENCH)),--quick) $(BENCH_ARGS)
 
 check: unit
 	tests/harness/run $(UNIT)

@@ -14,6 +14,7 @@
 struct keytable {
 	struct list keys;
 	unsigned int count;
+	int unknown; /* why a key that is not here cannot be used */
 };
 
 int keytable_new(struct keytable **ret)
@@ -23,6 +24,7 @@ int keytable_new(struct keytable **ret)
 	if (!t)
 		return -ENOMEM;
 	list_init(&t->keys);
+	t->unknown = -ENOKEY;
 	*ret = t;
 	return 0;
 }
@@ -114,6 +116,11 @@ static bool is_usable(const struct chain_key *k)
 	return k->secretbox ? k->soft != NULL : k->engine != NULL;
 }
 
+void keytable_seal(struct keytable *t, int why)
+{
+	t->unknown = why < 0 ? why : -ENOKEY;
+}
+
 int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why)
 {
 	struct chain_key *k = keytable_find(t, id);
@@ -139,17 +146,17 @@ int keytable_active(struct keytable *t, const char *name, struct chain_key **ret
 			found = k;
 	}
 	if (!found)
-		return -ENOKEY;
+		return t->unknown;
 	if (!is_usable(found))
 		return found->why;
 	*ret = found;
 	return 0;
 }
 
-static int may_open(struct chain_key *k, struct chain_key **ret)
+static int may_open(const struct keytable *t, struct chain_key *k, struct chain_key **ret)
 {
 	if (!k)
-		return -ENOKEY;
+		return t->unknown;
 	if (k->state == KEY_RETIRED || k->state == KEY_DESTROYED)
 		return -EKEYREJECTED;
 	if (!is_usable(k))
@@ -160,12 +167,12 @@ static int may_open(struct chain_key *k, struct chain_key **ret)
 
 int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], struct chain_key **ret)
 {
-	return may_open(keytable_find(t, id), ret);
+	return may_open(t, keytable_find(t, id), ret);
 }
 
 int keytable_by_label(struct keytable *t, struct span label, struct chain_key **ret)
 {
-	return may_open(find_label(t, label), ret);
+	return may_open(t, find_label(t, label), ret);
 }
 
 struct list *keytable_list(struct keytable *t)

@@ -47,11 +47,13 @@ int keytable_put(struct keytable *t, const struct key_record *rec, struct engine
 /* Give the key of that id, put before, its bytes (consumed on success). -ENOKEY. */
 int keytable_put_soft(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
 		      struct softkey *soft);
+/* What is said of keys that are not known: @why < 0, or 0 for -ENOKEY. */
+void keytable_seal(struct keytable *t, int why);
 /* Stop all use of a key; queued jobs end. The entry stays, to say @why. -ENOKEY. */
 int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why);
 
 /*
- * The active key of a chain entry; -ENOKEY, or why it was withdrawn. Between the two messages of an
+ * The active key of a chain entry; -ENOKEY or what keytable_seal() said, or why it was withdrawn. Between the two messages of an
  * activation two are active, and the one with the higher activation number counts: the first
  * message is the switch.
  */

@@ -31,7 +31,7 @@ struct own_call {
 
 static bool cut_name(struct span *rest)
 {
-	const uint8_t *colon = rest->len > 0 ? memchr(rest->data, ':', rest->len) : NULL;
+	const uint8_t *colon = rest->data ? memchr(rest->data, ':', rest->len) : NULL;
 
 	if (!colon)
 		return false;

@@ -42,7 +42,6 @@ static int slot_result(struct slot *slot, int res)
 		return 0;
 	log_warning("AF_ALG operation failed: %s; the op socket is replaced", errno_text(res));
 	close(move_fd(slot->fd));
-	slot->told = false;
 	k->need(k->ctx, k->id);
 	return -EIO;
 }
@@ -83,7 +82,7 @@ static void slot_message(struct slot *slot, const struct block_run *run, size_t 
 
 /*
  * A lone run is two system calls and its answer is there in this very turn. Through the ring it would
- * cost some 1 400 instructions more and another turn of the loop (tests/bench/run --icount, on 6.12 and
+ * cost some 1 300 instructions more and another turn of the loop (tests/bench/run --icount, on 6.12 and
  * 7.3). Several runs go through the ring, all in one crossing.
  */
 static void slot_start(struct slot *slot, struct block_run *run)
@@ -161,6 +160,7 @@ void backend_kernel_add_socket(struct block_key *key, int fd)
 	for (size_t i = 0; i < ARRAY_SIZE(k->slots); i++) {
 		if (k->slots[i].fd < 0) {
 			k->slots[i].fd = fd;
+			k->slots[i].told = false;
 			return;
 		}
 	}

@@ -1,6 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Making an engine and giving it keys. Using it: <kekd/engine.h>.
+ *
+ * Large values go through the same runs as small ones, in pieces. The kernel's own gcm(aes) is left
+ * out. Guest instructions on Linux 6.12, one message alone (7.3 refuses gcm(aes) and has the same
+ * figures otherwise):
+ *
+ *   bytes                    256    2 048    16 384    131 072
+ *   gcm(aes), native      10 619   15 379    63 323    455 522
+ *   engine, GCM           11 392   18 412    85 411    623 874
+ *     of 16 in flight      2 504   10 713    79 399    626 418
+ *   cbc(aes), native: D    9 840   13 088    48 796    343 882
+ *   engine, CBC: D        10 469   14 429    53 998    386 988
+ *   cbc(aes), native: E   10 188   16 140    70 913    520 812
+ *   engine, CBC: E       144 768    1.2 M     9.3 M
+ *     of 64 in flight      5 583   44 042   350 391
+ *
+ * A native GCM operation takes a quarter less from 8 KiB on, and less than that below for a message
+ * that is alone; in company small ones are far cheaper in runs. But it needs algif_aead, which many
+ * hosts block and 7.3 refuses; a receive that is too short makes two records under one nonce, and
+ * one that fails leaves plaintext in the buffer (crypto/algif_aead.c). It is not worth that.
+ *
+ * CBC decryption is a run too, a tenth above the native operation for the XOR. CBC encryption is
+ * where a native operation would be far better, as the engine takes one run a block; it would need a
+ * second transform for each key. Only Transform writes aescbc, where an operator puts it first.
  */
 #ifndef KEKD_CRYPTO_ENGINE_H
 #define KEKD_CRYPTO_ENGINE_H

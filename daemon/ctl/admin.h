@@ -45,6 +45,7 @@ enum admin_verb {
 enum admin_flag {
 	ADMIN_DRY_RUN = 1, /* answer as if it had been done */
 	ADMIN_FORCE = 2,   /* RETIRE although the key was used of late */
+	ADMIN_PROOF = 4,   /* RETIRE, DESTROY: proof_time and proof_revision say why */
 };
 
 enum admin_reply_type { ADMIN_KEY = 1, ADMIN_END };
@@ -56,6 +57,8 @@ struct admin_request {
 	uint32_t activation; /* ACTIVATE: the number to give it; 0: the next */
 	uint8_t id[KEKD_KEY_ID];
 	uint8_t nonce[16];
+	int64_t proof_time;      /* seconds since 1970: no value of etcd needed the key then */
+	uint64_t proof_revision; /* of etcd */
 	char name[KEKD_LABEL_MAX];
 };
 

@@ -14,29 +14,25 @@
 
 #define CTL_ADMIN_DEFAULT "/run/kekd/admin.sock"
 
+/* The options of a command line; kekctl.c says which command has which. NULL, false: not given. */
 struct ctl {
-	const char *admin;  /* --admin SOCKET */
-	const char *socket; /* --socket SOCKET, NULL: ask the keeper */
+	const char *admin, *socket;
 	bool json;
+
 	bool dry_run, force;
-	const char *output;      /* --output FILE */
-	const char *path;        /* --path KEY, of etcd */
-	const char *resource;    /* --resource NAME */
-	const char *yes_destroy; /* --yes-destroy NAME */
-	const char *peers;       /* --peers SOCKET,… */
-	const char *config;      /* scan: --config FILE */
-	const char *uses;        /* scan: --uses KEY */
-	const char *proof;       /* scan: --proof FILE */
-	const char *prefix;      /* scan, open: --prefix PATH, of etcd */
-	bool verify;             /* scan: --verify */
-	bool offline;            /* scan: --offline */
-	bool decode;             /* open: --decode */
-	bool reveal;             /* open: --reveal */
+	const char *yes_destroy, *proof, *peers;
+
+	const char *output, *path, *prefix, *resource, *config, *uses;
+	bool verify, offline, decode, reveal;
+
+	const char *kubeconfig, *context, *page, *rate, *state;
+	bool migration;
 };
 
 struct ctl_command {
-	const char *words; /* "key list" */
-	const char *args;  /* for the usage text */
+	const char *words;   /* "key list" */
+	const char *args;    /* for the usage text */
+	const char *options; /* that it has beside the global ones: "dry-run force" */
 	const char *help;
 	/* @argv: what follows the words; argc says how many, NULL-terminated. */
 	int (*run)(const struct ctl *ctl, int argc, char **argv);
@@ -58,6 +54,7 @@ int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
 int ctl_rotate(const struct ctl *ctl, int argc, char **argv);
 int ctl_backup(const struct ctl *ctl, int argc, char **argv);
 int ctl_restore(const struct ctl *ctl, int argc, char **argv);
+int ctl_reencrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);

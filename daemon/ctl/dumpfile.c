@@ -143,6 +143,9 @@ static int read_any(struct reading *rd)
 
 	if (fstat(rd->fd, &st) < 0)
 		return -errno;
+	rd->file->made = time(NULL);
+	if (S_ISREG(st.st_mode) && st.st_mtime < rd->file->made)
+		rd->file->made = st.st_mtime;
 	if (S_ISREG(st.st_mode) && st.st_size > 0)
 		rd->file->info.total = (uint64_t)st.st_size;
 	r = fill(rd, SNAPSHOT_HEAD, &have);

@@ -3,11 +3,14 @@
 #ifndef KEKD_CTL_DUMPFILE_H
 #define KEKD_CTL_DUMPFILE_H
 
+#include <time.h>
+
 #include "daemon/dump/dump.h"
 
 struct dumpfile {
 	struct dump_info info;
 	const char *source; /* "etcdctl" or "snapshot"; set by reading */
+	time_t made;        /* not later than this; set by reading */
 	/*
 	 * Set by the caller, NULL or a key of etcd: what is read may then also be the stored value of that
 	 * key alone, if it begins with "k8s:enc:".

@@ -4,6 +4,7 @@
  * the server; encrypt and decrypt are an ordinary KMS client.
  */
 #include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,128 +12,166 @@
 #include "daemon/ctl/ctl.h"
 
 static const struct ctl_command commands[] = {
-	{ "status", "", "how the daemon is", ctl_status },
-	{ "key list", "", "keys, their states and ids", ctl_key_list },
-	{ "key create", "NAME", "make a key inside the kernel and store it sealed",
-	  ctl_key_create },
-	{ "key import", "FILE", "take the secrets of an EncryptionConfiguration into the kernel",
-	  ctl_key_import },
-	{ "key show", "KEY", "all about one key", ctl_key_show },
-	{ "key stage", "NAME", "make a key that can only decrypt yet", ctl_key_stage },
-	{ "key activate", "KEY", "encrypt with it from now on", ctl_key_activate },
-	{ "key rotate", "NAME", "stage and activate a new key, on this node only", ctl_key_rotate },
-	{ "key retire", "KEY", "open no values any more; can be undone", ctl_key_retire },
-	{ "key reopen", "KEY", "undo retire", ctl_key_reopen },
-	{ "key destroy", "KEY", "forget a retired key for ever", ctl_key_destroy },
-	{ "key accept", "", "vouch for a key store that was changed from outside", ctl_key_accept },
-	{ "key reload", "", "load keys again that were taken away in the kernel", ctl_key_reload },
-	{ "rotate", "NAME", "a new key on all nodes of --peers, in a safe order", ctl_rotate },
-	{ "backup", "DIR", "save all keys, sealed", ctl_backup },
-	{ "restore", "DIR", "give the daemon the keys of a backup", ctl_restore },
-	{ "unseal", "< PIPE", "give the daemon its root key", ctl_unseal },
-	{ "key verify", "", "prove that every stored key opens", ctl_key_verify },
-	{ "encrypt", "< DATA", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
-	{ "decrypt", "< JSON", "unwrap what encrypt printed", ctl_decrypt },
-	{ "transform to-storage", "< VALUE", "encrypt a value as it is stored in etcd; --path",
-	  ctl_transform_to },
-	{ "transform from-storage", "< VALUE", "decrypt a value of etcd; --path",
-	  ctl_transform_from },
-	{ "metrics", "", "what is counted, in Prometheus' text format", ctl_metrics },
-	{ "doctor", "[ROOT]", "look at kernel, host and daemon; what is wrong and the cure",
+	{ "status", "", "", "how the daemon is", ctl_status },
+	{ "doctor", "[ROOT]", "", "look at kernel, host and daemon; what is wrong and the cure",
 	  ctl_doctor },
-	{ "config check", "[FILE]", "check kekd's configuration files", ctl_config_check },
-	{ "scan", "[FILE]", "what the values of a dump of etcd are encrypted with", ctl_scan },
-	{ "open", "[FILE]", "decrypt a dump of etcd, or one value of it", ctl_open },
-	{ "config schema", "", "JSON Schema of kekd.yaml, for editors", ctl_config_schema },
-	{ "top", "[TIMES]", "what the daemon does now, again and again", ctl_top },
-	{ "config apiserver", "[RESOURCE]...",
+	{ "metrics", "", "", "what is counted, in Prometheus' text format", ctl_metrics },
+	{ "top", "[TIMES]", "", "what the daemon does now, again and again", ctl_top },
+	{ "config check", "[FILE]", "", "check kekd's configuration files", ctl_config_check },
+	{ "config schema", "", "", "JSON Schema of kekd.yaml, for editors", ctl_config_schema },
+	{ "config apiserver", "[RESOURCE]...", "",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
+	{ "unseal", "< PIPE", "", "give the daemon its root key", ctl_unseal },
+	{ "key list", "", "", "keys, their states and ids", ctl_key_list },
+	{ "key show", "KEY", "", "all about one key", ctl_key_show },
+	{ "key create", "NAME", "dry-run", "make a key inside the kernel and store it sealed",
+	  ctl_key_create },
+	{ "key import", "FILE", "dry-run output",
+	  "take the secrets of an EncryptionConfiguration into the kernel", ctl_key_import },
+	{ "key stage", "NAME", "dry-run", "make a key that can only decrypt yet", ctl_key_stage },
+	{ "key activate", "KEY", "dry-run", "encrypt with it from now on", ctl_key_activate },
+	{ "key rotate", "NAME", "dry-run", "stage and activate a new key, on this node only",
+	  ctl_key_rotate },
+	{ "key retire", "KEY", "dry-run force proof", "open no values any more; can be undone",
+	  ctl_key_retire },
+	{ "key reopen", "KEY", "dry-run", "undo retire", ctl_key_reopen },
+	{ "key destroy", "KEY", "dry-run yes-destroy proof", "forget a retired key for ever",
+	  ctl_key_destroy },
+	{ "key reload", "", "dry-run", "load keys again that were taken away in the kernel",
+	  ctl_key_reload },
+	{ "key accept", "", "dry-run", "vouch for a key store that was changed from outside",
+	  ctl_key_accept },
+	{ "key verify", "", "", "prove that every stored key opens", ctl_key_verify },
+	{ "rotate", "NAME", "dry-run peers", "a new key on all nodes, in a safe order",
+	  ctl_rotate },
+	{ "backup", "DIR", "", "save all keys, sealed", ctl_backup },
+	{ "restore", "DIR", "dry-run", "give the daemon the keys of a backup", ctl_restore },
+	{ "scan", "[FILE]", "config resource verify uses proof offline prefix",
+	  "what the values of a dump of etcd are encrypted with", ctl_scan },
+	{ "open", "[FILE]", "path output prefix resource decode reveal",
+	  "decrypt a dump of etcd, or one value of it", ctl_open },
+	{ "reencrypt", "RESOURCE...", "dry-run kubeconfig context page rate state migration",
+	  "have a cluster store objects anew, with the present key", ctl_reencrypt },
+	{ "encrypt", "< DATA", "", "wrap standard input by KMS v2; prints JSON", ctl_encrypt },
+	{ "decrypt", "< JSON", "", "unwrap what encrypt printed", ctl_decrypt },
+	{ "transform to-storage", "< VALUE", "path resource",
+	  "encrypt a value as it is stored in etcd", ctl_transform_to },
+	{ "transform from-storage", "< VALUE", "path resource", "decrypt a value of etcd",
+	  ctl_transform_from },
 };
+
+/* What an option sets: a text or, without an argument, a flag of struct ctl. */
+struct ctl_option {
+	const char *name, *arg;
+	size_t field;
+	const char *help;
+};
+
+#define TEXT(NAME, ARG, FIELD, HELP)                         \
+	{                                                    \
+		NAME, ARG, offsetof(struct ctl, FIELD), HELP \
+	}
+#define FLAG(NAME, FIELD, HELP)                               \
+	{                                                     \
+		NAME, NULL, offsetof(struct ctl, FIELD), HELP \
+	}
+
+/* The first GLOBAL ones go with every command. */
+#define GLOBAL 3
+static const struct ctl_option options[] = {
+	TEXT("admin", "SOCKET", admin, "the keeper's socket (default " CTL_ADMIN_DEFAULT ")"),
+	TEXT("socket", "SOCKET", socket, "the KMS socket (default: what the keeper says)"),
+	FLAG("json", json, "output for programs"),
+	FLAG("dry-run", dry_run, "say what would be done, do nothing"),
+	FLAG("force", force, "although the key was used of late"),
+	TEXT("yes-destroy", "NAME", yes_destroy, "the key's name, typed once more"),
+	TEXT("proof", "FILE", proof, "the proof that nothing needs the key: scan writes it"),
+	TEXT("peers", "SOCKET,...", peers, "the admin sockets of all nodes"),
+	TEXT("output", "FILE", output, "where the configuration or the plaintext goes"),
+	TEXT("path", "KEY", path, "the value's key in etcd, /registry/..."),
+	TEXT("prefix", "PATH", prefix, "what keys of etcd begin with (/registry/)"),
+	TEXT("resource", "NAME", resource,
+	     "which resource is meant, or (scan) has to be encrypted (secrets)"),
+	TEXT("config", "FILE", config, "the EncryptionConfiguration that says what is current"),
+	FLAG("verify", verify, "have every value opened"),
+	TEXT("uses", "KEY", uses, "does any value need this key?"),
+	FLAG("offline", offline, "do not ask the daemon which keys it has"),
+	FLAG("decode", decode, "show Secrets and ConfigMaps, their values masked"),
+	FLAG("reveal", reveal, "do not mask them"),
+	TEXT("kubeconfig", "FILE", kubeconfig, "kubectl's configuration"),
+	TEXT("context", "NAME", context, "which cluster of it"),
+	TEXT("page", "N", page, "objects listed at a time (200)"),
+	TEXT("rate", "N", rate, "objects a second at most (50; 0: no bound)"),
+	TEXT("state", "FILE", state, "where to go on after an interruption"),
+	FLAG("migration", migration, "by a StorageVersionMigration of the cluster"),
+};
+
+#define OPT_FIRST    256
+#define OPT_COMMANDS (OPT_FIRST + (int)ARRAY_SIZE(options))
+#define OPT_OPTIONS  (OPT_COMMANDS + 1)
+_Static_assert(ARRAY_SIZE(options) <= 32, "a bit for each");
+
+static void print_option(FILE *to, const struct ctl_option *o)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+	fprintf(to, "  %-22s %s\n", text, o->help);
+}
 
 static void usage(FILE *to)
 {
-	fputs("usage: kekctl [--admin SOCKET] [--socket SOCKET] [--json] COMMAND\n\n", to);
+	fputs("usage: kekctl [OPTION]... COMMAND\n\n", to);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(to, "  %-22s %-14s %s\n", commands[i].words, commands[i].args,
 			commands[i].help);
-	fputs("\n"
-	      "  --admin SOCKET   the keeper's socket (default " CTL_ADMIN_DEFAULT ")\n"
-	      "  --socket SOCKET  the KMS socket (default: what the keeper says)\n"
-	      "  --json           output for programs\n"
-	      "  --dry-run        key commands: say what would be done, do nothing\n"
-	      "  --force          key retire: although the key was used of late\n"
-	      "  --yes-destroy NAME  key destroy: the key's name, typed once more\n"
-	      "  --peers SOCKET,…    rotate: the admin sockets of all nodes\n"
-	      "  --output FILE    key import: where the configuration goes (FILE.kekd.yaml);\n"
-	      "                   open: where the plaintext goes\n"
-	      "  --path KEY       transform, open: the value's key in etcd, /registry/...\n"
-	      "  --resource NAME  transform: which resource, when there are several items;\n"
-	      "                   scan: which one has to be encrypted (secrets)\n"
-	      "  --config FILE    scan: the EncryptionConfiguration that says what is current\n"
-	      "  --verify         scan: have every value opened\n"
-	      "  --uses KEY       scan: does any value need this key?\n"
-	      "  --proof FILE     scan: write down that none does\n"
-	      "  --offline        scan: do not ask the daemon which keys it has\n"
-	      "  --prefix PATH    scan, open: what keys of etcd begin with (/registry/)\n"
-	      "  --decode         open: show Secrets and ConfigMaps, their values masked\n"
-	      "  --reveal         open: do not mask them\n"
-	      "  --version, --help\n",
-	      to);
+	fputs("\n", to);
+	for (size_t i = 0; i < GLOBAL; i++)
+		print_option(to, &options[i]);
+	fputs("  --version, --help      kekctl COMMAND --help: its options\n", to);
 }
 
-/* For the shells' completion. */
+/* Is @name one of @words, which have blanks between them? */
+static bool is_among(const char *words, const char *name)
+{
+	size_t len = strlen(name);
+
+	while (*words) {
+		size_t n = strcspn(words, " ");
+
+		if (n == len && strncmp(words, name, n) == 0)
+			return true;
+		words += n;
+		words += *words == ' ';
+	}
+	return false;
+}
+
+static void command_usage(const struct ctl_command *c)
+{
+	printf("usage: kekctl %s%s%s%s\n\n  %s\n", c->words, *c->args ? " " : "", c->args,
+	       *c->options ? " [OPTION]..." : "", c->help);
+	if (*c->options)
+		puts("");
+	for (size_t i = GLOBAL; i < ARRAY_SIZE(options); i++)
+		if (is_among(c->options, options[i].name))
+			print_option(stdout, &options[i]);
+}
+
+/* For the shells' completion: commands, or options and what follows them. */
 static void list_commands(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		puts(commands[i].words);
 }
 
-enum {
-	OPT_ADMIN = 256,
-	OPT_SOCKET,
-	OPT_JSON,
-	OPT_DRY_RUN,
-	OPT_OUTPUT,
-	OPT_PATH,
-	OPT_RESOURCE,
-	OPT_FORCE,
-	OPT_YES_DESTROY,
-	OPT_PEERS,
-	OPT_COMMANDS,
-	OPT_CONFIG,
-	OPT_VERIFY,
-	OPT_USES,
-	OPT_PROOF,
-	OPT_OFFLINE,
-	OPT_PREFIX,
-	OPT_DECODE,
-	OPT_REVEAL,
-};
-
-static const struct option options[] = {
-	{ "admin", required_argument, NULL, OPT_ADMIN },
-	{ "socket", required_argument, NULL, OPT_SOCKET },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
-	{ "output", required_argument, NULL, OPT_OUTPUT },
-	{ "path", required_argument, NULL, OPT_PATH },
-	{ "resource", required_argument, NULL, OPT_RESOURCE },
-	{ "force", no_argument, NULL, OPT_FORCE },
-	{ "peers", required_argument, NULL, OPT_PEERS },
-	{ "yes-destroy", required_argument, NULL, OPT_YES_DESTROY },
-	{ "commands", no_argument, NULL, OPT_COMMANDS },
-	{ "config", required_argument, NULL, OPT_CONFIG },
-	{ "verify", no_argument, NULL, OPT_VERIFY },
-	{ "uses", required_argument, NULL, OPT_USES },
-	{ "proof", required_argument, NULL, OPT_PROOF },
-	{ "offline", no_argument, NULL, OPT_OFFLINE },
-	{ "prefix", required_argument, NULL, OPT_PREFIX },
-	{ "decode", no_argument, NULL, OPT_DECODE },
-	{ "reveal", no_argument, NULL, OPT_REVEAL },
-	{ "version", no_argument, NULL, 'V' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
-};
+static void list_options(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		printf("--%s%s%s\n", options[i].name, options[i].arg ? " " : "",
+		       options[i].arg ? options[i].arg : "");
+	puts("--version\n--help");
+}
 
 /* How many of @argv's words a command's name takes, or 0 if they are not its name. */
 static int words_match(const char *words, int argc, char **argv)
@@ -151,95 +190,102 @@ static int words_match(const char *words, int argc, char **argv)
 	return n;
 }
 
-static int run(const struct ctl *ctl, int argc, char **argv)
+static const struct ctl_command *find(int argc, char **argv, int *ret_words)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		int n = words_match(commands[i].words, argc, argv);
+		*ret_words = words_match(commands[i].words, argc, argv);
+		if (*ret_words > 0)
+			return &commands[i];
+	}
+	return NULL;
+}
 
-		if (n > 0)
-			return commands[i].run(ctl, argc - n, argv + n);
+/* An option that a command does not have is a mistake about what will be done. */
+static int check_options(const struct ctl_command *c, uint32_t given)
+{
+	for (size_t i = GLOBAL; i < ARRAY_SIZE(options); i++)
+		if ((given & UINT32_C(1) << i) && !is_among(c->options, options[i].name))
+			return ctl_usage("%s has no option --%s; see kekctl %s --help", c->words,
+					 options[i].name, c->words);
+	return 0;
+}
+
+static int run(const struct ctl *ctl, int argc, char **argv, uint32_t given, bool help)
+{
+	int words = 0, r;
+	const struct ctl_command *c = find(argc, argv, &words);
+
+	if (help && (c || argc == 0)) {
+		if (c)
+			command_usage(c);
+		else
+			usage(stdout);
+		return 0;
 	}
 	if (argc == 0) {
 		usage(stderr);
 		return 2;
 	}
-	return ctl_usage("unknown command \"%s\"", argv[0]);
+	if (!c)
+		return ctl_usage("unknown command \"%s\"; see kekctl --help", argv[0]);
+	r = check_options(c, given);
+	return r == 0 ? c->run(ctl, argc - words, argv + words) : r;
+}
+
+static void set_option(struct ctl *ctl, const struct ctl_option *o)
+{
+	void *field = (char *)ctl + o->field;
+
+	if (o->arg)
+		*(const char **)field = optarg;
+	else
+		*(bool *)field = true;
+}
+
+static void long_options(struct option *ret)
+{
+	size_t n = ARRAY_SIZE(options);
+
+	for (size_t i = 0; i < n; i++)
+		ret[i] = (struct option){ .name = options[i].name,
+					  .has_arg =
+						  options[i].arg ? required_argument : no_argument,
+					  .val = OPT_FIRST + (int)i };
+	ret[n++] = (struct option){ "commands", no_argument, NULL, OPT_COMMANDS };
+	ret[n++] = (struct option){ "options", no_argument, NULL, OPT_OPTIONS };
+	ret[n++] = (struct option){ "version", no_argument, NULL, 'V' };
+	ret[n++] = (struct option){ "help", no_argument, NULL, 'h' };
+	ret[n] = (struct option){ 0 };
 }
 
 int main(int argc, char **argv)
 {
+	struct option longs[ARRAY_SIZE(options) + 5];
 	struct ctl ctl = { .admin = CTL_ADMIN_DEFAULT };
+	uint32_t given = 0;
+	bool help = false;
 	int c;
 
 	log_init("kekctl", LOG_LEVEL_WARNING);
-	while ((c = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
-		switch (c) {
-		case OPT_ADMIN:
-			ctl.admin = optarg;
-			break;
-		case OPT_SOCKET:
-			ctl.socket = optarg;
-			break;
-		case OPT_JSON:
-			ctl.json = true;
-			break;
-		case OPT_DRY_RUN:
-			ctl.dry_run = true;
-			break;
-		case OPT_OUTPUT:
-			ctl.output = optarg;
-			break;
-		case OPT_PATH:
-			ctl.path = optarg;
-			break;
-		case OPT_RESOURCE:
-			ctl.resource = optarg;
-			break;
-		case OPT_FORCE:
-			ctl.force = true;
-			break;
-		case OPT_PEERS:
-			ctl.peers = optarg;
-			break;
-		case OPT_YES_DESTROY:
-			ctl.yes_destroy = optarg;
-			break;
-		case OPT_COMMANDS:
-			list_commands();
-			return 0;
-		case OPT_CONFIG:
-			ctl.config = optarg;
-			break;
-		case OPT_VERIFY:
-			ctl.verify = true;
-			break;
-		case OPT_USES:
-			ctl.uses = optarg;
-			break;
-		case OPT_PROOF:
-			ctl.proof = optarg;
-			break;
-		case OPT_OFFLINE:
-			ctl.offline = true;
-			break;
-		case OPT_PREFIX:
-			ctl.prefix = optarg;
-			break;
-		case OPT_DECODE:
-			ctl.decode = true;
-			break;
-		case OPT_REVEAL:
-			ctl.reveal = true;
-			break;
-		case 'V':
+	long_options(longs);
+	while ((c = getopt_long(argc, argv, "hV", longs, NULL)) != -1) {
+		if (c == '?')
+			return 2;
+		if (c == 'h') {
+			help = true;
+		} else if (c == 'V') {
 			puts("kekctl " KEKD_VERSION);
 			return 0;
-		case 'h':
-			usage(stdout);
+		} else if (c == OPT_COMMANDS) {
+			list_commands();
 			return 0;
-		default:
-			return 2;
+		} else if (c == OPT_OPTIONS) {
+			list_options();
+			return 0;
+		} else {
+			given |= UINT32_C(1) << (c - OPT_FIRST);
+			set_option(&ctl, &options[c - OPT_FIRST]);
 		}
 	}
-	return run(&ctl, argc - optind, argv + optind);
+	return run(&ctl, argc - optind, argv + optind, given, help);
 }

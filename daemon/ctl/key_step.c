@@ -13,6 +13,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
+#include "daemon/ctl/proof.h"
 
 #define PREFIX_MIN 8
 
@@ -106,7 +107,7 @@ static int ask(const struct ctl *ctl, struct admin_request *req)
 	int r;
 
 	req->version = ADMIN_VERSION;
-	req->flags = (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->force ? ADMIN_FORCE : 0U);
+	req->flags |= (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->force ? ADMIN_FORCE : 0U);
 	r = ctl_ask(ctl, req, print_step, (void *)(uintptr_t)ctl, &end);
 	if (r == 0 && *end.text && !ctl->json)
 		puts(end.text);
@@ -138,6 +139,15 @@ int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv)
 	return name_request(ctl, argc, argv, ADMIN_KEY_ROTATE, "rotate");
 }
 
+/* --proof: what kekctl scan wrote is for this key; when, and of what. */
+static int proof_put(const struct ctl *ctl, const struct admin_key *key, struct admin_request *req)
+{
+	if (!ctl->proof)
+		return 0;
+	req->flags |= ADMIN_PROOF;
+	return proof_check(ctl->proof, key, &req->proof_time, &req->proof_revision);
+}
+
 static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,
 		      const char *states)
 {
@@ -151,6 +161,8 @@ static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_v
 	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], states, &key);
+	if (r == 0)
+		r = proof_put(ctl, key, &req);
 	if (r != 0)
 		return r;
 	memcpy(req.id, key->id, sizeof(req.id));
@@ -203,6 +215,8 @@ int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv)
 	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
 		r = choose(&keys, argv[0], "retired", &key);
+	if (r == 0)
+		r = proof_put(ctl, key, &req);
 	if (r == 0)
 		r = name_typed(ctl, key, req.name, sizeof(req.name));
 	if (r != 0)

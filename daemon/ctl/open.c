@@ -89,8 +89,12 @@ static int value_opened(struct opening *o, struct span path, struct span plain)
 	o->opened++;
 	if (o->ctl->decode) {
 		r = open_object_print(o->out, path, plain, o->ctl->reveal);
-		if (r == -EINVAL) {
-			value_failed(o, path, span_str("opened, but not an object of Kubernetes"));
+		if (r == -EINVAL || r == -ENOMEM) {
+			value_failed(o, path,
+				     span_str(r == -EINVAL
+						      ? "opened, but not an object of Kubernetes"
+						      : "opened, but too large to decode; raise "
+							"RLIMIT_MEMLOCK (ulimit -l)"));
 			r = 0;
 		}
 	} else if (o->ctl->path) {

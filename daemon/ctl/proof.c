@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The proof that no value needs a key: what was looked at, at which revision of etcd, and when.
+ * The proof that no value needs a key: what was looked at, at which revision of etcd, and of when the
+ * dump is: a file's time of change, and of a pipe the moment when reading it began.
  *
  * It is a record, not a signature. Its own SHA-256 shows damage; whoever can write the file can write
  * another. It says nothing of values written after the revision, nor of keys of etcd that were not in the
@@ -16,6 +17,9 @@
 #include "daemon/base/log.h"
 #include "daemon/ctl/scan.h"
 
+#define DIGEST_TEXT (2 * crypto_hash_sha256_BYTES + 1)
+#define KIND        "kekd proof of non-use"
+#define DATE        "%Y-%m-%dT%H:%M:%SZ"
 #define SAYS                                                                                        \
 	"No value of this dump needs the key. This says nothing of values that were written after " \
 	"the revision or were not in the dump, and it is not signed."
@@ -39,17 +43,16 @@ static json_t *proof_json(const struct scan *s)
 {
 	const struct dump_info *i = &s->file.info;
 	char cluster[17], member[17], date[24] = "";
-	time_t now = time(NULL);
 	struct tm tm;
 
-	if (gmtime_r(&now, &tm))
-		strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	if (gmtime_r(&s->file.made, &tm))
+		strftime(date, sizeof(date), DATE, &tm);
 	snprintf(cluster, sizeof(cluster), "%" PRIx64, i->cluster_id);
 	snprintf(member, sizeof(member), "%" PRIx64, i->member_id);
 	return json_pack(
 		"{s:s, s:i, s:s, s:{s:s, s:s, s:s}, s:I, s:I, s:{s:s, s:s, s:s, s:I, s:b}, "
 		"s:s}",
-		"kind", "kekd proof of non-use", "version", 1, "says", SAYS, "key", "name",
+		"kind", KIND, "version", 1, "says", SAYS, "key", "name",
 		s->use.key ? s->use.key->name : s->use.name, "label",
 		s->use.key ? s->use.key->label : s->use.name, "keyId",
 		s->use.key ? s->use.key->key_id : "", "count", (json_int_t)0, "values",
@@ -58,18 +61,27 @@ static json_t *proof_json(const struct scan *s)
 		(json_int_t)i->revision, "whole", (int)i->whole, "date", date);
 }
 
-/* Over the compact form with sorted keys and without this field. */
-static int digest_add(json_t *proof)
+/* Over the compact form with sorted keys and without this field. -ENOMEM. */
+static int digest(const json_t *proof, char ret[static DIGEST_TEXT])
 {
 	unsigned char h[crypto_hash_sha256_BYTES];
-	char hex[2 * sizeof(h) + 1];
 	_cleanup_free_ char *text = json_dumps(proof, JSON_COMPACT | JSON_SORT_KEYS);
 
 	if (!text)
 		return -ENOMEM;
 	crypto_hash_sha256(h, (const unsigned char *)text, strlen(text));
-	sodium_bin2hex(hex, sizeof(hex), h, sizeof(h));
-	return json_object_set_new(proof, "sha256", json_string(hex)) == 0 ? 0 : -ENOMEM;
+	sodium_bin2hex(ret, DIGEST_TEXT, h, sizeof(h));
+	return 0;
+}
+
+static int digest_add(json_t *proof)
+{
+	char hex[DIGEST_TEXT];
+	int r = digest(proof, hex);
+
+	if (r == 0 && json_object_set_new(proof, "sha256", json_string(hex)) < 0)
+		r = -ENOMEM;
+	return r;
 }
 
 static int file_write(const char *path, const json_t *proof)
@@ -107,4 +119,69 @@ int proof_write(const struct scan *s, const char *path)
 	if (!s->ctl->json)
 		printf("The proof is in %s.\n", path);
 	return 0;
+}
+
+/* Reading. */
+
+static const char *text_of(json_t *j, const char *name)
+{
+	const char *s = json_string_value(json_object_get(j, name));
+
+	return s ? s : "";
+}
+
+static bool is_whole(json_t *proof)
+{
+	char hex[DIGEST_TEXT], said[DIGEST_TEXT];
+
+	if (strlen(text_of(proof, "sha256")) >= sizeof(said))
+		return false;
+	snprintf(said, sizeof(said), "%s", text_of(proof, "sha256"));
+	json_object_del(proof, "sha256");
+	return digest(proof, hex) == 0 && strcmp(hex, said) == 0;
+}
+
+static bool date_of(json_t *proof, int64_t *ret)
+{
+	struct tm tm = { 0 };
+	const char *end = strptime(text_of(proof, "date"), DATE, &tm);
+
+	*ret = timegm(&tm);
+	return end && !*end;
+}
+
+static int check(const char *path, json_t *proof, const struct admin_key *key, int64_t *ret_time,
+		 uint64_t *ret_revision)
+{
+	json_t *of = json_object_get(proof, "key"), *etcd = json_object_get(proof, "etcd");
+	json_int_t revision = json_integer_value(json_object_get(etcd, "revision"));
+
+	if (strcmp(text_of(proof, "kind"), KIND) != 0 ||
+	    json_integer_value(json_object_get(proof, "version")) != 1 || !is_whole(proof))
+		return ctl_fail("%s: not a proof of kekctl scan, or altered", path);
+	if (strcmp(text_of(of, "label"), key->label) != 0)
+		return ctl_fail("%s: the proof is for another key", path);
+	if (!json_is_integer(json_object_get(proof, "count")) ||
+	    json_integer_value(json_object_get(proof, "count")) != 0)
+		return ctl_fail("%s: values need the key", path);
+	if (!date_of(proof, ret_time))
+		return ctl_fail("%s: the proof has no date", path);
+	if (!json_is_true(json_object_get(etcd, "whole")))
+		fprintf(stderr, "kekctl: the proof is from a dump by etcdctl: whether that had all "
+				"keys of etcd it cannot say; a snapshot has\n");
+	*ret_revision = (uint64_t)revision;
+	return 0;
+}
+
+int proof_check(const char *path, const struct admin_key *key, int64_t *ret_time,
+		uint64_t *ret_revision)
+{
+	json_t *proof = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+	int r;
+
+	if (!proof || sodium_init() < 0)
+		return ctl_fail("%s: cannot be read, or is no JSON", path);
+	r = check(path, proof, key, ret_time, ret_revision);
+	json_decref(proof);
+	return r;
 }

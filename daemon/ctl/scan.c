@@ -25,46 +25,37 @@ static const char *const covered_default[] = { "secrets" };
 
 /* The keys that kekd has. */
 
-struct key_list {
-	struct rules_key *v;
-	size_t n;
-	bool full;
-};
-
-static void key_add(void *ctx, const struct admin_key *k)
+static void key_of(const struct admin_key *k, struct rules_key *ret)
 {
-	struct key_list *list = ctx;
-	struct rules_key *v = reallocarray(list->v, list->n + 1, sizeof(*v)), *key;
-
-	if (!v) {
-		list->full = true;
-		return;
-	}
-	list->v = v;
-	key = &v[list->n++];
-	*key = (struct rules_key){ .active = strcmp(k->state, "active") == 0 };
-	memcpy(key->label, k->label, sizeof(key->label));
-	memcpy(key->name, k->name, sizeof(key->name));
-	memcpy(key->key_id, k->key_id, sizeof(key->key_id));
-	key->gone = strcmp(k->state, "retired") == 0 || strcmp(k->state, "destroyed") == 0 ||
-		    k->usable < 0;
+	*ret = (struct rules_key){
+		.active = strcmp(k->state, "active") == 0,
+		.gone = strcmp(k->state, "retired") == 0 || strcmp(k->state, "destroyed") == 0 ||
+			k->usable < 0,
+	};
+	memcpy(ret->label, k->label, sizeof(ret->label));
+	memcpy(ret->name, k->name, sizeof(ret->name));
+	memcpy(ret->key_id, k->key_id, sizeof(ret->key_id));
 }
 
 static int keys_get(struct scan *s)
 {
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_LIST };
-	struct key_list list = { 0 };
-	struct admin_reply end;
-	int r;
+	_cleanup_(ctl_keys_clear) struct ctl_keys list = { 0 };
+	struct rules_key *keys;
 
 	if (s->ctl->offline)
 		return 0;
-	r = ctl_ask(s->ctl, &req, key_add, &list, &end);
-	s->rules.keys = list.v;
-	s->rules.n_keys = list.n;
-	if (r != 0)
+	if (ctl_keys_get(s->ctl, &list) != 0) {
 		fputs("kekctl: --offline scans without the daemon\n", stderr);
-	return r != 0 || list.full ? SCAN_FAILED : 0;
+		return SCAN_FAILED;
+	}
+	keys = calloc(list.n + 1, sizeof(*keys));
+	if (!keys)
+		return ctl_fail("out of memory"), SCAN_FAILED;
+	for (size_t i = 0; i < list.n; i++)
+		key_of(&list.v[i], &keys[i]);
+	s->rules.keys = keys;
+	s->rules.n_keys = list.n;
+	return 0;
 }
 
 /* The configuration: with names of kekd's keys, or an apiserver's own with secrets. */
@@ -72,12 +63,13 @@ static int keys_get(struct scan *s)
 static int file_read(const char *path, char **ret, size_t *ret_len)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = malloc(YAML_BYTES_MAX + 1);
+	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 	ssize_t n = 0;
 
 	if (fd < 0)
 		return -errno;
+	text = malloc(YAML_BYTES_MAX + 1);
 	if (!text)
 		return -ENOMEM;
 	while (len <= YAML_BYTES_MAX && (n = read(fd, text + len, YAML_BYTES_MAX + 1 - len)) > 0)
@@ -92,30 +84,37 @@ static int file_read(const char *path, char **ret, size_t *ret_len)
 }
 
 /* The secrets are in locked memory, and of no use here. */
-static int config_get(struct scan *s, struct encconf **ret)
+static int config_parse_any(struct scan *s, struct span text, struct encconf **ret)
 {
-	const char *path = s->ctl->config;
 	struct yaml_error err = { 0 }, err_literal = { 0 };
-	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
 	int r;
 
-	if (!path)
-		return 0;
-	r = file_read(path, &text, &len);
-	if (r < 0)
-		return ctl_fail("%s: %s", path, errno_text(r)), SCAN_FAILED;
-	r = encconf_parse(span_of(text, len), path, 0, ret, &err);
+	r = encconf_parse(text, s->ctl->config, 0, ret, &err);
 	if (r == -EINVAL) {
 		s->rules.literal = true;
-		r = encconf_parse(span_of(text, len), path, ENCCONF_ALLOW_SECRETS, ret,
-				  &err_literal);
+		r = encconf_parse(text, s->ctl->config, ENCCONF_ALLOW_SECRETS, ret, &err_literal);
 	}
-	sodium_memzero(text, len);
 	if (r < 0)
 		return ctl_fail("%s", *err.text ? err.text : errno_text(r)), SCAN_FAILED;
 	s->rules.conf = *ret;
 	return 0;
+}
+
+static int config_get(struct scan *s, struct encconf **ret)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	if (!s->ctl->config)
+		return 0;
+	r = file_read(s->ctl->config, &text, &len);
+	if (r < 0)
+		return ctl_fail("%s: %s", s->ctl->config, errno_text(r)), SCAN_FAILED;
+	r = config_parse_any(s, span_of(text, len), ret);
+	sodium_memzero(text, len);
+	free(text);
+	return r;
 }
 
 /* --uses KEY: an id, key_id or label of kekd's; a name that one key has; a name of the configuration. */

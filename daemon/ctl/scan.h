@@ -7,6 +7,7 @@
 
 #include "daemon/ctl/ctl.h"
 #include "daemon/ctl/dumpfile.h"
+#include "daemon/ctl/proof.h"
 #include "daemon/dump/report.h"
 
 /* Exit status of scan; the gravest counts. */
@@ -45,11 +46,5 @@ struct scan {
 int scan_exit_status(const struct scan *s);
 /* On standard output; 0 or SCAN_FAILED. */
 int scan_print(struct scan *s);
-
-/*
- * Write that no value needs the key, to a new file. 0 or SCAN_FAILED (said), also when it is not so, or
- * not known for every value.
- */
-int proof_write(const struct scan *s, const char *path);
 
 #endif

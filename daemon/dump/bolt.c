@@ -15,7 +15,7 @@
 #define DEPTH_MAX     32U
 #define KEY_MAX       32768U /* bbolt's MaxKeySize */
 #define BRANCH_MAX    (1024U * 1024)
-#define LEAF_MAX      (2U * DUMP_VALUE_MAX)
+#define LEAF_MAX      (4U * DUMP_VALUE_MAX)
 
 enum page_flag { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_META = 4 };
 #define LEAF_BUCKET 1U
@@ -235,7 +235,7 @@ static int page_read(struct bolt *b, uint64_t id, uint8_t **ret, size_t *ret_len
 	len = ((uint64_t)h.overflow + 1) * b->page_size;
 	if (len > (h.flags == PAGE_LEAF ? LEAF_MAX : BRANCH_MAX))
 		return dump_fail(b->err, -EMSGSIZE, "a page is larger than etcd makes them");
-	page = malloc((size_t)len);
+	page = calloc(1, (size_t)len);
 	if (!page)
 		return -ENOMEM;
 	r = read_at(b->fd, id * b->page_size, page, (size_t)len);
@@ -318,13 +318,13 @@ static int walk_leaf(struct walk *w, const uint8_t *page, size_t len)
 static int walk_page(struct walk *w, uint64_t id, unsigned int depth)
 {
 	_cleanup_free_ uint8_t *page = NULL;
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	if (depth > DEPTH_MAX)
 		return damaged(w->bolt, "a tree is too deep");
 	r = page_read(w->bolt, id, &page, &len);
-	if (r < 0)
+	if (r < 0 || !page)
 		return r;
 	return header_of(page).flags == PAGE_LEAF ? walk_leaf(w, page, len)
 						  : walk_branch(w, page, len, depth);

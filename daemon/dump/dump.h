@@ -16,7 +16,7 @@
 #include <kekd/span.h>
 
 /* etcd's own bound is 1.5 MiB a request unless it was raised; bytes. */
-#define DUMP_VALUE_MAX (16 * 1024 * 1024)
+#define DUMP_VALUE_MAX (8 * 1024 * 1024)
 #define DUMP_KEY_MAX   (64 * 1024)
 
 struct dump_value {

@@ -3,10 +3,11 @@
  * yajl calls back for each token; a small machine keeps track of where in the answer it is. What is
  * of no interest is counted by its depth and skipped.
  *
- * yajl keeps a string that runs over the end of what it was fed, and one byte for each open bracket,
- * with no bound of its own, and it does not look whether malloc() failed. So its memory is counted,
- * and looked at after every piece it is fed: it can grow by no more than a few times a piece in
- * between, and an allocation that fails ends the process instead of writing to NULL.
+ * yajl keeps a string that runs over the end of what it was fed, with no bound of its own, and it does
+ * not look whether malloc() failed. So its memory is counted, and looked at after every piece it is fed:
+ * it can grow by no more than a few times a piece in between, and an allocation that fails ends the
+ * process instead of writing to NULL. Open brackets cost it little memory but, where realloc(3) copies,
+ * much time; their number has a bound.
  */
 #include "daemon/dump/etcdjson.h"
 
@@ -16,8 +17,9 @@
 
 #include "daemon/dump/base64.h"
 
-#define PIECE      (256 * 1024)
-#define MEMORY_MAX (2 * DUMP_VALUE_MAX) /* base64 of the largest value, and doubling */
+#define PIECE      (1024 * 1024)
+#define MEMORY_MAX (4 * DUMP_VALUE_MAX) /* base64 of the largest value, and doubling */
+#define DEPTH_MAX  128U
 
 enum where { AT_TOP, AT_ROOT, AT_HEADER, AT_KVS, AT_KV };
 
@@ -126,6 +128,14 @@ static int wrong(struct etcdjson *j)
 	return stop(j, -EBADMSG, "not the JSON of etcdctl get: a field has an unexpected type");
 }
 
+/* One more open bracket of what is skipped. */
+static int skip_more(struct etcdjson *j)
+{
+	if (++j->skip > DEPTH_MAX)
+		return stop(j, -EBADMSG, "not the JSON of etcdctl get: nested too deep");
+	return 1;
+}
+
 static bool skipping(const struct etcdjson *j)
 {
 	return j->skip > 0;
@@ -146,10 +156,8 @@ static int on_start_map(void *ctx)
 {
 	struct etcdjson *j = ctx;
 
-	if (skipping(j) || (j->where != AT_TOP && j->where != AT_KVS && j->field == F_OTHER)) {
-		j->skip++;
-		return 1;
-	}
+	if (skipping(j) || (j->where != AT_TOP && j->where != AT_KVS && j->field == F_OTHER))
+		return skip_more(j);
 	if (j->where == AT_TOP && !j->over)
 		object_enter(j, AT_ROOT);
 	else if (j->where == AT_ROOT && j->field == F_HEADER)
@@ -219,10 +227,8 @@ static int on_start_array(void *ctx)
 {
 	struct etcdjson *j = ctx;
 
-	if (skipping(j) || (j->where != AT_TOP && j->where != AT_KVS && j->field == F_OTHER)) {
-		j->skip++;
-		return 1;
-	}
+	if (skipping(j) || (j->where != AT_TOP && j->where != AT_KVS && j->field == F_OTHER))
+		return skip_more(j);
 	if (j->where != AT_ROOT || j->field != F_KVS)
 		return wrong(j);
 	j->where = AT_KVS;

@@ -74,7 +74,7 @@ static const struct builtin {
 /* The first part of @s up to a '/', which is taken away too. False: it is empty. */
 static bool cut(struct span *s, struct span *ret)
 {
-	const uint8_t *slash = s->len > 0 ? memchr(s->data, '/', s->len) : NULL;
+	const uint8_t *slash = s->data ? memchr(s->data, '/', s->len) : NULL;
 	size_t n = slash ? (size_t)(slash - s->data) : s->len;
 
 	*ret = span_of(s->data, n);
@@ -104,7 +104,7 @@ static bool named_find(struct span *rest, struct resource *ret)
 	if (!cut(rest, &ret->name))
 		return false;
 	ret->group = SPAN_NULL;
-	if (!memchr(ret->name.data, '.', ret->name.len))
+	if (!ret->name.data || !memchr(ret->name.data, '.', ret->name.len))
 		return true;
 	ret->group = ret->name;
 	return cut(rest, &ret->name);

@@ -96,8 +96,8 @@ static int revision_of(struct reading *rd, struct span key, uint64_t *ret, bool 
 static int count_each(void *ctx, struct span key, struct span value _unused_)
 {
 	struct reading *rd = ctx;
-	uint64_t revision;
-	bool deleted;
+	uint64_t revision = 0;
+	bool deleted = false;
 	int r = revision_of(rd, key, &revision, &deleted);
 
 	/* The walk goes from the newest: the first revision is the database's. */
@@ -110,8 +110,8 @@ static int read_each(void *ctx, struct span key, struct span value)
 {
 	struct reading *rd = ctx;
 	struct dump_value v;
-	uint64_t revision;
-	bool deleted, is_new;
+	uint64_t revision = 0;
+	bool deleted = false, is_new;
 	int r;
 
 	rd->info->done++;

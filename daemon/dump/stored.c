@@ -43,7 +43,7 @@ static enum stored_kind kind_of(struct span value)
 /* At the first colon. False: there is none. */
 static bool cut_name(struct span rest, struct span *ret_name, struct span *ret_body)
 {
-	const uint8_t *colon = rest.len > 0 ? memchr(rest.data, ':', rest.len) : NULL;
+	const uint8_t *colon = rest.data ? memchr(rest.data, ':', rest.len) : NULL;
 	size_t n;
 
 	if (!colon)

@@ -8,6 +8,8 @@
  * leaves one line in the log that says who asked for it.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/base/log.h"
@@ -33,6 +35,8 @@ static const struct {
 	{ -ESTALE, "the key store is not what its manifest says, or the activation number is not "
 		   "above every one this name has had; see the log and `kekctl key verify`" },
 	{ -EALREADY, "the key is in that state already" },
+	{ -ERANGE, "an activation number from outside must not be that large" },
+	{ -EOPNOTSUPP, "keys for secretbox are imported, not made" },
 	{ -EKEYREJECTED, "the key is retired, or sealed by another root key" },
 };
 
@@ -165,28 +169,53 @@ static bool used_of_late(const struct keeper *k, const struct keyset_key *key)
 	return last != 0 && time(NULL) - last < k->conf->config->rotation.retire_after / NS_PER_S;
 }
 
+#define WHAT_MAX 96
+
+/* @what for the log, with the reason that came along. @buf or @what. */
+static const char *with_proof(const struct admin_request *req, const char *what,
+			      char buf[static WHAT_MAX])
+{
+	if (!(req->flags & ADMIN_PROOF))
+		return what;
+	snprintf(buf, WHAT_MAX, "%s, as revision %" PRIu64 " of etcd did not need it", what,
+		 req->proof_revision);
+	return buf;
+}
+
 int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req)
 {
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
-	bool force = req->flags & ADMIN_FORCE;
+	bool may_be_needed = key && keyset_step_is_legal(key->rec.state, KEY_RETIRED);
+	char what[WHAT_MAX];
 
-	if (key && keyset_step_is_legal(key->rec.state, KEY_RETIRED) && used_of_late(k, key) &&
-	    !force)
+	server_sync(k); /* and its last report of use */
+	if (req->flags & ADMIN_FORCE)
+		return step(k, fd, req, KEY_RETIRED, "retired by force");
+	if (may_be_needed && (req->flags & ADMIN_PROOF)) {
+		if (counts_last_used(k, &key->rec) > req->proof_time)
+			return admin_end(
+				fd, -EBUSY,
+				"the key was used, or may have been used, after the dump "
+				"that the proof is of: make a new dump, and a proof of it");
+	} else if (may_be_needed && used_of_late(k, key)) {
 		return admin_end(
 			fd, -EBUSY,
-			"the key was used, or may have been used, in the last 24 hours: values "
-			"that need it exist. Re-encrypt them first; see --force");
-	return step(k, fd, req, KEY_RETIRED, force ? "retired by force" : "retired");
+			"the key was used, or may have been used, of late (rotation.retireAfter): "
+			"values that need it may exist. Re-encrypt them first; see --proof and "
+			"--force");
+	}
+	return step(k, fd, req, KEY_RETIRED, with_proof(req, "retired", what));
 }
 
 /* The name typed once more is the proof that somebody has read what he destroys. */
 int admin_key_destroy(struct keeper *k, int fd, const struct admin_request *req)
 {
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	char what[WHAT_MAX];
 
 	if (key && strcmp(key->rec.name, req->name) != 0)
 		return admin_end(fd, -EINVAL, "the name typed is not the name of this key");
-	return step(k, fd, req, KEY_DESTROYED, "destroyed");
+	return step(k, fd, req, KEY_DESTROYED, with_proof(req, "destroyed", what));
 }
 
 /* Stage and activate at once: for one node, as others do not have the new key. */
@@ -219,6 +248,7 @@ static int accepted(struct keeper *k, int fd)
 	struct admin_key a;
 	int r = 0;
 
+	counts_reserve(k);
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
@@ -253,6 +283,7 @@ static void came_back(void *ctx, const struct keyset_key *key)
 	struct admin_key a;
 
 	admin_audit(b->k, b->fd, key, "loaded again");
+	counts_reserve(b->k);
 	server_send_key(b->k, key);
 	admin_key_fill(b->k, key, &a);
 	if (b->r == 0)
@@ -278,6 +309,8 @@ static const char *unseal_text(int r)
 	switch (r) {
 	case -EALREADY:
 		return "not sealed: the root key is loaded";
+	case -EKEYREJECTED:
+		return "not the root key of any key in the key store; still sealed";
 	case -EOPNOTSUPP:
 		return "an ephemeral root key ends with its daemon: restart kekd";
 	case -EINVAL:

@@ -5,12 +5,16 @@
  * share, a probe one AES block that no message has.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "daemon/base/log.h"
 #include "daemon/ctl/admin.h"
 #include "daemon/keeper/keeper_private.h"
+
+#define RECORD_MS 1000 /* kekctl fills the pipe before it sends it */
 
 int admin_record_get(struct keeper *k, int fd, const struct admin_request *req)
 {
@@ -27,11 +31,13 @@ int admin_record_get(struct keeper *k, int fd, const struct admin_request *req)
 /* All that is in the pipe, which kekctl has filled and closed. */
 static int record_read(int fd, struct key_record *ret)
 {
+	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char text[KEY_RECORD_TEXT_MAX];
 	unsigned int line;
 	ssize_t n;
 
-	if (fd < 0)
+	/* A pipe that nobody fills must not hold up the keeper. */
+	if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || poll(&p, 1, RECORD_MS) <= 0)
 		return -EINVAL;
 	n = read(fd, text, sizeof(text));
 	if (n < 0)
@@ -49,6 +55,8 @@ static const char *put_text(int r)
 	case -EINVAL:
 	case -EBADMSG:
 		return "not a record of a key that opens here";
+	case -ERANGE:
+		return "the record's activation number is too large to be one of kekd's";
 	case -EKEYEXPIRED:
 		return "sealed: the root key is not loaded";
 	default:
@@ -69,7 +77,7 @@ int admin_record_put(struct keeper *k, int fd, const struct admin_request *req _
 		return admin_end(fd, 0, "");
 	if (r < 0)
 		return admin_end(fd, r, put_text(r));
-	counts_made(k, key);
+	counts_touch(k, key); /* where it comes from it may be in use */
 	server_send_key(k, key);
 	server_sync(k);
 	admin_audit(k, fd, key, "taken from another node");

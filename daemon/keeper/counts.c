@@ -160,6 +160,7 @@ void counts_server_died(struct keeper *k)
 {
 	for (size_t i = 0; i < k->n_counts; i++)
 		k->counts[i].encryptions = k->counts[i].reserved;
+	counts_reserve(k); /* before the next one serves */
 }
 
 void counts_end(struct keeper *k)

@@ -83,20 +83,25 @@ static int test_key_make(struct keeper *k, key_serial ring)
 	return 0;
 }
 
-static int kernel_open(struct keeper *k, key_serial *ret_ring)
+int custody_ring_new(struct keeper *k)
+{
+	return keyring_new(RING_NAME, &k->ring);
+}
+
+static int kernel_open(struct keeper *k)
 {
 	int r;
 
 	r = keyring_new_session();
 	if (r == 0)
-		r = keyring_new(RING_NAME, ret_ring);
+		r = custody_ring_new(k);
 	if (r < 0) {
 		log_error("kernel keyring: %s; keyctl(2) and add_key(2) must be allowed "
 			  "(seccomp of a container denies them)",
 			  errno_text(r));
 		return r;
 	}
-	return test_key_make(k, *ret_ring);
+	return test_key_make(k, k->ring);
 }
 
 static int store_open(struct keeper *k)
@@ -117,7 +122,7 @@ int custody_open(struct keeper *k)
 	int r = 0;
 
 	if (keeper_is_kernel(k))
-		r = kernel_open(k, &k->ring);
+		r = kernel_open(k);
 	else
 		log_warning("backend openssl: keys are in this daemon's memory (locked, wiped), "
 			    "because the configuration says so");
@@ -193,7 +198,7 @@ static void key_gone(void *ctx, const struct keyset_key *key)
 	log_error("key %s was taken away in the kernel: %s; all use of it stops", key->rec.label,
 		  errno_text(key->why));
 	keeper_audit_key(k, NULL, key, "taken away in the kernel");
-	server_send_withdraw(k, key, key->why);
+	server_send_withdraw(k, key, k->sealed < 0 ? -EKEYEXPIRED : key->why);
 }
 
 /* The kernel goes on using KEKs whose root was revoked; an administrator who revokes it means all. */
@@ -212,14 +217,13 @@ static void root_watch(struct keeper *k)
 			  errno_text(r));
 	else
 		log_notice("the root key is back");
+	server_send_sealed(k);
 	for (struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys); n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (key->why < 0)
-			continue;
-		if (r < 0)
+		if (r < 0 && keyset_state_opens(key->rec.state))
 			server_send_withdraw(k, key, -EKEYEXPIRED);
-		else
+		else if (r == 0 && key->why == 0)
 			server_send_key(k, key);
 	}
 }

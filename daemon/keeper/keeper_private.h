@@ -54,6 +54,7 @@ struct keeper {
 	bool counts_failed; /* and it was said */
 	uint64_t rotate_at_ns;
 	uint8_t warned[KEKD_KEY_ID]; /* that this key is due */
+	uint8_t made[KEKD_KEY_ID];   /* by automatic rotation, and not activated yet */
 
 	/* sockets.c */
 	int listen_fds[CONFIG_SOCKETS_MAX];
@@ -100,6 +101,8 @@ static inline bool keeper_is_kernel(const struct keeper *k)
 /* custody.c: each logs what went wrong and the cure. */
 int custody_open(struct keeper *k);
 void custody_close(struct keeper *k);
+/* Backend kernel: a ring for the root and the keys, in the place of one that is dead. */
+int custody_ring_new(struct keeper *k);
 /* Look at every key and the root; tell the server of those that died. */
 void custody_watch(struct keeper *k);
 /*
@@ -150,7 +153,7 @@ int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
 
 /*
  * unseal.c: take the root key out of the pipe @fd (borrowed). -EALREADY: not sealed. -EOPNOTSUPP:
- * an ephemeral root cannot come back. Errors of secret_read() and of making a root.
+ * an ephemeral root cannot come back. -EKEYREJECTED: it opens no key of the store. Errors of secret_read() and of making a root.
  */
 int custody_unseal(struct keeper *k, int fd);
 
@@ -191,6 +194,8 @@ int server_start(struct keeper *k);
 void server_send_key(struct keeper *k, const struct keyset_key *key);
 /* State and activation only; the server goes on with the op sockets it has. */
 void server_send_state(struct keeper *k, const struct keyset_key *key);
+/* Whether the root key is there. */
+void server_send_sealed(struct keeper *k);
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why);
 /*
  * Return when no server serves without what was sent until now: it has taken it, or it is gone, and

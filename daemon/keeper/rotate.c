@@ -14,8 +14,10 @@
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
 
-#define RETRY_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 #define NS_PER_S 1000000000LL
+#define LOOK_NS  (UINT64_C(1) * NS_PER_S)  /* rotate by itself */
+#define WARN_NS  (UINT64_C(60) * NS_PER_S) /* or only say that it should be done */
+#define RETRY_NS (UINT64_C(5) * NS_PER_S)
 
 /* All others of the name, whose states an activation may have changed. */
 static void send_others(struct keeper *k, const struct keyset_key *key)
@@ -94,12 +96,28 @@ static const char *due(const struct keeper *k, const struct keyset_key *key)
 	return NULL;
 }
 
-static void rotate(struct keeper *k, const struct keyset_key *old, const char *why)
+/* The key that the last try has made and could not activate, or a new one. */
+static int next_key(struct keeper *k, const char *name, const struct keyset_key **ret)
+{
+	const struct keyset_key *key = keyset_find(k->keys, k->made);
+	int r;
+
+	if (!key || key->rec.state != KEY_STAGED || strcmp(key->rec.name, name) != 0) {
+		r = keeper_make(k, name, KEY_STAGED, &key);
+		if (r < 0)
+			return r;
+		memcpy(k->made, key->rec.id, sizeof(k->made));
+	}
+	*ret = key;
+	return 0;
+}
+
+static int rotate(struct keeper *k, const struct keyset_key *old, const char *why)
 {
 	const struct keyset_key *key;
 	int r;
 
-	r = keeper_make(k, old->rec.name, KEY_STAGED, &key);
+	r = next_key(k, old->rec.name, &key);
 	if (r == 0)
 		r = keeper_step(k, key->rec.id, KEY_ACTIVE, 0);
 	if (r < 0)
@@ -108,38 +126,44 @@ static void rotate(struct keeper *k, const struct keyset_key *old, const char *w
 		log_notice("audit: key %s: activated, now active, activation %u; by automatic "
 			   "rotation of %s for its %s",
 			   key->rec.label, key->rec.activation, old->rec.label, why);
+	return r;
 }
 
-static void look_at(struct keeper *k, const char *name)
+static int look_at(struct keeper *k, const char *name)
 {
 	const struct keyset_key *key;
 	const char *why;
+	int r = 0;
 
 	if (keyset_active(k->keys, name, &key) < 0)
-		return;
+		return 0;
 	why = due(k, key);
 	if (!why)
-		return;
+		return 0;
 	if (k->conf->config->rotation.automatic)
-		rotate(k, key, why);
+		r = rotate(k, key, why);
 	else if (memcmp(k->warned, key->rec.id, sizeof(k->warned)) != 0)
 		log_warning("key %s should be rotated for its %s: kekctl key rotate, or with "
 			    "several nodes kekctl rotate --peers",
 			    key->rec.label, why);
 	memcpy(k->warned, key->rec.id, sizeof(k->warned));
+	return r;
 }
 
 /* A failure is not tried again at once: a full disk does not get emptier by that. */
 void rotation_tick(struct keeper *k, uint64_t now)
 {
 	const struct encconf *e = k->conf->enc;
+	int r = 0;
 
 	if (k->sealed < 0 || !k->serving || now < k->rotate_at_ns)
 		return;
-	k->rotate_at_ns = now + (k->conf->config->rotation.automatic ? NS_PER_S : RETRY_NS);
+	k->rotate_at_ns = now + (k->conf->config->rotation.automatic ? LOOK_NS : WARN_NS);
 	for (size_t i = 0; i < e->items_count; i++)
 		for (size_t j = 0; j < e->items[i].providers_count; j++)
 			if (e->items[i].providers[j].keys_count > 0 &&
 			    e->items[i].providers[j].kind != ENCCONF_SECRETBOX)
-				look_at(k, e->items[i].providers[j].keys[0].name);
+				r |= look_at(k, e->items[i].providers[j].keys[0].name);
+	if (r < 0)
+		k->rotate_at_ns = now + RETRY_NS;
 }

@@ -186,6 +186,13 @@ static int why_for_clients(int why)
 	return why == -EKEYREJECTED || why == -EKEYEXPIRED ? why : -EKEYREVOKED;
 }
 
+void server_send_sealed(struct keeper *k)
+{
+	struct link_msg msg = { .type = LINK_SEALED, .r = k->sealed < 0 ? -EKEYEXPIRED : 0 };
+
+	tell(k, &msg, NULL);
+}
+
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why)
 {
 	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
@@ -209,6 +216,7 @@ static int feed(struct keeper *k)
 		r = send_test_key(k);
 	if (r < 0)
 		return r;
+	server_send_sealed(k);
 	for (const struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys);
 	     n = n->next)
 		server_send_key(k, list_entry(n, struct keyset_key, link));

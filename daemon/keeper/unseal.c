@@ -21,15 +21,16 @@ static bool has_root(const struct keeper *k)
 	return k->root || k->soft_root;
 }
 
-/* The set of the other root, or of none, makes room; the server keeps what it knows until told. */
+/* The set of the root that there is, or of none; the server keeps what it knows until told. */
 static int keys_again(struct keeper *k)
 {
 	int r;
 
-	keyset_free(move_ptr(k->keys));
 	r = keyset_new(k->store, k->root, k->soft_root, &k->keys);
 	if (r == 0)
 		r = keyset_load(k->keys);
+	if (r < 0)
+		keyset_free(move_ptr(k->keys));
 	return r;
 }
 
@@ -41,6 +42,18 @@ static void tell_server(struct keeper *k)
 		server_send_key(k, list_entry(n, struct keyset_key, link));
 }
 
+/* The ring may have died with the root that was in it. */
+static int root_make_again(struct keeper *k, struct span secret)
+{
+	int r;
+
+	r = root_key_new(k->ring, secret, &k->root);
+	if (r != -EKEYREVOKED && r != -EKEYEXPIRED && r != -ENOKEY)
+		return r;
+	r = custody_ring_new(k);
+	return r == 0 ? root_key_new(k->ring, secret, &k->root) : r;
+}
+
 /* In the kernel it is out of this process's reach from now on, as at a start (lockdown.c). */
 static int root_take(struct keeper *k, struct span secret)
 {
@@ -48,11 +61,32 @@ static int root_take(struct keeper *k, struct span secret)
 
 	if (!keeper_is_kernel(k))
 		return soft_root_new(secret, &k->soft_root);
-	r = root_key_new(k->ring, secret, &k->root);
+	r = root_make_again(k, secret);
 	if (r == 0)
 		r = lockdown_root(k);
 	if (r < 0)
 		root_key_free(move_ptr(k->root));
+	return r;
+}
+
+static void roots_drop(struct keeper *k)
+{
+	keyset_free(move_ptr(k->keys));
+	root_key_free(move_ptr(k->root));
+	soft_root_free(move_ptr(k->soft_root));
+}
+
+/* A mistyped key must not be taken: it opens nothing, and the right one could not be given any more. */
+static int root_prove(struct keeper *k)
+{
+	int r = keys_again(k);
+
+	if (r == 0)
+		r = keyset_check_root(k->keys);
+	if (r == -EKEYREJECTED)
+		log_error("unseal: not the root key of any key in the key store; still sealed");
+	if (r < 0)
+		roots_drop(k);
 	return r;
 }
 
@@ -61,24 +95,26 @@ static int unseal(struct keeper *k, struct span secret)
 {
 	int r;
 
-	keyset_free(move_ptr(k->keys));
-	root_key_free(move_ptr(k->root));
+	roots_drop(k);
 	r = root_take(k, secret);
-	k->sealed = r < 0 ? -EKEYEXPIRED : 0;
 	if (r < 0)
 		log_error("unseal: %s. %s", errno_text(r), afalg_cure(r));
-	if (keys_again(k) < 0) {
+	if (r == 0)
+		r = root_prove(k);
+	k->sealed = r < 0 ? -EKEYEXPIRED : 0;
+	if (!k->keys && keys_again(k) < 0) {
 		log_error("unseal: the key store cannot be read; ending");
 		k->ended = true;
 		k->status = EXIT_FAILURE;
 		return r < 0 ? r : -EIO;
 	}
+	server_send_sealed(k);
 	if (r == 0) {
 		counts_reserve(k);
 		tell_server(k);
 		custody_names_check(k, k->conf);
-		server_sync(k);
 	}
+	server_sync(k);
 	return r;
 }
 

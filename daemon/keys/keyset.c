@@ -311,7 +311,10 @@ int keyset_next_activation(const struct keyset *set, const char *name, uint32_t 
 	return 0;
 }
 
-/* What a crash between the two writes of an activation left: the rule, not the file, decides. */
+/*
+ * What a crash between the two writes of an activation left: the rule, not the file, decides. Not in
+ * favour of a key of another root: nothing vouches for its record.
+ */
 static void settle(struct keyset *set, struct keyset_key *key)
 {
 	const struct key_record *recs[1];
@@ -338,7 +341,8 @@ static void settle_activations(struct keyset *set)
 		struct keyset_key *key = keyset_entry(n);
 
 		if (keyset_claims(key) && keyset_find_active(set, key->rec.name, &active) == 0 &&
-		    active != key && active->rec.activation > key->rec.activation)
+		    active != key && active->rec.activation > key->rec.activation &&
+		    keyset_covers(set, &active->rec))
 			settle(set, key);
 	}
 }
@@ -442,6 +446,14 @@ static bool has_usable(const struct keyset *set, const char *name)
 	return false;
 }
 
+static bool is_secretbox(const struct keyset *set, const char *name)
+{
+	list_for_each (n, &set->keys)
+		if (keyset_entry(n)->rec.secretbox && strcmp(keyset_entry(n)->rec.name, name) == 0)
+			return true;
+	return false;
+}
+
 /* The state that a new key of @name gets when @asked was asked for. */
 static int choose_state(const struct keyset *set, const char *name, enum key_state asked,
 			enum key_state *ret)
@@ -451,6 +463,8 @@ static int choose_state(const struct keyset *set, const char *name, enum key_sta
 
 	if (asked != KEY_STAGED && asked != KEY_ACTIVE)
 		return -EINVAL;
+	if (is_secretbox(set, name))
+		return -EOPNOTSUPP;
 	if (!has_usable(set, name)) {
 		*ret = KEY_ACTIVE;
 		return 0;

@@ -29,6 +29,12 @@
 struct keyset;
 
 /*
+ * Where activation numbers from outside end. The set's own next number goes on beyond, so that no
+ * record and no request of another node can use them up.
+ */
+#define KEYSET_ACTIVATION_MAX (UINT32_C(1) << 31)
+
+/*
  * One key. Read-only for everyone but keyset.c; lives as long as the set.
  *
  * why: 0 if it can be used; otherwise -EKEYREJECTED (sealed by another root, or retired, or
@@ -67,6 +73,8 @@ int keyset_load(struct keyset *set);
  */
 size_t keyset_missing(const struct keyset *set);
 int keyset_distrust(const struct keyset *set);
+/* -EKEYREJECTED: there are keys, and not one is sealed by the set's root. */
+int keyset_check_root(const struct keyset *set);
 /*
  * An operator has looked at the store and vouches for it: a new manifest over what is there, and
  * the set follows it. Errors leave the old one. Every key may have changed.
@@ -79,7 +87,7 @@ size_t keyset_unreadable(const struct keyset *set);
  * Make a key for the chain entry @name (1 … KEKD_KEY_NAME_MAX letters, digits, '.', '_', '-') in
  * state KEY_STAGED or KEY_ACTIVE. The first usable key of a name becomes active whatever was asked.
  * -EEXIST: active was asked, and the name has a usable active key (rotate instead). -EINVAL: name
- * or state. -ENOBUFS: full. Others from making or saving it; the set and the store are as before.
+ * or state. -EOPNOTSUPP: the name is that of a key for secretbox. -ENOBUFS: full. Others from making or saving it; the set and the store are as before.
  * An active key of that name that was unusable becomes decrypt-only.
  */
 int keyset_create(struct keyset *set, const char *name, enum key_state state,
@@ -120,7 +128,8 @@ void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx);
  * system keeps of the old file is ciphertext).
  *
  * -EALREADY: it is in that state (with that number). -ENOKEY: no such key. -EPERM: no such step.
- * -ESTALE: @activation is not above every number of that name. The key's own reason when it cannot
+ * -ESTALE: @activation is not above every number of that name. -ERANGE: it is above
+ * KEYSET_ACTIVATION_MAX and not the next. The key's own reason when it cannot
  * be used and the step needs it. Others from saving, which leave everything as it was.
  */
 int keyset_step(struct keyset *set, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
@@ -149,7 +158,7 @@ int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx);
  * Take a key from another node of the cluster: it must open under the root here. It is staged, or
  * decrypt-only if it was ever active there, or retired; which key is active does not change.
  * -EALREADY: it is here. -EEXIST: its id or label is another key's. -EKEYREJECTED: other root, or
- * destroyed. Others as keyset_create().
+ * destroyed. -ERANGE: its activation number. Others as keyset_create().
  */
 int keyset_adopt(struct keyset *set, const struct key_record *rec, const struct keyset_key **ret);
 /* The answer of a key to a probe (keys/check.h). -ENOKEY, or why it is unusable. */

@@ -32,9 +32,10 @@ static int mac(const void *ctx, struct span in, uint8_t ret[static SHA256_LEN])
 			 : soft_root_mac(set->soft_root, in, ret);
 }
 
-static bool is_ours(const struct keyset *set, const struct key_record *rec)
+bool keyset_covers(const struct keyset *set, const struct key_record *rec)
 {
-	return (rec->kind == set->kind || rec->kind == KEY_KIND_IMPORTED) &&
+	return !keyset_is_sealed(set) &&
+	       (rec->kind == set->kind || rec->kind == KEY_KIND_IMPORTED) &&
 	       memcmp(rec->root, root_id(set), KEY_ROOT_ID) == 0;
 }
 
@@ -61,7 +62,11 @@ static int write_manifest(struct keyset *set)
 	memcpy(set->manifest.root, root_id(set), KEY_ROOT_ID);
 	set->manifest.generation++;
 	r = manifest_format(&set->manifest, mac, set, &text, &len);
-	return r == 0 ? key_store_write(set->store, KEY_STORE_MANIFEST, text, len) : r;
+	if (r == 0)
+		r = key_store_write(set->store, KEY_STORE_MANIFEST, text, len);
+	if (r == 0)
+		set->written = set->manifest.generation;
+	return r;
 }
 
 static int announce(struct keyset *set, const struct key_record *const *recs, size_t n)
@@ -71,7 +76,7 @@ static int announce(struct keyset *set, const struct key_record *const *recs, si
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (!is_ours(set, recs[i]))
+		if (!keyset_covers(set, recs[i]))
 			continue;
 		r = digest_of(recs[i], digest);
 		if (r == 0)
@@ -159,6 +164,7 @@ void keyset_manifest_open(struct keyset *set)
 		return;
 	r = read_manifest(set, &set->manifest);
 	set->no_manifest = r;
+	set->written = set->manifest.generation;
 	if (r == -EBADMSG || r == -EINVAL)
 		log_error("key store: the manifest is damaged or forged");
 	else if (r < 0 && r != -ENOENT && r != -EKEYREJECTED)
@@ -190,8 +196,8 @@ int keyset_manifest_check(struct keyset *set, const struct key_record *rec)
 
 	if (keyset_is_sealed(set))
 		return 0;
-	if (!is_ours(set, rec) || set->no_manifest < 0) {
-		set->uncovered += is_ours(set, rec);
+	if (!keyset_covers(set, rec) || set->no_manifest < 0) {
+		set->uncovered += keyset_covers(set, rec);
 		return 0;
 	}
 	e = manifest_find(&set->manifest, rec->id);
@@ -275,7 +281,7 @@ int keyset_manifest_renew(struct keyset *set, const struct key_record *const *re
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (!is_ours(set, recs[i]))
+		if (!keyset_covers(set, recs[i]))
 			continue;
 		r = manifest_get(&next, recs[i]->id, &e);
 		if (r == 0)
@@ -304,7 +310,8 @@ int keyset_manifest_verify(const struct keyset *set)
 	r = read_manifest(set, &m);
 	if (r < 0)
 		return r == -ENOENT || r == -EBADMSG || r == -EINVAL ? -ESTALE : r;
-	return m.generation == set->manifest.generation ? 0 : -ESTALE;
+	return m.generation >= set->written && m.generation <= set->manifest.generation ? 0
+											: -ESTALE;
 }
 
 size_t keyset_missing(const struct keyset *set)
@@ -315,4 +322,12 @@ size_t keyset_missing(const struct keyset *set)
 int keyset_distrust(const struct keyset *set)
 {
 	return set->distrust;
+}
+
+int keyset_check_root(const struct keyset *set)
+{
+	for (const struct list *n = set->keys.next; n != &set->keys; n = n->next)
+		if (keyset_covers(set, &list_entry(n, struct keyset_key, link)->rec))
+			return 0;
+	return set->n == 0 ? 0 : -EKEYREJECTED;
 }

@@ -16,6 +16,7 @@ struct keyset {
 	const struct soft_root *soft_root;
 	enum key_kind kind;
 	struct manifest manifest;
+	uint64_t written;          /* generation that is surely on disk; later ones may be */
 	int no_manifest;           /* 0, or why there is none */
 	int distrust;              /* 0, or no key is written with and none is changed */
 	size_t uncovered, missing; /* keys without a manifest; entries without a key */
@@ -47,6 +48,8 @@ int keyset_next_activation(const struct keyset *set, const char *name, uint32_t 
 /* Load a record that the store does not have, save it and add it; nothing on failure. */
 int keyset_add(struct keyset *set, const struct key_record *rec, const struct keyset_key **ret);
 
+/* Is the record one of the set's root, so that the manifest speaks of it? */
+bool keyset_covers(const struct keyset *set, const struct key_record *rec);
 /* keyset_manifest.c, around and during a load; check is 0 or -ESTALE */
 void keyset_manifest_open(struct keyset *set);
 int keyset_manifest_check(struct keyset *set, const struct key_record *rec);

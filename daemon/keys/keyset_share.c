@@ -34,6 +34,8 @@ int keyset_adopt(struct keyset *set, const struct key_record *rec, const struct 
 		return same_key(&known->rec, rec) ? -EALREADY : -EEXIST;
 	if (rec->state == KEY_DESTROYED)
 		return -EKEYREJECTED;
+	if (rec->activation > KEYSET_ACTIVATION_MAX)
+		return -ERANGE;
 	as_guest(&guest);
 	return keyset_add(set, &guest, ret);
 }

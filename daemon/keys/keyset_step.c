@@ -38,6 +38,8 @@ static int plan_active(const struct keyset *set, const struct keyset_key *key, u
 	if (activation != 0 && activation < next &&
 	    !(activation == rec->activation && activation == next - 1))
 		return -ESTALE;
+	if (activation > KEYSET_ACTIVATION_MAX && activation > next)
+		return -ERANGE;
 	rec->activation = activation != 0 ? activation : next;
 	return 0;
 }

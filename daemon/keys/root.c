@@ -90,7 +90,10 @@ int root_key_check(const struct root_key *root)
 	key_serial found;
 	int r;
 
-	r = keyring_alive(root->serial);
+	/* The kernel goes on finding what is in a ring that has expired, until it collects that. */
+	r = keyring_alive(root->ring);
+	if (r == 0)
+		r = keyring_alive(root->serial);
 	if (r < 0)
 		return r;
 	r = keyring_resolve("user", ROOT_DESC, &found);

@@ -12,13 +12,15 @@
  *   KEY        a key, new or changed; when new with op sockets, or when soft with what
  *              softkey_export() made
  *   SOCKET     one more op socket of a key that asked for it
+ *   SEALED     r: the root key is not there, or 0: it is; for names and keys that are not known
  *   WITHDRAW   stop using a key at once; r says why
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
  *   AUDIT      fd: where the audit goes from now on
  *   PING       say PONG: is the loop turning?
- *   SYNC       after GO: answer when all before this has been done; index to answer with
+ *   SYNC       after GO: report what was used, and answer when all before this has been done; index to
+ *              answer with
  * server → keeper
  *   READY      serving; text: the ring in use
  *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
@@ -63,6 +65,7 @@ enum link_type {
 	LINK_PING,
 	LINK_PONG,
 	LINK_STATS,
+	LINK_SEALED,
 	LINK_AUDIT,
 	LINK_SYNC,
 	LINK_SYNCED,

@@ -445,6 +445,8 @@ int server_receive(struct server *s)
 			r = on_key_or_say(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_WITHDRAW)
 			r = on_withdraw(s, &s->rx);
+		else if (s->rx.type == LINK_SEALED)
+			keytable_seal(s->keys, s->rx.r);
 		else if (s->rx.type == LINK_GO)
 			s->going = true;
 		else
@@ -535,11 +537,15 @@ static int on_ping(const struct server *s)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* Messages are taken in their order, one at a time, so what came before is in force. */
+/*
+ * Messages are taken in their order, one at a time, so what came before is in force; and what keys were
+ * used for until now is reported before the answer.
+ */
 static int on_sync(struct server *s, const struct link_msg *sync)
 {
 	struct link_msg msg = { .type = LINK_SYNCED, .index = sync->index };
 
+	server_used_send(s);
 	return link_send(s->link_fd, &msg, NULL);
 }
 
@@ -554,6 +560,9 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 		return on_socket(s, msg, fds);
 	case LINK_WITHDRAW:
 		keytable_withdraw(s->keys, msg->id, msg->r);
+		return 0;
+	case LINK_SEALED:
+		keytable_seal(s->keys, msg->r);
 		return 0;
 	case LINK_CONNECTED:
 		upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);

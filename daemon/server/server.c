@@ -66,8 +66,7 @@ static int tell_ready(struct server *s)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* Counters go to the keeper, who keeps them durable; only keys that were used. */
-static void used_send(struct server *s)
+void server_used_send(struct server *s)
 {
 	list_for_each (n, keytable_list(s->keys)) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
@@ -90,7 +89,7 @@ static void used_report(struct ring_op *op, int res, unsigned int flags _unused_
 
 	if (res == -ECANCELED)
 		return;
-	used_send(s);
+	server_used_send(s);
 	server_stats_report(s);
 	ring_timer(s->ring, op, now_ns() + USED_NS);
 }
@@ -205,7 +204,7 @@ int server_main(int link_fd)
 		return EXIT_FAILURE;
 	}
 	r = serve(s);
-	used_send(s);
+	server_used_send(s);
 	if (r < 0 && r != -ENODATA)
 		log_error("server: %s", errno_text(r));
 	/* The process ends here; the kernel cancels what is in flight and frees locked memory wiped. */

@@ -86,6 +86,8 @@ int server_receive(struct server *s);
 int server_listen(struct server *s);
 /* From now on the keeper's messages are taken in the loop. */
 void server_link_listen(struct server *s);
+/* Counters of use go to the keeper, who keeps them durable; only keys that were used. */
+void server_used_send(struct server *s);
 void server_stop(struct server *s);
 /* transform.c. @fd consumed, whatever happens. */
 int server_transform_open(struct server *s, const struct link_msg *msg, int fd);

@@ -21,13 +21,19 @@
  *   new submissions with EBUSY until we have reaped. What cannot be submitted waits on `backlog`,
  *   in order.
  *
- * An exchange on an AF_ALG op socket (crypto/af_alg.c, crypto/algif_skcipher.c) is a sendmsg and a
- * recv, both with MSG_DONTWAIT and not linked. Submitted together they are issued in order and the
- * send is complete before the receive begins. Should the send fail, a receive without MSG_DONTWAIT
- * finds no message and waits for one that never comes (af_alg_wait_for_data; measured on 6.12 and
- * 7.3). With MSG_DONTWAIT it answers EAGAIN, and if the requests ever ran in another order the
- * exchange would fail rather than hang. A link would add nothing: a short send does not break one. A
- * send larger than the socket's buffer is short instead of waiting for a reader who cannot come.
+ * Receives are single: each is queued anew, beside the answer that goes out. A multishot receive with
+ * provided buffers would save 400 instructions on 6.12 and 1 000 on 7.3 for what arrives together, be
+ * it one call or sixty-four, and no crossing. It would take a register call and a flag out of the
+ * restriction, and reading could not be held back while a peer does not read. Accepts are multishot.
+ *
+ * An exchange on an AF_ALG op socket (crypto/af_alg.c, crypto/algif_skcipher.c) is a sendmsg, or a send
+ * where there are bytes alone, and a recv, both with MSG_DONTWAIT and not linked. Submitted together
+ * they are issued in order and the send is complete before the receive begins. Should the send fail,
+ * a receive without MSG_DONTWAIT finds no message and waits for one that never comes
+ * (af_alg_wait_for_data; measured on 6.12 and 7.3). With MSG_DONTWAIT it answers EAGAIN, and if the
+ * requests ever ran in another order the exchange would fail rather than hang. A link would add
+ * nothing: a short send does not break one. A send larger than the socket's buffer is short instead
+ * of waiting for a reader who cannot come.
  */
 #include "daemon/sys/ring_impl.h"
 

@@ -193,11 +193,18 @@ static void on_method(struct grpc_call *call, struct span value)
 	call->post = span_equal(value, span_str("POST"));
 }
 
+/* A value holds no NUL (h2_block.h): what agrees with all of it is at least as long. */
+static bool path_is(const struct grpc_method *m, struct span value)
+{
+	return strncmp(m->path, (const char *)value.data, value.len) == 0 &&
+	       m->path[value.len] == '\0';
+}
+
 static void on_path(struct grpc_call *call, struct span value)
 {
 	const struct grpc_method *m = call->session->config.service->methods;
 
-	while (m->path && !span_equal(value, span_str(m->path)))
+	while (m->path && !path_is(m, value))
 		m++;
 	call->method = m->path ? m : NULL;
 }
@@ -222,14 +229,14 @@ static void on_timeout(struct grpc_call *call, struct span value)
 }
 
 static const struct {
-	const char *name;
+	struct span name;
 	void (*take)(struct grpc_call *call, struct span value);
 } header_fields[] = {
-	{ ":method", on_method },
-	{ ":path", on_path },
-	{ "content-type", on_content_type },
-	{ "te", on_te },
-	{ "grpc-timeout", on_timeout },
+	{ SPAN_LITERAL(":method"), on_method },
+	{ SPAN_LITERAL(":path"), on_path },
+	{ SPAN_LITERAL("content-type"), on_content_type },
+	{ SPAN_LITERAL("te"), on_te },
+	{ SPAN_LITERAL("grpc-timeout"), on_timeout },
 };
 
 /* Events of a stream. */
@@ -252,7 +259,7 @@ static void ev_field(struct h2_stream *st, struct span name, struct span value)
 	if (call->state != CALL_HEAD)
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(header_fields); i++)
-		if (span_equal(name, span_str(header_fields[i].name)))
+		if (span_equal(name, header_fields[i].name))
 			header_fields[i].take(call, value);
 }
 

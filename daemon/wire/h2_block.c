@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names and values are public bytes of the peer: looked at here, kept nowhere, logged never.
+ * Names and values are public bytes of the peer: looked at here, kept nowhere, logged never. Every byte
+ * of every header of every call comes by, so names go through a table, values eight bytes at a time,
+ * and the words of the rules have their lengths with them.
  */
 #include "daemon/wire/h2_block.h"
 
@@ -45,16 +47,16 @@ static bool three_digits(struct span v)
 }
 
 static const struct pseudo {
-	const char *name;
+	struct span name;
 	enum h2_block_kind kind;
 	uint8_t bit;
 	bool (*valid)(struct span value);
 } pseudos[] = {
-	{ ":method", H2_REQUEST, SEEN_METHOD, not_empty },
-	{ ":scheme", H2_REQUEST, SEEN_SCHEME, not_empty },
-	{ ":path", H2_REQUEST, SEEN_PATH, absolute },
-	{ ":authority", H2_REQUEST, SEEN_AUTHORITY, any_value },
-	{ ":status", H2_RESPONSE, SEEN_STATUS, three_digits },
+	{ SPAN_LITERAL(":method"), H2_REQUEST, SEEN_METHOD, not_empty },
+	{ SPAN_LITERAL(":scheme"), H2_REQUEST, SEEN_SCHEME, not_empty },
+	{ SPAN_LITERAL(":path"), H2_REQUEST, SEEN_PATH, absolute },
+	{ SPAN_LITERAL(":authority"), H2_REQUEST, SEEN_AUTHORITY, any_value },
+	{ SPAN_LITERAL(":status"), H2_RESPONSE, SEEN_STATUS, three_digits },
 };
 
 static const uint8_t required[] = {
@@ -64,19 +66,29 @@ static const uint8_t required[] = {
 };
 
 /* RFC 9113 §8.2.2 */
-static const char *const connection_specific[] = {
-	"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade",
+static const struct span connection_specific[] = {
+	SPAN_LITERAL("connection"), SPAN_LITERAL("proxy-connection"),
+	SPAN_LITERAL("keep-alive"), SPAN_LITERAL("transfer-encoding"),
+	SPAN_LITERAL("upgrade"),
+};
+static const struct span te = SPAN_LITERAL("te");
+static const struct span trailers = SPAN_LITERAL("trailers");
+static const struct span length_field = SPAN_LITERAL("content-length");
+
+/* RFC 9113 §8.2.1, the colon in front aside. */
+static const bool name_bytes[256] = {
+	['!' ... '9'] = true,
+	[';' ... '@'] = true,
+	['[' ... '~'] = true,
 };
 
 static bool name_valid(struct span name)
 {
-	for (size_t i = 0; i < name.len; i++) {
-		uint8_t c = name.data[i];
+	bool good = name.len > 0;
 
-		if (c <= ' ' || c >= 0x7f || (c >= 'A' && c <= 'Z') || (c == ':' && i > 0))
-			return false;
-	}
-	return name.len > 0;
+	for (size_t i = good && name.data[0] == ':'; i < name.len; i++)
+		good &= name_bytes[name.data[i]];
+	return good;
 }
 
 static bool blank(uint8_t c)
@@ -84,10 +96,39 @@ static bool blank(uint8_t c)
 	return c == ' ' || c == '\t';
 }
 
+/* Is one of these bytes below 0x10? NUL, CR and LF are, and little else that a field holds. */
+static bool any_low(uint64_t bytes)
+{
+	const uint64_t ones = UINT64_MAX / 255;
+
+	return ((bytes - ones * 0x10) & ~bytes & (ones << 7)) != 0;
+}
+
+static uint64_t load(const uint8_t *at)
+{
+	uint64_t bytes;
+
+	memcpy(&bytes, at, sizeof(bytes));
+	return bytes;
+}
+
+/* False may be wrong: then each byte has to be looked at. The last eight may overlap others. */
+static bool surely_text(struct span v)
+{
+	if (v.len < sizeof(uint64_t))
+		return false;
+	for (size_t i = 0; i + sizeof(uint64_t) <= v.len; i += sizeof(uint64_t))
+		if (any_low(load(v.data + i)))
+			return false;
+	return !any_low(load(v.data + v.len - sizeof(uint64_t)));
+}
+
 static bool value_valid(struct span v)
 {
 	if (v.len > 0 && (blank(v.data[0]) || blank(v.data[v.len - 1])))
 		return false;
+	if (surely_text(v))
+		return true;
 	for (size_t i = 0; i < v.len; i++)
 		if (v.data[i] == '\0' || v.data[i] == '\r' || v.data[i] == '\n')
 			return false;
@@ -99,7 +140,7 @@ static int pseudo_field(struct h2_block *b, struct span name, struct span value)
 	for (size_t i = 0; i < ARRAY_SIZE(pseudos); i++) {
 		const struct pseudo *p = &pseudos[i];
 
-		if (!span_equal(name, span_str(p->name)))
+		if (!span_equal(name, p->name))
 			continue;
 		if (p->kind != b->kind || b->regular || (b->seen & p->bit) || !p->valid(value))
 			return -EPROTO;
@@ -132,11 +173,11 @@ static int regular_field(struct h2_block *b, struct h2_length *length, struct sp
 {
 	b->regular = true;
 	for (size_t i = 0; i < ARRAY_SIZE(connection_specific); i++)
-		if (span_equal(name, span_str(connection_specific[i])))
+		if (span_equal(name, connection_specific[i]))
 			return -EPROTO;
-	if (span_equal(name, span_str("te")))
-		return span_equal(value, span_str("trailers")) ? 0 : -EPROTO;
-	if (span_equal(name, span_str("content-length")) && b->kind != H2_TRAILERS)
+	if (span_equal(name, te))
+		return span_equal(value, trailers) ? 0 : -EPROTO;
+	if (span_equal(name, length_field) && b->kind != H2_TRAILERS)
 		return content_length(length, value);
 	return 0;
 }

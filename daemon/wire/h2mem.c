@@ -33,13 +33,15 @@ struct h2mem {
 	uint64_t fresh;
 };
 
+/* CLASSES: too large for one. */
 static unsigned int class_of(size_t size)
 {
-	unsigned int c = 0;
+	unsigned int shift;
 
-	while (c < CLASSES && ((size_t)1 << (c + SHIFT_MIN)) < size)
-		c++;
-	return c;
+	if (size <= (size_t)1 << SHIFT_MIN)
+		return 0;
+	shift = 64U - (unsigned int)__builtin_clzll(size - 1);
+	return shift < SHIFT_MIN + CLASSES ? shift - SHIFT_MIN : CLASSES;
 }
 
 int h2mem_new(struct h2mem **ret)

@@ -17,6 +17,12 @@ struct span {
 
 #define SPAN_NULL ((struct span){ NULL, 0 })
 
+/* Of a string literal, for tables: its length is known before anything runs. */
+#define SPAN_LITERAL(s)                             \
+	{                                           \
+		(const uint8_t *)(s), sizeof(s) - 1 \
+	}
+
 static inline struct span span_of(const void *data, size_t len)
 {
 	return (struct span){ (const uint8_t *)data, len };

@@ -329,6 +329,7 @@ clean_up()
 		kill -KILL "$pid"
 	done 2>/dev/null
 	wait 2>/dev/null
+	! mountpoint -q "$dir/keys" || umount -l "$dir/keys"
 	exit "$status"
 }
 

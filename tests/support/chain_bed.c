@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/chain/own.h"
 #include "daemon/chain/providers.h"
 #include "daemon/keys/softkey.h"
 
@@ -154,6 +155,19 @@ int chain_bed_decrypt(struct chain_bed *b, struct span path, struct span stored)
 {
 	op_fill(b, path, stored);
 	return outcome(b, chain_decrypt(b->chain, &b->op));
+}
+
+int chain_bed_seal(struct chain_bed *b, enum op_purpose purpose, struct span plain)
+{
+	op_fill(b, SPAN_NULL, plain);
+	b->op.purpose = purpose;
+	return outcome(b, chain_encrypt(b->chain, &b->op));
+}
+
+int chain_bed_open_own(struct chain_bed *b, struct span path, struct span stored)
+{
+	op_fill(b, path, stored);
+	return outcome(b, own_decrypt(b->chain, b->bed.pool, &b->op));
 }
 
 struct span chain_bed_output(const struct chain_bed *b)

@@ -45,5 +45,8 @@ int chain_bed_key(struct chain_bed *b, const struct chain_bed_key *key);
 /* To the end: what done said, or what the start returned. The result is in b->out, b->op. */
 int chain_bed_encrypt(struct chain_bed *b, struct span path, struct span plain);
 int chain_bed_decrypt(struct chain_bed *b, struct span path, struct span stored);
+/* As a KMS socket would have @plain sealed; a value that kekd was the plugin for, opened (chain/own.h). */
+int chain_bed_seal(struct chain_bed *b, enum op_purpose purpose, struct span plain);
+int chain_bed_open_own(struct chain_bed *b, struct span path, struct span stored);
 /* The last operation's output. */
 struct span chain_bed_output(const struct chain_bed *b);

@@ -193,20 +193,51 @@ static int feed_many(struct etcdjson *j, struct span piece, size_t times)
 /* A string without an end, and brackets without one: both are refused before they fill the memory. */
 TEST(endless_things_are_refused)
 {
-	static const char *const starts[] = { HEADER "\"kvs\":[{\"key\":\"",
-					      HEADER "\"x\":", HEADER "\"x\":\"" };
-	static const char fillers[] = { 'A', '[', 'x' };
+	static const struct {
+		const char *start;
+		char filler;
+		int r;
+	} cases[] = {
+		{ HEADER "\"kvs\":[{\"key\":\"", 'A', -EMSGSIZE },
+		{ HEADER "\"x\":\"", 'x', -EMSGSIZE },
+		{ HEADER "\"x\":", '[', -EBADMSG },
+	};
 	static char piece[1024 * 1024];
 
 	for (size_t i = 0; i < 3; i++) {
 		_cleanup_(etcdjson_freep) struct etcdjson *j = NULL;
 		struct dump_bed b = { 0 };
 
-		memset(piece, fillers[i], sizeof(piece));
+		memset(piece, cases[i].filler, sizeof(piece));
 		ASSERT_OK(etcdjson_new(dump_bed_each, &b, &b.info, &b.err, &j));
-		ASSERT_OK(etcdjson_feed(j, span_str(starts[i])));
-		EXPECT_ERR(-EMSGSIZE, feed_many(j, span_of(piece, sizeof(piece)), 100));
+		ASSERT_OK(etcdjson_feed(j, span_str(cases[i].start)));
+		EXPECT_ERR(cases[i].r, feed_many(j, span_of(piece, sizeof(piece)), 100));
 	}
+}
+
+/* A value of @len bytes, in pieces. */
+static int read_value(struct dump_bed *b, size_t len)
+{
+	static const char start[] = HEADER "\"kvs\":[{\"key\":\"L2E=\",\"value\":\"";
+	static const char end[] = "\"}]}";
+	size_t n = sizeof(start) - 1, chars = len / 3 * 4;
+	_cleanup_free_ char *text = malloc(n + chars + sizeof(end));
+
+	ASSERT_NOT_NULL(text);
+	memcpy(text, start, n);
+	memset(text + n, 'A', chars);
+	memcpy(text + n + chars, end, sizeof(end));
+	*b = (struct dump_bed){ 0 };
+	return feed(b, span_str(text), 300000);
+}
+
+TEST(largest_value)
+{
+	struct dump_bed b;
+
+	ASSERT_OK(read_value(&b, DUMP_VALUE_MAX / 3 * 3));
+	EXPECT_EQ((size_t)DUMP_VALUE_MAX / 3 * 3, b.bytes);
+	EXPECT_ERR(-EMSGSIZE, read_value(&b, DUMP_VALUE_MAX + 3));
 }
 
 static long max_rss(void)

@@ -335,6 +335,69 @@ TEST(block_with_a_nul)
 	EXPECT_ERR(-EPROTO, h2_block_end(&b, true));
 }
 
+static bool takes(struct span name, struct span value)
+{
+	struct h2_length length = { 0 };
+	struct h2_block b;
+
+	h2_block_begin(&b, H2_TRAILERS);
+	return h2_block_field(&b, &length, name, value) == 0;
+}
+
+/* RFC 9113 §8.2.1, as it stands there. */
+static bool name_may_hold(uint8_t c)
+{
+	return c > 0x20 && c < 0x7f && !(c >= 'A' && c <= 'Z') && c != ':';
+}
+
+static bool value_may_hold(uint8_t c, bool edge)
+{
+	return c != 0 && c != '\r' && c != '\n' && !(edge && (c == ' ' || c == '\t'));
+}
+
+#define FIELD_LENGTHS 35U
+
+/* Values are looked at in words: each byte at each place of each length up to a few of those. */
+TEST(each_byte_of_a_value)
+{
+	uint8_t value[FIELD_LENGTHS];
+
+	memset(value, 'v', sizeof(value));
+	for (size_t len = 1; len <= FIELD_LENGTHS; len++) {
+		for (size_t at = 0; at < len; at++) {
+			for (unsigned int c = 0; c < 256; c++) {
+				bool edge = at == 0 || at == len - 1;
+
+				value[at] = (uint8_t)c;
+				if (!EXPECT_EQ(value_may_hold((uint8_t)c, edge),
+					       takes(span_str("a"), span_of(value, len))))
+					return;
+			}
+			value[at] = 'v';
+		}
+	}
+}
+
+/* In trailers, so a colon in front is refused as well, as no pseudo-header field may be there. */
+TEST(each_byte_of_a_name)
+{
+	uint8_t name[FIELD_LENGTHS];
+
+	memset(name, 'n', sizeof(name));
+	for (size_t len = 1; len <= FIELD_LENGTHS; len++) {
+		for (size_t at = 0; at < len; at++) {
+			for (unsigned int c = 0; c < 256; c++) {
+				name[at] = (uint8_t)c;
+				if (!EXPECT_EQ(name_may_hold((uint8_t)c),
+					       takes(span_of(name, len), span_str("v"))))
+					return;
+			}
+			name[at] = 'n';
+		}
+	}
+	EXPECT_FALSE(takes(span_of(name, 0), span_str("v")));
+}
+
 TEST(content_length)
 {
 	struct h2_length length = { .want = 5, .known = true };
@@ -502,6 +565,26 @@ TEST(memory_is_recycled_and_bounded)
 	EXPECT_NULL(h2mem_take(&user, SIZE_MAX));
 	h2mem_give(&user, q);
 	h2mem_give(&user, NULL);
+	h2mem_free(user.mem);
+}
+
+/* A block has the next power of two from 32 bytes to 32 KiB; what is larger has its own size. */
+TEST(memory_classes)
+{
+	struct h2mem_user user = { .max = SIZE_MAX };
+	size_t want = 32;
+	void *p;
+
+	ASSERT_OK(h2mem_new(&user.mem));
+	for (size_t size = 1; size <= 33000; size++) {
+		if (size > want)
+			want = size > 32768 ? size : 2 * want;
+		p = h2mem_take(&user, size);
+		ASSERT_NOT_NULL(p);
+		if (!EXPECT_EQ(want, user.used))
+			break;
+		h2mem_give(&user, p);
+	}
 	h2mem_free(user.mem);
 }
 

@@ -219,6 +219,130 @@ TEST_F(imported, set_takes_a_key_once)
 	EXPECT_OK(keyset_active(self->set, "b", &second));
 }
 
+static void file_of(const struct keyset_key *key, char ret[static KEKD_KEY_ID_HEX + 8])
+{
+	key_hex(key->rec.id, KEKD_KEY_ID, ret);
+	strcat(ret, ".key");
+}
+
+static int why_after_restart(struct ktest_data_of_imported *self, const uint8_t *id)
+{
+	keyset_free(self->set);
+	set_open(&self->root, self->store, &self->set);
+	ASSERT_NOT_NULL(keyset_find(self->set, id));
+	return keyset_find(self->set, id)->why;
+}
+
+/* An imported key of an earlier time, and one in the place of another. */
+TEST_F(imported, set_is_under_the_manifest)
+{
+	struct key_record a = record("a", "a", 32, false), before, swapped;
+	const struct keyset_key *key, *made;
+
+	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 32), &key));
+	before = key->rec;
+	EXPECT_OK(why_after_restart(self, before.id));
+	ASSERT_OK(keyset_create(self->set, "a", KEY_STAGED, &made));
+	ASSERT_OK(keyset_step(self->set, made->rec.id, KEY_ACTIVE, 0));
+	ASSERT_OK(key_store_put(self->store, &before)); /* it says active again */
+	EXPECT_ERR(-ESTALE, why_after_restart(self, before.id));
+	ASSERT_OK(keyset_accept(self->set));
+	EXPECT_OK(keyset_find(self->set, before.id)->why);
+	/* Sealed as it should be, with the same id: only the manifest tells. */
+	swapped = before;
+	swapped.state = KEY_DECRYPT_ONLY;
+	ASSERT_OK(imported_seal(&self->root, &swapped, span_of(other, 32)));
+	ASSERT_OK(key_store_put(self->store, &swapped));
+	EXPECT_ERR(-ESTALE, why_after_restart(self, before.id));
+}
+
+/* A key made here follows it under its name; then it goes the way of every key. */
+TEST_F(imported, set_takes_it_through_its_life)
+{
+	struct key_record a = record("a", "a", 16, false);
+	const struct keyset_key *old, *made, *active;
+	uint8_t id[KEKD_KEY_ID];
+
+	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 16), &old));
+	memcpy(id, old->rec.id, sizeof(id));
+	ASSERT_OK(keyset_create(self->set, "a", KEY_STAGED, &made));
+	ASSERT_OK(keyset_step(self->set, made->rec.id, KEY_ACTIVE, 0));
+	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.state);
+	EXPECT_OK(old->why);
+	EXPECT_OK(why_after_restart(self, id));
+	ASSERT_OK(keyset_active(self->set, "a", &active));
+	EXPECT_NE(KEY_KIND_IMPORTED, active->rec.kind);
+	EXPECT_EQ(2U, active->rec.activation);
+	old = keyset_find(self->set, id);
+	ASSERT_OK(keyset_step(self->set, id, KEY_RETIRED, 0));
+	EXPECT_NULL(old->kek);
+	EXPECT_NULL(old->soft);
+	ASSERT_OK(keyset_step(self->set, id, KEY_DECRYPT_ONLY, 0));
+	EXPECT_OK(old->why);
+	ASSERT_OK(keyset_step(self->set, id, KEY_RETIRED, 0));
+	ASSERT_OK(keyset_step(self->set, id, KEY_DESTROYED, 0));
+	EXPECT_STREQ("", old->rec.blob);
+	EXPECT_ERR(-EKEYREJECTED, why_after_restart(self, id));
+}
+
+static void count_bad(void *ctx, const struct keyset_key *key _unused_, int r)
+{
+	int *bad = ctx;
+
+	*bad += r < 0;
+}
+
+TEST_F(imported, set_verifies_it)
+{
+	struct key_record a = record("a", "a", 32, false), box = record("s", "s", 32, true);
+	char file[KEKD_KEY_ID_HEX + 8];
+	const struct keyset_key *key;
+	int bad = 0;
+
+	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 32), &key));
+	ASSERT_OK(keyset_import(self->set, &box, span_of(other, 32), &key));
+	ASSERT_OK(keyset_verify(self->set, count_bad, &bad));
+	EXPECT_EQ(0, bad);
+	file_of(key, file);
+	ASSERT_EQ(0, unlink(scratch_path(&self->dir, file)));
+	ASSERT_OK(keyset_verify(self->set, count_bad, &bad));
+	EXPECT_EQ(1, bad);
+}
+
+/* As a backup or another node brings it: once, and not over a key that is there. */
+TEST_F(imported, set_adopts_it)
+{
+	struct key_record a = record("a", "a", 32, false), rec;
+	const struct keyset_key *key;
+	uint8_t out[KEKD_AES_KEY_MAX];
+
+	ASSERT_OK(imported_seal(&self->root, &a, span_of(secret, 32)));
+	ASSERT_OK(keyset_adopt(self->set, &a, &key));
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key->rec.state);
+	EXPECT_OK(key->why);
+	ASSERT_OK(imported_open(&self->root, &key->rec, out));
+	EXPECT_MEMEQ(secret, 32, out, 32);
+	EXPECT_ERR(-EALREADY, keyset_adopt(self->set, &a, &key));
+	rec = a;
+	ASSERT_OK(imported_seal(&self->root, &rec, span_of(other, 32)));
+	EXPECT_ERR(-EEXIST, keyset_adopt(self->set, &rec, &key));
+	rec.id[0]++;
+	EXPECT_ERR(-EBADMSG, keyset_adopt(self->set, &rec, &key));
+	ASSERT_OK(keyset_step(self->set, a.id, KEY_ACTIVE, 0));
+	EXPECT_OK(keyset_active(self->set, "a", &key));
+}
+
+/* An AES key under that name would write what the provider secretbox cannot read. */
+TEST_F(imported, no_key_is_made_for_secretbox)
+{
+	struct key_record box = record("s", "s", 32, true);
+	const struct keyset_key *key;
+
+	ASSERT_OK(keyset_import(self->set, &box, span_of(secret, 32), &key));
+	EXPECT_ERR(-EOPNOTSUPP, keyset_create(self->set, "s", KEY_STAGED, &key));
+	EXPECT_ERR(-EOPNOTSUPP, keyset_create(self->set, "s", KEY_ACTIVE, &key));
+}
+
 /* The label of a key made here is public: it stands before every value. */
 TEST_F(imported, no_label_of_a_generated_key)
 {

@@ -143,6 +143,36 @@ TEST_F(step, activation_number_of_another_node)
 	expect(self->a, KEY_ACTIVE, 8);
 }
 
+static void adopted(struct ktest_data_of_step *self, uint32_t activation, int want)
+{
+	const struct keyset_key *key;
+	struct softkey *soft = NULL;
+	struct key_record rec = {
+		.id = { 5 },
+		.name = "primary",
+		.label = "primary.5",
+		.state = KEY_DECRYPT_ONLY,
+	};
+
+	rec.activation = activation;
+	ASSERT_OK(softkey_generate(self->root, &rec, &soft));
+	softkey_free(soft);
+	EXPECT_ERR(want, keyset_adopt(self->set, &rec, &key));
+}
+
+/* A record's number is no part of what is authenticated: it must not end the numbers of a name. */
+TEST_F(step, numbers_cannot_be_used_up_from_outside)
+{
+	EXPECT_ERR(-ERANGE, keyset_step(self->set, self->b->rec.id, KEY_ACTIVE, UINT32_MAX));
+	adopted(self, UINT32_MAX, -ERANGE);
+	adopted(self, KEYSET_ACTIVATION_MAX + 1, -ERANGE);
+	adopted(self, KEYSET_ACTIVATION_MAX, 0);
+	ASSERT_OK(keyset_step(self->set, self->b->rec.id, KEY_ACTIVE, KEYSET_ACTIVATION_MAX + 1));
+	expect(self->b, KEY_ACTIVE, KEYSET_ACTIVATION_MAX + 1);
+	ASSERT_OK(to(self, self->a, KEY_ACTIVE));
+	expect(self->a, KEY_ACTIVE, KEYSET_ACTIVATION_MAX + 2);
+}
+
 TEST_F(step, a_plan_changes_nothing)
 {
 	struct key_record rec;
@@ -211,6 +241,19 @@ static void find_bad(void *ctx, const struct keyset_key *key, int r)
 	f->bad++;
 	f->key = key;
 	f->r = r;
+}
+
+/* A manifest that could not be written is none that was swapped. */
+TEST_F(step, verify_after_a_full_disk)
+{
+	struct found f = { 0 };
+
+	scratch_limit_files(0);
+	EXPECT_ERR(-EFBIG, to(self, self->b, KEY_ACTIVE));
+	scratch_limit_files(RLIM_INFINITY);
+	ASSERT_OK(keyset_verify(self->set, find_bad, &f));
+	EXPECT_EQ(2U, f.n);
+	EXPECT_EQ(0U, f.bad);
 }
 
 TEST_F(step, verify)

@@ -27,7 +27,6 @@
 #define WARM       300
 #define FLIGHT_MAX 64
 #define POOL_BYTES (8U << 20)
-#define ENCRYPT    "/v2.KeyManagementService/Encrypt"
 #define YAML                                       \
 	"apiVersion: apiserver.config.k8s.io/v1\n" \
 	"kind: EncryptionConfiguration\n"          \
@@ -35,6 +34,25 @@
 	"- resources: [secrets]\n"                 \
 	"  providers:\n"                           \
 	"  - aesgcm: { keys: [ { name: a } ] }\n"
+
+/* What is called, in this order: Decrypt opens what the Encrypt before it made. */
+enum call { STATUS, ENCRYPT_V1, DECRYPT_V1, ENCRYPT, DECRYPT, CALL_KINDS };
+
+static const struct {
+	const char *method;
+	enum pb_message request, response;
+} kinds[CALL_KINDS] = {
+	[STATUS] = { "/v2.KeyManagementService/Status", PB_V2_STATUS_REQUEST,
+		     PB_V2_STATUS_RESPONSE },
+	[ENCRYPT_V1] = { "/v1beta1.KeyManagementService/Encrypt", PB_V1_ENCRYPT_REQUEST,
+			 PB_V1_ENCRYPT_RESPONSE },
+	[DECRYPT_V1] = { "/v1beta1.KeyManagementService/Decrypt", PB_V1_DECRYPT_REQUEST,
+			 PB_V1_DECRYPT_RESPONSE },
+	[ENCRYPT] = { "/v2.KeyManagementService/Encrypt", PB_V2_ENCRYPT_REQUEST,
+		      PB_V2_ENCRYPT_RESPONSE },
+	[DECRYPT] = { "/v2.KeyManagementService/Decrypt", PB_V2_DECRYPT_REQUEST,
+		      PB_V2_DECRYPT_RESPONSE },
+};
 
 /* The heap, as the thread that asks sees it. */
 
@@ -114,6 +132,9 @@ FIXTURE(steady)
 	struct secpool *client_pool;
 	struct grpc_client *client;
 	unsigned int open, good;
+	enum call kind;
+	uint8_t wrapped[512], key_id[128]; /* by the last Encrypt */
+	size_t wrapped_len, key_id_len;
 };
 
 FIXTURE_VARIANT(steady)
@@ -296,6 +317,17 @@ static struct counts counts(fix *f)
 	return f->counts;
 }
 
+static void remember(fix *f, const struct kms_response *rsp)
+{
+	ASSERT_GE(sizeof(f->wrapped), rsp->data.len);
+	ASSERT_GE(sizeof(f->key_id), rsp->key_id.len);
+	memcpy(f->wrapped, rsp->data.data, rsp->data.len);
+	f->wrapped_len = rsp->data.len;
+	if (rsp->key_id.len > 0)
+		memcpy(f->key_id, rsp->key_id.data, rsp->key_id.len);
+	f->key_id_len = rsp->key_id.len;
+}
+
 static void on_done(void *user, enum grpc_status status, const char *text _unused_,
 		    struct secbuf *msg)
 {
@@ -303,26 +335,44 @@ static void on_done(void *user, enum grpc_status status, const char *text _unuse
 	fix *f = user;
 
 	f->open--;
-	f->good += status == GRPC_OK &&
-		   pb_decode_response(PB_V2_ENCRYPT_RESPONSE, span_of(msg->data, msg->len), &rsp) ==
-			   0 &&
-		   rsp.data.len > 32;
+	if (status != GRPC_OK ||
+	    pb_decode_response(kinds[f->kind].response, span_of(msg->data, msg->len), &rsp) < 0)
+		return;
+	if (f->kind == DECRYPT || f->kind == DECRYPT_V1)
+		f->good += span_equal(rsp.data, span_of(key, sizeof(key)));
+	else
+		f->good += f->kind == STATUS || rsp.data.len > sizeof(key);
+	if (f->kind == ENCRYPT || f->kind == ENCRYPT_V1)
+		remember(f, &rsp);
 	pb_response_done(&rsp);
+}
+
+static void request(const fix *f, struct secbuf *ret)
+{
+	struct kms_request req = { .data = span_of(key, sizeof(key)),
+				   .uid = span_str("uid"),
+				   .version = span_str("v1beta1") };
+
+	if (f->kind == DECRYPT || f->kind == DECRYPT_V1)
+		req.data = span_of(f->wrapped, f->wrapped_len);
+	if (f->kind == DECRYPT)
+		req.key_id = span_of(f->key_id, f->key_id_len);
+	ASSERT_OK(secpool_get(f->client_pool, 1024, ret));
+	ASSERT_OK(pb_encode_request(kinds[f->kind].request, &req, ret));
 }
 
 /* @n calls, @in_flight at a time: all of them are sent together, and all answered before the next. */
 static void calls(fix *f, unsigned int n, unsigned int in_flight)
 {
-	const struct kms_request req = { .data = span_of(key, 32), .uid = span_str("uid") };
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
 
-	ASSERT_OK(secpool_get(f->client_pool, 1024, &msg));
-	ASSERT_OK(pb_encode_request(PB_V2_ENCRYPT_REQUEST, &req, &msg));
+	request(f, &msg);
 	f->good = 0;
 	for (unsigned int done = 0; done < n; done += in_flight) {
 		for (f->open = 0; f->open < in_flight; f->open++)
-			ASSERT_OK(grpc_client_call(f->client, ENCRYPT, span_of(msg.data, msg.len),
-						   0, GRPC_WAIT_FOR_READY, on_done, f, NULL));
+			ASSERT_OK(grpc_client_call(f->client, kinds[f->kind].method,
+						   span_of(msg.data, msg.len), 0,
+						   GRPC_WAIT_FOR_READY, on_done, f, NULL));
 		while (f->open > 0)
 			client_turn(f);
 	}
@@ -335,6 +385,7 @@ static uint64_t crossings(fix *f, unsigned int in_flight)
 	struct counts before, after;
 	uint64_t n;
 
+	f->kind = ENCRYPT;
 	calls(f, WARM, in_flight);
 	before = counts(f);
 	calls(f, CALLS, in_flight);
@@ -376,14 +427,18 @@ TEST_F(steady, no_allocation)
 	struct counts before, after;
 	unsigned long locked;
 
-	calls(self, WARM, FLIGHT_MAX);
-	calls(self, WARM, 1);
+	for (self->kind = 0; self->kind < CALL_KINDS; self->kind++) {
+		calls(self, WARM, FLIGHT_MAX);
+		calls(self, WARM, 1);
+	}
 	before = counts(self);
 	if (!before.heap_counted)
 		SKIP("malloc is somebody else's here");
 	locked = locked_memory();
-	calls(self, CALLS, 1);
-	calls(self, CALLS, FLIGHT_MAX);
+	for (self->kind = 0; self->kind < CALL_KINDS; self->kind++) {
+		calls(self, CALLS, 1);
+		calls(self, CALLS, FLIGHT_MAX);
+	}
 	after = counts(self);
 	EXPECT_EQ(0, after.heap - before.heap);
 	EXPECT_EQ(locked, locked_memory());

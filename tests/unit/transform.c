@@ -162,6 +162,7 @@ TEST(finds_the_item_of_a_resource)
 	"  - aescbc: { keys: [ { name: a } ] }\n"
 #define MANY        1000
 #define FROM        "/kekd.v1.Transform/FromStorage"
+#define VERIFY      "/kekd.v1.Transform/Verify"
 #define TO          "/kekd.v1.Transform/ToStorage"
 #define SERVICE_MAX (64U << 20)
 
@@ -429,6 +430,40 @@ TEST_F(service, bad_values_among_good)
 	EXPECT_TRUE(span_equal(span_str("aesgcm"), self->results[n].provider));
 	EXPECT_EQ(GRPC_INVALID_ARGUMENT, self->results[n + 1].code); /* no path */
 	secbuf_release(&stored);
+}
+
+/* It opens or it does not; what is in it does not come back. */
+TEST_F(service, verify_sends_no_plaintext)
+{
+	struct secbuf stored;
+	uint8_t altered[128];
+
+	self->values[0] = (struct transform_value){ span_str("/p"), span_str("a plaintext") };
+	ASSERT_EQ(GRPC_OK, call(self, TO, "", 1));
+	stored = secbuf_move(&self->answer);
+	ASSERT_LE(self->results[0].value.len, sizeof(altered));
+	memcpy(altered, self->results[0].value.data, self->results[0].value.len);
+	altered[self->results[0].value.len - 1] ^= 1;
+	self->values[0].value = self->results[0].value;
+	self->values[1] = (struct transform_value){ span_str("/p"),
+						    span_of(altered, self->results[0].value.len) };
+	ASSERT_EQ(GRPC_OK, call(self, VERIFY, "", 2));
+	EXPECT_EQ(GRPC_OK, self->results[0].code);
+	EXPECT_EQ(0U, self->results[0].value.len);
+	EXPECT_FALSE(self->results[0].stale);
+	EXPECT_EQ(GRPC_DATA_LOSS, self->results[1].code);
+	EXPECT_NULL(memmem(self->answer.data, self->answer.len, "a plaintext", 11));
+	secbuf_release(&stored);
+}
+
+/* Without an item for a resource only envelopes of kekd's own could be opened. */
+TEST_F(service, no_item_for_the_resource)
+{
+	self->values[0] =
+		(struct transform_value){ span_str("/p"), span_str("k8s:enc:aesgcm:v1:a:x") };
+	ASSERT_EQ(GRPC_OK, call(self, FROM, "leases", 1));
+	EXPECT_EQ(GRPC_INVALID_ARGUMENT, self->results[0].code);
+	EXPECT_TRUE(span_starts_with(self->results[0].message, span_str("no item")));
 }
 
 TEST_F(service, bad_requests)

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kekctl reencrypt RESOURCE…: have everything of a resource stored anew, with the provider and key that
+ * write now. It goes through the API server, so nothing here sees a key or a secret, and it may be
+ * interrupted and repeated at will: what is current is not written again.
+ *
+ * An API server notices a new key within a minute, and each of them for itself; rewriting before that
+ * changes nothing. What the end report counts as current was so in the eyes of the server that was asked.
+ * The proof is kekctl scan, which reads etcd.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/reencrypt.h"
+
+#define PAGE_DEFAULT 200
+#define PAGE_MAX     5000
+#define RATE_DEFAULT 50
+#define RATE_MAX     100000
+
+/* The only thing a signal handler touches. */
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number)
+{
+	stop = number;
+}
+
+static void signals_catch(void)
+{
+	static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = on_signal };
+
+	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
+		sigaction(caught[i], &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int number_parse(const char *option, const char *text, unsigned int otherwise,
+			unsigned int min, unsigned int max, unsigned int *ret)
+{
+	unsigned long n;
+	char *end;
+
+	if (!text) {
+		*ret = otherwise;
+		return 0;
+	}
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno != 0 || *end || end == text || *text == '-' || n < min || n > max)
+		return ctl_usage("%s takes a number from %u to %u", option, min, max);
+	*ret = (unsigned int)n;
+	return 0;
+}
+
+/* Which key writes now; "" if no keeper is here. A rewriting can be started from elsewhere. */
+static void key_id_get(const struct ctl *ctl, char *ret, size_t size)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
+	struct admin_reply reply;
+	int fd;
+
+	ret[0] = '\0';
+	if (admin_connect(ctl->admin, &fd) < 0)
+		return;
+	if (admin_send(fd, &req, sizeof(req)) == 0 && admin_recv(fd, &reply) == 0 &&
+	    reply.type == ADMIN_END && reply.r == 0)
+		snprintf(ret, size, "%s", reply.status.key_id);
+	close(fd);
+}
+
+static void report_text(const struct reencrypt *re, const struct rewrite *w)
+{
+	const struct rewrite_counts *c = &w->counts;
+
+	if (re->ctl->dry_run) {
+		printf("%s: %" PRIu64 " objects would be rewritten, unless they are current\n",
+		       w->resource, c->listed);
+		return;
+	}
+	printf("%s: %s: %" PRIu64 " rewritten, %" PRIu64 " current before, %" PRIu64
+	       " gone, %" PRIu64 " failed\n",
+	       w->resource, w->done ? "done" : "not finished", c->rewritten, c->current, c->gone,
+	       c->failed);
+}
+
+static json_t *report_json(const struct rewrite *w)
+{
+	const struct rewrite_counts *c = &w->counts;
+
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "resource", w->resource,
+			 "done", w->done, "rewritten", (json_int_t)c->rewritten, "current",
+			 (json_int_t)c->current, "gone", (json_int_t)c->gone, "failed",
+			 (json_int_t)c->failed, "listed", (json_int_t)c->listed, "conflicts",
+			 (json_int_t)c->conflicts);
+}
+
+/* After the API is closed: JSON's memory is the process's again. */
+static int report(const struct reencrypt *re)
+{
+	json_t *list;
+
+	if (!re->ctl->json) {
+		for (size_t i = 0; i < re->n && !re->ctl->migration; i++)
+			if (re->all[i].begun || re->all[i].done)
+				report_text(re, &re->all[i]);
+		return 0;
+	}
+	list = json_array();
+	for (size_t i = 0; i < re->n; i++)
+		json_array_append_new(list, report_json(&re->all[i]));
+	return ctl_print_json(list);
+}
+
+static bool is_begun(const struct reencrypt *re)
+{
+	for (size_t i = 0; i < re->n; i++)
+		if (re->all[i].begun)
+			return true;
+	return false;
+}
+
+static bool is_finished(const struct reencrypt *re)
+{
+	for (size_t i = 0; i < re->n; i++)
+		if (!re->all[i].done)
+			return false;
+	return true;
+}
+
+static bool is_clean(const struct reencrypt *re)
+{
+	for (size_t i = 0; i < re->n; i++)
+		if (re->all[i].counts.failed > 0)
+			return false;
+	return true;
+}
+
+static int run_all(struct reencrypt *re)
+{
+	_cleanup_(kubeapi_closep) struct kubeapi *api = NULL;
+	struct kubeapi_options options = {
+		.kubeconfig = re->ctl->kubeconfig,
+		.context = re->ctl->context,
+		.post = re->ctl->migration,
+	};
+	int r;
+
+	r = kubeapi_open(&options, &api);
+	re->api = api;
+	for (size_t i = 0; r == 0 && i < re->n && !stop; i++)
+		r = re->ctl->migration ? rewrite_by_migration(re, &re->all[i])
+				       : rewrite_run(re, &re->all[i]);
+	return r;
+}
+
+static int finish(const struct reencrypt *re, int r)
+{
+	if (report(re) != 0)
+		return 1;
+	if (is_finished(re))
+		reencrypt_state_remove(re);
+	else if (!re->ctl->dry_run && is_begun(re))
+		r = ctl_fail("not finished; run the same command again, what is done stays done");
+	return r == 0 && is_clean(re) ? 0 : 1;
+}
+
+static void rewrites_free(struct reencrypt *re)
+{
+	for (size_t i = 0; i < re->n; i++)
+		free(re->all[i].token);
+	free(re->all);
+}
+
+int ctl_reencrypt(const struct ctl *ctl, int argc, char **argv)
+{
+	_cleanup_(rewrites_free) struct reencrypt re = { .ctl = ctl, .stop = &stop };
+	int r;
+
+	if (argc < 1)
+		return ctl_usage("reencrypt takes resources, as the EncryptionConfiguration names "
+				 "them: secrets, RESOURCE.GROUP");
+	r = number_parse("--page", ctl->page, PAGE_DEFAULT, 1, PAGE_MAX, &re.page);
+	if (r == 0)
+		r = number_parse("--rate", ctl->rate, RATE_DEFAULT, 0, RATE_MAX, &re.rate);
+	if (r != 0)
+		return r;
+	re.all = calloc((size_t)argc, sizeof(*re.all));
+	if (!re.all)
+		return ctl_fail("out of memory");
+	re.n = (size_t)argc;
+	for (size_t i = 0; i < re.n; i++)
+		re.all[i].resource = argv[i];
+	key_id_get(ctl, re.key_id, sizeof(re.key_id));
+	r = reencrypt_state_load(&re);
+	if (r != 0)
+		return r;
+	signals_catch();
+	return finish(&re, run_all(&re));
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an interrupted reencrypt left: JSON, replaced as a whole after each page. It is an aid and no
+ * record: without it everything is begun again, which costs time and changes nothing. It counts only for
+ * the key it was begun with, because what was rewritten before a rotation is stale after it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "daemon/base/log.h"
+#include "daemon/ctl/reencrypt.h"
+
+#define STATE_VERSION 1
+
+static const struct {
+	const char *name;
+	size_t at;
+} count_names[] = {
+	{ "rewritten", offsetof(struct rewrite_counts, rewritten) },
+	{ "current", offsetof(struct rewrite_counts, current) },
+	{ "gone", offsetof(struct rewrite_counts, gone) },
+	{ "failed", offsetof(struct rewrite_counts, failed) },
+	{ "conflicts", offsetof(struct rewrite_counts, conflicts) },
+};
+
+static uint64_t *count_at(struct rewrite_counts *c, size_t i)
+{
+	return (uint64_t *)((char *)c + count_names[i].at);
+}
+
+static int rewrite_load(const json_t *all, struct rewrite *w)
+{
+	const json_t *mine = json_object_get(all, w->resource);
+	const char *token = json_string_value(json_object_get(mine, "continue"));
+
+	if (!mine)
+		return 0;
+	if (token && *token) {
+		w->token = strdup(token);
+		if (!w->token)
+			return ctl_fail("out of memory");
+	}
+	w->done = json_is_true(json_object_get(mine, "done"));
+	for (size_t i = 0; i < ARRAY_SIZE(count_names); i++)
+		*count_at(&w->counts, i) =
+			(uint64_t)json_integer_value(json_object_get(mine, count_names[i].name));
+	return 0;
+}
+
+static bool is_ours(const struct reencrypt *re, const json_t *state)
+{
+	const char *key_id = json_string_value(json_object_get(state, "keyId"));
+
+	return json_integer_value(json_object_get(state, "version")) == STATE_VERSION && key_id &&
+	       strcmp(key_id, re->key_id) == 0;
+}
+
+int reencrypt_state_load(struct reencrypt *re)
+{
+	const char *path = re->ctl->state;
+	json_error_t error;
+	json_t *state;
+	int r = 0;
+
+	if (!path || access(path, F_OK) < 0)
+		return 0;
+	state = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+	if (!state)
+		return ctl_fail("%s: not a state of reencrypt; remove it to begin again", path);
+	if (!is_ours(re, state)) {
+		fprintf(stderr, "kekctl: %s was begun with another key: beginning again\n", path);
+	} else {
+		for (size_t i = 0; r == 0 && i < re->n; i++)
+			r = rewrite_load(json_object_get(state, "resources"), &re->all[i]);
+	}
+	json_decref(state);
+	return r;
+}
+
+static json_t *rewrite_json(const struct rewrite *w)
+{
+	json_t *j = json_pack("{s:b, s:s}", "done", w->done, "continue", w->token ? w->token : "");
+	struct rewrite_counts counts = w->counts;
+
+	for (size_t i = 0; j && i < ARRAY_SIZE(count_names); i++)
+		json_object_set_new(j, count_names[i].name,
+				    json_integer((json_int_t)*count_at(&counts, i)));
+	return j;
+}
+
+/* In the arena of the open API, so nobody has to free it. */
+static json_t *state_json(const struct reencrypt *re)
+{
+	json_t *all = json_object();
+
+	for (size_t i = 0; all && i < re->n; i++)
+		if (json_object_set_new(all, re->all[i].resource, rewrite_json(&re->all[i])) < 0)
+			return NULL;
+	return json_pack("{s:i, s:s, s:o}", "version", STATE_VERSION, "keyId", re->key_id,
+			 "resources", all);
+}
+
+static int replace(const char *path, const char *tmp, const json_t *state)
+{
+	_cleanup_close_ int fd = -1;
+
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (json_dumpfd(state, fd, JSON_INDENT(1)) < 0)
+		return -EIO;
+	return fsync(fd) < 0 || rename(tmp, path) < 0 ? -errno : 0;
+}
+
+int reencrypt_state_save(const struct reencrypt *re)
+{
+	_cleanup_free_ char *tmp = NULL;
+	json_t *state;
+	int r;
+
+	if (!re->ctl->state || re->ctl->dry_run)
+		return 0;
+	state = state_json(re);
+	if (!state || asprintf(&tmp, "%s.new", re->ctl->state) < 0)
+		return ctl_fail("out of memory");
+	r = replace(re->ctl->state, tmp, state);
+	return r < 0 ? ctl_fail("%s: %s", re->ctl->state, errno_text(r)) : 0;
+}
+
+void reencrypt_state_remove(const struct reencrypt *re)
+{
+	if (re->ctl->state && !re->ctl->dry_run)
+		unlink(re->ctl->state);
+}
