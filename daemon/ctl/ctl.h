@@ -66,6 +66,8 @@ int ctl_decrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_check(const struct ctl *ctl, int argc, char **argv);
 int ctl_metrics(const struct ctl *ctl, int argc, char **argv);
 int ctl_doctor(const struct ctl *ctl, int argc, char **argv);
+int ctl_config_schema(const struct ctl *ctl, int argc, char **argv);
+int ctl_top(const struct ctl *ctl, int argc, char **argv);
 int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv);
 
 /* "kekctl: ..." on stderr; always 1. */
@@ -104,6 +106,10 @@ int ctl_ask_quiet(const struct ctl *ctl, const struct admin_request *req,
 		  struct admin_reply *ret_end);
 /* Give the keeper the text of a sealed record (rotate.c). */
 int ctl_record_put(const struct ctl *ctl, const char *record, struct admin_reply *ret_end);
+
+/* metrics.c: everything that is counted, into a zeroed *@ret. 0 or 1 (said). */
+struct board;
+int ctl_board(const struct ctl *ctl, struct board *ret);
 
 /* Print @j on stdout, one line's end, and free it; 0 or 1. NULL is out of memory. */
 int ctl_print_json(json_t *j);

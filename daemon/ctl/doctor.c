@@ -47,6 +47,25 @@ int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size
 	return 0;
 }
 
+int doctor_value(const struct doctor *d, const char *path, const char *key, char *ret, size_t size)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char full[512], line[512];
+
+	if ((size_t)snprintf(full, sizeof(full), "%s%s", d->root, path) >= sizeof(full))
+		return -ENAMETOOLONG;
+	f = fopen(full, "re");
+	if (!f)
+		return -errno;
+	*ret = '\0';
+	while (fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, key, strlen(key)) == 0)
+			snprintf(ret, size, "%s", line + strlen(key));
+	}
+	return 0;
+}
+
 static const char *text_of(const json_t *finding, const char *field)
 {
 	const char *s = json_string_value(json_object_get(finding, field));

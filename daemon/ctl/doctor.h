@@ -27,6 +27,12 @@ void doctor_report(struct doctor *d, enum doctor_level level, const char *check,
 /* The first line of root + @path, without its end; @ret is untouched on failure. -errno. */
 int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size);
 
+/*
+ * What follows @key in the last line of root + @path that begins with it; "" if there is none. -ENOENT
+ * and other errors of opening it.
+ */
+int doctor_value(const struct doctor *d, const char *path, const char *key, char *ret, size_t size);
+
 void doctor_host(struct doctor *d);
 void doctor_live(struct doctor *d);
 

@@ -11,6 +11,8 @@
 
 #include "daemon/ctl/doctor.h"
 
+#define QUOTA_BYTES 1000000
+
 /* CVE-2026-31431, "Copy Fail": algif_aead in place with splice(2) and authencesn. */
 static const struct {
 	unsigned int major, minor, fixed; /* the first good release of the series */
@@ -189,6 +191,47 @@ static void check_quota(struct doctor *d)
 		doctor_report(d, DOCTOR_OK, "key quota", "", "root may have %s keys", keys);
 }
 
+/* A sealed key is 182 bytes of the kernel's, and its description; the store may hold 1024. */
+static void check_quota_bytes(struct doctor *d)
+{
+	char bytes[32];
+
+	if (doctor_line(d, "/proc/sys/kernel/keys/root_maxbytes", bytes, sizeof(bytes)) < 0)
+		return; /* no keyrings: said already */
+	if (strtoul(bytes, NULL, 10) < QUOTA_BYTES)
+		doctor_report(d, DOCTOR_PROBLEM, "key bytes",
+			      "sysctl kernel.keys.root_maxbytes=25000000, and in /etc/sysctl.d",
+			      "kernel.keys.root_maxbytes=%s: too few for the keys of the store",
+			      bytes);
+	else
+		doctor_report(d, DOCTOR_OK, "key bytes", "", "root's keys may take %s bytes",
+			      bytes);
+}
+
+/* What is locked in memory counts against the limit of the service, not of the shell that asks. */
+static void check_memlock(struct doctor *d)
+{
+	static const char *const units[] = { "/etc/systemd/system/kekd.service",
+					     "/usr/local/lib/systemd/system/kekd.service",
+					     "/usr/lib/systemd/system/kekd.service",
+					     "/lib/systemd/system/kekd.service" };
+	char value[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (doctor_value(d, units[i], "LimitMEMLOCK=", value, sizeof(value)) == -ENOENT)
+			continue;
+		if (strcmp(value, "infinity") == 0)
+			doctor_report(d, DOCTOR_OK, "memlock", "", "%s: no limit", units[i]);
+		else
+			doctor_report(
+				d, DOCTOR_WARNING, "memlock",
+				"LimitMEMLOCK=infinity in the [Service] section",
+				"%s limits locked memory%s%s: under load requests are refused",
+				units[i], *value ? " to " : "", value);
+		return;
+	}
+}
+
 static void check_lockdown(struct doctor *d)
 {
 	char line[128];
@@ -212,5 +255,7 @@ void doctor_host(struct doctor *d)
 	check_modules(d);
 	check_uring(d);
 	check_quota(d);
+	check_quota_bytes(d);
+	check_memlock(d);
 	check_lockdown(d);
 }

@@ -16,7 +16,9 @@ static const struct ctl_command commands[] = {
 	{ "doctor", "[ROOT]", "", "look at kernel, host and daemon; what is wrong and the cure",
 	  ctl_doctor },
 	{ "metrics", "", "", "what is counted, in Prometheus' text format", ctl_metrics },
+	{ "top", "[TIMES]", "", "what the daemon does now, again and again", ctl_top },
 	{ "config check", "[FILE]", "", "check kekd's configuration files", ctl_config_check },
+	{ "config schema", "", "", "JSON Schema of kekd.yaml, for editors", ctl_config_schema },
 	{ "config apiserver", "[RESOURCE]...", "",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 	{ "unseal", "< PIPE", "", "give the daemon its root key", ctl_unseal },
@@ -106,6 +108,7 @@ static const struct ctl_option options[] = {
 
 #define OPT_FIRST    256
 #define OPT_COMMANDS (OPT_FIRST + (int)ARRAY_SIZE(options))
+#define OPT_OPTIONS  (OPT_COMMANDS + 1)
 _Static_assert(ARRAY_SIZE(options) <= 32, "a bit for each");
 
 static void print_option(FILE *to, const struct ctl_option *o)
@@ -155,11 +158,19 @@ static void command_usage(const struct ctl_command *c)
 			print_option(stdout, &options[i]);
 }
 
-/* For the shells' completion. */
+/* For the shells' completion: commands, or options and what follows them. */
 static void list_commands(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		puts(commands[i].words);
+}
+
+static void list_options(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		printf("--%s%s%s\n", options[i].name, options[i].arg ? " " : "",
+		       options[i].arg ? options[i].arg : "");
+	puts("--version\n--help");
 }
 
 /* How many of @argv's words a command's name takes, or 0 if they are not its name. */
@@ -241,6 +252,7 @@ static void long_options(struct option *ret)
 						  options[i].arg ? required_argument : no_argument,
 					  .val = OPT_FIRST + (int)i };
 	ret[n++] = (struct option){ "commands", no_argument, NULL, OPT_COMMANDS };
+	ret[n++] = (struct option){ "options", no_argument, NULL, OPT_OPTIONS };
 	ret[n++] = (struct option){ "version", no_argument, NULL, 'V' };
 	ret[n++] = (struct option){ "help", no_argument, NULL, 'h' };
 	ret[n] = (struct option){ 0 };
@@ -248,7 +260,7 @@ static void long_options(struct option *ret)
 
 int main(int argc, char **argv)
 {
-	struct option longs[ARRAY_SIZE(options) + 4];
+	struct option longs[ARRAY_SIZE(options) + 5];
 	struct ctl ctl = { .admin = CTL_ADMIN_DEFAULT };
 	uint32_t given = 0;
 	bool help = false;
@@ -266,6 +278,9 @@ int main(int argc, char **argv)
 			return 0;
 		} else if (c == OPT_COMMANDS) {
 			list_commands();
+			return 0;
+		} else if (c == OPT_OPTIONS) {
+			list_options();
 			return 0;
 		} else {
 			given |= UINT32_C(1) << (c - OPT_FIRST);

@@ -41,7 +41,7 @@ static void status_add(struct board *s, const struct admin_status *st)
 	s->now = (uint64_t)time(NULL);
 }
 
-static int take(const struct ctl *ctl, struct board *s)
+int ctl_board(const struct ctl *ctl, struct board *s)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 	struct admin_reply end;
@@ -65,7 +65,7 @@ int ctl_metrics(const struct ctl *ctl, int argc, char **argv _unused_)
 		return ctl_usage("metrics takes no argument");
 	if (!s)
 		return ctl_fail("out of memory");
-	if (take(ctl, s) != 0) {
+	if (ctl_board(ctl, s) != 0) {
 		puts("# HELP kekd_up 1 if the daemon answers.\n# TYPE kekd_up gauge\nkekd_up 0");
 		return 1;
 	}

@@ -1,28 +1,33 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Completion of kekctl for bash. The commands are asked of kekctl itself, so that this file cannot
+# Completion of kekctl for bash. Commands and options are asked of kekctl itself, so that this file cannot
 # fall behind.
+
+# _kekctl_value OPTION: what follows it, "FILE", or nothing.
+_kekctl_value()
+{
+	kekctl --options 2>/dev/null | sed -n "s/^$1 //p"
+}
+
 _kekctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word typed='' skip=''
 
-	case $prev in
-	--admin | --socket)
+	if [[ $prev == --* && -n $(_kekctl_value "$prev") ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
-		;;
-	esac
+	fi
 	if [[ $cur == -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -W '--admin --socket --json --version --help' -- "$cur")
+		mapfile -t COMPREPLY < <(kekctl --options 2>/dev/null | cut -d' ' -f1 | grep -- "^$cur")
 		return
 	fi
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		if [ -n "$skip" ]; then
 			skip=''
-		elif [[ $word == --admin || $word == --socket ]]; then
-			skip=yes
-		elif [[ $word != -* ]]; then
+		elif [[ $word == -* ]]; then
+			skip=$(_kekctl_value "$word")
+		else
 			typed+="$word "
 		fi
 	done

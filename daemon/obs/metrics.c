@@ -46,6 +46,11 @@ static const struct {
 	{ 250000000, "0.25" }, { 1000000000, "1" },   { 3000000000, "3" },   { UINT64_MAX, "+Inf" },
 };
 
+uint64_t metrics_bound_ns(size_t bucket)
+{
+	return bounds[bucket].ns;
+}
+
 static size_t method_index(const char *method)
 {
 	size_t i = 0;

@@ -8,6 +8,7 @@
 #ifndef KEKD_OBS_METRICS_H
 #define KEKD_OBS_METRICS_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -57,6 +58,9 @@ void metrics_add(struct metrics *total, const struct metrics *more);
 /* @calls of the plugin at @path have ended since the last report, @failures of them badly. */
 void metrics_upstream(struct metrics *m, const char *path, uint64_t calls, uint64_t failures,
 		      int last);
+
+/* Upper end of a latency's bucket; the last is UINT64_MAX. */
+uint64_t metrics_bound_ns(size_t bucket);
 
 /* Prometheus' text format 0.0.4. */
 void metrics_print(const struct metrics *m, FILE *to);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,7 +12,7 @@
 #include "tests/harness/ktest.h"
 
 #define SECOND UINT64_C(1000000000)
-#define ROUNDS 2000
+#define ROUNDS 1000
 
 FIXTURE(board)
 {
@@ -76,6 +77,7 @@ struct writer {
 	struct board_page *page;
 	struct board *s;
 	_Atomic bool stop;
+	_Atomic uint64_t reads; /* begun: one write for each, so that a reader gets through */
 };
 
 /* Every number of a board is the same, so a torn one shows. */
@@ -83,10 +85,13 @@ static void *write_on(void *arg)
 {
 	struct writer *w = arg;
 
-	for (uint64_t n = 1; !w->stop; n++) {
+	for (uint64_t n = 1, seen = 0; !w->stop; n++) {
+		while (w->reads == seen && !w->stop)
+			sched_yield();
+		seen = w->reads;
 		w->s->written_ns = w->s->started = n;
-		w->s->n_keys = 100;
-		w->s->keys[99].encryptions = n;
+		w->s->n_keys = KEKD_KEYS_MAX;
+		w->s->keys[KEKD_KEYS_MAX - 1].encryptions = n;
 		board_write(w->page, w->s);
 	}
 	return NULL;
@@ -100,11 +105,12 @@ TEST_F(board, never_torn)
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_on, &w));
 	while (read < ROUNDS) {
+		w.reads++;
 		if (board_read(self->mapped, self->seen) < 0)
 			continue;
 		read++;
 		if (self->seen->started != self->seen->written_ns ||
-		    self->seen->keys[99].encryptions != self->seen->written_ns)
+		    self->seen->keys[KEKD_KEYS_MAX - 1].encryptions != self->seen->written_ns)
 			break;
 	}
 	w.stop = true;
