@@ -20,6 +20,7 @@ Q       := $(if $(V),,@)
 VERSION := 0.1.0
 LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lsodium -lseccomp
 CTLLIBS := -ljansson -lyajl
+OBSLIBS := -lseccomp -lmicrohttpd
 
 # An option if the compiler takes it, as clang 14 does not take all of gcc 12's.
 cc-option = $(shell $(CC) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo $(1))
@@ -42,7 +43,7 @@ CPPFLAGS += -D_GNU_SOURCE -DKEKD_VERSION='"$(VERSION)"' -I. -Iinclude -I$(BUILD)
 CFLAGS   += -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(EXTRA_CFLAGS)
 LDFLAGS  += $(LINK) $(EXTRA_LDFLAGS)
 
-DAEMON_SRC := $(filter-out daemon/main.c daemon/ctl/kekctl.c,$(wildcard daemon/*/*.c))
+DAEMON_SRC := $(filter-out daemon/ctl/kekctl.c daemon/observer/%,$(wildcard daemon/*/*.c))
 PROTO_SRC  := $(wildcard daemon/*/*.proto)
 GEN_C      := $(PROTO_SRC:%.proto=$(BUILD)/gen/%.pb.c)
 GEN_H      := $(GEN_C:.c=.h)
@@ -70,11 +71,15 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 .PHONY: install deb all check unit helpers bench bench-bin fuzz analyze clean gen
 .SECONDARY:
 
-all: $(BUILD)/kekd $(BUILD)/kekctl
+all: $(BUILD)/kekd $(BUILD)/kekd-observer $(BUILD)/kekctl
 
 $(BUILD)/kekd: $(BUILD)/daemon/main.o $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/kekd-observer: $(BUILD)/daemon/observer/main.o $(BUILD)/daemon/observer/http.o $(LIB)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(OBSLIBS)
 
 $(BUILD)/kekctl: $(BUILD)/daemon/ctl/kekctl.o $(LIB)
 	@echo "  LD    $@"
@@ -143,6 +148,7 @@ analyze:
 # UNITS= leaves systemd's files to a packager.
 install: all
 	install -D -m 0755 $(BUILD)/kekd $(DESTDIR)$(SBINDIR)/kekd
+	install -D -m 0755 $(BUILD)/kekd-observer $(DESTDIR)$(SBINDIR)/kekd-observer
 	install -D -m 0755 $(BUILD)/kekctl $(DESTDIR)$(BINDIR)/kekctl
 	install -D -m 0644 daemon/dist/kekctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kekctl
 	install -D -m 0644 daemon/dist/_kekctl $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_kekctl
@@ -152,7 +158,7 @@ ifneq ($(UNITS),)
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's#@SBINDIR@#$(SBINDIR)#' daemon/dist/kekd.service.in >$(DESTDIR)$(UNITDIR)/kekd.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/kekd.service
-	install -m 0644 daemon/dist/kekd.socket $(DESTDIR)$(UNITDIR)/kekd.socket
+	install -m 0644 daemon/dist/kekd.socket daemon/dist/kekd-metrics.socket $(DESTDIR)$(UNITDIR)
 	install -D -m 0644 daemon/dist/kekd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/kekd.conf
 	install -D -m 0644 daemon/dist/kekd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/kekd.conf
 endif

@@ -16,11 +16,11 @@
 #include <sys/un.h>
 
 #include "daemon/base/log.h"
+#include "daemon/chain/config_private.h"
 #include <kekd/limits.h>
 
-#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
-#define SECOND          1000000000LL
-#define DAY             (24 * 60 * 60 * SECOND)
+#define SECOND 1000000000LL
+#define DAY    (24 * 60 * 60 * SECOND)
 
 static const char *const backend_names[] = { "kernel", "openssl", NULL };
 static const char *const ring_names[] = { "auto", "io_uring", "epoll", NULL };
@@ -32,6 +32,7 @@ struct draft {
 	struct config c;
 	const struct yaml_node *socket, *sockets, *peers, *admin, *admin_socket, *root, *command;
 	const struct yaml_node *transform, *transform_socket, *transform_peers;
+	const struct yaml_node *metrics;
 };
 
 static const char *path_problem(const char *path)
@@ -57,7 +58,7 @@ static const char *path_problem(const char *path)
 	return NULL;
 }
 
-static int copy_path(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
+int config_copy_path(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
 		     size_t max, char **ret)
 {
 	const char *problem;
@@ -83,7 +84,7 @@ static int copy_path(const struct yaml_doc *doc, const struct yaml_node *node, c
 static int get_path(const struct yaml_doc *doc, const struct yaml_node *node,
 		    const struct yaml_field *field, void *out)
 {
-	return copy_path(doc, node, field->name, PATH_MAX - 1, out);
+	return config_copy_path(doc, node, field->name, PATH_MAX - 1, out);
 }
 
 /* "0660": a string, as a plain 0660 is 432 to one YAML reader and 660 to the next. */
@@ -225,7 +226,7 @@ static int read_argument(const struct yaml_doc *doc, const struct yaml_node *nod
 	int r;
 
 	if (argv->count == 0)
-		return copy_path(doc, node, "command", PATH_MAX - 1, &argv->v[0]);
+		return config_copy_path(doc, node, "command", PATH_MAX - 1, &argv->v[0]);
 	r = yaml_expect(doc, node, YAML_STR, "command");
 	if (r < 0)
 		return r;
@@ -370,6 +371,8 @@ static const struct yaml_field fields[] = {
 	  .flags = YAML_REQUIRED },
 	{ .name = "admin", .get = yaml_get_map, .arg = admin_fields },
 	{ .name = "transform", .get = yaml_get_node, .offset = offsetof(struct draft, transform) },
+	{ .name = "metrics", .get = yaml_get_node, .offset = offsetof(struct draft, metrics) },
+	{ .name = "audit", .get = config_get_audit, .offset = offsetof(struct draft, c.audit) },
 	{ .name = "encryptionConfig",
 	  .get = get_path,
 	  .offset = offsetof(struct draft, c.encryption_config) },
@@ -449,7 +452,7 @@ static int add_socket(const struct yaml_doc *doc, const struct yaml_node *node, 
 {
 	int r;
 
-	r = copy_path(doc, node, what, SOCKET_PATH_MAX, &list->v[list->count]);
+	r = config_copy_path(doc, node, what, CONFIG_SOCKET_PATH_MAX, &list->v[list->count]);
 	if (r < 0)
 		return r;
 	list->count++;
@@ -506,7 +509,8 @@ static int read_admin_socket(const struct yaml_doc *doc, struct draft *d)
 	int r;
 
 	if (d->admin_socket) {
-		r = copy_path(doc, d->admin_socket, "socket", SOCKET_PATH_MAX, &d->c.admin_socket);
+		r = config_copy_path(doc, d->admin_socket, "socket", CONFIG_SOCKET_PATH_MAX,
+				     &d->c.admin_socket);
 		if (r < 0)
 			return r;
 	}
@@ -536,7 +540,8 @@ static int read_transform(const struct yaml_doc *doc, struct draft *d)
 		return 0;
 	r = yaml_read(doc, d->transform, transform_fields, d);
 	if (r == 0)
-		r = copy_path(doc, d->transform_socket, "socket", SOCKET_PATH_MAX, &t->socket);
+		r = config_copy_path(doc, d->transform_socket, "socket", CONFIG_SOCKET_PATH_MAX,
+				     &t->socket);
 	if (r == 0)
 		r = yaml_read(doc, d->transform_peers, transform_peers_fields, d);
 	if (r < 0)
@@ -548,6 +553,16 @@ static int read_transform(const struct yaml_doc *doc, struct draft *d)
 		return yaml_fail_key(doc, d->transform_peers,
 				     "\"allowedPeers\" must name at least one");
 	return 0;
+}
+
+static int read_metrics(const struct yaml_doc *doc, struct draft *d)
+{
+	int r;
+
+	if (!d->metrics)
+		return 0;
+	r = config_get_metrics(doc, d->metrics, NULL, &d->c.metrics);
+	return r < 0 ? r : config_check_metrics(&d->c, doc, d->metrics);
 }
 
 static int read_root(const struct yaml_doc *doc, struct draft *d)
@@ -581,6 +596,8 @@ static int config_read(const struct yaml_doc *doc, struct draft *d)
 	if (r == 0)
 		r = read_transform(doc, d);
 	if (r == 0)
+		r = read_metrics(doc, d);
+	if (r == 0)
 		r = read_root(doc, d);
 	return r;
 }
@@ -610,6 +627,8 @@ static void config_clear(struct config *c)
 	free(c->transform.socket);
 	ids_clear(&c->transform.uids);
 	ids_clear(&c->transform.gids);
+	free(c->metrics.listen);
+	free(c->audit.file);
 	free(c->admin_gid.name);
 	free(c->encryption_config);
 	free(c->key_store);

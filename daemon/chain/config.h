@@ -26,6 +26,11 @@
  *	transform:                      # optional: kekd.v1.Transform, for tools
  *	  socket: /run/kekd/transform.sock
  *	  allowedPeers: { uids: [0] }   # they may read every value: a list of its own
+ *	metrics:                        # optional: HTTP for monitoring
+ *	  listen: 127.0.0.1:9740        # this host only; or a socket's path
+ *	audit:                          # optional: a line for each operation
+ *	  to: journal                   # or a file's path
+ *	  onFailure: block              # or drop: what happens while it cannot be written
  *	limits: { connections: 256, streams: 1024, inFlight: 8192 }
  *	policy: standard                # or strict: no key in a process's memory
  *	allowPlaintextWrites: false     # may a chain begin with identity?
@@ -68,6 +73,7 @@ enum config_root {
 	CONFIG_ROOT_UNSEAL,
 	CONFIG_ROOT_TRUSTED
 };
+enum config_failure { CONFIG_FAILURE_BLOCK, CONFIG_FAILURE_DROP };
 enum config_policy { CONFIG_POLICY_STRICT, CONFIG_POLICY_STANDARD };
 
 /* A user or a group: a name that config_resolve() turns into a number, or the number itself. */
@@ -113,6 +119,17 @@ struct config_rotation {
 	int64_t retire_after; /* ns, default 24 h */
 };
 
+struct config_metrics {
+	char *listen; /* NULL: none; a path, or what sys/loopback.h takes */
+};
+
+/* Neither journal nor file: no audit. */
+struct config_audit {
+	bool journal;
+	char *file;
+	unsigned int failure; /* enum config_failure */
+};
+
 /* Everything in it is owned by it. Paths are absolute and have no empty, "." or ".." component. */
 struct config {
 	char *file;                    /* as given, for later messages */
@@ -125,6 +142,8 @@ struct config {
 	struct config_id
 		admin_gid; /* optional: a group that may use the admin socket beside root */
 	struct config_transform transform;
+	struct config_metrics metrics;
+	struct config_audit audit;
 	char *encryption_config;
 	unsigned int backend; /* enum config_backend, default kernel */
 	unsigned int ring;    /* enum config_ring, default auto */

@@ -82,7 +82,7 @@ static void slot_message(struct slot *slot, const struct block_run *run, size_t 
 
 /*
  * A lone run is two system calls and its answer is there in this very turn. Through the ring it would
- * cost some 1 400 instructions more and another turn of the loop (tests/bench/run --icount, on 6.12 and
+ * cost some 1 300 instructions more and another turn of the loop (tests/bench/run --icount, on 6.12 and
  * 7.3). Several runs go through the ring, all in one crossing.
  */
 static void slot_start(struct slot *slot, struct block_run *run)

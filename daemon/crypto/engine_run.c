@@ -185,6 +185,17 @@ static void run_fail(struct run *run, int r)
 	}
 }
 
+static void run_count(struct engine_stats *stats, size_t blocks)
+{
+	size_t i = 0;
+
+	while (i < ENGINE_RUN_SIZES - 1 && blocks > engine_run_size(i))
+		i++;
+	stats->run_sizes[i]++;
+	stats->runs++;
+	stats->blocks += blocks;
+}
+
 static void run_done(struct block_run *block, int r)
 {
 	struct run *run = container_of(block, struct run, block);
@@ -197,8 +208,7 @@ static void run_done(struct block_run *block, int r)
 		engine->stats.broken += r == -EIO;
 		run_fail(run, r);
 	} else {
-		engine->stats.runs++;
-		engine->stats.blocks += block->blocks;
+		run_count(&engine->stats, block->blocks);
 		run_succeed(run);
 	}
 	secmem_wipe(run->buf, block->blocks * KEKD_AES_BLOCK);

@@ -100,6 +100,7 @@ struct admin_status {
 	uint32_t keys;
 	uint32_t sealed; /* the root key is not loaded */
 	uint64_t started;
+	uint64_t key_limit;                /* encryptions after which a key is to be rotated */
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
 	char socket[108];
 	char transform[108]; /* socket of kekd.v1.Transform, or "" */

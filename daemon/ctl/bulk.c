@@ -3,7 +3,8 @@
  * A batch is a request being gathered (OPEN), sent (FLYING) or answered (READY). Those that were sent
  * stand in one queue and are delivered from its head, so the order holds whatever the server does.
  *
- * A request that the server has no room for is sent again, when an answer to another has made room; so
+ * Opening a value a second time does no harm, so a request that was lost on the way is sent again, a few
+ * times. A request that the server has no room for is sent again, when an answer to another has made room; so
  * is one with such a value in it: "try again" says nothing about a value. A value that is alone and still
  * refused is too large.
  */
@@ -16,12 +17,13 @@
 #include "daemon/base/log.h"
 #include "daemon/wire/client.h"
 
-#define BATCH_VALUES 256
-#define BATCH_BYTES  (512 * 1024)
+#define BATCH_VALUES 128
+#define BATCH_BYTES  (256 * 1024)
 #define FLIGHTS      6 /* in 32 MiB of the server: request, values, answer and frame of each */
 #define GATHERING    8 /* resources at a time */
 #define SLOTS        (FLIGHTS + GATHERING)
 #define TRIES_MAX    20U
+#define TRIES_LOST   3U
 #define CALL_NS      (UINT64_C(120) * 1000 * 1000 * 1000)
 #define POOL_BYTES   (64 * 1024 * 1024)
 #define RESOURCE_MAX 320
@@ -178,6 +180,13 @@ static int batch_send(struct batch *batch)
 	return batch_call(batch);
 }
 
+static int batch_again(struct batch *batch)
+{
+	batch->tries++;
+	secbuf_release(&batch->answer);
+	return batch_call(batch);
+}
+
 static bool is_overload(const struct bulk *b, const struct batch *batch, size_t n)
 {
 	if (batch->status != GRPC_OK)
@@ -226,15 +235,12 @@ static int batch_deliver(struct bulk *b, struct batch *batch)
 	int r;
 
 	if (is_lost(batch))
-		return fail(b, -EIO, batch->text);
+		return batch->tries < TRIES_LOST ? batch_again(batch) : fail(b, -EIO, batch->text);
 	r = answer_read(b, batch);
 	if (r < 0)
 		return r;
-	if (is_overload(b, batch, batch->n) && batch->tries < TRIES_MAX) {
-		batch->tries++;
-		secbuf_release(&batch->answer);
-		return batch_call(batch);
-	}
+	if (is_overload(b, batch, batch->n) && batch->tries < TRIES_MAX)
+		return batch_again(batch);
 	if (is_overload(b, batch, batch->n) && batch->n > 1)
 		return fail(b, -EBUSY, "the daemon is overloaded; try again");
 	for (size_t i = 0; r == 0 && i < batch->n; i++)

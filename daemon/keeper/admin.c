@@ -162,6 +162,7 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 	s->sealed = k->sealed < 0;
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
+	s->key_limit = k->conf->config->rotation.max_encryptions;
 	s->keys = list_count(keyset_list(k->keys));
 	if (name && k->sealed == 0 && keyset_active(k->keys, name, &key) == 0)
 		key_id_format(&key->rec, s->key_id);
@@ -211,6 +212,27 @@ static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
 	[ADMIN_METRICS] = do_metrics,
 };
 
+/* What changes keys, by the name that kekctl has for it; the audit tells of nothing else. */
+static const char *const changes[ADMIN_VERBS] = {
+	[ADMIN_KEY_CREATE] = "key create",   [ADMIN_KEY_IMPORT] = "key import",
+	[ADMIN_KEY_STAGE] = "key stage",     [ADMIN_KEY_ACTIVATE] = "key activate",
+	[ADMIN_KEY_RETIRE] = "key retire",   [ADMIN_KEY_REOPEN] = "key reopen",
+	[ADMIN_KEY_DESTROY] = "key destroy", [ADMIN_KEY_ROTATE] = "key rotate",
+	[ADMIN_KEY_ACCEPT] = "key accept",   [ADMIN_KEY_RELOAD] = "key reload",
+	[ADMIN_UNSEAL] = "unseal",           [ADMIN_RECORD_PUT] = "restore",
+};
+
+static int dispatch(struct keeper *k, int fd, const struct admin_request *req)
+{
+	struct admin_request unread;
+
+	if (!changes[req->verb] || keeper_audit_command(k, fd, changes[req->verb], req->name) == 0)
+		return verbs[req->verb](k, fd, req);
+	if (req->verb == ADMIN_KEY_IMPORT)
+		(void)recv(fd, &unread, sizeof(unread), 0); /* the key is thrown away */
+	return admin_end(fd, -EIO, "the audit cannot be written; nothing was done");
+}
+
 /* The request, and the one descriptor that may come with it; the caller closes that. */
 static int receive(int fd, struct admin_request *ret, int *ret_passed)
 {
@@ -258,7 +280,7 @@ static int serve_one(struct keeper *k, int fd)
 	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
 		return admin_end(fd, -EOPNOTSUPP, "this kekd does not know that command");
 	k->passed_fd = passed;
-	r = verbs[req.verb](k, fd, &req);
+	r = dispatch(k, fd, &req);
 	k->passed_fd = -1;
 	return r;
 }

@@ -48,11 +48,12 @@ static int refuse(int fd, int r)
 	return admin_end(fd, r, errno_text(r));
 }
 
-void admin_audit(int fd, const struct keyset_key *key, const char *what)
+void admin_audit(struct keeper *k, int fd, const struct keyset_key *key, const char *what)
 {
 	struct op_peer peer = { .pid = -1, .uid = (uid_t)-1 };
 
 	peer_cred(fd, &peer);
+	keeper_audit_key(k, &peer, key, what);
 	log_notice("audit: key %s: %s, now %s, activation %u; asked by uid %u, pid %d",
 		   key->rec.label, what, key_state_name(key->rec.state), key->rec.activation,
 		   peer.uid, peer.pid);
@@ -78,7 +79,7 @@ static int make(struct keeper *k, int fd, const struct admin_request *req, enum 
 	r = keeper_make(k, req->name, state, &key);
 	if (r < 0)
 		return refuse(fd, r);
-	admin_audit(fd, key, "created");
+	admin_audit(k, fd, key, "created");
 	if (!conf_names_key(k->conf, req->name))
 		log_warning("key \"%s\" is not named by %s yet", req->name,
 			    k->conf->config->encryption_config);
@@ -112,7 +113,7 @@ int admin_key_import(struct keeper *k, int fd, const struct admin_request *req _
 	r = import_take(k, fd, &key);
 	if (r < 0)
 		return import_refuse(fd, r);
-	admin_audit(fd, key, "imported");
+	admin_audit(k, fd, key, "imported");
 	return answer(k, fd, key);
 }
 
@@ -146,7 +147,7 @@ static int step(struct keeper *k, int fd, const struct admin_request *req, enum 
 	r = keeper_step(k, req->id, to, req->activation);
 	if (r < 0)
 		return refuse(fd, r);
-	admin_audit(fd, key, what);
+	admin_audit(k, fd, key, what);
 	return answer(k, fd, key);
 }
 
@@ -235,7 +236,7 @@ int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
 	r = keeper_make(k, req->name, KEY_STAGED, &key);
 	if (r < 0)
 		return refuse(fd, r);
-	admin_audit(fd, key, "created");
+	admin_audit(k, fd, key, "created");
 	memcpy(activate.id, key->rec.id, sizeof(activate.id));
 	return admin_key_activate(k, fd, &activate);
 }
@@ -251,7 +252,7 @@ static int accepted(struct keeper *k, int fd)
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		admin_audit(fd, key, "accepted");
+		admin_audit(k, fd, key, "accepted");
 		server_send_key(k, key);
 		admin_key_fill(k, key, &a);
 		if (r == 0)
@@ -281,7 +282,7 @@ static void came_back(void *ctx, const struct keyset_key *key)
 	struct back *b = ctx;
 	struct admin_key a;
 
-	admin_audit(b->fd, key, "loaded again");
+	admin_audit(b->k, b->fd, key, "loaded again");
 	counts_reserve(b->k);
 	server_send_key(b->k, key);
 	admin_key_fill(b->k, key, &a);

@@ -80,7 +80,7 @@ int admin_record_put(struct keeper *k, int fd, const struct admin_request *req _
 	counts_touch(k, key); /* where it comes from it may be in use */
 	server_send_key(k, key);
 	server_sync(k);
-	admin_audit(fd, key, "taken from another node");
+	admin_audit(k, fd, key, "taken from another node");
 	return admin_end(fd, 0, "");
 }
 

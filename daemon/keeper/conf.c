@@ -212,6 +212,16 @@ static bool same_transform(const struct config_transform *a, const struct config
 	       same_ids(&a->gids, &b->gids);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool same_audit(const struct config_audit *a, const struct config_audit *b)
+{
+	return a->journal == b->journal && a->failure == b->failure && same_text(a->file, b->file);
+}
+
 /* The command itself and its timeout may change: they are for the next start. */
 int conf_reloadable(const struct conf *now, const struct conf *next)
 {
@@ -233,6 +243,10 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 		what = "the policy";
 	else if (!same_transform(&a->transform, &b->transform))
 		what = "the transform service";
+	else if (!same_text(a->metrics.listen, b->metrics.listen))
+		what = "the metrics' address";
+	else if (!same_audit(&a->audit, &b->audit))
+		what = "the audit";
 	else if (a->backend != b->backend)
 		what = "the backend";
 	else if (strcmp(a->key_store, b->key_store) != 0)

@@ -197,6 +197,7 @@ static void key_gone(void *ctx, const struct keyset_key *key)
 
 	log_error("key %s was taken away in the kernel: %s; all use of it stops", key->rec.label,
 		  errno_text(key->why));
+	keeper_audit_key(k, NULL, key, "taken away in the kernel");
 	server_send_withdraw(k, key, k->sealed < 0 ? -EKEYEXPIRED : key->why);
 }
 
@@ -210,6 +211,7 @@ static void root_watch(struct keeper *k)
 	if ((r < 0) == (k->sealed < 0))
 		return;
 	k->sealed = r;
+	keeper_audit_key(k, NULL, NULL, r < 0 ? "root key taken away" : "root key back");
 	if (r < 0)
 		log_error("the root key was taken away in the kernel: %s; all use of keys stops",
 			  errno_text(r));

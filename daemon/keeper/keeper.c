@@ -37,7 +37,7 @@ static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 		return -ENOMEM;
 	k->opt = opt;
 	k->started = time(NULL);
-	k->transform_fd = -1;
+	k->transform_fd = k->metrics_fd = k->audit_fd = -1;
 	k->passed_fd = k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd =
 		k->timer_fd = -1;
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
@@ -51,6 +51,8 @@ static void keeper_free(struct keeper *k)
 	if (!k)
 		return;
 	admin_close(k);
+	observer_close(k);
+	keeper_audit_close(k);
 	sockets_close(k);
 	custody_close(k);
 	conf_free(k->next_conf);
@@ -126,7 +128,10 @@ static int acquire(struct keeper *k)
 	if (r < 0)
 		return r;
 	custody_names_check(k, k->conf);
-	return sockets_open(k);
+	r = keeper_audit_open(k);
+	if (r == 0)
+		r = observer_open(k);
+	return r < 0 ? r : sockets_open(k);
 }
 
 static void stop(struct keeper *k)
@@ -186,6 +191,8 @@ static void on_timer(struct keeper *k)
 		custody_watch(k);
 	rotation_tick(k, now_ns());
 	server_watch(k, now_ns());
+	observer_tick(k, now_ns());
+	keeper_audit_tick(k, now_ns());
 	if (k->stopping && now_ns() >= k->stop_at_ns) {
 		log_warning("the server does not end; killing it");
 		server_kill(k);
@@ -226,6 +233,7 @@ static int turn(struct keeper *k)
 			admin_serve(k, i);
 	if (p[POLL_ADMIN].revents)
 		admin_accept(k);
+	server_reload_end(k);
 	server_tick(k, now_ns());
 	return 0;
 }

@@ -13,6 +13,8 @@
  *   import.c    keys from outside
  *   admin_share.c  its commands for what nodes share
  *   admin_key.c its commands that take a key through its life
+ *   observer.c  what monitoring reads
+ *   audit.c     what is written down of keys and commands
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
@@ -59,9 +61,9 @@ struct keeper {
 	struct listener_name listen_names[CONFIG_SOCKETS_MAX];
 	bool listen_ours[CONFIG_SOCKETS_MAX];
 	size_t n_listen;
-	int admin_fd, transform_fd;
-	struct listener_name admin_name, transform_name;
-	bool admin_ours, transform_ours;
+	int admin_fd, transform_fd, metrics_fd;
+	struct listener_name admin_name, transform_name, metrics_name;
+	bool admin_ours, transform_ours, metrics_ours; /* a path that is to be removed */
 
 	/* server.c */
 	int exe_fd, link_fd;
@@ -73,6 +75,14 @@ struct keeper {
 	struct metrics metrics;          /* of all servers so far */
 	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
 	uint32_t syncs, synced;          /* asked, answered */
+	bool reload_answered;            /* for next_conf, with reload_r */
+	int reload_r;
+
+	struct audit *audit; /* audit.c; NULL without `audit:` */
+	int audit_fd;        /* of the same, for the next server */
+	uint64_t audit_retry_ns;
+
+	struct observer *observer; /* observer.c; NULL without `metrics:` */
 
 	/* admin.c */
 	int clients[ADMIN_CLIENTS];
@@ -149,8 +159,33 @@ int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
  */
 int custody_unseal(struct keeper *k, int fd);
 
+/*
+ * audit.c. _feed: a new server needs it. _command: before it is tried; an error means that it must not be,
+ * since no line tells of it. _key: @peer NULL when nobody asked, @key NULL when it is about all of them.
+ */
+int keeper_audit_open(struct keeper *k);
+void keeper_audit_close(struct keeper *k);
+void keeper_audit_feed(struct keeper *k);
+void keeper_audit_reload(struct keeper *k);
+void keeper_audit_tick(struct keeper *k, uint64_t now);
+int keeper_audit_command(struct keeper *k, int fd, const char *what, const char *key);
+void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct keyset_key *key,
+		      const char *what);
+
+/*
+ * observer.c: make the page and find the program; then, as time passes, write and start. observer_exe():
+ * its file, or -1.
+ */
+int observer_open(struct keeper *k);
+void observer_close(struct keeper *k);
+int observer_exe(const struct keeper *k);
+void observer_tick(struct keeper *k, uint64_t now);
+void observer_reaped(struct keeper *k, pid_t pid);
+
 /* lockdown.c: after everything is acquired, before the first server. Logs what failed. */
 int lockdown(struct keeper *k);
+/* For a root key that came later: nobody reads it from here. */
+int lockdown_root(const struct keeper *k);
 
 /* sockets.c */
 int sockets_open(struct keeper *k);
@@ -181,6 +216,11 @@ void server_watch(struct keeper *k, uint64_t now);
 void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
 int server_send_conf(struct keeper *k, const struct conf *c);
+/*
+ * The loop alone acts on the server's answer to that: it may be heard, from a server that lies at any
+ * time, by server_sync() in the middle of something that goes by the old configuration.
+ */
+void server_reload_end(struct keeper *k);
 
 /* admin_key.c: one verb each; 0, or -errno when the client is to be dropped */
 struct admin_request;
@@ -198,7 +238,7 @@ int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req);
 int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
 
 /* One line for each change: what, and who asked, the peer of @fd. */
-void admin_audit(int fd, const struct keyset_key *key, const char *what);
+void admin_audit(struct keeper *k, int fd, const struct keyset_key *key, const char *what);
 
 /* admin_share.c */
 int admin_record_get(struct keeper *k, int fd, const struct admin_request *req);

@@ -24,7 +24,7 @@
 
 /* Directories of files, cut out of their paths. */
 struct dirs {
-	char *v[CONFIG_SOCKETS_MAX + 2];
+	char *v[CONFIG_SOCKETS_MAX + 5];
 	size_t n;
 };
 
@@ -64,6 +64,8 @@ static int own_sockets(const struct keeper *k, struct dirs *ret)
 		r = dirs_add(ret, c->admin_socket);
 	if (r == 0 && k->transform_ours)
 		r = dirs_add(ret, c->transform.socket);
+	if (r == 0 && k->metrics_ours)
+		r = dirs_add(ret, c->metrics.listen);
 	return r;
 }
 
@@ -78,6 +80,8 @@ static int files(const struct keeper *k)
 		r = dirs_add(&config, k->conf->config->encryption_config);
 	if (r == 0)
 		r = own_sockets(k, &sockets);
+	if (r == 0 && k->conf->config->audit.file)
+		r = dirs_add(&sockets, k->conf->config->audit.file);
 	if (r < 0)
 		return r;
 	r = sandbox_files_keeper(&(struct sandbox_keeper_files){
@@ -86,7 +90,7 @@ static int files(const struct keeper *k)
 		.n_read = config.n,
 		.sockets = (const char *const *)sockets.v,
 		.n_sockets = sockets.n,
-		.exe_fd = k->exe_fd,
+		.exe_fds = { k->exe_fd, observer_exe(k) },
 	});
 	if (r != -EOPNOTSUPP)
 		return r;
@@ -95,13 +99,16 @@ static int files(const struct keeper *k)
 	return 0;
 }
 
+int lockdown_root(const struct keeper *k)
+{
+	return k->root ? sandbox_deny_key_read(root_key_serial(k->root)) : 0;
+}
+
 static int calls(const struct keeper *k)
 {
 	int r = sandbox_seccomp_keeper();
 
-	if (r == 0 && k->root)
-		r = sandbox_deny_key_read(root_key_serial(k->root));
-	return r;
+	return r == 0 ? lockdown_root(k) : r;
 }
 
 int lockdown(struct keeper *k)

@@ -207,6 +207,7 @@ static int feed(struct keeper *k)
 	int r;
 
 	r = server_send_conf(k, k->conf);
+	keeper_audit_feed(k);
 	if (r == 0)
 		r = send_listeners(k);
 	if (r == 0)
@@ -294,17 +295,21 @@ static void on_connect(struct keeper *k, const struct link_msg *want)
 	tell(k, &msg, &fds);
 }
 
-static void on_reloaded(struct keeper *k, const struct link_msg *msg)
+void server_reload_end(struct keeper *k)
 {
-	if (!k->next_conf)
+	bool answered = k->reload_answered;
+
+	k->reload_answered = false;
+	if (!answered || !k->next_conf)
 		return;
-	if (msg->r == 0) {
+	if (k->reload_r == 0) {
 		conf_free(k->conf);
 		k->conf = move_ptr(k->next_conf);
+		keeper_audit_reload(k);
 		log_notice("configuration reloaded");
 	} else {
 		log_error("reload refused by the server: %s; the old configuration stays",
-			  errno_text(msg->r));
+			  errno_text(k->reload_r));
 		conf_free(move_ptr(k->next_conf));
 	}
 	notify_state("READY=1");
@@ -336,7 +341,8 @@ void server_hear(struct keeper *k)
 		on_ready(k, &msg);
 		break;
 	case LINK_RELOADED:
-		on_reloaded(k, &msg);
+		k->reload_answered = true;
+		k->reload_r = msg.r;
 		break;
 	case LINK_FAILED:
 		log_error("server: %s", msg.text);
@@ -414,6 +420,7 @@ void server_reap(struct keeper *k)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		observer_reaped(k, pid);
 		if (pid != k->server_pid)
 			continue;
 		k->server_pid = 0;
@@ -421,6 +428,7 @@ void server_reap(struct keeper *k)
 		while (k->link_fd >= 0)
 			server_hear(k);
 		k->serving = false;
+		server_reload_end(k);
 		if (k->next_conf)
 			conf_free(move_ptr(k->next_conf));
 		if (k->stopping || !k->ever_served) {

@@ -12,12 +12,16 @@
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
+#include "daemon/sys/loopback.h"
 
+/* @path: of a socket, or a loopback address. */
 static bool fd_is_at(int fd, const char *path)
 {
 	struct sockaddr_un addr = { 0 };
 	socklen_t len = sizeof(addr);
 
+	if (path[0] != '/')
+		return loopback_is_at(fd, path);
 	return getsockname(fd, (struct sockaddr *)&addr, &len) == 0 && addr.sun_family == AF_UNIX &&
 	       strncmp(addr.sun_path, path, sizeof(addr.sun_path)) == 0;
 }
@@ -99,9 +103,38 @@ static int transform_socket(struct keeper *k, struct listener_passed *passed, si
 	return r;
 }
 
+static int metrics_tcp(struct keeper *k, const char *listen)
+{
+	int r = loopback_listen(listen, &k->metrics_fd);
+
+	if (r < 0)
+		log_error("metrics: cannot listen on %s: %s", listen, errno_text(r));
+	return r;
+}
+
+static int metrics_socket(struct keeper *k, struct listener_passed *passed, size_t n)
+{
+	const struct config *c = k->conf->config;
+	const char *listen = c->metrics.listen;
+	gid_t gid = c->socket_group.given ? c->socket_group.id : (gid_t)-1;
+	int r;
+
+	if (!listen)
+		return 0;
+	k->metrics_fd = passed_take(passed, n, listen);
+	if (k->metrics_fd >= 0)
+		return 0;
+	if (listen[0] != '/')
+		return metrics_tcp(k, listen);
+	r = listener_open(listen, SOCK_STREAM, c->socket_mode, gid, &k->metrics_name,
+			  &k->metrics_fd);
+	k->metrics_ours = r == 0;
+	return r;
+}
+
 int sockets_open(struct keeper *k)
 {
-	struct listener_passed passed[CONFIG_SOCKETS_MAX + 2];
+	struct listener_passed passed[CONFIG_SOCKETS_MAX + 3];
 	size_t n = 0;
 	int r, rest;
 
@@ -113,6 +146,8 @@ int sockets_open(struct keeper *k)
 		r = admin_socket(k, passed, n);
 	if (r == 0)
 		r = transform_socket(k, passed, n);
+	if (r == 0)
+		r = metrics_socket(k, passed, n);
 	rest = passed_rest(passed, n);
 	return r < 0 ? r : rest;
 }
@@ -129,6 +164,10 @@ void sockets_close(struct keeper *k)
 		listener_unlink(&k->transform_name);
 	closep(&k->transform_fd);
 	k->transform_fd = -1;
+	if (k->metrics_ours)
+		listener_unlink(&k->metrics_name);
+	closep(&k->metrics_fd);
+	k->metrics_fd = -1;
 	if (k->admin_ours)
 		listener_unlink(&k->admin_name);
 	closep(&k->admin_fd);

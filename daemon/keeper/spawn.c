@@ -4,7 +4,7 @@
  *   signals                   the keeper blocks what it reads by signalfd; the server ignores what a
  *                             terminal or a service manager sends to both: the keeper alone says
  *                             when to stop, so that calls in flight are finished
- *   link to descriptor 3      and everything above it closed
+ *   its descriptors from 3 on  and everything above them closed
  *   uid, gid, capabilities    sandbox_drop_all()
  *   fresh session keyring     the keeper's keys are possessed through its own; as the new uid, so
  *                             that even the empty ring is not root's
@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -31,6 +32,27 @@ int spawn_self_open(int *ret_exe_fd)
 {
 	int fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 
+	if (fd < 0)
+		return -errno;
+	*ret_exe_fd = fd;
+	return 0;
+}
+
+int spawn_beside_open(const char *name, int *ret_exe_fd)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char *slash;
+	int fd;
+
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || (size_t)(slash + 1 - path) + strlen(name) >= sizeof(path))
+		return -ENAMETOOLONG;
+	strcpy(slash + 1, name);
+	fd = open(path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	*ret_exe_fd = fd;
@@ -52,18 +74,34 @@ static void env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
 	env[n] = NULL;
 }
 
-/* Moves @link_fd and @exe_fd to 3 and 4 and closes everything else but the standard streams. */
-static int descriptors(int link_fd, int exe_fd)
-{
-	int link_high, exe_high;
+#define FDS_MAX 2
 
-	link_high = fcntl(link_fd, F_DUPFD, 10);
-	exe_high = fcntl(exe_fd, F_DUPFD, 10);
-	if (link_high < 0 || exe_high < 0)
+/* What is started, and as whom. */
+struct program {
+	const char *argv0;
+	int fds[FDS_MAX]; /* become 3, 4, … */
+	int n_fds, exe_fd;
+	uid_t uid;
+	gid_t gid;
+};
+
+/* Moves the descriptors to 3 and on, the program's file behind them, and closes all others. */
+static int descriptors(const struct program *p, int *ret_exe_fd)
+{
+	int high[FDS_MAX + 1], last = SPAWN_LINK_FD + p->n_fds;
+
+	for (int i = 0; i <= p->n_fds; i++) {
+		high[i] = fcntl(i < p->n_fds ? p->fds[i] : p->exe_fd, F_DUPFD, 10);
+		if (high[i] < 0)
+			return -errno;
+	}
+	for (int i = 0; i < p->n_fds; i++)
+		if (dup2(high[i], SPAWN_LINK_FD + i) < 0)
+			return -errno;
+	if (dup3(high[p->n_fds], last, O_CLOEXEC) < 0)
 		return -errno;
-	if (dup2(link_high, SPAWN_LINK_FD) < 0 || dup3(exe_high, SPAWN_LINK_FD + 1, O_CLOEXEC) < 0)
-		return -errno;
-	return close_range(SPAWN_LINK_FD + 2, ~0U, 0) < 0 ? -errno : 0;
+	*ret_exe_fd = last;
+	return close_range((unsigned int)last + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
 static void signals(void)
@@ -77,14 +115,14 @@ static void signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int child_prepare(int link_fd, int exe_fd, uid_t uid, gid_t gid, pid_t parent)
+static int child_prepare(const struct program *p, pid_t parent, int *ret_exe_fd)
 {
 	int r;
 
 	signals();
-	r = descriptors(link_fd, exe_fd);
+	r = descriptors(p, ret_exe_fd);
 	if (r == 0)
-		r = sandbox_drop_all(uid, gid);
+		r = sandbox_drop_all(p->uid, p->gid);
 	if (r == 0) {
 		r = keyring_new_session();
 		if (r == -ENOSYS || r == -EPERM)
@@ -95,26 +133,40 @@ static int child_prepare(int link_fd, int exe_fd, uid_t uid, gid_t gid, pid_t pa
 	return r;
 }
 
-static _noreturn_ void child(int link_fd, int exe_fd, uid_t uid, gid_t gid, pid_t parent)
+static _noreturn_ void child(const struct program *p, pid_t parent)
 {
-	char *argv[] = { (char *)(uintptr_t)SPAWN_ARGV0, NULL };
+	char *argv[] = { (char *)(uintptr_t)p->argv0, NULL };
 	char *env[ARRAY_SIZE(env_kept) + 1];
-	int r;
+	int exe_fd = -1, r;
 
-	r = child_prepare(link_fd, exe_fd, uid, gid, parent);
+	r = child_prepare(p, parent, &exe_fd);
 	if (r == 0) {
 		env_filter(env);
-		syscall(SYS_execveat, SPAWN_LINK_FD + 1, "", argv, env, AT_EMPTY_PATH);
+		syscall(SYS_execveat, exe_fd, "", argv, env, AT_EMPTY_PATH);
 		r = -errno;
 	}
-	log_error("cannot start the server process: %s", errno_text(r));
+	log_error("cannot start %s: %s", p->argv0, errno_text(r));
 	_exit(EXIT_FAILURE);
+}
+
+static int spawn(const struct program *p, pid_t *ret_pid)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		child(p, parent);
+	*ret_pid = pid;
+	return 0;
 }
 
 int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link_fd)
 {
+	struct program p = {
+		.argv0 = SPAWN_ARGV0, .n_fds = 1, .exe_fd = exe_fd, .uid = uid, .gid = gid
+	};
 	_cleanup_close_ int ours = -1, theirs = -1;
-	pid_t parent = getpid(), pid;
 	int fds[2];
 	int r;
 
@@ -122,15 +174,24 @@ int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link
 	if (r < 0)
 		return r;
 	ours = fds[0];
-	theirs = fds[1];
-	pid = fork();
-	if (pid < 0)
-		return -errno;
-	if (pid == 0)
-		child(theirs, exe_fd, uid, gid, parent);
-	*ret_pid = pid;
+	theirs = p.fds[0] = fds[1];
+	r = spawn(&p, ret_pid);
+	if (r < 0)
+		return r;
 	*ret_link_fd = move_fd(ours);
 	return 0;
+}
+
+int spawn_observer(int exe_fd, uid_t uid, gid_t gid, const int fds[static 2], pid_t *ret_pid)
+{
+	const struct program p = { .argv0 = SPAWN_OBSERVER,
+				   .fds = { fds[0], fds[1] },
+				   .n_fds = 2,
+				   .exe_fd = exe_fd,
+				   .uid = uid,
+				   .gid = gid };
+
+	return spawn(&p, ret_pid);
 }
 
 static int child_wait(pid_t pid)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting the server process: fork, become nobody in particular, exec. What it must not have is
+ * Starting the server and the observer: fork, become nobody in particular, exec. What it must not have is
  * gone before the first byte of the new program runs, and exec gives it an address space that has
  * never held anything of the keeper's.
  */
@@ -13,14 +13,22 @@
 #define SPAWN_ARGV0   "kekd-server"
 #define SPAWN_LINK_FD 3
 
+/* A program of its own, beside kekd. */
+#define SPAWN_OBSERVER "kekd-observer"
+
 /* A handle on this very program file, to start it again later even if the file is replaced. */
 int spawn_self_open(int *ret_exe_fd);
+/* The same for the program @name in this one's directory. -ENOENT. */
+int spawn_beside_open(const char *name, int *ret_exe_fd);
 
 /*
  * Start a server as @uid, @gid. @exe_fd borrowed. The keeper's end of the link is *ret_link_fd
  * (caller closes). The child is killed when the caller's thread ends.
  */
 int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link_fd);
+
+/* The same for an observer, whose file is @exe_fd: @fds, all borrowed, are its descriptors from SPAWN_LINK_FD on. */
+int spawn_observer(int exe_fd, uid_t uid, gid_t gid, const int fds[static 2], pid_t *ret_pid);
 
 /*
  * SIGKILL to @pid, a child of ours that runs as @uid and has not been waited for. Needs no CAP_KILL:

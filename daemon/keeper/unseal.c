@@ -13,7 +13,6 @@
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keys/secret.h"
 #include "daemon/sys/afalg.h"
-#include "daemon/sys/sandbox.h"
 
 #define READ_MS 1000 /* kekctl fills the pipe before it sends it */
 
@@ -64,7 +63,7 @@ static int root_take(struct keeper *k, struct span secret)
 		return soft_root_new(secret, &k->soft_root);
 	r = root_make_again(k, secret);
 	if (r == 0)
-		r = sandbox_deny_key_read(root_key_serial(k->root));
+		r = lockdown_root(k);
 	if (r < 0)
 		root_key_free(move_ptr(k->root));
 	return r;

@@ -175,7 +175,7 @@ static void kms_op_put(struct kms_op *k)
 	secbuf_release(&self);
 }
 
-static int reply(struct kms_op *k)
+static int encode(struct kms_op *k, struct secbuf *ret)
 {
 	_cleanup_secbuf_ struct secbuf body = { 0 };
 	struct kms_response rsp = { .data = span_of(k->op.out, k->op.out_len) };
@@ -184,39 +184,49 @@ static int reply(struct kms_op *k)
 	if (k->method->encrypt && k->op.purpose == OP_KMS_V2)
 		rsp.key_id = span_str(k->op.key_id);
 	r = secpool_get(k->service->pool, k->op.out_len + 128, &body);
+	if (r == 0)
+		r = pb_encode_response(k->method->response, &rsp, &body);
 	if (r < 0)
 		return r;
-	r = pb_encode_response(k->method->response, &rsp, &body);
-	if (r < 0)
-		return r;
-	grpc_call_reply(k->call, span_of(body.data, body.len));
+	*ret = secbuf_move(&body);
 	return 0;
+}
+
+static int event(const struct kms_op *k, int r)
+{
+	const struct kms_service *s = k->service;
+
+	if (!s->event)
+		return 0;
+	return s->event(s->event_ctx, &(struct kms_event){
+					      .method = k->method->name,
+					      .uid = k->uid,
+					      .peer = &k->op.peer,
+					      .provider = k->op.provider ? k->op.provider : "",
+					      .key_id = k->op.key_id,
+					      .r = r,
+					      .status = status_of(r),
+					      .started_ns = k->started_ns,
+				      });
 }
 
 static void kms_op_done(struct op *op, int r)
 {
 	struct kms_op *k = container_of(op, struct kms_op, op);
-	struct kms_service *s = k->service;
+	_cleanup_secbuf_ struct secbuf body = { 0 };
+	int unrecorded;
 
-	if (k->call) {
-		if (r == 0)
-			r = reply(k);
-		if (r < 0)
-			call_fail(k->call, r);
-	} else {
+	if (!k->call)
 		r = -ECANCELED;
-	}
-	if (s->event)
-		s->event(s->event_ctx, &(struct kms_event){
-					       .method = k->method->name,
-					       .uid = k->uid,
-					       .peer = &op->peer,
-					       .provider = op->provider ? op->provider : "",
-					       .key_id = op->key_id,
-					       .r = r,
-					       .status = status_of(r),
-					       .started_ns = k->started_ns,
-				       });
+	else if (r == 0)
+		r = encode(k, &body);
+	unrecorded = event(k, r);
+	if (r == 0)
+		r = unrecorded;
+	if (k->call && r == 0)
+		grpc_call_reply(k->call, span_of(body.data, body.len));
+	else if (k->call)
+		call_fail(k->call, r);
 	kms_op_put(k);
 }
 

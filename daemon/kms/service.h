@@ -21,7 +21,11 @@ struct kms_event {
 	enum grpc_status status; /* what the caller was told */
 	uint64_t started_ns;
 };
-typedef void kms_event_fn(void *ctx, const struct kms_event *event);
+/*
+ * Called before the answer leaves, so that it can be recorded. An error takes the answer's place: what
+ * is not recorded is not given out.
+ */
+typedef int kms_event_fn(void *ctx, const struct kms_event *event);
 
 /*
  * @chain, @pool borrowed; kms_service_set_chain() exchanges the chain between two requests.

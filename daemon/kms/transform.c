@@ -210,20 +210,25 @@ static void call_drop(struct transform_call *c)
 	call_put(c);
 }
 
-static void event(const struct transform_op *o)
+static int event(const struct transform_op *o)
 {
 	const struct transform_service *s = o->call->service;
+	enum grpc_status status = GRPC_OK;
+	const char *text;
 
 	if (!s->event)
-		return;
-	s->event(s->event_ctx, &(struct kms_event){
-				       .method = what_names[o->call->what],
-				       .peer = &o->op.peer,
-				       .provider = o->op.provider ? o->op.provider : "",
-				       .key_id = o->op.key_id,
-				       .r = o->r,
-				       .started_ns = o->call->started_ns,
-			       });
+		return 0;
+	if (o->r < 0)
+		kms_answer(o->r, &status, &text);
+	return s->event(s->event_ctx, &(struct kms_event){
+					      .method = what_names[o->call->what],
+					      .peer = &o->op.peer,
+					      .provider = o->op.provider ? o->op.provider : "",
+					      .key_id = o->op.key_id,
+					      .r = o->r,
+					      .status = status,
+					      .started_ns = o->call->started_ns,
+				      });
 }
 
 static void op_done(struct op *op, int r)
@@ -231,7 +236,9 @@ static void op_done(struct op *op, int r)
 	struct transform_op *o = container_of(op, struct transform_op, op);
 
 	o->r = o->call->grpc ? r : -ECANCELED;
-	event(o);
+	r = event(o);
+	if (o->r == 0)
+		o->r = r;
 	call_drop(o->call);
 }
 

@@ -28,10 +28,12 @@ struct plugin {
 	unsigned int version;
 	struct grpc_client *client;
 	bool stopped;
+	struct upstream_stat stat; /* since it was last taken */
 	char path[];
 };
 
 struct upstream_call {
+	struct plugin *plugin; /* borrowed: it outlives its calls */
 	struct grpc_client_call *call;
 	upstream_done_fn *done;
 	void *user;
@@ -83,6 +85,16 @@ static int error_of(enum grpc_status status, enum upstream_method method)
 	}
 }
 
+/* A value that the plugin cannot open says nothing about the plugin. */
+static void stat_count(struct upstream_stat *stat, int r)
+{
+	if (r == -EBADMSG || r == -ENOKEY)
+		r = 0;
+	stat->calls++;
+	stat->failures += r < 0;
+	stat->last = r;
+}
+
 static void plugin_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
 {
 	struct upstream_call *c = user;
@@ -101,6 +113,7 @@ static void plugin_done(void *user, enum grpc_status status, const char *text, s
 		.healthz = rsp.healthz,
 		.annotations = rsp.annotations,
 	};
+	stat_count(&c->plugin->stat, r);
 	c->done(c->user, r, text, r == 0 ? &answer : NULL);
 	pb_response_done(&rsp);
 	free(c);
@@ -142,6 +155,7 @@ static int plugin_call(struct upstream *u, const struct upstream_request *req,
 	if (!m->path)
 		return -EOPNOTSUPP;
 	*c = (struct upstream_call){
+		.plugin = p,
 		.done = done,
 		.user = user,
 		.method = req->method,
@@ -280,5 +294,15 @@ void upstreams_flush(struct upstreams *u)
 		p->stopped = true;
 		if (grpc_client_idle(p->client))
 			plugin_end(p);
+	}
+}
+
+void upstreams_stats_take(struct upstreams *u, upstream_stat_fn *each, void *ctx)
+{
+	list_for_each (n, &u->open) {
+		struct plugin *p = list_entry(n, struct plugin, link);
+
+		each(ctx, p->path, &p->stat);
+		p->stat.calls = p->stat.failures = 0;
 	}
 }

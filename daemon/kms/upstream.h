@@ -36,4 +36,13 @@ void upstreams_connected(struct upstreams *u, uint32_t id, int fd, int r);
 /* Send what was queued, end what was given up. Once a turn. */
 void upstreams_flush(struct upstreams *u);
 
+/* What calls of one plugin have come to. */
+struct upstream_stat {
+	uint64_t calls, failures;
+	int last; /* 0 or -errno */
+};
+/* @each hears of every plugin that is open, @path borrowed; what it was told is not told again. */
+typedef void upstream_stat_fn(void *ctx, const char *path, const struct upstream_stat *stat);
+void upstreams_stats_take(struct upstreams *u, upstream_stat_fn *each, void *ctx);
+
 #endif

@@ -8,7 +8,10 @@
 #include "daemon/base/cleanup.h"
 
 static const char *const methods[METRICS_METHODS] = {
-	"v2.Encrypt", "v2.Decrypt", "v1beta1.Encrypt", "v1beta1.Decrypt", "other",
+	"v2.Encrypt",          "v2.Decrypt",
+	"v1beta1.Encrypt",     "v1beta1.Decrypt",
+	"transform.ToStorage", "transform.FromStorage",
+	"transform.Verify",    "other",
 };
 
 static const char *const codes[METRICS_CODES] = {
@@ -63,6 +66,56 @@ void metrics_observe(struct metrics *m, const char *method, unsigned int code, u
 	m->latency_ns[i] += ns;
 }
 
+static struct metrics_upstream *upstream_find(struct metrics *m, const char *path)
+{
+	struct metrics_upstream *u;
+
+	for (uint32_t i = 0; i < m->n_upstreams; i++)
+		if (strncmp(m->upstreams[i].path, path, sizeof(m->upstreams[i].path)) == 0)
+			return &m->upstreams[i];
+	if (m->n_upstreams >= METRICS_UPSTREAMS)
+		return NULL;
+	u = &m->upstreams[m->n_upstreams++];
+	*u = (struct metrics_upstream){ 0 };
+	snprintf(u->path, sizeof(u->path), "%s", path);
+	return u;
+}
+
+void metrics_upstream(struct metrics *m, const char *path, uint64_t calls, uint64_t failures,
+		      int last)
+{
+	struct metrics_upstream *u = upstream_find(m, path);
+
+	if (!u)
+		return;
+	u->calls += calls;
+	u->failures += failures;
+	if (calls > 0)
+		u->last = last;
+}
+
+static void add_upstreams(struct metrics *total, const struct metrics *more)
+{
+	for (uint32_t i = 0; i < more->n_upstreams && i < METRICS_UPSTREAMS; i++) {
+		const struct metrics_upstream *u = &more->upstreams[i];
+		char path[sizeof(u->path) + 1] = { 0 };
+
+		memcpy(path, u->path, sizeof(u->path));
+		metrics_upstream(total, path, u->calls, u->failures, u->last);
+	}
+}
+
+static void add_engine(struct metrics *total, const struct metrics *more)
+{
+	for (size_t i = 0; i < METRICS_RUNS; i++)
+		total->runs[i] += more->runs[i];
+	total->run_blocks += more->run_blocks;
+	total->jobs += more->jobs;
+	total->job_errors += more->job_errors;
+	total->broken_runs += more->broken_runs;
+	total->queued = more->queued;
+}
+
 void metrics_add(struct metrics *total, const struct metrics *more)
 {
 	for (size_t i = 0; i < METRICS_METHODS; i++) {
@@ -76,6 +129,14 @@ void metrics_add(struct metrics *total, const struct metrics *more)
 	total->protocol_errors += more->protocol_errors;
 	total->connections = more->connections;
 	total->calls = more->calls;
+	if (more->probes > 0)
+		total->probe_r = more->probe_r;
+	total->probes += more->probes;
+	total->audit_lines += more->audit_lines;
+	total->audit_dropped += more->audit_dropped;
+	total->audit_stuck = more->audit_stuck;
+	add_engine(total, more);
+	add_upstreams(total, more);
 }
 
 static void head(FILE *to, const char *name, const char *type, const char *help)
@@ -118,6 +179,83 @@ static void print_histogram(const struct metrics *m, size_t i, FILE *to)
 		sum);
 }
 
+static void print_runs(const struct metrics *m, FILE *to)
+{
+	uint64_t sum = 0;
+	size_t i;
+
+	head(to, "kekd_engine_run_blocks", "histogram",
+	     "AES blocks of one operation of the cipher.");
+	for (i = 0; i < METRICS_RUNS - 1; i++) {
+		sum += m->runs[i];
+		fprintf(to, "kekd_engine_run_blocks_bucket{le=\"%u\"} %" PRIu64 "\n",
+			engine_run_size(i), sum);
+	}
+	sum += m->runs[i];
+	fprintf(to, "kekd_engine_run_blocks_bucket{le=\"+Inf\"} %" PRIu64 "\n", sum);
+	fprintf(to, "kekd_engine_run_blocks_sum %" PRIu64 "\n", m->run_blocks);
+	fprintf(to, "kekd_engine_run_blocks_count %" PRIu64 "\n", sum);
+}
+
+static void print_engine(const struct metrics *m, FILE *to)
+{
+	print_runs(m, to);
+	one(to, "kekd_engine_jobs_total", "counter", "Messages that the engine has ended.",
+	    m->jobs);
+	one(to, "kekd_engine_job_errors_total", "counter",
+	    "Of these, failed for another reason than a wrong tag.", m->job_errors);
+	one(to, "kekd_engine_broken_runs_total", "counter",
+	    "Operations that broke, after which a socket of the kernel was replaced.",
+	    m->broken_runs);
+	one(to, "kekd_engine_queue_length", "gauge", "Messages under way in the engine.",
+	    m->queued);
+}
+
+/* As a label's value: backslash, quote and line feed are escaped. */
+static void print_escaped(const char *s, FILE *to)
+{
+	for (; *s; s++) {
+		if (*s == '\\' || *s == '"')
+			putc('\\', to);
+		if (*s == '\n')
+			fputs("\\n", to);
+		else
+			putc(*s, to);
+	}
+}
+
+static void print_upstream(const char *name, const char *path, uint64_t value, FILE *to)
+{
+	fprintf(to, "%s{plugin=\"", name);
+	print_escaped(path, to);
+	fprintf(to, "\"} %" PRIu64 "\n", value);
+}
+
+static void print_upstreams(const struct metrics *m, FILE *to)
+{
+	const struct metrics_upstream *u = m->upstreams;
+
+	head(to, "kekd_upstream_up", "gauge", "1 if the last call of the plugin went well.");
+	for (uint32_t i = 0; i < m->n_upstreams; i++)
+		print_upstream("kekd_upstream_up", u[i].path, u[i].last == 0, to);
+	head(to, "kekd_upstream_calls_total", "counter", "Calls of another KMS plugin.");
+	for (uint32_t i = 0; i < m->n_upstreams; i++)
+		print_upstream("kekd_upstream_calls_total", u[i].path, u[i].calls, to);
+	head(to, "kekd_upstream_failures_total", "counter", "Of these, failed or refused.");
+	for (uint32_t i = 0; i < m->n_upstreams; i++)
+		print_upstream("kekd_upstream_failures_total", u[i].path, u[i].failures, to);
+}
+
+static void print_audit(const struct metrics *m, FILE *to)
+{
+	one(to, "kekd_audit_lines_total", "counter", "Lines of the audit that were written.",
+	    m->audit_lines);
+	one(to, "kekd_audit_dropped_total", "counter", "Lines of the audit that were given up.",
+	    m->audit_dropped);
+	one(to, "kekd_audit_stuck", "gauge", "1 while the audit cannot be written.",
+	    m->audit_stuck != 0);
+}
+
 void metrics_print(const struct metrics *m, FILE *to)
 {
 	print_requests(m, to);
@@ -131,4 +269,9 @@ void metrics_print(const struct metrics *m, FILE *to)
 	    m->protocol_errors);
 	one(to, "kekd_open_connections", "gauge", "Connections that are open.", m->connections);
 	one(to, "kekd_open_calls", "gauge", "Calls that wait for their answer.", m->calls);
+	one(to, "kekd_probes_total", "counter",
+	    "Tries to encrypt and decrypt with the active keys.", m->probes);
+	print_engine(m, to);
+	print_audit(m, to);
+	print_upstreams(m, to);
 }

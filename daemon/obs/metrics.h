@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is counted of requests, as one struct of fixed size: the server counts, sends the keeper
- * what is new once a second, the keeper adds it up over all its servers, kekctl asks for it and
- * prints Prometheus' text format. No process with a key or a client's bytes speaks HTTP for it.
+ * What a server counts, as one struct of fixed size: it sends the keeper what is new once a second,
+ * and the keeper adds it up over all its servers. It reaches Prometheus by board.h.
  *
  * Every label has a fixed set of values; what does not fit is counted as "other".
  */
@@ -12,9 +11,20 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define METRICS_METHODS 5  /* four of KMS, and other */
-#define METRICS_CODES   17 /* gRPC's, 0 … 16 */
-#define METRICS_BUCKETS 12 /* of the latency histogram, the last is +Inf */
+#include <kekd/engine.h>
+
+#define METRICS_METHODS   8  /* four of KMS, three of Transform, and other */
+#define METRICS_CODES     17 /* gRPC's, 0 … 16 */
+#define METRICS_BUCKETS   12 /* of the latency histogram, the last is +Inf */
+#define METRICS_RUNS      ENGINE_RUN_SIZES
+#define METRICS_UPSTREAMS 8
+
+/* Another KMS plugin; the path is the configuration's, so there are as many as that names. */
+struct metrics_upstream {
+	char path[108];
+	int32_t last; /* result of the last call: 0, -errno */
+	uint64_t calls, failures;
+};
 
 struct metrics {
 	uint64_t requests[METRICS_METHODS][METRICS_CODES];
@@ -22,6 +32,20 @@ struct metrics {
 	uint64_t latency_ns[METRICS_METHODS];               /* sum */
 	uint64_t refused_peers, protocol_errors;            /* of connections */
 	uint32_t connections, calls;                        /* open now: not added up */
+
+	/* The engine: runs by their blocks (<kekd/engine.h>), jobs under way now. */
+	uint64_t runs[METRICS_RUNS], run_blocks, jobs, job_errors, broken_runs;
+	uint32_t queued;
+
+	/* Tries to encrypt and decrypt with the active keys, and how the last one ended. */
+	uint64_t probes;
+	int32_t probe_r;
+
+	uint64_t audit_lines, audit_dropped;
+	uint32_t audit_stuck; /* lines wait and cannot be written */
+
+	uint32_t n_upstreams;
+	struct metrics_upstream upstreams[METRICS_UPSTREAMS];
 };
 
 /* One answered or abandoned request: @method is "v2.Encrypt", …; @code gRPC's status; @ns it took. */
@@ -29,6 +53,10 @@ void metrics_observe(struct metrics *m, const char *method, unsigned int code, u
 
 /* @total += @more; what is open now is taken from @more as it is. */
 void metrics_add(struct metrics *total, const struct metrics *more);
+
+/* @calls of the plugin at @path have ended since the last report, @failures of them badly. */
+void metrics_upstream(struct metrics *m, const char *path, uint64_t calls, uint64_t failures,
+		      int last);
 
 /* Prometheus' text format 0.0.4. */
 void metrics_print(const struct metrics *m, FILE *to);

@@ -17,6 +17,7 @@
  *   GO         everything was sent: test, lock down, serve
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
+ *   AUDIT      fd: where the audit goes from now on
  *   PING       say PONG: is the loop turning?
  *   SYNC       after GO: report what was used, and answer when all before this has been done; index to
  *              answer with
@@ -65,6 +66,7 @@ enum link_type {
 	LINK_PONG,
 	LINK_STATS,
 	LINK_SEALED,
+	LINK_AUDIT,
 	LINK_SYNC,
 	LINK_SYNCED,
 };

@@ -16,6 +16,7 @@
 #include "daemon/crypto/backend_openssl.h"
 #include "daemon/crypto/selftest.h"
 #include "daemon/keys/softkey.h"
+#include "daemon/obs/audit.h"
 #include "daemon/server/server_private.h"
 
 #define RING_ENTRIES 256
@@ -51,6 +52,7 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	grpc_server_free(s->grpc);
+	audit_free(s->audit);
 	server_transform_free(s);
 	items_free(s->items, s->n_items);
 	upstreams_free(s->upstreams);
@@ -169,11 +171,17 @@ static void chain_env_of(struct server *s, const struct config *config, struct c
 	};
 }
 
-static void on_event(void *ctx, const struct kms_event *e)
+int server_on_event(void *ctx, const struct kms_event *e)
 {
 	struct server *s = ctx;
+	enum grpc_status status = e->status;
+	const char *text;
+	int r = server_audit_event(s, e);
 
-	metrics_observe(&s->stats, e->method, e->status, now_ns() - e->started_ns);
+	if (r < 0)
+		kms_answer(r, &status, &text);
+	metrics_observe(&s->stats, e->method, status, now_ns() - e->started_ns);
+	return r;
 }
 
 static int items_new(struct server *s)
@@ -192,7 +200,7 @@ static int items_new(struct server *s)
 		s->n_items++;
 		r = chain_new(&s->encconf->items[i], &env, &it->chain);
 		if (r == 0)
-			r = kms_service_new(it->chain, s->pool, on_event, s, &it->kms);
+			r = kms_service_new(it->chain, s->pool, server_on_event, s, &it->kms);
 		if (r < 0)
 			return r;
 	}
@@ -260,6 +268,8 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 		r = nonce_source_new(&s->nonces);
 	if (r == 0)
 		r = keytable_new(&s->keys);
+	if (r == 0)
+		r = server_audit_new(s);
 	if (r == 0)
 		r = upstreams_new(s->ring, s->pool, ask_connection, s, &s->upstreams);
 	if (r == 0)
@@ -427,6 +437,8 @@ int server_receive(struct server *s)
 			r = start_config(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_LISTENER)
 			r = start_listener(s, &s->rx, &fds);
+		else if (s->rx.type == LINK_AUDIT)
+			r = server_audit_take(s, link_fds_take(&fds, 0));
 		else if (s->rx.type == LINK_TESTKEY)
 			r = on_testkey(s, &s->rx, &fds);
 		else if (s->rx.type == LINK_KEY)
@@ -555,6 +567,8 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 	case LINK_CONNECTED:
 		upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);
 		return 0;
+	case LINK_AUDIT:
+		return server_audit_take(s, link_fds_take(fds, 0));
 	case LINK_PING:
 		return on_ping(s);
 	case LINK_SYNC:

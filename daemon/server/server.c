@@ -5,7 +5,7 @@
  *   2. known-answer self-test of the backend
  *   3. lock down (Landlock, seccomp; uid and capabilities are gone since before exec)
  *   4. serve: completions → services → engine_flush() → upstreams_flush() → defer_run() →
- *      grpc_server_flush() → ring_turn()
+ *      server_audit_flush() → grpc_server_flush() → ring_turn()
  *   5. STOP: drain, exit
  *
  * Steps 4's order is what makes one io_uring_enter carry the crypto and the socket writes of a turn.
@@ -66,25 +66,6 @@ static int tell_ready(struct server *s)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-/* What wire counts since its start becomes what is new since the last report. */
-static void stats_report(struct server *s)
-{
-	struct link_msg msg = { .type = LINK_STATS };
-	struct grpc_stats wire;
-
-	grpc_server_stats(s->grpc, &wire);
-	s->stats.refused_peers = wire.refused_peers - s->seen_refused;
-	s->stats.protocol_errors = wire.protocol_errors - s->seen_errors;
-	s->stats.connections = wire.open_connections;
-	s->stats.calls = wire.open_calls;
-	msg.stats = s->stats;
-	if (link_send(s->link_fd, &msg, NULL) < 0)
-		return;
-	s->seen_refused = wire.refused_peers;
-	s->seen_errors = wire.protocol_errors;
-	s->stats = (struct metrics){ 0 };
-}
-
 void server_used_send(struct server *s)
 {
 	list_for_each (n, keytable_list(s->keys)) {
@@ -109,7 +90,7 @@ static void used_report(struct ring_op *op, int res, unsigned int flags _unused_
 	if (res == -ECANCELED)
 		return;
 	server_used_send(s);
-	stats_report(s);
+	server_stats_report(s);
 	ring_timer(s->ring, op, now_ns() + USED_NS);
 }
 
@@ -126,14 +107,24 @@ static void drain_timeout(struct ring_op *op, int res, unsigned int flags _unuse
 		grpc_server_abort(s->transform.grpc);
 }
 
+/* What shuts down sends what is queued; what has no line in the audit is thrown away instead. */
+static void wire_end(struct grpc_server *grpc, bool recorded)
+{
+	if (grpc && recorded)
+		grpc_server_shutdown(grpc);
+	else if (grpc)
+		grpc_server_abort(grpc);
+}
+
 void server_stop(struct server *s)
 {
+	bool recorded = server_audit_flush(s);
+
 	if (s->stopping)
 		return;
 	s->stopping = true;
-	grpc_server_shutdown(s->grpc);
-	if (s->transform.grpc)
-		grpc_server_shutdown(s->transform.grpc);
+	wire_end(s->grpc, recorded);
+	wire_end(s->transform.grpc, recorded);
 	ring_timer(s->ring, &s->drain_timer, now_ns() + DRAIN_NS);
 }
 
@@ -152,14 +143,19 @@ static int serve(struct server *s)
 	s->drain_timer.done = drain_timeout;
 	ring_timer(s->ring, &s->used_timer, now_ns() + USED_NS);
 	server_link_listen(s);
+	r = server_probe_start(s);
+	if (r < 0)
+		return r;
 	while (!finished(s)) {
 		defer_run(&s->defer); /* first: what its callbacks submit goes with this flush */
 		more = engine_flush(s->engine);
 		upstreams_flush(s->upstreams);
 		more |= !list_empty(&s->defer.ops);
-		grpc_server_flush(s->grpc);
-		if (s->transform.grpc)
-			grpc_server_flush(s->transform.grpc);
+		if (server_audit_flush(s)) {
+			grpc_server_flush(s->grpc);
+			if (s->transform.grpc)
+				grpc_server_flush(s->transform.grpc);
+		}
 		r = ring_turn(s->ring, more);
 		if (r < 0)
 			return r;

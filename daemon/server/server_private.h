@@ -61,7 +61,14 @@ struct server {
 	int selftest; /* 1: running; then 0 or -errno */
 
 	struct metrics stats; /* since the last report */
-	uint64_t seen_refused, seen_errors;
+	struct grpc_stats seen_wire;
+	struct engine_stats seen_engine;
+	/* audit.c; NULL without `audit:` */
+	struct audit *audit;
+	char audit_key_id[sizeof(((struct op *)NULL)->key_id)], audit_hash[80];
+	struct ring_op audit_timer;
+	bool audit_said;
+	struct server_probe *probe; /* probe.c; NULL without `metrics:` */
 
 	struct link_msg rx;
 	struct ring_op link_op, used_timer, drain_timer;
@@ -90,6 +97,21 @@ void server_transform_reload(struct server *s);
 /* Nothing is connected or under way. */
 bool server_transform_idle(const struct server *s);
 void server_transform_free(struct server *s);
+
+/* probe.c: begin to try whether all chains encrypt and decrypt, if anybody wants to know. */
+int server_probe_start(struct server *s);
+/*
+ * audit.c: from the configuration; its file, consumed; one operation, which is refused with the error;
+ * and, before answers leave, all lines so far. False: they wait, and so must the answers.
+ */
+int server_audit_new(struct server *s);
+int server_audit_take(struct server *s, int fd);
+int server_audit_event(struct server *s, const struct kms_event *e);
+bool server_audit_flush(struct server *s);
+/* For both services: the audit, then the counters. */
+int server_on_event(void *ctx, const struct kms_event *e);
+/* stats.c: tell the keeper what was counted since the last time. */
+void server_stats_report(struct server *s);
 
 /* No operation of any service is in flight. */
 bool server_idle(const struct server *s);

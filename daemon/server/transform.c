@@ -56,7 +56,7 @@ int server_transform_open(struct server *s, const struct link_msg *msg, int fd)
 	items_fill(s, items);
 	if (secpool_new(LINK_TRANSFORM_LOCKED, &t->pool) < 0)
 		return -ENOMEM;
-	return transform_service_new(items, s->n_items, t->pool, NULL, NULL, &t->service);
+	return transform_service_new(items, s->n_items, t->pool, server_on_event, s, &t->service);
 }
 
 int server_transform_listen(struct server *s)

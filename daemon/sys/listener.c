@@ -44,6 +44,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/log.h"
+#include "daemon/sys/loopback.h"
 
 #define PASSED_FD_FIRST 3   /* SD_LISTEN_FDS_START */
 #define ORPHAN_PAUSES   500 /* of 10 ms: a child that is being killed is gone long before */
@@ -436,6 +437,8 @@ static int check_passed(int fd)
 	socklen_t len = sizeof(addr);
 	int type = int_option(fd, SO_TYPE);
 
+	if (loopback_is_any(fd))
+		return 0;
 	if (int_option(fd, SO_DOMAIN) != AF_UNIX || (type != SOCK_STREAM && type != SOCK_SEQPACKET))
 		return -EINVAL;
 	if (int_option(fd, SO_ACCEPTCONN) != 1)
@@ -476,7 +479,7 @@ static int take_passed(struct listener_passed *ret, int fd, const char **names)
 	if (r < 0) {
 		log_error(
 			"listener: descriptor %d passed by systemd is not a listening Unix socket "
-			"with a path: see ListenStream= and Accept=no",
+			"with a path, nor one of TCP on a loopback address: see ListenStream= and Accept=no",
 			fd);
 		return r;
 	}

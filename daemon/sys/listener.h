@@ -48,7 +48,7 @@ struct listener_passed {
  * sd_listen_fds(3)'s protocol: $LISTEN_PID, $LISTEN_FDS, $LISTEN_FDNAMES, fds from 3 on. The
  * variables are unset in any case. *@ret_n is 0 if nothing was passed to this process. The fds in
  * @ret[0..*@ret_n) are CLOEXEC and belong to the caller. Each must be a listening Unix socket of type
- * stream or seqpacket with a path. Errors, logged: -EINVAL; -E2BIG more than @max (then all are
+ * stream or seqpacket with a path, or one of TCP on a loopback address. Errors, logged: -EINVAL; -E2BIG more than @max (then all are
  * left alone); otherwise all have been closed.
  */
 int listener_from_systemd(struct listener_passed *ret, size_t max, size_t *ret_n);

@@ -47,6 +47,9 @@ int sandbox_seccomp_server(void);
  */
 int sandbox_seccomp_keeper(void);
 
+/* The observer's: connections of the listener it has, and nothing else. EPERM. */
+int sandbox_seccomp_observer(void);
+
 /*
  * keyctl(KEYCTL_READ) of the key @serial kills this process, beside whatever is forbidden already;
  * once for every root key that is made. The key's own permissions refuse it too: this is for the day
@@ -62,7 +65,7 @@ struct sandbox_keeper_files {
 	const char *const *
 		sockets; /* directories of sockets of ours: removed at the end, under a lock file */
 	size_t n_sockets;
-	int exe_fd; /* the program, for the next server */
+	int exe_fds[2]; /* the programs it starts; -1 for none */
 };
 
 /*

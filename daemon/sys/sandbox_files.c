@@ -57,7 +57,10 @@ int sandbox_files_keeper(const struct sandbox_keeper_files *files)
 
 	for (size_t i = 0; i < ARRAY_SIZE(keeper_common); i++)
 		add(&l, keeper_common[i]);
-	add(&l, (struct landlock_path){ .fd = files->exe_fd, .rights = LANDLOCK_EXEC });
+	for (size_t i = 0; i < ARRAY_SIZE(files->exe_fds); i++)
+		if (files->exe_fds[i] >= 0)
+			add(&l, (struct landlock_path){ .fd = files->exe_fds[i],
+							.rights = LANDLOCK_EXEC });
 	add(&l, (struct landlock_path){ .path = files->store, .rights = LANDLOCK_STORE });
 	add_all(&l, files->read, files->n_read, LANDLOCK_READ);
 	add_all(&l, files->sockets, files->n_sockets, LANDLOCK_STORE);

@@ -615,6 +615,11 @@ bool h2_midway(const struct h2 *h2)
 	return h2_watch_midway(&h2->watch);
 }
 
+size_t h2_owed(const struct h2 *h2)
+{
+	return h2->watch.left;
+}
+
 uint64_t h2_frames(const struct h2 *h2)
 {
 	return h2->watch.frames;

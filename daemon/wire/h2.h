@@ -118,6 +118,7 @@ bool h2_pending(const struct h2 *h2);    /* h2_drain() would yield something */
 size_t h2_backlog(const struct h2 *h2);  /* bytes waiting inside, roughly */
 size_t h2_blocked(const struct h2 *h2);  /* body bytes that the peer's windows kept back */
 bool h2_midway(const struct h2 *h2);     /* the peer owes the rest of a frame */
+size_t h2_owed(const struct h2 *h2);     /* bytes of it still to come */
 uint64_t h2_frames(const struct h2 *h2); /* complete ones so far */
 bool h2_finished(const struct h2 *h2);   /* nothing more to read or to write: close */
 

@@ -99,11 +99,20 @@ void engine_cancel(struct engine *engine, struct engine_job *job);
  */
 bool engine_flush(struct engine *engine);
 
+/* Runs are counted by their blocks: up to 4, 16, 64, 256, 1024, 4096, and a last class of more. */
+#define ENGINE_RUN_SIZES 7
+
+static inline unsigned int engine_run_size(size_t i)
+{
+	return 4U << (2 * i);
+}
+
 struct engine_stats {
 	uint64_t jobs, runs, blocks; /* completed */
 	uint64_t errors;             /* jobs that failed for another reason than their tag */
-	uint64_t broken;             /* runs that ended with -EIO: an op socket was replaced */
-	uint32_t queued;             /* jobs under way now */
+	uint64_t run_sizes[ENGINE_RUN_SIZES];
+	uint64_t broken; /* runs that ended with -EIO: an op socket was replaced */
+	uint32_t queued; /* jobs under way now */
 };
 void engine_stats(const struct engine *engine, struct engine_stats *ret);
 

@@ -444,3 +444,37 @@ TEST(resolve_takes_a_bare_number)
 }
 
 TEST_HARNESS_MAIN
+
+TEST(metrics)
+{
+	struct config *c = good(SHORTEST "metrics: {listen: \"127.0.0.1:9740\"}\n");
+
+	EXPECT_STREQ("127.0.0.1:9740", c->metrics.listen);
+	config_free(c);
+	c = good(SHORTEST "metrics: {listen: /run/m}\n");
+	EXPECT_STREQ("/run/m", c->metrics.listen);
+	config_free(c);
+	bad(SHORTEST "metrics: {}\n", "kekd.yaml:3:10: missing field \"listen\"");
+	bad(SHORTEST "metrics: {listen: \"0.0.0.0:9740\"}\n",
+	    "kekd.yaml:3:19: \"listen\" must be a path or a loopback address with a port, like "
+	    "127.0.0.1:9740 or [::1]:9740");
+	bad(SHORTEST "metrics: {listen: /run/kekd/admin.sock}\n",
+	    "kekd.yaml:3:1: \"metrics\" needs a path of its own");
+}
+
+TEST(audit)
+{
+	struct config *c = good(SHORTEST "audit: {to: journal, onFailure: drop}\n");
+
+	EXPECT_TRUE(c->audit.journal);
+	EXPECT_EQ(CONFIG_FAILURE_DROP, c->audit.failure);
+	config_free(c);
+	c = good(SHORTEST "audit: {to: /var/log/kekd/audit.log, onFailure: block}\n");
+	EXPECT_STREQ("/var/log/kekd/audit.log", c->audit.file);
+	EXPECT_FALSE(c->audit.journal);
+	EXPECT_EQ(CONFIG_FAILURE_BLOCK, c->audit.failure);
+	config_free(c);
+	bad(SHORTEST "audit: {to: journal}\n", "kekd.yaml:3:8: missing field \"onFailure\"");
+	bad(SHORTEST "audit: {to: stderr, onFailure: drop}\n",
+	    "kekd.yaml:3:13: \"to\" must be an absolute path");
+}

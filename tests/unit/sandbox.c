@@ -216,7 +216,7 @@ static int keeper_files(void)
 	snprintf(store, sizeof(store), "%s/store", scratch);
 	snprintf(config, sizeof(config), "%s/config", scratch);
 	return sandbox_files_keeper(&(struct sandbox_keeper_files){
-		.store = store, .read = read, .n_read = 1, .exe_fd = exe });
+		.store = store, .read = read, .n_read = 1, .exe_fds = { exe, -1 } });
 }
 
 static int as_nothing(void)

@@ -459,6 +459,52 @@ TEST_F(wire, partial_sends)
 	timeq_done(&p.timers);
 }
 
+/* What one read brings is answered before the next: client and server work at once. */
+TEST_F(wire, answers_before_all_is_read)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = raw_greeted(self);
+	const unsigned int calls = 100;
+
+	for (unsigned int i = 0; i < calls; i++) {
+		h2f_call_headers(&b, 1 + 2 * i, 0, &H2F_CALL(.path = "/t.T/Now"));
+		h2f_message(&b, 1 + 2 * i, H2F_END_STREAM, "x", 1);
+	}
+	ASSERT_LT(8192, b.len);
+	ASSERT_GT(16384, b.len);
+	ASSERT_EQ((ssize_t)b.len, send(fd, b.data, b.len, 0));
+	UNTIL(self, self->svc.served > 0);
+	EXPECT_LT(self->svc.served, calls);
+	EXPECT_EQ(self->svc.served, stats_of(self).replies);
+	UNTIL(self, self->svc.served == calls);
+}
+
+static uint64_t completions(fix *f)
+{
+	struct ring_stats stats;
+
+	ring_stats(f->ring, &stats);
+	return stats.completions;
+}
+
+/* The rest of a long frame is read at once: there is nothing to answer before. */
+TEST_F(wire, long_frames_in_few_reads)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = raw_greeted(self);
+	static const uint8_t zeros[16000];
+	uint64_t before;
+
+	for (int i = 0; i < 4; i++)
+		h2f_frame(&b, (enum h2f_type)0x77, 0, 0, zeros, sizeof(zeros));
+	h2f_call_headers(&b, 1, 0, &H2F_CALL(.path = "/t.T/Now"));
+	h2f_message(&b, 1, H2F_END_STREAM, "x", 1);
+	before = completions(self);
+	ASSERT_EQ((ssize_t)b.len, send(fd, b.data, b.len, 0));
+	UNTIL(self, self->svc.served > 0);
+	EXPECT_GE(8, completions(self) - before);
+}
+
 TEST_F(wire, refused_method)
 {
 	struct result *r = call(self, "/t.T/Nope", "", 0);

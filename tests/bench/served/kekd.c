@@ -66,9 +66,10 @@ static int bed_make(enum bed_backend backend)
 	return r < 0 ? r : 0;
 }
 
-static void on_event(void *ctx, const struct kms_event *e)
+static int on_event(void *ctx, const struct kms_event *e)
 {
 	metrics_observe(ctx, e->method, e->status, now_ns() - e->started_ns);
+	return 0;
 }
 
 /* The kernel backend's bed comes with a ring; the others get one that is ours. */

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between config.c and config_obs.c. */
+#ifndef KEKD_CHAIN_CONFIG_PRIVATE_H
+#define KEKD_CHAIN_CONFIG_PRIVATE_H
+
+#include <sys/un.h>
+
+#include "daemon/chain/config.h"
+
+#define CONFIG_SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+/* A checked copy of a path of at most @max bytes; *ret is freed first. */
+int config_copy_path(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
+		     size_t max, char **ret);
+
+/* Into a struct config_metrics, a struct config_audit. */
+yaml_get_fn config_get_metrics;
+yaml_get_fn config_get_audit;
+
+/* After everything has been read; @at is the node of `metrics`. */
+int config_check_metrics(const struct config *c, const struct yaml_doc *doc,
+			 const struct yaml_node *at);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The observer as the keeper sees it: a page that is written once a second, and a child that reads it and
+ * speaks HTTP. It is started again when it ends, with a pause; nothing else depends on it.
+ *
+ * There is no channel from it to here: whatever a taken-over observer does, the keeper does not notice.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/base/log.h"
+#include "daemon/keeper/keeper_private.h"
+#include "daemon/keeper/spawn.h"
+#include "daemon/obs/board.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+#define WRITE_NS NS_PER_S
+#define PAUSE_NS (5 * NS_PER_S)
+#define DEAF_NS  (5 * NS_PER_S) /* a server that has not answered for so long does not serve */
+
+struct observer {
+	struct board_page *page;
+	struct board s; /* what is written next */
+	int page_fd, exe_fd;
+	pid_t pid; /* 0: none */
+	uint64_t start_at_ns, written_ns, probes;
+};
+
+static int open_all(struct observer *o)
+{
+	int r;
+
+	r = spawn_beside_open(SPAWN_OBSERVER, &o->exe_fd);
+	if (r < 0) {
+		log_error("metrics: " SPAWN_OBSERVER
+			  " is not beside kekd: %s; install it there, or "
+			  "leave `metrics:` out of the configuration",
+			  errno_text(r));
+		return r;
+	}
+	r = board_page_new(&o->page, &o->page_fd);
+	if (r < 0)
+		log_error("metrics: %s", errno_text(r));
+	return r;
+}
+
+int observer_open(struct keeper *k)
+{
+	struct observer *o;
+
+	if (!k->conf->config->metrics.listen)
+		return 0;
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	o->page_fd = o->exe_fd = -1;
+	k->observer = o;
+	return open_all(o);
+}
+
+void observer_close(struct keeper *k)
+{
+	struct observer *o = move_ptr(k->observer);
+
+	if (!o)
+		return;
+	board_page_free(o->page);
+	closep(&o->page_fd);
+	closep(&o->exe_fd);
+	free(o);
+}
+
+int observer_exe(const struct keeper *k)
+{
+	return k->observer ? k->observer->exe_fd : -1;
+}
+
+static void key_fill(const struct keeper *k, const struct keyset_key *key, struct board_key *ret)
+{
+	const struct keeper_counts *c = counts_of(k, key->rec.id);
+
+	memcpy(ret->label, key->rec.label, sizeof(ret->label));
+	snprintf(ret->state, sizeof(ret->state), "%s", key_state_name(key->rec.state));
+	ret->usable = key->why == 0 && k->sealed == 0;
+	ret->created = (uint64_t)key->rec.created;
+	ret->encryptions = c->encryptions;
+	ret->decryptions = c->decryptions;
+}
+
+static void keys_fill(const struct keeper *k, struct board *s)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	s->n_keys = 0;
+	for (const struct list *n = head->next; n != head && s->n_keys < KEKD_KEYS_MAX; n = n->next)
+		key_fill(k, list_entry(n, struct keyset_key, link), &s->keys[s->n_keys++]);
+}
+
+static bool has_active(const struct keeper *k)
+{
+	const struct encconf_provider *p = &k->conf->enc->items[0].providers[0];
+	const struct keyset_key *key;
+
+	return p->keys_count == 0 || keyset_active(k->keys, p->keys[0].name, &key) == 0;
+}
+
+static void fill(const struct keeper *k, struct board *s, uint64_t now)
+{
+	snprintf(s->version, sizeof(s->version), "%s", KEKD_VERSION);
+	snprintf(s->backend, sizeof(s->backend), "%s", keeper_is_kernel(k) ? "kernel" : "openssl");
+	snprintf(s->ring, sizeof(s->ring), "%.*s", (int)strcspn(k->ring_text, ","), k->ring_text);
+	s->written_ns = now;
+	s->serving = k->serving && (k->pinged_ns == 0 || now - k->pinged_ns < DEAF_NS);
+	s->sealed = k->sealed < 0;
+	s->active = has_active(k);
+	s->server_starts = k->starts;
+	s->started = (uint64_t)k->started;
+	s->now = (uint64_t)time(NULL);
+	s->key_limit = k->conf->config->rotation.max_encryptions;
+	s->metrics = k->metrics;
+	keys_fill(k, s);
+}
+
+static void page_write(struct keeper *k, struct observer *o, uint64_t now)
+{
+	if (now - o->written_ns < WRITE_NS)
+		return;
+	if (k->metrics.probes != o->probes)
+		o->s.probed_ns = now;
+	o->probes = k->metrics.probes;
+	o->written_ns = now;
+	fill(k, &o->s, now);
+	board_write(o->page, &o->s);
+}
+
+static void start(struct keeper *k, struct observer *o, uint64_t now)
+{
+	const struct config *c = k->conf->config;
+	const int fds[2] = { o->page_fd, k->metrics_fd };
+	int r;
+
+	o->start_at_ns = now + PAUSE_NS;
+	r = spawn_observer(o->exe_fd, c->server_user.id, c->server_gid, fds, &o->pid);
+	if (r < 0)
+		log_error("cannot start " SPAWN_OBSERVER ": %s", errno_text(r));
+}
+
+void observer_tick(struct keeper *k, uint64_t now)
+{
+	struct observer *o = k->observer;
+
+	if (!o)
+		return;
+	page_write(k, o, now);
+	if (o->pid == 0 && !k->stopping && now >= o->start_at_ns)
+		start(k, o, now);
+}
+
+void observer_reaped(struct keeper *k, pid_t pid)
+{
+	struct observer *o = k->observer;
+
+	if (!o || o->pid != pid)
+		return;
+	o->pid = 0;
+	if (!k->stopping)
+		log_error(SPAWN_OBSERVER " ended; starting another");
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See audit.h. The buffer is of a fixed size; a line that does not fit is not half there. */
+#include "daemon/obs/audit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+#define BUFFER       (1024 * 1024)
+#define LINE_BYTES   4096 /* the longest label, all of it escaped, is 1530 */
+#define UID_SHOWN    64
+#define JOURNAL_PATH "/run/systemd/journal/socket"
+/* <6>: informational, as syslog(3) counts. */
+#define JOURNAL_HEAD "PRIORITY=6\nSYSLOG_IDENTIFIER=kekd-audit\nMESSAGE="
+
+struct audit {
+	enum audit_target target;
+	int fd;
+	bool drop, stuck;
+	uint64_t written, dropped, unsaid; /* unsaid: dropped, and no line says so yet */
+	size_t len, done;                  /* bytes in the buffer; of these, written */
+	char buf[BUFFER];
+};
+
+/* One line being made. */
+struct line {
+	char text[LINE_BYTES];
+	size_t len;
+};
+
+int audit_new(enum audit_target target, bool drop, struct audit **ret)
+{
+	struct audit *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return -ENOMEM;
+	a->target = target;
+	a->fd = -1;
+	a->drop = drop;
+	*ret = a;
+	return 0;
+}
+
+void audit_free(struct audit *a)
+{
+	if (!a)
+		return;
+	closep(&a->fd);
+	free(a);
+}
+
+static int journal_open(int *ret_fd)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = JOURNAL_PATH };
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	*ret_fd = move_fd(fd);
+	return 0;
+}
+
+int audit_open(enum audit_target target, const char *path, int *ret_fd)
+{
+	int fd;
+
+	if (target == AUDIT_JOURNAL)
+		return journal_open(ret_fd);
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+/* Back to the beginning of the line that is half written. */
+static size_t line_start(const struct audit *a)
+{
+	const char *end = a->done > 0 ? memrchr(a->buf, '\n', a->done) : NULL;
+
+	return end ? (size_t)(end + 1 - a->buf) : 0;
+}
+
+void audit_set_fd(struct audit *a, int fd)
+{
+	closep(&a->fd);
+	a->fd = fd;
+	a->done = line_start(a);
+}
+
+static void put(struct line *l, const char *fmt, ...) _printf_(2, 3);
+static void put(struct line *l, const char *fmt, ...)
+{
+	size_t room = sizeof(l->text) - l->len;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(l->text + l->len, room, fmt, ap);
+	va_end(ap);
+	l->len += n > 0 && (size_t)n < room ? (size_t)n : 0;
+}
+
+/* A JSON string (RFC 8259 §7); what is not printable ASCII is escaped by its byte. */
+static void put_string(struct line *l, struct span s)
+{
+	put(l, "\"");
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = s.data[i];
+
+		if (c == '"' || c == '\\')
+			put(l, "\\%c", c);
+		else if (c < ' ' || c > '~')
+			put(l, "\\u%04x", c);
+		else
+			put(l, "%c", c);
+	}
+	put(l, "\"");
+}
+
+static void put_field(struct line *l, const char *name, const char *value)
+{
+	if (!value || !*value)
+		return;
+	put(l, ",\"%s\":", name);
+	put_string(l, span_str(value));
+}
+
+static void put_time(struct line *l)
+{
+	struct timespec now;
+	struct tm tm;
+	char text[32];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	put(l, "{\"time\":\"%s.%06ldZ\"", text, now.tv_nsec / 1000);
+}
+
+static void line_make(struct line *l, const struct audit_line *in)
+{
+	struct span uid = span_of(in->uid.data, in->uid.len < UID_SHOWN ? in->uid.len : UID_SHOWN);
+
+	l->len = 0;
+	put_time(l);
+	put_field(l, "event", in->event);
+	put_field(l, "what", in->what);
+	if (uid.len > 0) {
+		put(l, ",\"uid\":");
+		put_string(l, uid);
+	}
+	if (in->peer_pid > 0)
+		put(l, ",\"peerUid\":%u,\"peerPid\":%d", in->peer_uid, in->peer_pid);
+	put_field(l, "provider", in->provider);
+	put_field(l, "key", in->key);
+	put_field(l, "state", in->state);
+	put_field(l, "result", in->result);
+	if (in->micros >= 0)
+		put(l, ",\"micros\":%" PRId64, in->micros);
+	put(l, "}\n");
+}
+
+static int line_keep(struct audit *a, const struct line *l)
+{
+	if (l->len == 0 || l->text[l->len - 1] != '\n' || a->len + l->len > sizeof(a->buf))
+		return -ENOBUFS;
+	memcpy(a->buf + a->len, l->text, l->len);
+	a->len += l->len;
+	return 0;
+}
+
+/* How many lines were lost, where they would have stood. */
+static void say_dropped(struct audit *a)
+{
+	struct line l = { .len = 0 };
+
+	if (a->unsaid == 0)
+		return;
+	put_time(&l);
+	put(&l, ",\"event\":\"dropped\",\"lines\":%" PRIu64 "}\n", a->unsaid);
+	if (line_keep(a, &l) == 0)
+		a->unsaid = 0;
+}
+
+int audit_add(struct audit *a, const struct audit_line *in)
+{
+	struct line l;
+	int r;
+
+	say_dropped(a);
+	line_make(&l, in);
+	r = line_keep(a, &l);
+	if (r < 0 && a->drop) {
+		a->dropped++;
+		a->unsaid++;
+		return 0;
+	}
+	return r;
+}
+
+static int journal_send(int fd, const char *line, size_t len)
+{
+	char head[] = JOURNAL_HEAD, end[] = "\n";
+	struct iovec iov[] = {
+		{ .iov_base = head, .iov_len = sizeof(head) - 1 },
+		{ .iov_base = (void *)(uintptr_t)line, .iov_len = len },
+		{ .iov_base = end, .iov_len = 1 },
+	};
+	struct msghdr hdr = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
+
+	return sendmsg(fd, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int flush_journal(struct audit *a)
+{
+	while (a->done < a->len) {
+		const char *line = a->buf + a->done;
+		const char *end = memchr(line, '\n', a->len - a->done);
+		int r = journal_send(a->fd, line, (size_t)(end - line));
+
+		if (r < 0)
+			return r;
+		a->done += (size_t)(end - line) + 1;
+		a->written++;
+	}
+	return 0;
+}
+
+static uint64_t lines_in(const char *from, size_t len)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += from[i] == '\n';
+	return n;
+}
+
+static int flush_file(struct audit *a)
+{
+	while (a->done < a->len) {
+		ssize_t n = write(a->fd, a->buf + a->done, a->len - a->done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		a->written += lines_in(a->buf + a->done, (size_t)n);
+		a->done += (size_t)n;
+	}
+	return 0;
+}
+
+/* The rest of a line that was begun is kept, so that the next one does not stand in its middle. */
+static void give_up(struct audit *a)
+{
+	size_t keep = a->done;
+
+	if (a->done > 0 && a->buf[a->done - 1] != '\n') {
+		const char *end = memchr(a->buf + a->done, '\n', a->len - a->done);
+
+		keep = (size_t)(end + 1 - a->buf);
+	}
+	a->dropped += lines_in(a->buf + keep, a->len - keep);
+	a->unsaid += lines_in(a->buf + keep, a->len - keep);
+	a->len = keep;
+}
+
+/* What was written makes room; a line that is begun stays whole, for another file. */
+static void compact(struct audit *a)
+{
+	size_t start = line_start(a);
+
+	memmove(a->buf, a->buf + start, a->len - start);
+	a->len -= start;
+	a->done -= start;
+}
+
+int audit_flush(struct audit *a)
+{
+	int r = a->fd < 0 ? -EBADF : 0;
+
+	if (a->len == a->done)
+		return 0;
+	if (r == 0)
+		r = a->target == AUDIT_FILE ? flush_file(a) : flush_journal(a);
+	a->stuck = r < 0;
+	if (r < 0 && a->drop) {
+		give_up(a);
+		r = 0;
+	}
+	if (a->len == a->done)
+		a->len = a->done = 0;
+	else
+		compact(a);
+	return r;
+}
+
+bool audit_stuck(const struct audit *a)
+{
+	return a->stuck;
+}
+
+void audit_counts_take(struct audit *a, uint64_t *ret_lines, uint64_t *ret_dropped)
+{
+	*ret_lines = a->written;
+	*ret_dropped = a->dropped;
+	a->written = a->dropped = 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All that is told to monitoring, in one struct of fixed size. The keeper writes it into a page that
+ * the observer process has mapped and can only read: so the process that speaks HTTP can send the
+ * keeper nothing, not even a question.
+ *
+ * The page is a sequence lock with one writer. Its descriptor is sealed (memfd_create(2),
+ * F_SEAL_FUTURE_WRITE): who gets it can neither write nor resize it, whatever he becomes.
+ */
+#ifndef KEKD_OBS_BOARD_H
+#define KEKD_OBS_BOARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/obs/metrics.h"
+#include <kekd/limits.h>
+
+struct board_key {
+	char label[KEKD_LABEL_MAX];
+	char state[16];
+	bool usable;
+	uint64_t created; /* seconds since 1970 */
+	uint64_t encryptions, decryptions;
+};
+
+struct board {
+	/* CLOCK_MONOTONIC, ns: when this was written, and when the last probe was reported. */
+	uint64_t written_ns, probed_ns;
+	char version[32];
+	char backend[16];
+	char ring[16];
+	bool serving; /* a server said READY and lives */
+	bool active;  /* the first chain has a key to write with */
+	bool sealed;  /* the root key is away */
+	uint32_t server_starts;
+	uint64_t started, now; /* seconds since 1970 */
+	uint64_t key_limit;    /* encryptions, after which a key is to be rotated */
+	struct metrics metrics;
+	uint32_t n_keys;
+	struct board_key keys[KEKD_KEYS_MAX];
+};
+
+struct board_page;
+
+/* A page to write into, and the descriptor that its readers get; both the caller's. */
+int board_page_new(struct board_page **ret, int *ret_fd);
+/* The page behind @fd (borrowed), to read. -EPROTO: not one of ours. */
+int board_page_map(int fd, struct board_page **ret);
+void board_page_free(struct board_page *page);
+DEFINE_CLEANUP(struct board_page *, board_page_free);
+
+void board_write(struct board_page *page, const struct board *s);
+/* -EAGAIN: nothing has been written yet, or the writer stands still in the middle. */
+int board_read(const struct board_page *page, struct board *ret);
+
+/* A text for people, static, or NULL when all is well. @now_ns: CLOCK_MONOTONIC. */
+const char *board_not_live(const struct board *s, uint64_t now_ns);
+const char *board_not_ready(const struct board *s, uint64_t now_ns);
+
+/* Everything as Prometheus' text format 0.0.4. */
+void board_print(const struct board *s, FILE *to);
+
+#endif
