@@ -126,7 +126,7 @@ check_sources()
 
 	ugly=$(go_run "$root" gofmt -l "$go_here")
 	[ -z "$ugly" ] || die "gofmt would change: $ugly"
-	(cd "$go_here" && go_run "$root" nice go vet "${go_programs[@]/#/./}")
+	(cd "$go_here" && go_run "$root" nice go vet -trimpath "${go_programs[@]/#/./}")
 }
 
 # Removes what other sources or packages gave, except from the last day: another checkout may use it.

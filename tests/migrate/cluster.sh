@@ -8,11 +8,11 @@
 
 MIGRATE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
-# Asked once and before any test: the programs may have to be built.
-CLUSTER_BIN=$("$MIGRATE/build" --cluster) || exit 1
-mapfile -t CLUSTER_PROGRAMS < <("$MIGRATE/build")
-[ ${#CLUSTER_PROGRAMS[@]} -eq 2 ] || exit 1
-APISERVER=${CLUSTER_PROGRAMS[0]} OBJECTS=${CLUSTER_PROGRAMS[1]}
+# Asked once and before any test: the programs may have to be built. A guest, where looking whether they
+# are good takes half a minute, is told by the environment.
+CLUSTER_BIN=${CLUSTER_BIN:-$("$MIGRATE/build" --cluster)} || exit 1
+CLUSTER_PROGRAMS=${CLUSTER_PROGRAMS:-$("$MIGRATE/build")} || exit 1
+APISERVER=${CLUSTER_PROGRAMS%$'\n'*} OBJECTS=${CLUSTER_PROGRAMS##*$'\n'}
 PATH=$CLUSTER_BIN:$PATH
 
 etcd_pid='' apiservers=()
