@@ -248,7 +248,7 @@ static long max_rss(void)
 	return u.ru_maxrss;
 }
 
-/* 100 000 values more change nothing. */
+/* Thirty times as many values change nothing. */
 TEST(memory_does_not_grow)
 {
 	_cleanup_(etcdjson_freep) struct etcdjson *j = NULL;
@@ -261,9 +261,9 @@ TEST(memory_does_not_grow)
 	ASSERT_OK(etcdjson_feed(j, span_str(HEADER "\"kvs\":[")));
 	ASSERT_OK(feed_many(j, span_str(one), 1000));
 	before = max_rss();
-	ASSERT_OK(feed_many(j, span_str(one), 100000));
+	ASSERT_OK(feed_many(j, span_str(one), 30000));
 	EXPECT_LT(max_rss() - before, 1024);
-	EXPECT_EQ(101000U, b.n);
+	EXPECT_EQ(31000U, b.n);
 }
 
 TEST_HARNESS_MAIN
