@@ -3,9 +3,13 @@
  * The observer as the keeper sees it: a page that is written once a second, and a child that reads it and
  * speaks HTTP. It is started again when it ends, with a pause; nothing else depends on it.
  *
+ * It ends with the keeper by the end of a pipe: the parent-death signal is sent with the rights of the
+ * one who dies (kernel/exit.c), and a keeper without CAP_KILL may not signal another uid.
+ *
  * There is no channel from it to here: whatever a taken-over observer does, the keeper does not notice.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,7 +27,8 @@ struct observer {
 	struct board_page *page;
 	struct board s; /* what is written next */
 	int page_fd, exe_fd;
-	pid_t pid; /* 0: none */
+	int alive[2]; /* a pipe: at its end the observer knows that the keeper is gone */
+	pid_t pid;    /* 0: none */
 	uint64_t start_at_ns, written_ns, probes;
 };
 
@@ -39,7 +44,9 @@ static int open_all(struct observer *o)
 			  errno_text(r));
 		return r;
 	}
-	r = board_page_new(&o->page, &o->page_fd);
+	r = pipe2(o->alive, O_CLOEXEC) < 0 ? -errno : 0;
+	if (r == 0)
+		r = board_page_new(&o->page, &o->page_fd);
 	if (r < 0)
 		log_error("metrics: %s", errno_text(r));
 	return r;
@@ -54,7 +61,7 @@ int observer_open(struct keeper *k)
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return -ENOMEM;
-	o->page_fd = o->exe_fd = -1;
+	o->page_fd = o->exe_fd = o->alive[0] = o->alive[1] = -1;
 	k->observer = o;
 	return open_all(o);
 }
@@ -68,6 +75,8 @@ void observer_close(struct keeper *k)
 	board_page_free(o->page);
 	closep(&o->page_fd);
 	closep(&o->exe_fd);
+	closep(&o->alive[0]);
+	closep(&o->alive[1]);
 	free(o);
 }
 
@@ -137,7 +146,7 @@ static void page_write(struct keeper *k, struct observer *o, uint64_t now)
 static void start(struct keeper *k, struct observer *o, uint64_t now)
 {
 	const struct config *c = k->conf->config;
-	const int fds[2] = { o->page_fd, k->metrics_fd };
+	const int fds[3] = { o->page_fd, k->metrics_fd, o->alive[0] };
 	int r;
 
 	o->start_at_ns = now + PAUSE_NS;

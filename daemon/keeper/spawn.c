@@ -74,7 +74,7 @@ static void env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
 	env[n] = NULL;
 }
 
-#define FDS_MAX 2
+#define FDS_MAX 3
 
 /* What is started, and as whom. */
 struct program {
@@ -182,11 +182,11 @@ int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link
 	return 0;
 }
 
-int spawn_observer(int exe_fd, uid_t uid, gid_t gid, const int fds[static 2], pid_t *ret_pid)
+int spawn_observer(int exe_fd, uid_t uid, gid_t gid, const int fds[static 3], pid_t *ret_pid)
 {
 	const struct program p = { .argv0 = SPAWN_OBSERVER,
-				   .fds = { fds[0], fds[1] },
-				   .n_fds = 2,
+				   .fds = { fds[0], fds[1], fds[2] },
+				   .n_fds = 3,
 				   .exe_fd = exe_fd,
 				   .uid = uid,
 				   .gid = gid };

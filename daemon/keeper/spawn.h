@@ -28,7 +28,7 @@ int spawn_beside_open(const char *name, int *ret_exe_fd);
 int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link_fd);
 
 /* The same for an observer, whose file is @exe_fd: @fds, all borrowed, are its descriptors from SPAWN_LINK_FD on. */
-int spawn_observer(int exe_fd, uid_t uid, gid_t gid, const int fds[static 2], pid_t *ret_pid);
+int spawn_observer(int exe_fd, uid_t uid, gid_t gid, const int fds[static 3], pid_t *ret_pid);
 
 /*
  * SIGKILL to @pid, a child of ours that runs as @uid and has not been waited for. Needs no CAP_KILL:

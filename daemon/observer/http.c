@@ -138,15 +138,17 @@ void http_free(struct http *http)
 	free(http);
 }
 
-int http_turn(struct http *http)
+int http_turn(struct http *http, int alive_fd)
 {
-	struct pollfd p = { .fd = http->epoll_fd, .events = POLLIN };
+	struct pollfd p[] = { { .fd = http->epoll_fd, .events = POLLIN }, { .fd = alive_fd } };
 	MHD_UNSIGNED_LONG_LONG ms;
 	int timeout = -1;
 
 	if (MHD_get_timeout(http->daemon, &ms) == MHD_YES)
 		timeout = ms < 60000 ? (int)ms : 60000;
-	if (poll(&p, 1, timeout) < 0 && errno != EINTR)
+	if (poll(p, ARRAY_SIZE(p), timeout) < 0 && errno != EINTR)
 		return -errno;
+	if (p[1].revents)
+		return -ENODATA;
 	return MHD_run(http->daemon) == MHD_YES ? 0 : -EIO;
 }

@@ -23,7 +23,7 @@ int http_new(int fd, const struct http_page *pages, void *ctx, struct http **ret
 void http_free(struct http *http);
 DEFINE_CLEANUP(struct http *, http_free);
 
-/* Wait for something to do and do it; 0 or -errno. */
-int http_turn(struct http *http);
+/* Wait for something to do and do it; 0 or -errno. -ENODATA: the pipe @alive_fd (borrowed) is at its end. */
+int http_turn(struct http *http, int alive_fd);
 
 #endif

@@ -8,7 +8,8 @@
  *	GET /livez     200 while the keeper turns its loop
  *	GET /readyz    200 while encryption and decryption with the active keys work
  *
- * The keeper starts it (daemon/keeper/observer.c) with the page as descriptor 3 and the listener as 4.
+ * The keeper starts it (daemon/keeper/observer.c) with the page as descriptor 3, the listener
+ * as 4, and as 5 a pipe that is at its end when the keeper is gone.
  * It is a program of its own because libmicrohttpd brings a TLS library along, which has no
  * business in a process that holds keys. The sandbox is closed before the first byte of HTTP.
  */
@@ -23,6 +24,7 @@
 
 #define PAGE_FD   3
 #define LISTEN_FD 4
+#define ALIVE_FD  5
 
 #define OK          200
 #define UNAVAILABLE 503
@@ -117,7 +119,9 @@ int main(int argc, char **argv _unused_)
 	if (r == 0)
 		r = lock_down();
 	while (r == 0)
-		r = http_turn(http);
+		r = http_turn(http, ALIVE_FD);
+	if (r == -ENODATA)
+		return EXIT_SUCCESS; /* the keeper is gone */
 	log_error("%s", errno_text(r));
 	return EXIT_FAILURE;
 }
