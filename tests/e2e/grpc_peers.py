@@ -62,9 +62,12 @@ def unknown_method(channel, _pid):
     works(channel)
 
 
+# On a connection that stands: gRPC's C core (seen with 1.51) resets a stream whose deadline passes while it is
+# still connecting without ever having opened it, which RFC 9113, 5.1, makes an error of the connection.
 @test
 def deadline(channel, _pid):
-    assert fails(channel, "Never", timeout=0.1)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
+    works(channel)
+    assert fails(channel, "Never", timeout=1)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
     works(channel)
 
 
