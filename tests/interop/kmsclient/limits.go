@@ -98,16 +98,28 @@ func truncate(ctx context.Context, c *client, sealed *kmsv2.EncryptResponse) err
 func unknownKeyIDs(ctx context.Context, c *client, sealed *kmsv2.EncryptResponse) error {
 	id := sealed.KeyId
 	last := id[len(id)-1] ^ 1
-	for _, other := range []string{"nobody", id + "0", id[:len(id)-1], id[:len(id)-1] + string(rune(last))} {
+	// An id that could be another node's is judged by the tag.
+	either := []codes.Code{codes.FailedPrecondition, codes.DataLoss}
+	if err := unknownKeyID(ctx, c, sealed, "nobody", codes.FailedPrecondition); err != nil {
+		return err
+	}
+	for _, other := range []string{id + "0", id[:len(id)-1], id[:len(id)-1] + string(rune(last))} {
 		if other == "" {
 			continue
 		}
-		foreign := proto.CloneOf(sealed)
-		foreign.KeyId = other
-		_, err := c.decrypt(ctx, foreign)
-		if err := wantCode(err, codes.FailedPrecondition); err != nil {
-			return fmt.Errorf("key_id %q: %w", other, err)
+		if err := unknownKeyID(ctx, c, sealed, other, either...); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func unknownKeyID(ctx context.Context, c *client, sealed *kmsv2.EncryptResponse, other string, want ...codes.Code) error {
+	foreign := proto.CloneOf(sealed)
+	foreign.KeyId = other
+	_, err := c.decrypt(ctx, foreign)
+	if err := wantCode(err, want...); err != nil {
+		return fmt.Errorf("key_id %q: %w", other, err)
 	}
 	return nil
 }
