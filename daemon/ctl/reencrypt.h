@@ -43,6 +43,8 @@ struct reencrypt {
 
 /* Everything of @w that is left. Saves the state after each page; 0, or 1 (said) if it cannot go on. */
 int rewrite_run(struct reencrypt *re, struct rewrite *w);
+/* Where @w goes on; @token is taken, and "" is NULL. */
+void rewrite_token_set(struct rewrite *w, char *token);
 /* Through a StorageVersionMigration; 0 or 1 (said). */
 int rewrite_by_migration(struct reencrypt *re, struct rewrite *w);
 

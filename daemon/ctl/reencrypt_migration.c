@@ -101,7 +101,7 @@ int rewrite_by_migration(struct reencrypt *re, struct rewrite *w)
 {
 	struct kube_resource res,
 		migrations = { .name = "storageversionmigrations", .group = GROUP };
-	char path[KUBE_PATH_MAX], name[KUBE_NAME_MAX + 1], *query;
+	char path[KUBE_PATH_MAX], name[KUBE_NAME_MAX + 1];
 	int r;
 
 	r = kube_resource_find(re->api, w->resource, &res);
@@ -115,8 +115,7 @@ int rewrite_by_migration(struct reencrypt *re, struct rewrite *w)
 	}
 	if (kube_resource_list_path(&migrations, 0, NULL, path, sizeof(path)) < 0)
 		return ctl_fail("%s: name too long", w->resource);
-	query = strchr(path, '?');
-	*query = '\0';
+	path[strcspn(path, "?")] = '\0';
 	r = create(re, path, object_text(migrations.version, &res), name, sizeof(name));
 	if (r != 0)
 		return r;

@@ -240,7 +240,7 @@ static int page_fill(const json_t *list, struct page *page)
 	return page->next ? 0 : -ENOMEM;
 }
 
-static void token_set(struct rewrite *w, char *token)
+void rewrite_token_set(struct rewrite *w, char *token)
 {
 	free(w->token);
 	w->token = token && *token ? token : NULL;
@@ -255,7 +255,7 @@ static int token_renew(struct rewrite *w, const struct kubeapi_answer *answer)
 
 	if (!token)
 		return -ENOMEM;
-	token_set(w, token);
+	rewrite_token_set(w, token);
 	return 0;
 }
 
@@ -331,7 +331,7 @@ static int step(struct reencrypt *re, struct rewrite *w, const struct kube_resou
 		w->counts = before;
 		return r;
 	}
-	token_set(w, move_ptr(page.next));
+	rewrite_token_set(w, move_ptr(page.next));
 	w->done = !w->token;
 	return reencrypt_state_save(re);
 }

@@ -35,18 +35,20 @@ static int rewrite_load(const json_t *all, struct rewrite *w)
 {
 	const json_t *mine = json_object_get(all, w->resource);
 	const char *token = json_string_value(json_object_get(mine, "continue"));
+	char *copy;
 
 	if (!mine)
 		return 0;
-	if (token && *token) {
-		w->token = strdup(token);
-		if (!w->token)
-			return ctl_fail("out of memory");
-	}
 	w->done = json_is_true(json_object_get(mine, "done"));
 	for (size_t i = 0; i < ARRAY_SIZE(count_names); i++)
 		*count_at(&w->counts, i) =
 			(uint64_t)json_integer_value(json_object_get(mine, count_names[i].name));
+	if (!token)
+		return 0;
+	copy = strdup(token);
+	if (!copy)
+		return ctl_fail("out of memory");
+	rewrite_token_set(w, copy);
 	return 0;
 }
 

@@ -102,20 +102,23 @@ static int activate(struct keyset *set, struct keyset_key *key, const struct key
 {
 	_cleanup_free_ struct key_record *olds = NULL;
 	const struct key_record *recs[KEKD_KEYS_MAX];
+	struct keyset_key *keys[KEKD_KEYS_MAX]; /* whose records these are */
 	size_t n = 0;
 	int r;
 
 	olds = calloc(set->n, sizeof(*olds));
 	if (!olds)
 		return -ENOMEM;
+	keys[n] = key;
 	recs[n++] = rec;
 	list_for_each (l, &set->keys) {
-		const struct keyset_key *old = keyset_entry(l);
+		struct keyset_key *old = keyset_entry(l);
 
 		if (old == key || !keyset_claims(old) || strcmp(old->rec.name, rec->name) != 0)
 			continue;
 		olds[n - 1] = old->rec;
 		olds[n - 1].state = KEY_DECRYPT_ONLY;
+		keys[n] = old;
 		recs[n] = &olds[n - 1];
 		n++;
 	}
@@ -124,7 +127,7 @@ static int activate(struct keyset *set, struct keyset_key *key, const struct key
 		return r;
 	follow(set, key, rec);
 	for (size_t i = 1; i < n; i++)
-		find(set, recs[i]->id)->rec = *recs[i];
+		keys[i]->rec = *recs[i];
 	return 0;
 }
 

@@ -60,7 +60,11 @@ func (s *storm) prepare(ctx context.Context, e *env) error {
 	}
 	s.seeds = make([][]byte, 256)
 	s.texts = make([][]byte, len(s.seeds))
-	return inParallel(64, len(s.seeds), func(i int) error {
+	workers := 64
+	if s.exhausted {
+		workers = 1
+	}
+	return inParallel(workers, len(s.seeds), func(i int) error {
 		var err error
 		s.seeds[i] = newSeed()
 		s.texts[i], err = s.clients[0].encryptV1(ctx, s.seeds[i])
