@@ -156,7 +156,7 @@ void rotation_tick(struct keeper *k, uint64_t now)
 	const struct encconf *e = k->conf->enc;
 	int r = 0;
 
-	if (k->sealed < 0 || !k->serving || now < k->rotate_at_ns)
+	if (k->sealed < 0 || server_serving(k) == 0 || now < k->rotate_at_ns)
 		return;
 	k->rotate_at_ns = now + (k->conf->config->rotation.automatic ? LOOK_NS : WARN_NS);
 	for (size_t i = 0; i < e->items_count; i++)

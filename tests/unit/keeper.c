@@ -32,7 +32,11 @@ FIXTURE_SETUP(keeper)
 	self->conf.config_fd = self->conf.enc_fd = -1;
 	self->k.opt = &self->opt;
 	self->k.conf = &self->conf;
-	self->k.link_fd = self->k.transform_fd = self->k.test_tfm = self->k.exe_fd = -1;
+	self->k.transform_fd = self->k.test_tfm = self->k.exe_fd = -1;
+	self->config.workers = 1;
+	self->k.n_workers = 1;
+	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
+		self->k.workers[i].link_fd = -1;
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		self->k.clients[i] = -1;
 }
@@ -41,7 +45,7 @@ FIXTURE_SETUP(keeper)
 FIXTURE_TEARDOWN(keeper)
 {
 	admin_close(&self->k);
-	closep(&self->k.link_fd);
+	closep(&self->k.workers[0].link_fd);
 	closep(&self->k.exe_fd);
 	closep(&self->conf.config_fd);
 	closep(&self->conf.enc_fd);
@@ -88,12 +92,12 @@ TEST_F(keeper, server_has_a_minute_to_get_ready)
 {
 	int fd;
 
-	self->k.server_pid = mute_server(&fd);
-	self->k.start_ns = START_NS;
+	self->k.workers[0].pid = mute_server(&fd);
+	self->k.workers[0].start_ns = START_NS;
 	server_tick(&self->k, START_NS + READY_NS);
 	EXPECT_TRUE(lives(fd));
 	server_tick(&self->k, START_NS + READY_NS + 1);
-	expect_killed(self->k.server_pid);
+	expect_killed(self->k.workers[0].pid);
 	close(fd);
 }
 
@@ -102,17 +106,17 @@ TEST_F(keeper, server_that_serves_or_stops_is_left_alone)
 {
 	int fd;
 
-	self->k.server_pid = mute_server(&fd);
-	self->k.start_ns = START_NS;
-	self->k.serving = true;
+	self->k.workers[0].pid = mute_server(&fd);
+	self->k.workers[0].start_ns = START_NS;
+	self->k.workers[0].serving = true;
 	server_tick(&self->k, START_NS + 2 * READY_NS);
 	EXPECT_TRUE(lives(fd));
-	self->k.serving = false;
+	self->k.workers[0].serving = false;
 	self->k.stopping = true;
 	server_tick(&self->k, START_NS + 2 * READY_NS);
 	EXPECT_TRUE(lives(fd));
 	close(fd);
-	ASSERT_EQ(self->k.server_pid, waitpid(self->k.server_pid, NULL, 0));
+	ASSERT_EQ(self->k.workers[0].pid, waitpid(self->k.workers[0].pid, NULL, 0));
 }
 
 /*
@@ -128,9 +132,9 @@ TEST_F(keeper, server_that_cannot_be_fed_is_ended)
 	self->conf.enc_fd = memfd_create("encryption", MFD_CLOEXEC);
 	self->k.test_tfm = self->conf.config_fd; /* no socket */
 	EXPECT_OK(server_start(&self->k));
-	ASSERT_LT(0, self->k.server_pid);
+	ASSERT_LT(0, self->k.workers[0].pid);
 	EXPECT_EQ(1, self->k.starts);
-	expect_killed(self->k.server_pid);
+	expect_killed(self->k.workers[0].pid);
 	self->k.test_tfm = -1;
 }
 
