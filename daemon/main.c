@@ -5,7 +5,8 @@
  * One program, two processes. The keeper (daemon/keeper/keeper.c) is what an operator starts: it
  * holds the keys' handles and reads the configuration. It starts the server
  * (daemon/server/server.c), this same program under another name and without any right, which
- * reads what clients send and gets ciphers it can use but not take away.
+ * reads what clients send and gets ciphers it can use but not take away. With `workers: N` there are
+ * N servers.
  */
 #include <getopt.h>
 #include <stdio.h>

@@ -111,29 +111,6 @@ static int get_mode(const struct yaml_doc *doc, const struct yaml_node *node,
 	return 0;
 }
 
-/*
- * The clients of a Unix socket are on this host, and the lightest there is (h2load) spends as much on a
- * call as the server does: on two cores a second server raised 260 000 calls a second by a quarter,
- * and a client that does anything with the answer leaves none of that. Said, so that nobody looks
- * for a switch.
- */
-static int get_workers(const struct yaml_doc *doc, const struct yaml_node *node,
-		       const struct yaml_field *field, void *out)
-{
-	uint32_t n;
-	int r;
-
-	r = yaml_get_u32(doc, node, field, &n);
-	if (r < 0)
-		return r;
-	if (n != 1)
-		return yaml_fail(doc, node,
-				 "\"workers\" can only be 1: one already answers faster than the "
-				 "clients on the same host can ask");
-	*(uint32_t *)out = n;
-	return 0;
-}
-
 static int id_name(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
 		   char **ret)
 {
@@ -385,9 +362,10 @@ static const struct yaml_field fields[] = {
 	  .offset = offsetof(struct draft, c.ring),
 	  .arg = ring_names },
 	{ .name = "workers",
-	  .get = get_workers,
+	  .get = yaml_get_u32,
 	  .offset = offsetof(struct draft, c.workers),
-	  .max = UINT32_MAX },
+	  .min = 1,
+	  .max = KEKD_WORKERS_MAX },
 	{ .name = "keyStore", .get = get_path, .offset = offsetof(struct draft, c.key_store) },
 	{ .name = "rootKey",
 	  .get = yaml_get_node,

@@ -15,7 +15,7 @@
  *	encryptionConfig: /etc/kekd/encryption.yaml
  *	backend: kernel                 # or openssl
  *	ring: auto                      # or io_uring, epoll
- *	workers: 1                      # server threads; there is one
+ *	workers: 1                      # server processes, up to 16
  *	keyStore: /var/lib/kekd/keys
  *	rootKey:                        # required
  *	  source: command               # or ephemeral, unseal, trusted
@@ -147,7 +147,7 @@ struct config {
 	char *encryption_config;
 	unsigned int backend; /* enum config_backend, default kernel */
 	unsigned int ring;    /* enum config_ring, default auto */
-	uint32_t workers;     /* 1 */
+	uint32_t workers;     /* 1 … KEKD_WORKERS_MAX, default 1 */
 	char *key_store;
 	unsigned int root_source;           /* enum config_root */
 	struct config_strings root_command; /* argv; argv[0] absolute; empty unless "command" */

@@ -18,7 +18,7 @@
 #include "daemon/obs/metrics.h"
 #include <kekd/limits.h>
 
-#define ADMIN_VERSION 2
+#define ADMIN_VERSION 3
 
 enum admin_verb {
 	ADMIN_STATUS = 1,   /* → END with status */
@@ -94,8 +94,9 @@ struct admin_status {
 	char backend[16]; /* "kernel", "openssl" */
 	char ring[192];   /* "io_uring", or "epoll, because …" */
 	char root[16];    /* "ephemeral", "command", … */
-	int32_t keeper_pid, server_pid;
-	uint32_t serving; /* the server said READY and lives */
+	int32_t keeper_pid;
+	uint32_t workers, workers_serving;     /* that there should be; that said READY and live */
+	int32_t server_pids[KEKD_WORKERS_MAX]; /* 0: none */
 	uint32_t server_starts;
 	uint32_t keys;
 	uint32_t sealed; /* the root key is not loaded */

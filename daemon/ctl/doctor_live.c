@@ -110,9 +110,12 @@ static void check_socket(struct doctor *d, const char *path)
 
 static void check_status(struct doctor *d, const struct admin_status *s)
 {
-	if (!s->serving)
+	if (s->workers_serving == 0)
 		doctor_report(d, DOCTOR_PROBLEM, "daemon", "journalctl -u kekd",
 			      "the keeper runs, but no server serves");
+	else if (s->workers_serving < s->workers)
+		doctor_report(d, DOCTOR_WARNING, "daemon", "journalctl -u kekd",
+			      "only %u of %u servers serve", s->workers_serving, s->workers);
 	else
 		doctor_report(d, DOCTOR_OK, "daemon", "", "kekd %s serves", s->version);
 	if (!*s->key_id)
@@ -131,9 +134,10 @@ static void check_status(struct doctor *d, const struct admin_status *s)
 	if (strcmp(s->backend, "kernel") != 0)
 		doctor_report(d, DOCTOR_WARNING, "backend", "backend: kernel",
 			      "%s: keys are in the daemon's memory", s->backend);
-	if (s->server_starts > 1)
+	if (s->server_starts > s->workers)
 		doctor_report(d, DOCTOR_WARNING, "restarts", "journalctl -u kekd",
-			      "the server process was replaced %u times", s->server_starts - 1);
+			      "the server process was replaced %u times",
+			      s->server_starts - s->workers);
 }
 
 static void check_daemon(struct doctor *d)

@@ -32,7 +32,9 @@ static void status_add(struct board *s, const struct admin_status *st)
 	memcpy(s->version, st->version, sizeof(s->version));
 	memcpy(s->backend, st->backend, sizeof(s->backend));
 	snprintf(s->ring, sizeof(s->ring), "%.*s", (int)strcspn(st->ring, ","), st->ring);
-	s->serving = st->serving;
+	s->serving = st->workers_serving > 0;
+	s->workers = st->workers;
+	s->workers_serving = st->workers_serving;
 	s->active = *st->key_id;
 	s->server_starts = st->server_starts;
 	s->sealed = st->sealed;

@@ -5,15 +5,43 @@
 
 #include "daemon/ctl/ctl.h"
 
+static int32_t first_pid(const struct admin_status *s)
+{
+	for (uint32_t i = 0; i < s->workers && i < KEKD_WORKERS_MAX; i++)
+		if (s->server_pids[i] > 0)
+			return s->server_pids[i];
+	return 0;
+}
+
+static json_t *pids(const struct admin_status *s)
+{
+	json_t *all = json_array();
+
+	for (uint32_t i = 0; i < s->workers && i < KEKD_WORKERS_MAX; i++)
+		if (s->server_pids[i] > 0)
+			json_array_append_new(all, json_integer(s->server_pids[i]));
+	return all;
+}
+
 static int print_json(const struct admin_status *s, const char *hash)
 {
 	return ctl_print_json(json_pack(
-		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I}", "version",
-		s->version, "serving", (int)s->serving, "sealed", (int)s->sealed, "socket",
-		s->socket, "backend", s->backend, "ring", s->ring, "rootKey", s->root, "keyId",
-		s->key_id, "keyIdHash", hash, "keeperPid", (int)s->keeper_pid, "serverPid",
-		(int)s->server_pid, "serverStarts", (int)s->server_starts, "keys", (int)s->keys,
-		"started", (json_int_t)s->started));
+		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I}",
+		"version", s->version, "serving", s->workers_serving > 0, "sealed", (int)s->sealed,
+		"socket", s->socket, "backend", s->backend, "ring", s->ring, "rootKey", s->root,
+		"keyId", s->key_id, "keyIdHash", hash, "keeperPid", (int)s->keeper_pid, "serverPid",
+		(int)first_pid(s), "serverPids", pids(s), "workers", (int)s->workers,
+		"serverStarts", (int)s->server_starts, "keys", (int)s->keys, "started",
+		(json_int_t)s->started));
+}
+
+static void print_workers(const struct admin_status *s)
+{
+	printf("  servers   %u of %u serving, pid", s->workers_serving, s->workers);
+	for (uint32_t i = 0; i < s->workers && i < KEKD_WORKERS_MAX; i++)
+		if (s->server_pids[i] > 0)
+			printf(" %d", s->server_pids[i]);
+	printf(", starts %u\n", s->server_starts);
 }
 
 static void print_text(const struct admin_status *s, const char *hash)
@@ -24,7 +52,8 @@ static void print_text(const struct admin_status *s, const char *hash)
 
 	if (gmtime_r(&t, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	printf("kekd %s, %s since %s\n", s->version, s->serving ? "serving" : "NOT serving", when);
+	printf("kekd %s, %s since %s\n", s->version,
+	       s->workers_serving > 0 ? "serving" : "NOT serving", when);
 	printf("  socket    %s\n", s->socket);
 	printf("  backend   %s\n", s->backend);
 	printf("  ring      %s\n", s->ring);
@@ -35,7 +64,10 @@ static void print_text(const struct admin_status *s, const char *hash)
 	if (*s->key_id)
 		printf("            %s\n", hash);
 	printf("  keeper    pid %d\n", s->keeper_pid);
-	printf("  server    pid %d, start %u\n", s->server_pid, s->server_starts);
+	if (s->workers == 1)
+		printf("  server    pid %d, start %u\n", first_pid(s), s->server_starts);
+	else
+		print_workers(s);
 }
 
 int ctl_status(const struct ctl *ctl, int argc, char **argv _unused_)
@@ -56,5 +88,5 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv _unused_)
 		r = print_json(&end.status, hash);
 	else
 		print_text(&end.status, hash);
-	return r == 0 && end.status.serving && *end.status.key_id ? 0 : 1;
+	return r == 0 && end.status.workers_serving > 0 && *end.status.key_id ? 0 : 1;
 }

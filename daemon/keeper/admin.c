@@ -157,8 +157,10 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 	if (k->conf->config->transform.socket)
 		text_put(s->transform, sizeof(s->transform), k->conf->config->transform.socket);
 	s->keeper_pid = getpid();
-	s->server_pid = k->server_pid;
-	s->serving = k->serving;
+	s->workers = (uint32_t)k->n_workers;
+	s->workers_serving = (uint32_t)server_serving(k);
+	for (size_t i = 0; i < k->n_workers; i++)
+		s->server_pids[i] = k->workers[i].pid;
 	s->sealed = k->sealed < 0;
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
@@ -186,7 +188,7 @@ static int do_metrics(struct keeper *k, int fd, const struct admin_request *req 
 {
 	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
 
-	reply.metrics = k->metrics;
+	server_metrics(k, &reply.metrics);
 	return admin_send(fd, &reply, sizeof(reply));
 }
 

@@ -241,8 +241,35 @@ int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
 	return admin_key_activate(k, fd, &activate);
 }
 
-/* Every key may have changed: the server hears of all. */
-static int accepted(struct keeper *k, int fd)
+/* Keys that servers write with. */
+struct writers {
+	size_t n;
+	uint8_t ids[KEKD_KEYS_MAX][KEKD_KEY_ID];
+};
+
+static void writers_find(const struct keeper *k, struct writers *ret)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	ret->n = 0;
+	for (const struct list *n = head->next; n != head && ret->n < KEKD_KEYS_MAX; n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		if (key->why == 0 && worker_key_state(k, key) == KEY_ACTIVE)
+			memcpy(ret->ids[ret->n++], key->rec.id, KEKD_KEY_ID);
+	}
+}
+
+static bool writers_have(const struct writers *w, const struct keyset_key *key)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (memcmp(w->ids[i], key->rec.id, KEKD_KEY_ID) == 0)
+			return true;
+	return false;
+}
+
+/* Every key may have changed: the servers hear of all, but of those of @before nothing is taken back. */
+static int accepted(struct keeper *k, int fd, const struct writers *before)
 {
 	const struct list *head = keyset_list(k->keys);
 	struct admin_key a;
@@ -253,7 +280,10 @@ static int accepted(struct keeper *k, int fd)
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
 		admin_audit(k, fd, key, "accepted");
-		server_send_key(k, key);
+		if (key->why == 0 && writers_have(before, key))
+			server_send_state(k, key);
+		else
+			server_send_key(k, key);
 		admin_key_fill(k, key, &a);
 		if (r == 0)
 			r = admin_send_key(fd, &a);
@@ -264,12 +294,16 @@ static int accepted(struct keeper *k, int fd)
 
 int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req)
 {
+	_cleanup_free_ struct writers *before = malloc(sizeof(*before));
 	int r;
 
+	if (!before)
+		return refuse(fd, -ENOMEM);
 	if (req->flags & ADMIN_DRY_RUN)
 		return admin_end(fd, 0, "would vouch for the key store as it is");
+	writers_find(k, before);
 	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_accept(k->keys);
-	return r < 0 ? refuse(fd, r) : accepted(k, fd);
+	return r < 0 ? refuse(fd, r) : accepted(k, fd, before);
 }
 
 struct back {

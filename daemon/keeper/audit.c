@@ -22,12 +22,12 @@ static enum audit_target target_of(const struct config_audit *c)
 	return c->journal ? AUDIT_JOURNAL : AUDIT_FILE;
 }
 
-static void send_to_server(struct keeper *k, int fd)
+static void send_to_server(const struct worker *w, int fd)
 {
 	struct link_msg msg = { .type = LINK_AUDIT };
 	struct link_fds fds = { .fd = { fd }, .n = 1 };
 
-	if (k->link_fd >= 0 && link_send(k->link_fd, &msg, &fds) < 0)
+	if (w->link_fd >= 0 && link_send(w->link_fd, &msg, &fds) < 0)
 		log_warning("the audit's new file did not reach the server");
 }
 
@@ -40,7 +40,8 @@ static int reopen(struct keeper *k)
 	r = audit_open(target_of(c), c->file, &fd);
 	if (r < 0)
 		return r;
-	send_to_server(k, fd);
+	for (size_t i = 0; i < k->n_workers; i++)
+		send_to_server(&k->workers[i], fd);
 	closep(&k->audit_fd);
 	k->audit_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	audit_set_fd(k->audit, fd);
@@ -72,10 +73,10 @@ void keeper_audit_close(struct keeper *k)
 	k->audit_fd = -1;
 }
 
-void keeper_audit_feed(struct keeper *k)
+void keeper_audit_feed(struct keeper *k, struct worker *w)
 {
 	if (k->audit && k->audit_fd >= 0)
-		send_to_server(k, k->audit_fd);
+		send_to_server(w, k->audit_fd);
 }
 
 void keeper_audit_reload(struct keeper *k)
@@ -92,7 +93,9 @@ void keeper_audit_tick(struct keeper *k, uint64_t now)
 
 	if (!k->audit)
 		return;
-	stuck = audit_flush(k->audit) < 0 || audit_stuck(k->audit) || k->metrics.audit_stuck;
+	stuck = audit_flush(k->audit) < 0 || audit_stuck(k->audit);
+	for (size_t i = 0; i < k->n_workers; i++)
+		stuck |= k->workers[i].stats.audit_stuck != 0;
 	if (!stuck || now < k->audit_retry_ns)
 		return;
 	k->audit_retry_ns = now + RETRY_NS;

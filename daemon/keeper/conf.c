@@ -237,6 +237,8 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 		what = "the admin socket";
 	else if (a->ring != b->ring)
 		what = "the ring";
+	else if (a->workers != b->workers)
+		what = "the number of workers";
 	else if (!same_limits(&a->limits, &b->limits))
 		what = "the limits";
 	else if (a->policy != b->policy)

@@ -7,8 +7,8 @@
  *   kekd-counts 1
  *   key ID ENCRYPTIONS DECRYPTIONS
  *
- * The server reports once a second, so the room must hold what it can do until the report is here:
- * COUNTS_ROOM, or four times the largest report ever heard. A server that dies takes its last
+ * Each server reports once a second, so the room must hold what all can do until the reports are here:
+ * COUNTS_ROOM, or four times the largest report ever heard, of each. A server that dies takes its last
  * report along; then the whole room counts as used.
  *
  * The numbers are no secret, and the file has no MAC: who can write to the store and lowers a count
@@ -128,7 +128,8 @@ static void save_or_say(struct keeper *k)
 /* Is there room for what the key may do before the next look? If not, there is in the table now. */
 static bool make_room(struct keeper *k, const struct keyset_key *key)
 {
-	uint64_t room = k->largest_report * 4 > COUNTS_ROOM ? k->largest_report * 4 : COUNTS_ROOM;
+	uint64_t much = k->largest_report * 4 * k->conf->config->workers;
+	uint64_t room = much > COUNTS_ROOM ? much : COUNTS_ROOM;
 	struct keeper_counts *c = get(k, key->rec.id);
 
 	if (!c || c->reserved >= c->encryptions + room / 2)

@@ -5,8 +5,8 @@
  *   2. harden             not dumpable, no core, umask
  *   3. acquire            root key, key store, keys, listeners
  *   4. drop               capabilities, files and system calls that a running keeper does not need
- *   5. server             start it, hand it op sockets
- *   6. loop               signals, the link, admin packets, the watch over the keys
+ *   5. servers            start them, hand them op sockets
+ *   6. loop               signals, the links, admin packets, the watch over the keys
  *
  * Nothing here is on the path of a request, so the loop is plain poll(2).
  */
@@ -38,8 +38,9 @@ static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 	k->opt = opt;
 	k->started = time(NULL);
 	k->transform_fd = k->metrics_fd = k->audit_fd = -1;
-	k->passed_fd = k->test_tfm = k->admin_fd = k->exe_fd = k->link_fd = k->signal_fd =
-		k->timer_fd = -1;
+	k->passed_fd = k->test_tfm = k->admin_fd = k->exe_fd = k->signal_fd = k->timer_fd = -1;
+	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
+		k->workers[i].link_fd = -1;
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		k->clients[i] = -1;
 	*ret = k;
@@ -58,7 +59,8 @@ static void keeper_free(struct keeper *k)
 	conf_free(k->next_conf);
 	conf_free(k->conf);
 	closep(&k->exe_fd);
-	closep(&k->link_fd);
+	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
+		closep(&k->workers[i].link_fd);
 	closep(&k->signal_fd);
 	closep(&k->timer_fd);
 	free(k);
@@ -149,18 +151,23 @@ static void reload(struct keeper *k)
 {
 	_cleanup_(conf_freep) struct conf *next = NULL;
 
-	if (k->next_conf || !k->serving) {
-		log_warning("reload: busy, try again");
-		return;
-	}
 	if (conf_load(k->opt->config_path, &next) < 0 || conf_reloadable(k->conf, next) < 0) {
 		log_error("reload refused; the old configuration stays in force");
 		return;
 	}
 	k->next_conf = move_ptr(next);
 	custody_names_check(k, k->next_conf); /* the keys first: the chains that use them follow */
-	if (server_send_conf(k, k->next_conf) < 0)
+	if (!server_reload_start(k))
 		conf_free(move_ptr(k->next_conf));
+}
+
+/* One at a time, and only when each server is there to say yes or no. */
+static void reload_if_wanted(struct keeper *k)
+{
+	if (!k->reload_wanted || k->next_conf || server_serving(k) < k->n_workers)
+		return;
+	k->reload_wanted = false;
+	reload(k);
 }
 
 static void on_signal(struct keeper *k)
@@ -174,7 +181,7 @@ static void on_signal(struct keeper *k)
 			stop(k);
 			break;
 		case SIGHUP:
-			reload(k);
+			k->reload_wanted = true;
 			break;
 		case SIGCHLD:
 			server_reap(k);
@@ -199,31 +206,32 @@ static void on_timer(struct keeper *k)
 	}
 }
 
-enum { POLL_SIGNAL, POLL_TIMER, POLL_LINK, POLL_ADMIN, POLL_CLIENT };
-
-/* Until the next start of a server is due, at most; -1 when only events matter. */
-static int wait_ms(const struct keeper *k, uint64_t now)
-{
-	if (k->server_pid > 0 || k->stopping)
-		return -1;
-	return k->restart_at_ns <= now ? 0 : (int)((k->restart_at_ns - now) / 1000000) + 1;
-}
+enum {
+	POLL_SIGNAL,
+	POLL_TIMER,
+	POLL_ADMIN,
+	POLL_CLIENT,
+	POLL_LINK = POLL_CLIENT + ADMIN_CLIENTS,
+	POLL_MAX = POLL_LINK + KEKD_WORKERS_MAX,
+};
 
 static int turn(struct keeper *k)
 {
-	struct pollfd p[POLL_CLIENT + ADMIN_CLIENTS] = {
+	struct pollfd p[POLL_MAX] = {
 		[POLL_SIGNAL] = { .fd = k->signal_fd, .events = POLLIN },
 		[POLL_TIMER] = { .fd = k->timer_fd, .events = POLLIN },
-		[POLL_LINK] = { .fd = k->link_fd, .events = POLLIN },
 		[POLL_ADMIN] = { .fd = k->admin_fd, .events = POLLIN },
 	};
 
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		p[POLL_CLIENT + i] = (struct pollfd){ .fd = k->clients[i], .events = POLLIN };
-	if (poll(p, ARRAY_SIZE(p), wait_ms(k, now_ns())) < 0)
+	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
+		p[POLL_LINK + i] = (struct pollfd){ .fd = k->workers[i].link_fd, .events = POLLIN };
+	if (poll(p, ARRAY_SIZE(p), server_wait_ms(k, now_ns())) < 0)
 		return errno == EINTR ? 0 : -errno;
-	if (p[POLL_LINK].revents)
-		server_hear(k);
+	for (size_t i = 0; i < k->n_workers; i++)
+		if (p[POLL_LINK + i].revents)
+			worker_hear(k, &k->workers[i]);
 	if (p[POLL_SIGNAL].revents)
 		on_signal(k);
 	if (p[POLL_TIMER].revents)
@@ -234,6 +242,7 @@ static int turn(struct keeper *k)
 	if (p[POLL_ADMIN].revents)
 		admin_accept(k);
 	server_reload_end(k);
+	reload_if_wanted(k);
 	server_tick(k, now_ns());
 	return 0;
 }

@@ -8,7 +8,8 @@
  *   unseal.c    the root key from an operator's hand
  *   lockdown.c  what a running keeper gives up
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
- *   server.c    the server process: started, fed, heard, replaced
+ *   worker.c    a server process: started, fed, heard, replaced
+ *   server.c    all of them together, and in which order they hear of keys
  *   admin.c     what kekctl asks
  *   import.c    keys from outside
  *   admin_share.c  its commands for what nodes share
@@ -35,9 +36,27 @@ struct keeper_counts {
 	bool complete; /* counted since the key was made */
 };
 
+enum worker_reload { RELOAD_NONE, RELOAD_ASKED, RELOAD_TAKEN, RELOAD_REFUSED };
+
+/* One server process. */
+struct worker {
+	pid_t pid;   /* 0: none */
+	int link_fd; /* -1: none */
+	bool serving;
+	uint64_t start_ns, restart_at_ns, restart_delay_ns;
+	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
+	uint64_t probed_ns;              /* it last said that it can encrypt and decrypt, or not */
+	uint32_t synced;                 /* the last SYNC that it has answered */
+	enum worker_reload reload;       /* of next_conf */
+	int reload_r;
+	struct metrics stats; /* its last report: what is so now */
+};
+
 struct keeper {
 	const struct keeper_options *opt;
-	struct conf *conf, *next_conf; /* next: sent to the server, not answered yet */
+	struct conf *conf, *next_conf; /* next: sent to the servers, not answered by all yet */
+	bool reload_wanted;            /* SIGHUP came, and its turn has not */
+	uint64_t reload_until_ns;      /* for answers to next_conf, once a server holds; or 0 */
 	time_t started;
 
 	/* custody.c */
@@ -53,6 +72,7 @@ struct keeper {
 	uint64_t largest_report;
 	bool counts_failed; /* and it was said */
 	uint64_t rotate_at_ns;
+	int rotate_r; /* how the last try ended, which was said */
 	uint8_t warned[KEKD_KEY_ID]; /* that this key is due */
 	uint8_t made[KEKD_KEY_ID];   /* by automatic rotation, and not activated yet */
 
@@ -65,18 +85,15 @@ struct keeper {
 	struct listener_name admin_name, transform_name, metrics_name;
 	bool admin_ours, transform_ours, metrics_ours; /* a path that is to be removed */
 
-	/* server.c */
-	int exe_fd, link_fd;
-	pid_t server_pid; /* 0: none */
-	bool serving, ever_served;
+	/* server.c, worker.c */
+	int exe_fd;
+	size_t n_workers;
+	struct worker workers[KEKD_WORKERS_MAX];
+	bool ever_served; /* all of them, once */
 	unsigned int starts;
-	uint64_t start_ns, restart_at_ns, restart_delay_ns;
 	char ring_text[192];
-	struct metrics metrics;          /* of all servers so far */
-	uint64_t pinged_ns, answered_ns; /* PING and PONG; pinged 0: none is out */
-	uint32_t syncs, synced;          /* asked, answered */
-	bool reload_answered;            /* for next_conf, with reload_r */
-	int reload_r;
+	struct metrics metrics; /* what all servers so far have counted */
+	uint32_t syncs;         /* asked */
 
 	struct audit *audit; /* audit.c; NULL without `audit:` */
 	int audit_fd;        /* of the same, for the next server */
@@ -165,7 +182,7 @@ int custody_unseal(struct keeper *k, int fd);
  */
 int keeper_audit_open(struct keeper *k);
 void keeper_audit_close(struct keeper *k);
-void keeper_audit_feed(struct keeper *k);
+void keeper_audit_feed(struct keeper *k, struct worker *w);
 void keeper_audit_reload(struct keeper *k);
 void keeper_audit_tick(struct keeper *k, uint64_t now);
 int keeper_audit_command(struct keeper *k, int fd, const char *what, const char *key);
@@ -191,10 +208,46 @@ int lockdown_root(const struct keeper *k);
 int sockets_open(struct keeper *k);
 void sockets_close(struct keeper *k);
 
-/* server.c */
+/* worker.c: one server process. Sending to one that has no link does nothing. */
+int worker_start(struct keeper *k, struct worker *w);
+void worker_kill(struct keeper *k, struct worker *w);
+/* Send, or give the worker up: what it has not heard it must not go on without. @fds borrowed. */
+int worker_tell(struct keeper *k, struct worker *w, const struct link_msg *msg,
+		const struct link_fds *fds);
+int worker_send_conf(struct keeper *k, struct worker *w, const struct conf *c);
+/* What a worker is to know of @key: a usable key whose claim to be active fails only opens. */
+enum key_state worker_key_state(const struct keeper *k, const struct keyset_key *key);
+/* The key and what makes it usable, as if it were in @state. */
+void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key *key,
+		     enum key_state state);
+void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_key *key);
+void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyset_key *key,
+			  int why);
+void worker_send_sealed(struct keeper *k, struct worker *w);
+/* Until SYNC @number is answered, the worker is gone, or @end has come and it is killed. */
+void worker_await_sync(struct keeper *k, struct worker *w, uint32_t number, uint64_t end);
+/* The link is readable. */
+void worker_hear(struct keeper *k, struct worker *w);
+void worker_reaped(struct keeper *k, struct worker *w, int status);
+void worker_tick(struct keeper *k, struct worker *w, uint64_t now);
+void worker_watch(struct keeper *k, struct worker *w, uint64_t now);
+
+/* server.c: all of them */
 int server_start(struct keeper *k);
+/* How many said READY and live. */
+size_t server_serving(const struct keeper *k);
+/* There is one, and none that serves stands still. */
+bool server_answers(const struct keeper *k, uint64_t now);
+/* When the one that has tried its keys longest ago has done so; 0: nobody serves. */
+uint64_t server_probed_ns(const struct keeper *k);
+/* All that was counted, and what is so now. */
+void server_metrics(const struct keeper *k, struct metrics *ret);
+/*
+ * A key that is new to the servers, or back. If it is active, none of them writes with it before all have
+ * it; for that moment nothing is written under its name.
+ */
 void server_send_key(struct keeper *k, const struct keyset_key *key);
-/* State and activation only; the server goes on with the op sockets it has. */
+/* State and activation only, of a key that all have; they go on with the op sockets that they have. */
 void server_send_state(struct keeper *k, const struct keyset_key *key);
 /* Whether the root key is there. */
 void server_send_sealed(struct keeper *k);
@@ -205,20 +258,23 @@ void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int wh
  * anybody is told that a key is there: another node may write with it the moment after.
  */
 void server_sync(struct keeper *k);
-/* The link is readable. */
-void server_hear(struct keeper *k);
-/* A child has ended. */
+/* Children have ended. */
 void server_reap(struct keeper *k);
-/* Time passes: start again when it is due. */
+/* Time passes: start again what is due. */
 void server_tick(struct keeper *k, uint64_t now);
-/* Is it alive? Kills a server that has stopped answering; tells systemd's watchdog of one that does. */
+/* Until then, for poll(2). */
+int server_wait_ms(const struct keeper *k, uint64_t now);
+/* Are they alive? Kills one that has stopped answering; tells systemd's watchdog of one that does. */
 void server_watch(struct keeper *k, uint64_t now);
 void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
-int server_send_conf(struct keeper *k, const struct conf *c);
+/* Send next_conf. False: there is nobody to take it. */
+bool server_reload_start(struct keeper *k);
 /*
- * The loop alone acts on the server's answer to that: it may be heard, from a server that lies at any
- * time, by server_sync() in the middle of something that goes by the old configuration.
+ * When all have answered to that, the new configuration is in force if all can take it. Those who can hold
+ * until they hear of it, so there is a bound for the others. The loop alone
+ * acts on it: answers may be heard, from a server that lies at any time, by server_sync() in the middle
+ * of something that goes by the old configuration.
  */
 void server_reload_end(struct keeper *k);
 

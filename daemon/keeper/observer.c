@@ -21,7 +21,6 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define WRITE_NS NS_PER_S
 #define PAUSE_NS (5 * NS_PER_S)
-#define DEAF_NS  (5 * NS_PER_S) /* a server that has not answered for so long does not serve */
 
 struct observer {
 	struct board_page *page;
@@ -29,7 +28,7 @@ struct observer {
 	int page_fd, exe_fd;
 	int alive[2]; /* a pipe: at its end the observer knows that the keeper is gone */
 	pid_t pid;    /* 0: none */
-	uint64_t start_at_ns, written_ns, probes;
+	uint64_t start_at_ns, written_ns;
 };
 
 static int open_all(struct observer *o)
@@ -120,14 +119,17 @@ static void fill(const struct keeper *k, struct board *s, uint64_t now)
 	snprintf(s->backend, sizeof(s->backend), "%s", keeper_is_kernel(k) ? "kernel" : "openssl");
 	snprintf(s->ring, sizeof(s->ring), "%.*s", (int)strcspn(k->ring_text, ","), k->ring_text);
 	s->written_ns = now;
-	s->serving = k->serving && (k->pinged_ns == 0 || now - k->pinged_ns < DEAF_NS);
+	s->serving = server_answers(k, now);
+	s->workers = (uint32_t)k->n_workers;
+	s->workers_serving = (uint32_t)server_serving(k);
 	s->sealed = k->sealed < 0;
 	s->active = has_active(k);
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
 	s->now = (uint64_t)time(NULL);
 	s->key_limit = k->conf->config->rotation.max_encryptions;
-	s->metrics = k->metrics;
+	s->probed_ns = server_probed_ns(k);
+	server_metrics(k, &s->metrics);
 	keys_fill(k, s);
 }
 
@@ -135,9 +137,6 @@ static void page_write(struct keeper *k, struct observer *o, uint64_t now)
 {
 	if (now - o->written_ns < WRITE_NS)
 		return;
-	if (k->metrics.probes != o->probes)
-		o->s.probed_ns = now;
-	o->probes = k->metrics.probes;
 	o->written_ns = now;
 	fill(k, &o->s, now);
 	board_write(o->page, &o->s);

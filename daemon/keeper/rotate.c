@@ -120,9 +120,13 @@ static int rotate(struct keeper *k, const struct keyset_key *old, const char *wh
 	r = next_key(k, old->rec.name, &key);
 	if (r == 0)
 		r = keeper_step(k, key->rec.id, KEY_ACTIVE, 0);
-	if (r < 0)
-		log_error("key %s: automatic rotation failed: %s", old->rec.label, errno_text(r));
-	else
+	if (r < 0 && r != k->rotate_r)
+		log_error("key %s: automatic rotation failed, and is tried again: %s",
+			  old->rec.label, errno_text(r));
+	else if (r < 0)
+		log_debug("key %s: automatic rotation failed once more", old->rec.label);
+	k->rotate_r = r;
+	if (r == 0)
 		log_notice("audit: key %s: activated, now active, activation %u; by automatic "
 			   "rotation of %s for its %s",
 			   key->rec.label, key->rec.activation, old->rec.label, why);
@@ -156,7 +160,7 @@ void rotation_tick(struct keeper *k, uint64_t now)
 	const struct encconf *e = k->conf->enc;
 	int r = 0;
 
-	if (k->sealed < 0 || !k->serving || now < k->rotate_at_ns)
+	if (k->sealed < 0 || server_serving(k) == 0 || now < k->rotate_at_ns)
 		return;
 	k->rotate_at_ns = now + (k->conf->config->rotation.automatic ? LOOK_NS : WARN_NS);
 	for (size_t i = 0; i < e->items_count; i++)

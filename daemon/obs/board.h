@@ -26,14 +26,15 @@ struct board_key {
 };
 
 struct board {
-	/* CLOCK_MONOTONIC, ns: when this was written, and when the last probe was reported. */
+	/* CLOCK_MONOTONIC, ns: when this was written, and when each server had reported a probe. */
 	uint64_t written_ns, probed_ns;
 	char version[32];
 	char backend[16];
 	char ring[16];
-	bool serving; /* a server said READY and lives */
+	bool serving; /* a server said READY and lives, and none stands still */
 	bool active;  /* the first chain has a key to write with */
 	bool sealed;  /* the root key is away */
+	uint32_t workers, workers_serving;
 	uint32_t server_starts;
 	uint64_t started, now; /* seconds since 1970 */
 	uint64_t key_limit;    /* encryptions, after which a key is to be rotated */

@@ -86,6 +86,8 @@ static void print_state(const struct board *s, FILE *to)
 	gauge(to, "kekd_sealed", "1 while the root key is not loaded.", s->sealed);
 	gauge(to, "kekd_probe_ok", "1 if encryption and decryption with the active keys worked.",
 	      s->metrics.probes > 0 && s->metrics.probe_r == 0);
+	gauge(to, "kekd_workers", "Server processes that there should be.", s->workers);
+	gauge(to, "kekd_workers_serving", "Server processes that serve.", s->workers_serving);
 	head(to, "kekd_server_starts_total", "counter", "Server processes started.");
 	fprintf(to, "kekd_server_starts_total %" PRIu32 "\n", s->server_starts);
 	gauge(to, "kekd_start_time_seconds", "Start of the keeper.", s->started);

@@ -118,7 +118,6 @@ static void add_engine(struct metrics *total, const struct metrics *more)
 	total->jobs += more->jobs;
 	total->job_errors += more->job_errors;
 	total->broken_runs += more->broken_runs;
-	total->queued = more->queued;
 }
 
 void metrics_add(struct metrics *total, const struct metrics *more)
@@ -132,16 +131,21 @@ void metrics_add(struct metrics *total, const struct metrics *more)
 	}
 	total->refused_peers += more->refused_peers;
 	total->protocol_errors += more->protocol_errors;
-	total->connections = more->connections;
-	total->calls = more->calls;
-	if (more->probes > 0)
-		total->probe_r = more->probe_r;
 	total->probes += more->probes;
 	total->audit_lines += more->audit_lines;
 	total->audit_dropped += more->audit_dropped;
-	total->audit_stuck = more->audit_stuck;
 	add_engine(total, more);
 	add_upstreams(total, more);
+}
+
+void metrics_add_now(struct metrics *total, const struct metrics *one)
+{
+	total->connections += one->connections;
+	total->calls += one->calls;
+	total->queued += one->queued;
+	total->audit_stuck |= one->audit_stuck;
+	if (total->probe_r == 0)
+		total->probe_r = one->probe_r;
 }
 
 static void head(FILE *to, const char *name, const char *type, const char *help)

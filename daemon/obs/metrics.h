@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a server counts, as one struct of fixed size: it sends the keeper what is new once a second,
- * and the keeper adds it up over all its servers. It reaches Prometheus by board.h.
+ * and the keeper adds it up over all servers, those that are gone too. Some fields are not counters but
+ * say what is so now, of those that live. It reaches Prometheus by board.h.
  *
  * Every label has a fixed set of values; what does not fit is counted as "other".
  */
@@ -32,7 +33,7 @@ struct metrics {
 	uint64_t latency[METRICS_METHODS][METRICS_BUCKETS]; /* not cumulative */
 	uint64_t latency_ns[METRICS_METHODS];               /* sum */
 	uint64_t refused_peers, protocol_errors;            /* of connections */
-	uint32_t connections, calls;                        /* open now: not added up */
+	uint32_t connections, calls;                        /* now open */
 
 	/* The engine: runs by their blocks (<kekd/engine.h>), jobs under way now. */
 	uint64_t runs[METRICS_RUNS], run_blocks, jobs, job_errors, broken_runs;
@@ -52,8 +53,10 @@ struct metrics {
 /* One answered or abandoned request: @method is "v2.Encrypt", …; @code gRPC's status; @ns it took. */
 void metrics_observe(struct metrics *m, const char *method, unsigned int code, uint64_t ns);
 
-/* @total += @more; what is open now is taken from @more as it is. */
+/* @total += @more in all that is counted; not what is so now. */
 void metrics_add(struct metrics *total, const struct metrics *more);
+/* What is so now, of one server's last report: added up, or the worse of the two. */
+void metrics_add_now(struct metrics *total, const struct metrics *one);
 
 /* @calls of the plugin at @path have ended since the last report, @failures of them badly. */
 void metrics_upstream(struct metrics *m, const char *path, uint64_t calls, uint64_t failures,

@@ -18,12 +18,13 @@
  *   STOP       finish what is in flight and exit 0
  *   CONNECTED  the answer to CONNECT index: fd, or r
  *   AUDIT      fd: where the audit goes from now on
+ *   RELOAD     after RELOADED of all servers: r 0, the CONFIG is in force; or it is not
  *   PING       say PONG: is the loop turning?
  *   SYNC       after GO: report what was used, and answer when all before this has been done; index to
  *              answer with
  * server → keeper
  *   READY      serving; text: the ring in use
- *   RELOADED   r, text: outcome of a CONFIG after GO; on failure the old one stays
+ *   RELOADED   r: a CONFIG after GO can be taken into use. With 0 the server holds until RELOAD
  *   FAILED     cannot serve; r, text
  *   NEED       op socket wanted for key id
  *   CONNECT    connection wanted to the socket text of a kms entry; index to answer with
@@ -69,6 +70,7 @@ enum link_type {
 	LINK_AUDIT,
 	LINK_SYNC,
 	LINK_SYNCED,
+	LINK_RELOAD,
 };
 
 struct link_msg {

@@ -2,7 +2,7 @@
 /*
  * What the keeper says. Before GO the messages are taken one by one and any failure ends the
  * process; afterwards they come through the ring, and a failure ends what it is about: a bad
- * reload keeps the old configuration, a key that cannot be added is reported withdrawn.
+ * reload keeps the old configuration (reload.c), a key that cannot be added is reported withdrawn.
  */
 #include <errno.h>
 #include <poll.h>
@@ -21,6 +21,7 @@
 
 #define RING_ENTRIES 256
 #define TEXT_MAX     (1024 * 1024)
+#define HOLD_NS      (UINT64_C(2500) * 1000 * 1000)
 
 int server_new(int link_fd, struct server **ret)
 {
@@ -55,6 +56,7 @@ void server_free(struct server *s)
 	audit_free(s->audit);
 	server_transform_free(s);
 	items_free(s->items, s->n_items);
+	reload_drop(s);
 	upstreams_free(s->upstreams);
 	keytable_free(s->keys);
 	if (s->test_key)
@@ -121,7 +123,7 @@ static int encconf_from(int fd, struct encconf **ret)
 	return r < 0 ? r : encconf_parse(span_of(text, len), "encryption.yaml", 0, ret, &err);
 }
 
-static int configs_parse(struct link_fds *fds, struct config **ret_config, struct encconf **ret_enc)
+int server_configs_parse(struct link_fds *fds, struct config **ret_config, struct encconf **ret_enc)
 {
 	_cleanup_(config_freep) struct config *config = NULL;
 	_cleanup_(encconf_freep) struct encconf *enc = NULL;
@@ -139,13 +141,13 @@ static int configs_parse(struct link_fds *fds, struct config **ret_config, struc
 	return 0;
 }
 
-static bool peers_valid(const struct link_msg *msg)
+bool server_peers_valid(const struct link_msg *msg)
 {
 	return msg->n_peer_uids <= LINK_PEERS && msg->n_peer_gids <= LINK_PEERS;
 }
 
 /* Numbers, resolved by the keeper: this process can read no passwd file once it is locked down. */
-static void peers_set(struct server *s, const struct link_msg *msg)
+void server_peers_set(struct server *s, const struct link_msg *msg)
 {
 	memcpy(s->peer_uids, msg->peer_uids, sizeof(s->peer_uids));
 	memcpy(s->peer_gids, msg->peer_gids, sizeof(s->peer_gids));
@@ -157,7 +159,7 @@ static void peers_set(struct server *s, const struct link_msg *msg)
 	};
 }
 
-static void chain_env_of(struct server *s, const struct config *config, struct chain_env *ret)
+void server_chain_env(struct server *s, const struct config *config, struct chain_env *ret)
 {
 	*ret = (struct chain_env){
 		.engine = s->engine,
@@ -189,7 +191,7 @@ static int items_new(struct server *s)
 	struct chain_env env;
 	int r;
 
-	chain_env_of(s, s->config, &env);
+	server_chain_env(s, s->config, &env);
 	s->items = calloc(s->encconf->items_count, sizeof(*s->items));
 	if (!s->items)
 		return -ENOMEM;
@@ -243,21 +245,25 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	struct grpc_limits limits = grpc_limits_default;
 	int r;
 
-	if (s->config || !peers_valid(msg))
+	if (s->config || !server_peers_valid(msg))
 		return -EPROTO;
-	r = configs_parse(fds, &s->config, &s->encconf);
+	r = server_configs_parse(fds, &s->config, &s->encconf);
 	if (r < 0)
 		return r;
 	if (s->config->backend == CONFIG_BACKEND_OPENSSL)
 		process_lock();
-	peers_set(s, msg);
+	server_peers_set(s, msg);
 	engine.now = now_ns;
 	limits.connections = s->config->limits.connections;
 	limits.streams = s->config->limits.streams;
 	limits.calls = s->config->limits.in_flight;
 	limits.message_bytes = s->config->limits.message_bytes;
+	if (s->config->workers > 1)
+		limits.accept_pause_ns = SERVER_ACCEPT_PAUSE_NS;
 	list_init(&s->defer.ops);
 	r = ring_new((enum ring_kind)msg->index, RING_ENTRIES, &s->ring);
+	if (r == 0 && s->config->workers > 1)
+		ring_accept_in_turns(s->ring);
 	if (r == 0)
 		r = provider_secretbox_init();
 	if (r == 0)
@@ -474,62 +480,6 @@ int server_listen(struct server *s)
 	return server_transform_listen(s);
 }
 
-/* All chains of the new configuration exist before the first old one is given up. */
-static int reload_swap(struct server *s, struct config *config, struct encconf *enc)
-{
-	struct chain_env env;
-	_cleanup_free_ struct chain **chains = NULL;
-	size_t n = 0;
-	int r = 0;
-
-	chain_env_of(s, config, &env);
-	if (enc->items_count != s->n_items)
-		return -EOPNOTSUPP; /* sockets are made at start */
-	chains = calloc(enc->items_count, sizeof(struct chain *));
-	if (!chains)
-		return -ENOMEM;
-	while (r == 0 && n < enc->items_count) {
-		r = chain_new(&enc->items[n], &env, &chains[n]);
-		if (r == 0)
-			n++;
-	}
-	if (r < 0) {
-		while (n > 0)
-			chain_free(chains[--n]);
-		return r;
-	}
-	for (size_t i = 0; i < n; i++) {
-		kms_service_set_chain(s->items[i].kms, chains[i]);
-		chain_free(s->items[i].chain);
-		s->items[i].chain = chains[i];
-	}
-	encconf_free(s->encconf);
-	config_free(s->config);
-	s->encconf = enc;
-	s->config = config;
-	server_transform_reload(s);
-	return 0;
-}
-
-static int on_reload(struct server *s, const struct link_msg *req, struct link_fds *fds)
-{
-	_cleanup_(config_freep) struct config *config = NULL;
-	_cleanup_(encconf_freep) struct encconf *enc = NULL;
-	struct link_msg msg = { .type = LINK_RELOADED };
-	int r;
-
-	r = peers_valid(req) ? configs_parse(fds, &config, &enc) : -EPROTO;
-	if (r == 0)
-		r = reload_swap(s, config, enc);
-	if (r == 0) {
-		config = NULL; /* the server's now */
-		enc = NULL;
-		peers_set(s, req);
-	}
-	msg.r = r;
-	return link_send(s->link_fd, &msg, NULL);
-}
-
 static int on_ping(const struct server *s)
 {
 	struct link_msg msg = { .type = LINK_PONG };
@@ -553,7 +503,9 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 {
 	switch (msg->type) {
 	case LINK_CONFIG:
-		return on_reload(s, msg, fds);
+		return reload_prepare(s, msg, fds);
+	case LINK_RELOAD:
+		return reload_end(s, msg->r);
 	case LINK_KEY:
 		return on_key_or_say(s, msg, fds);
 	case LINK_SOCKET:
@@ -581,20 +533,48 @@ static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds
 	}
 }
 
+/* One message of the keeper. */
+static int take_one(struct server *s)
+{
+	struct link_fds fds = { 0 };
+	int r;
+
+	r = link_recv(s->link_fd, &s->rx, &fds);
+	if (r == 0)
+		r = dispatch(s, &s->rx, &fds);
+	link_fds_close(&fds);
+	return r;
+}
+
+/* Nothing else is done until the keeper has said what becomes of the new configuration (reload.c). */
+static int hold_for_reload(struct server *s)
+{
+	struct pollfd p = { .fd = s->link_fd, .events = POLLIN };
+	uint64_t end = now_ns() + HOLD_NS, now;
+	int r = 0;
+
+	while (r == 0 && s->reload && (now = now_ns()) < end)
+		if (poll(&p, 1, (int)((end - now) / 1000000) + 1) > 0)
+			r = take_one(s);
+	if (s->reload) {
+		log_error("reload: the keeper does not say go; the old configuration stays");
+		reload_drop(s);
+	}
+	return r;
+}
+
 static void link_readable(struct ring_op *op, int res, unsigned int flags _unused_)
 {
 	struct server *s = container_of(op, struct server, link_op);
-	struct link_fds fds = { 0 };
 	int r;
 
 	if (res < 0) {
 		s->link_error = res;
 		return;
 	}
-	r = link_recv(s->link_fd, &s->rx, &fds);
-	if (r == 0)
-		r = dispatch(s, &s->rx, &fds);
-	link_fds_close(&fds);
+	r = take_one(s);
+	if (r == 0 && s->reload)
+		r = hold_for_reload(s);
 	if (r < 0)
 		s->link_error = r;
 	else

@@ -18,6 +18,9 @@
 #include "daemon/sys/ring.h"
 #include "daemon/wire/grpc.h"
 
+/* With several servers: long enough for another to wait in front, too short for a client to notice. */
+#define SERVER_ACCEPT_PAUSE_NS (UINT64_C(1) * 1000 * 1000)
+
 /* One `resources` item: a chain, the services over it, the socket they are on. */
 struct server_item {
 	struct chain *chain;
@@ -70,6 +73,7 @@ struct server {
 	bool audit_said;
 	struct server_probe *probe; /* probe.c; NULL without `metrics:` */
 
+	struct server_reload *reload; /* reload.c; NULL but between its two steps */
 	struct link_msg rx;
 	struct ring_op link_op, used_timer, drain_timer;
 	int link_error;
@@ -89,6 +93,19 @@ void server_link_listen(struct server *s);
 /* Counters of use go to the keeper, who keeps them durable; only keys that were used. */
 void server_used_send(struct server *s);
 void server_stop(struct server *s);
+/* messages.c, for reload.c too */
+int server_configs_parse(struct link_fds *fds, struct config **ret_config,
+			 struct encconf **ret_enc);
+bool server_peers_valid(const struct link_msg *msg);
+void server_peers_set(struct server *s, const struct link_msg *msg);
+void server_chain_env(struct server *s, const struct config *config, struct chain_env *ret);
+/*
+ * reload.c. _prepare: build all of it and tell the keeper how that ended; errors are the link's. _end: into
+ * force with @r 0, or away with it. _drop: away with it, if there is one.
+ */
+int reload_prepare(struct server *s, const struct link_msg *req, struct link_fds *fds);
+int reload_end(struct server *s, int r);
+void reload_drop(struct server *s);
 /* transform.c. @fd consumed, whatever happens. */
 int server_transform_open(struct server *s, const struct link_msg *msg, int fd);
 int server_transform_listen(struct server *s);

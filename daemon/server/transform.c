@@ -53,6 +53,8 @@ int server_transform_open(struct server *s, const struct link_msg *msg, int fd)
 	t->listen_fd = fd;
 	peers_set(t, msg);
 	transform_limits(&t->limits);
+	if (s->config->workers > 1)
+		t->limits.accept_pause_ns = SERVER_ACCEPT_PAUSE_NS;
 	items_fill(s, items);
 	if (secpool_new(LINK_TRANSFORM_LOCKED, &t->pool) < 0)
 		return -ENOMEM;

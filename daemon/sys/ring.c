@@ -100,6 +100,11 @@ void ring_accept(struct ring *ring, struct ring_op *op, int listen_fd)
 	ring->twin->start(ring, op);
 }
 
+void ring_accept_in_turns(struct ring *ring)
+{
+	ring->accept_in_turns = true;
+}
+
 void ring_recv(struct ring *ring, struct ring_op *op, int fd, void *buf, size_t len)
 {
 	op_begin(ring, op, RING_OP_RECV, fd);
@@ -241,7 +246,7 @@ void ring_deliver_more(struct ring *ring, struct ring_op *op, int res)
 
 void ring_deliver(struct ring *ring, struct ring_op *op, int res)
 {
-	if (op->kind == RING_OP_ACCEPT && res >= 0) {
+	if (op->kind == RING_OP_ACCEPT && res >= 0 && !ring->accept_in_turns) {
 		op->state = RING_STATE_TWIN;
 		if (op->cancelled)
 			ring_done(ring, op, -ECANCELED);

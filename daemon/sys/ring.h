@@ -105,6 +105,12 @@ const char *ring_why(const struct ring *ring);  /* why not io_uring and the cure
  * would fail again at once.
  */
 void ring_accept(struct ring *ring, struct ring_op *op, int listen_fd);
+/*
+ * From now on each accept is for one connection and comes without RING_MORE, for a listener that other
+ * processes accept from too. With io_uring a connection then goes to the process that has waited
+ * longest; a multishot accept would stay in front of the others and get them all.
+ */
+void ring_accept_in_turns(struct ring *ring);
 /* res = bytes, 0 at end of stream. @buf[len]. */
 void ring_recv(struct ring *ring, struct ring_op *op, int fd, void *buf, size_t len);
 /* res = bytes taken, may be fewer than @len; the caller sends the rest. MSG_NOSIGNAL. */

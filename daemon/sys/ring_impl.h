@@ -48,7 +48,7 @@ struct ring {
 	struct ring_op *timers; /* root of the heap, the earliest; or NULL */
 	uint64_t timer_seq;
 	struct ring_stats stats;
-	bool turning;
+	bool turning, accept_in_turns;
 	char why[256];
 };
 

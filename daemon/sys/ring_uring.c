@@ -101,7 +101,7 @@ static uint64_t tagged(const struct ring_op *op, unsigned int tag)
 
 static void prep_accept(struct uring *u, struct io_uring_sqe *sqe, struct ring_op *op)
 {
-	if (u->multishot)
+	if (u->multishot && !u->ring.accept_in_turns)
 		io_uring_prep_multishot_accept(sqe, op->fd, NULL, NULL,
 					       SOCK_CLOEXEC | SOCK_NONBLOCK);
 	else

@@ -62,6 +62,8 @@ struct grpc_limits {
 	uint32_t streams;       /* SETTINGS_MAX_CONCURRENT_STREAMS of a connection */
 	uint32_t connections;   /* of the server; one more is accepted and closed at once */
 	uint32_t calls;         /* in flight in the server; one more: RESOURCE_EXHAUSTED */
+	uint64_t
+		accept_pause_ns; /* after a connection, so that other processes get the next; or 0 */
 	/*
 	 * Unsent bytes of a connection, while its socket takes no more, before it is read no
 	 * further. Bytes held back by the client's flow-control windows cannot be waited for like
@@ -96,6 +98,9 @@ DEFINE_CLEANUP(struct grpc_server *, grpc_server_free);
  */
 int grpc_server_listen(struct grpc_server *server, int fd, const struct grpc_service *service,
 		       const struct grpc_peers *peers, void *ctx);
+
+/* What the listeners' @peers point to is not what it was: close the connections of those no longer listed. */
+void grpc_server_peers_changed(struct grpc_server *server);
 
 /*
  * Send what calls have queued since the last turn. To be called once a turn, after the engine's

@@ -33,6 +33,8 @@ struct listening {
 struct peer {
 	struct list link;
 	struct grpc_server *server;
+	const struct grpc_peers *allowed; /* its listener's */
+	struct op_peer cred;
 	struct grpc_session *session;
 	struct conn *conn;
 };
@@ -94,6 +96,8 @@ static int peer_new(const struct listening *l, int fd, const struct op_peer *cre
 	if (!p)
 		return -ENOMEM;
 	p->server = server;
+	p->allowed = l->peers;
+	p->cred = *cred;
 	list_add_tail(&server->peers, &p->link);
 	server->core.stats.open_connections++;
 	r = grpc_session_new(&server->core, &config, &p->session);
@@ -172,6 +176,9 @@ static void accept_done(struct ring_op *op, int res, unsigned int flags)
 		return;
 	if (server->stopping)
 		listening_free(l);
+	else if (res >= 0 && server->limits.accept_pause_ns > 0)
+		timeq_set(&server->timers.queue, &l->retry,
+			  now_ns() + server->limits.accept_pause_ns);
 	else if (res >= 0 || res == -ECONNABORTED)
 		ring_accept(server->ring, op, l->fd);
 	else /* out of fds or memory: the queue is still there a moment later */
@@ -203,6 +210,18 @@ int grpc_server_listen(struct grpc_server *server, int fd, const struct grpc_ser
 	list_add_tail(&server->listening, &l->link);
 	ring_accept(server->ring, &l->op, fd);
 	return 0;
+}
+
+void grpc_server_peers_changed(struct grpc_server *server)
+{
+	list_for_each_safe (n, &server->peers) {
+		struct peer *p = list_entry(n, struct peer, link);
+
+		if (peer_listed(p->allowed, &p->cred))
+			continue;
+		log_refused(server, &p->cred);
+		conn_close(p->conn);
+	}
 }
 
 /* The server. */

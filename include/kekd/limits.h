@@ -32,6 +32,9 @@
  */
 #define KEKD_RUN_BLOCKS_MAX 4096
 
+/* Server processes of one daemon */
+#define KEKD_WORKERS_MAX 16
+
 /* Keys */
 #define KEKD_KEY_ID       16 /* random 128-bit id of a KEK */
 #define KEKD_KEY_ID_HEX   (2 * KEKD_KEY_ID)

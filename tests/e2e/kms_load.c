@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kms_load SOCKET [IN_FLIGHT]: a KMS v2 client that wraps random seeds of 32 bytes and unwraps what
- * came back, IN_FLIGHT (64) seeds at a time over one connection, until SIGTERM. A lost connection is
- * made anew.
+ * kms_load [-p] SOCKET [IN_FLIGHT [CONNECTIONS]]: a KMS v2 client that wraps random seeds of 32 bytes and
+ * unwraps what came back, IN_FLIGHT (64) seeds at a time, until SIGTERM. With several CONNECTIONS (1) a
+ * seed is wrapped over one of them and unwrapped over the next: it must not matter which process of a
+ * daemon is at the other end. A lost connection is made anew. With -p an Encrypt that is refused for want
+ * of a key is tried again, a Decrypt never.
  *
  * Standard output: the number of seeds that came back right, one line each EACH seeds. Exit status 0
  * only if no call failed and every seed was right.
@@ -23,6 +25,7 @@
 #define SEED       32
 #define EACH       64
 #define SLOTS_MAX  1024
+#define CLIENTS    16
 #define CALL_NS    (UINT64_C(60) * 1000 * 1000 * 1000) /* ends a run that hangs, judges no speed */
 #define POOL_BYTES (16U << 20)
 
@@ -36,12 +39,13 @@ struct slot {
 struct load {
 	struct ring *ring;
 	struct secpool *pool;
-	struct grpc_client *client;
+	struct grpc_client *clients[CLIENTS];
+	unsigned int n_clients;
 	struct ring_op signal;
 	struct slot slots[SLOTS_MAX];
 	unsigned int open;
 	uint64_t good;
-	bool stopping, failed;
+	bool patient, stopping, failed;
 };
 
 static void wrap(struct slot *s);
@@ -53,18 +57,20 @@ static void fail(struct load *l, const char *what, const char *text)
 	l->failed = l->stopping = true;
 }
 
-static void call(struct slot *s, const char *method, enum pb_message kind,
+/* Over connection @i, counted from the slot's own. */
+static void call(struct slot *s, unsigned int i, const char *method, enum pb_message kind,
 		 const struct kms_request *req, grpc_client_done_fn *done)
 {
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
 	struct load *l = s->load;
+	struct grpc_client *client = l->clients[((size_t)(s - l->slots) + i) % l->n_clients];
 	int r;
 
 	r = secpool_get(l->pool, 1024, &msg);
 	if (r == 0)
 		r = pb_encode_request(kind, req, &msg);
 	if (r == 0)
-		r = grpc_client_call(l->client, method, span_of(msg.data, msg.len), CALL_NS,
+		r = grpc_client_call(client, method, span_of(msg.data, msg.len), CALL_NS,
 				     GRPC_WAIT_FOR_READY, done, s, NULL);
 	if (r < 0)
 		fail(l, method, errno_text(r));
@@ -121,6 +127,10 @@ static void wrapped(void *user, enum grpc_status status, const char *text, struc
 	l->open--;
 	if (mend(s, status))
 		return;
+	if (l->patient && status == GRPC_FAILED_PRECONDITION && !l->stopping) {
+		wrap(s);
+		return;
+	}
 	if (status != GRPC_OK) {
 		fail(l, "Encrypt", text);
 		return;
@@ -131,7 +141,7 @@ static void wrapped(void *user, enum grpc_status status, const char *text, struc
 	}
 	req.data = rsp.data;
 	req.key_id = rsp.key_id;
-	call(s, "/v2.KeyManagementService/Decrypt", PB_V2_DECRYPT_REQUEST, &req, unwrapped);
+	call(s, 1, "/v2.KeyManagementService/Decrypt", PB_V2_DECRYPT_REQUEST, &req, unwrapped);
 }
 
 static void wrap(struct slot *s)
@@ -142,7 +152,7 @@ static void wrap(struct slot *s)
 		fail(s->load, "getrandom", errno_text(errno));
 		return;
 	}
-	call(s, "/v2.KeyManagementService/Encrypt", PB_V2_ENCRYPT_REQUEST, &req, wrapped);
+	call(s, 0, "/v2.KeyManagementService/Encrypt", PB_V2_ENCRYPT_REQUEST, &req, wrapped);
 }
 
 static void on_signal(struct ring_op *op, int res _unused_, unsigned int flags _unused_)
@@ -168,8 +178,17 @@ static int signal_open(int *ret)
 
 static int turn(struct load *l)
 {
-	grpc_client_flush(l->client);
+	for (unsigned int i = 0; i < l->n_clients; i++)
+		grpc_client_flush(l->clients[i]);
 	return ring_turn(l->ring, false);
+}
+
+static bool idle(const struct load *l)
+{
+	for (unsigned int i = 0; i < l->n_clients; i++)
+		if (!grpc_client_idle(l->clients[i]))
+			return false;
+	return !ring_op_busy(&l->signal);
 }
 
 static int run(struct load *l, unsigned int in_flight, int signal_fd)
@@ -184,9 +203,10 @@ static int run(struct load *l, unsigned int in_flight, int signal_fd)
 	}
 	while (r == 0 && (!l->stopping || (l->open > 0 && !l->failed)))
 		r = turn(l);
-	grpc_client_stop(l->client);
+	for (unsigned int i = 0; i < l->n_clients; i++)
+		grpc_client_stop(l->clients[i]);
 	ring_cancel(l->ring, &l->signal);
-	while (r == 0 && !(grpc_client_idle(l->client) && !ring_op_busy(&l->signal)))
+	while (r == 0 && !idle(l))
 		r = turn(l);
 	return r;
 }
@@ -195,7 +215,6 @@ static int open_and_run(struct load *l, const char *path, unsigned int in_flight
 {
 	_cleanup_(ring_freep) struct ring *ring = NULL;
 	_cleanup_(secpool_freep) struct secpool *pool = NULL;
-	_cleanup_(grpc_client_freep) struct grpc_client *client = NULL;
 	_cleanup_close_ int signal_fd = -1;
 	struct grpc_client_config config = {
 		.path = path,
@@ -212,10 +231,13 @@ static int open_and_run(struct load *l, const char *path, unsigned int in_flight
 		r = secpool_new(POOL_BYTES, &pool);
 	config.ring = l->ring = ring;
 	config.pool = l->pool = pool;
+	for (unsigned int i = 0; r == 0 && i < l->n_clients; i++)
+		r = grpc_client_new(&config, &l->clients[i]);
 	if (r == 0)
-		r = grpc_client_new(&config, &client);
-	l->client = client;
-	return r < 0 ? r : run(l, in_flight, signal_fd);
+		r = run(l, in_flight, signal_fd);
+	for (unsigned int i = 0; i < l->n_clients; i++)
+		grpc_client_free(l->clients[i]);
+	return r;
 }
 
 int main(int argc, char **argv)
@@ -225,10 +247,15 @@ int main(int argc, char **argv)
 	int r;
 
 	log_init("kms_load", LOG_LEVEL_INFO);
+	load.patient = argc > 1 && strcmp(argv[1], "-p") == 0;
+	argc -= load.patient;
+	argv += load.patient;
 	if (argc > 2)
 		in_flight = (unsigned int)strtoul(argv[2], NULL, 10);
-	if (argc < 2 || in_flight == 0 || in_flight > SLOTS_MAX) {
-		fputs("usage: kms_load SOCKET [IN_FLIGHT]\n", stderr);
+	load.n_clients = argc > 3 ? (unsigned int)strtoul(argv[3], NULL, 10) : 1;
+	if (argc < 2 || in_flight == 0 || in_flight > SLOTS_MAX || load.n_clients == 0 ||
+	    load.n_clients > CLIENTS) {
+		fputs("usage: kms_load [-p] SOCKET [IN_FLIGHT [CONNECTIONS]]\n", stderr);
 		return 2;
 	}
 	r = open_and_run(&load, argv[1], in_flight);

@@ -323,19 +323,15 @@ TEST(choices)
 
 TEST(workers)
 {
-	struct config *c = good(SHORTEST "workers: 1\n");
+	struct config *c = good(SHORTEST "workers: 16\n");
 
-	EXPECT_EQ(1, c->workers);
+	EXPECT_EQ(16, c->workers);
 	config_free(c);
 	c = good(SHORTEST);
 	EXPECT_EQ(1, c->workers);
 	config_free(c);
-	bad(SHORTEST "workers: 2\n",
-	    "kekd.yaml:3:10: \"workers\" can only be 1: one already answers faster than the clients on "
-	    "the same host can ask");
-	bad(SHORTEST "workers: 0\n",
-	    "kekd.yaml:3:10: \"workers\" can only be 1: one already answers faster than the clients on "
-	    "the same host can ask");
+	bad(SHORTEST "workers: 17\n", "kekd.yaml:3:10: \"workers\" must be between 1 and 16");
+	bad(SHORTEST "workers: 0\n", "kekd.yaml:3:10: \"workers\" must be between 1 and 16");
 	bad(SHORTEST "workers: many\n",
 	    "kekd.yaml:3:10: \"workers\" must be an integer, not a string");
 }

@@ -14,6 +14,7 @@
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keeper/spawn.h"
 #include "tests/harness/ktest.h"
+#include "tests/unit/scratch.h"
 
 #define START_NS UINT64_C(1000000000)
 #define READY_NS (UINT64_C(60) * 1000000000)
@@ -32,7 +33,11 @@ FIXTURE_SETUP(keeper)
 	self->conf.config_fd = self->conf.enc_fd = -1;
 	self->k.opt = &self->opt;
 	self->k.conf = &self->conf;
-	self->k.link_fd = self->k.transform_fd = self->k.test_tfm = self->k.exe_fd = -1;
+	self->k.transform_fd = self->k.test_tfm = self->k.exe_fd = -1;
+	self->config.workers = 1;
+	self->k.n_workers = 1;
+	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
+		self->k.workers[i].link_fd = -1;
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		self->k.clients[i] = -1;
 }
@@ -41,7 +46,7 @@ FIXTURE_SETUP(keeper)
 FIXTURE_TEARDOWN(keeper)
 {
 	admin_close(&self->k);
-	closep(&self->k.link_fd);
+	closep(&self->k.workers[0].link_fd);
 	closep(&self->k.exe_fd);
 	closep(&self->conf.config_fd);
 	closep(&self->conf.enc_fd);
@@ -88,12 +93,12 @@ TEST_F(keeper, server_has_a_minute_to_get_ready)
 {
 	int fd;
 
-	self->k.server_pid = mute_server(&fd);
-	self->k.start_ns = START_NS;
+	self->k.workers[0].pid = mute_server(&fd);
+	self->k.workers[0].start_ns = START_NS;
 	server_tick(&self->k, START_NS + READY_NS);
 	EXPECT_TRUE(lives(fd));
 	server_tick(&self->k, START_NS + READY_NS + 1);
-	expect_killed(self->k.server_pid);
+	expect_killed(self->k.workers[0].pid);
 	close(fd);
 }
 
@@ -102,17 +107,17 @@ TEST_F(keeper, server_that_serves_or_stops_is_left_alone)
 {
 	int fd;
 
-	self->k.server_pid = mute_server(&fd);
-	self->k.start_ns = START_NS;
-	self->k.serving = true;
+	self->k.workers[0].pid = mute_server(&fd);
+	self->k.workers[0].start_ns = START_NS;
+	self->k.workers[0].serving = true;
 	server_tick(&self->k, START_NS + 2 * READY_NS);
 	EXPECT_TRUE(lives(fd));
-	self->k.serving = false;
+	self->k.workers[0].serving = false;
 	self->k.stopping = true;
 	server_tick(&self->k, START_NS + 2 * READY_NS);
 	EXPECT_TRUE(lives(fd));
 	close(fd);
-	ASSERT_EQ(self->k.server_pid, waitpid(self->k.server_pid, NULL, 0));
+	ASSERT_EQ(self->k.workers[0].pid, waitpid(self->k.workers[0].pid, NULL, 0));
 }
 
 /*
@@ -128,10 +133,56 @@ TEST_F(keeper, server_that_cannot_be_fed_is_ended)
 	self->conf.enc_fd = memfd_create("encryption", MFD_CLOEXEC);
 	self->k.test_tfm = self->conf.config_fd; /* no socket */
 	EXPECT_OK(server_start(&self->k));
-	ASSERT_LT(0, self->k.server_pid);
+	ASSERT_LT(0, self->k.workers[0].pid);
 	EXPECT_EQ(1, self->k.starts);
-	expect_killed(self->k.server_pid);
+	expect_killed(self->k.workers[0].pid);
 	self->k.test_tfm = -1;
+}
+
+/* How often @what is in what standard error got since it was turned to @fd. */
+static unsigned int said(int fd, const char *what)
+{
+	char text[4096] = "";
+	unsigned int n = 0;
+
+	ASSERT_LE(0, pread(fd, text, sizeof(text) - 1, 0));
+	for (const char *at = strstr(text, what); at; at = strstr(at + 1, what))
+		n++;
+	return n;
+}
+
+/* A disk that is full for a day is said once and not every five seconds. */
+TEST_F(keeper, automatic_rotation_that_fails)
+{
+	static const char yaml[] = "apiVersion: apiserver.config.k8s.io/v1\n"
+				   "kind: EncryptionConfiguration\n"
+				   "resources:\n"
+				   "- resources: [secrets]\n"
+				   "  providers: [ { aesgcm: { keys: [ { name: a } ] } } ]\n";
+	struct yaml_error err = { 0 };
+	const struct keyset_key *key;
+	struct scratch dir;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	scratch_make(&dir);
+	ASSERT_OK(encconf_parse(span_str(yaml), "e", 0, &self->conf.enc, &err));
+	ASSERT_OK(key_store_open(dir.path, &self->k.store));
+	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
+	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, &self->k.keys));
+	ASSERT_OK(keyset_load(self->k.keys));
+	ASSERT_OK(keyset_create(self->k.keys, "a", KEY_ACTIVE, &key));
+	scratch_remove(&dir); /* nothing can be written from now on */
+	self->config.rotation.automatic = true;
+	self->k.workers[0].serving = true;
+	ASSERT_LE(0, dup2(fd, STDERR_FILENO));
+	for (uint64_t i = 1; i <= 10; i++)
+		rotation_tick(&self->k, i * 60 * START_NS);
+	EXPECT_EQ(1, said(fd, "automatic rotation failed"));
+	keyset_free(self->k.keys);
+	soft_root_free(self->k.soft_root);
+	key_store_close(self->k.store);
+	encconf_free(self->conf.enc);
+	close(fd);
 }
 
 /* A peer of the admin socket, as it is once it has been accepted. */

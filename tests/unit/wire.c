@@ -767,6 +767,25 @@ TEST_F(wire, refused_peer)
 	EXPECT_EQ(0, self->svc.served);
 }
 
+/* Who was listed when he connected. */
+TEST_F(wire, peer_refused_later)
+{
+	const uid_t other = geteuid() + 1;
+	_cleanup_close_ int fd = -1;
+
+	restart(self);
+	fd = raw_greeted(self);
+	works(self);
+	grpc_server_peers_changed(self->svc.server);
+	works(self);
+	EXPECT_EQ(0, stats_of(self).refused_peers);
+	self->peers.uids = &other;
+	grpc_server_peers_changed(self->svc.server);
+	UNTIL(self, stats_of(self).open_connections == 0);
+	EXPECT_LT(0, stats_of(self).refused_peers);
+	EXPECT_TRUE(raw_closed(fd));
+}
+
 TEST_F(wire, peer_listed_by_gid)
 {
 	const gid_t gid = getegid();

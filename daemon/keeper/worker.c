@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One server process as the keeper sees it: a pid, a link, and whether it said READY. If it dies it is
+ * replaced, at once the first time, then with growing pauses; keys, listeners and the other workers are
+ * not touched by that. If the link stands still for LINK_WAIT the server is hung and is killed: the
+ * keeper never waits for it longer. A server that gives up its link is killed too: it could no longer be
+ * told to let go of a key.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include "daemon/base/log.h"
+#include "daemon/crypto/backend_kernel.h"
+#include "daemon/keeper/keeper_private.h"
+#include "daemon/keeper/spawn.h"
+#include "daemon/sys/afalg.h"
+#include "daemon/sys/connect.h"
+#include "daemon/sys/notify.h"
+
+#define LINK_WAIT_S  2
+#define NS_PER_S     UINT64_C(1000000000)
+#define DELAY_MIN_NS (NS_PER_S / 20)
+#define DELAY_MAX_NS (2 * NS_PER_S)
+#define READY_NS     (60 * NS_PER_S)
+#define PING_NS      NS_PER_S
+#define HUNG_NS      (15 * NS_PER_S) /* no answer for so long: it will not come */
+#define STEADY_NS    (5 * NS_PER_S)  /* a server that lived this long is replaced at once */
+
+/* Not after it has been reaped: its pid may be another's by then. */
+void worker_kill(struct keeper *k, struct worker *w)
+{
+	int r;
+
+	if (w->pid <= 0)
+		return;
+	r = spawn_kill(w->pid, k->conf->config->server_user.id);
+	if (r < 0)
+		log_error("cannot kill the server process: %s", errno_text(r));
+}
+
+int worker_tell(struct keeper *k, struct worker *w, const struct link_msg *msg,
+		const struct link_fds *fds)
+{
+	int r;
+
+	if (w->link_fd < 0)
+		return -ENOTCONN;
+	r = link_send(w->link_fd, msg, fds);
+	if (r == -EAGAIN)
+		log_error("the server does not read its link; killing it");
+	if (r < 0)
+		worker_kill(k, w);
+	return r;
+}
+
+int worker_send_conf(struct keeper *k, struct worker *w, const struct conf *c)
+{
+	const struct config *conf = c->config;
+	struct link_msg msg = { .type = LINK_CONFIG };
+	struct link_fds fds = { .fd = { c->config_fd, c->enc_fd }, .n = 2 };
+
+	msg.index = k->opt->ring_forced ? (uint32_t)k->opt->ring : conf->ring;
+	for (size_t i = 0; i < conf->peer_uids.count; i++)
+		msg.peer_uids[msg.n_peer_uids++] = conf->peer_uids.v[i].id;
+	for (size_t i = 0; i < conf->peer_gids.count; i++)
+		msg.peer_gids[msg.n_peer_gids++] = conf->peer_gids.v[i].id;
+	return worker_tell(k, w, &msg, &fds);
+}
+
+static int send_listeners(struct keeper *k, struct worker *w)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < k->n_listen; i++) {
+		struct link_msg msg = { .type = LINK_LISTENER, .index = (uint32_t)i };
+		struct link_fds fds = { .fd = { k->listen_fds[i] }, .n = 1 };
+
+		r = worker_tell(k, w, &msg, &fds);
+	}
+	return r;
+}
+
+static int send_transform(struct keeper *k, struct worker *w)
+{
+	const struct config_transform *t = &k->conf->config->transform;
+	struct link_msg msg = { .type = LINK_LISTENER, .index = LINK_TRANSFORM };
+	struct link_fds fds = { .fd = { k->transform_fd }, .n = 1 };
+
+	if (k->transform_fd < 0)
+		return 0;
+	for (size_t i = 0; i < t->uids.count; i++)
+		msg.peer_uids[msg.n_peer_uids++] = t->uids.v[i].id;
+	for (size_t i = 0; i < t->gids.count; i++)
+		msg.peer_gids[msg.n_peer_gids++] = t->gids.v[i].id;
+	return worker_tell(k, w, &msg, &fds);
+}
+
+static int send_test_key(struct keeper *k, struct worker *w)
+{
+	struct link_msg msg = { .type = LINK_TESTKEY, .soft = k->test_tfm < 0 };
+	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+	int r;
+
+	if (k->test_tfm >= 0) {
+		r = afalg_accept(k->test_tfm, &fds.fd[0]);
+		if (r < 0)
+			return r;
+		fds.n = 1;
+	}
+	return worker_tell(k, w, &msg, &fds);
+}
+
+/* What makes @key usable in the server: op sockets, or the bytes of a soft key. */
+static int key_fds(const struct keyset_key *key, struct link_fds *ret)
+{
+	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+	int r;
+
+	if (key->soft) {
+		r = softkey_export(key->soft, &fds.fd[0]);
+		if (r < 0)
+			return r;
+		fds.n = 1;
+	}
+	while (key->kek && fds.n < BACKEND_KERNEL_SOCKETS) {
+		r = kek_accept(key->kek, &fds.fd[fds.n]);
+		if (r < 0)
+			return r;
+		fds.n++;
+	}
+	*ret = fds;
+	fds.n = 0;
+	return 0;
+}
+
+enum key_state worker_key_state(const struct keeper *k, const struct keyset_key *key)
+{
+	const struct keyset_key *active;
+
+	if (key->rec.state == KEY_ACTIVE && key->why == 0 &&
+	    (keyset_active(k->keys, key->rec.name, &active) < 0 || active != key))
+		return KEY_DECRYPT_ONLY;
+	return key->rec.state;
+}
+
+static void key_msg(const struct keyset_key *key, enum key_state state, struct link_msg *ret)
+{
+	*ret = (struct link_msg){ .type = LINK_KEY, .soft = key->soft != NULL };
+	link_from_record(ret, &key->rec);
+	ret->state = state;
+}
+
+void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_key *key)
+{
+	struct link_msg msg;
+
+	key_msg(key, worker_key_state(k, key), &msg);
+	worker_tell(k, w, &msg, NULL);
+}
+
+void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key *key,
+		     enum key_state state)
+{
+	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+	struct link_msg msg;
+	int why = key->why;
+
+	if (w->link_fd < 0)
+		return;
+	key_msg(key, state, &msg);
+	if (why == 0 && keyset_state_opens(key->rec.state))
+		why = k->sealed < 0 ? -EKEYEXPIRED : key_fds(key, &fds);
+	if (worker_tell(k, w, &msg, &fds) == 0 && why < 0)
+		worker_send_withdraw(k, w, key, why);
+}
+
+/*
+ * Why a client cannot have a key that exists: by its state or its root, by the root key being away,
+ * or for one of the many reasons that `kekctl key list` shows and that would mean something else
+ * about a request (-ENOKEY: unknown; -EINVAL: malformed; -EBADMSG: altered).
+ */
+static int why_for_clients(int why)
+{
+	return why == -EKEYREJECTED || why == -EKEYEXPIRED ? why : -EKEYREVOKED;
+}
+
+void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyset_key *key, int why)
+{
+	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
+
+	memcpy(msg.id, key->rec.id, sizeof(msg.id));
+	worker_tell(k, w, &msg, NULL);
+}
+
+void worker_send_sealed(struct keeper *k, struct worker *w)
+{
+	struct link_msg msg = { .type = LINK_SEALED, .r = k->sealed < 0 ? -EKEYEXPIRED : 0 };
+
+	worker_tell(k, w, &msg, NULL);
+}
+
+static int feed(struct keeper *k, struct worker *w)
+{
+	struct link_msg go = { .type = LINK_GO };
+	int r;
+
+	r = worker_send_conf(k, w, k->conf);
+	keeper_audit_feed(k, w);
+	if (r == 0)
+		r = send_listeners(k, w);
+	if (r == 0)
+		r = send_transform(k, w);
+	if (r == 0)
+		r = send_test_key(k, w);
+	if (r < 0)
+		return r;
+	worker_send_sealed(k, w);
+	for (const struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys);
+	     n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		worker_send_key(k, w, key, worker_key_state(k, key));
+	}
+	return worker_tell(k, w, &go, NULL);
+}
+
+int worker_start(struct keeper *k, struct worker *w)
+{
+	const struct config *c = k->conf->config;
+	struct timeval wait = { .tv_sec = LINK_WAIT_S };
+	int r;
+
+	r = spawn_server(k->exe_fd, c->server_user.id, c->server_gid, &w->pid, &w->link_fd);
+	if (r < 0) {
+		log_error("cannot start the server process: %s", errno_text(r));
+		return r;
+	}
+	if (setsockopt(w->link_fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0)
+		return -errno;
+	k->starts++;
+	w->pinged_ns = 0;
+	w->start_ns = now_ns();
+	w->restart_at_ns = 0;
+	r = feed(k, w);
+	if (r < 0) {
+		log_warning("the server was not given all its keys: %s", errno_text(r));
+		worker_kill(k, w);
+	}
+	return 0; /* worker_reaped() sees to a dead one */
+}
+
+static void on_ready(struct keeper *k, struct worker *w, const struct link_msg *msg)
+{
+	memcpy(k->ring_text, msg->text, sizeof(k->ring_text) - 1);
+	w->serving = true;
+	w->probed_ns = now_ns();
+	if (k->ever_served) {
+		log_notice("serving again");
+		return;
+	}
+	if (server_serving(k) < k->n_workers)
+		return;
+	k->ever_served = true;
+	log_notice("serving, backend %s, ring %s", keeper_is_kernel(k) ? "kernel" : "openssl",
+		   k->ring_text);
+	if (k->n_workers > 1)
+		log_notice("%zu server processes", k->n_workers);
+	notify_state("READY=1");
+}
+
+static void on_need(struct keeper *k, struct worker *w, const struct link_msg *need)
+{
+	const struct keyset_key *key = keyset_find(k->keys, need->id);
+	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+	struct link_msg msg = { .type = LINK_SOCKET };
+	int r;
+
+	if (!key || !key->kek || k->sealed < 0)
+		return;
+	r = kek_accept(key->kek, &fds.fd[0]);
+	if (r < 0) {
+		worker_send_withdraw(k, w, key, r);
+		return;
+	}
+	fds.n = 1;
+	memcpy(msg.id, need->id, sizeof(msg.id));
+	worker_tell(k, w, &msg, &fds);
+}
+
+/* Only what the configuration names; the one that is being taken into use counts too. */
+static void on_connect(struct keeper *k, struct worker *w, const struct link_msg *want)
+{
+	struct link_msg msg = { .type = LINK_CONNECTED, .index = want->index };
+	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+
+	msg.r = -EACCES;
+	if (conf_names_upstream(k->conf, want->text) ||
+	    (k->next_conf && conf_names_upstream(k->next_conf, want->text)))
+		msg.r = connect_unix(want->text, &fds.fd[0]);
+	fds.n = msg.r == 0;
+	worker_tell(k, w, &msg, &fds);
+}
+
+/* The service manager hears of this daemon only while a server of it turns its loop. */
+static void on_pong(struct worker *w)
+{
+	w->pinged_ns = 0;
+	w->answered_ns = now_ns();
+	notify_state("WATCHDOG=1");
+}
+
+static void on_stats(struct keeper *k, struct worker *w, const struct link_msg *msg)
+{
+	int32_t probe_r = w->stats.probe_r;
+
+	metrics_add(&k->metrics, &msg->stats);
+	w->stats = msg->stats;
+	if (msg->stats.probes > 0)
+		w->probed_ns = now_ns();
+	else
+		w->stats.probe_r = probe_r;
+}
+
+/* Who answers when nobody waits for it any more goes on by what is in force. */
+static void on_reloaded(struct keeper *k, struct worker *w, const struct link_msg *msg)
+{
+	struct link_msg stay = { .type = LINK_RELOAD, .r = -ETIMEDOUT };
+
+	if (w->reload != RELOAD_ASKED) {
+		worker_tell(k, w, &stay, NULL);
+		return;
+	}
+	w->reload = msg->r == 0 ? RELOAD_TAKEN : RELOAD_REFUSED;
+	w->reload_r = msg->r;
+}
+
+void worker_hear(struct keeper *k, struct worker *w)
+{
+	struct link_fds fds = { 0 };
+	struct link_msg msg;
+	int r;
+
+	r = link_recv(w->link_fd, &msg, &fds);
+	link_fds_close(&fds); /* a server has none to give */
+	if (r < 0) {
+		close(move_fd(w->link_fd));
+		worker_kill(k, w);
+		return;
+	}
+	switch (msg.type) {
+	case LINK_READY:
+		on_ready(k, w, &msg);
+		break;
+	case LINK_RELOADED:
+		on_reloaded(k, w, &msg);
+		break;
+	case LINK_FAILED:
+		log_error("server: %s", msg.text);
+		break;
+	case LINK_NEED:
+		on_need(k, w, &msg);
+		break;
+	case LINK_CONNECT:
+		on_connect(k, w, &msg);
+		break;
+	case LINK_USED:
+		counts_add(k, &msg);
+		break;
+	case LINK_STATS:
+		on_stats(k, w, &msg);
+		break;
+	case LINK_PONG:
+		on_pong(w);
+		break;
+	case LINK_SYNCED:
+		w->synced = msg.index;
+		break;
+	default:
+		log_error("the server said something that is not in the protocol; killing it");
+		worker_kill(k, w);
+	}
+}
+
+/* The link is readable before @end; a server that says something else all the time gets no longer. */
+static bool link_says_something(const struct worker *w, uint64_t end)
+{
+	struct pollfd p = { .fd = w->link_fd, .events = POLLIN };
+	uint64_t now = now_ns();
+	int n = -1;
+
+	while (n < 0 && now < end) {
+		n = poll(&p, 1, (int)((end - now) / 1000000) + 1);
+		now = now_ns();
+	}
+	return n > 0;
+}
+
+void worker_await_sync(struct keeper *k, struct worker *w, uint32_t number, uint64_t end)
+{
+	while (w->link_fd >= 0 && w->synced != number) {
+		if (link_says_something(w, end)) {
+			worker_hear(k, w);
+			continue;
+		}
+		log_error("the server does not answer; killing it");
+		worker_kill(k, w);
+		return;
+	}
+}
+
+static uint64_t next_delay(struct worker *w, uint64_t now)
+{
+	uint64_t d = w->restart_delay_ns;
+
+	if (now - w->start_ns >= STEADY_NS)
+		d = 0;
+	w->restart_delay_ns = d == 0 ? DELAY_MIN_NS : d * 2 < DELAY_MAX_NS ? d * 2 : DELAY_MAX_NS;
+	return d;
+}
+
+void worker_reaped(struct keeper *k, struct worker *w, int status)
+{
+	uint64_t now = now_ns();
+
+	w->pid = 0;
+	/* Last words may still be in the link. */
+	while (w->link_fd >= 0)
+		worker_hear(k, w);
+	w->serving = false;
+	w->reload = RELOAD_NONE;
+	w->stats = (struct metrics){ 0 };
+	if (k->stopping || !k->ever_served)
+		return;
+	counts_server_died(k);
+	w->restart_at_ns = now + next_delay(w, now);
+	if (WIFSIGNALED(status))
+		log_error("the server was killed by signal %d; starting another", WTERMSIG(status));
+	else
+		log_error("the server ended with status %d; starting another", WEXITSTATUS(status));
+}
+
+void worker_tick(struct keeper *k, struct worker *w, uint64_t now)
+{
+	if (w->pid > 0 && !w->serving && !k->stopping && now - w->start_ns > READY_NS) {
+		log_error("the server does not get ready; killing it");
+		worker_kill(k, w);
+	}
+	/* While a new configuration is being taken into use nobody knows which it should be given. */
+	if (w->pid > 0 || k->stopping || k->ended || k->next_conf || now < w->restart_at_ns)
+		return;
+	if (worker_start(k, w) < 0)
+		w->restart_at_ns = now + DELAY_MAX_NS;
+}
+
+void worker_watch(struct keeper *k, struct worker *w, uint64_t now)
+{
+	struct link_msg ping = { .type = LINK_PING };
+
+	if (!w->serving || w->pid <= 0)
+		return;
+	if (w->pinged_ns == 0) {
+		if (now - w->answered_ns < PING_NS || worker_tell(k, w, &ping, NULL) < 0)
+			return;
+		w->pinged_ns = now;
+	} else if (now - w->pinged_ns >= HUNG_NS) {
+		log_error("the server has not answered for %u s; killing it",
+			  (unsigned int)(HUNG_NS / NS_PER_S));
+		w->pinged_ns = now;
+		worker_kill(k, w);
+	}
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What several servers are told, and in which order. The servers are children that answer as real ones do
+ * and write down what they hear, all into one pipe: a line is there before its answer is given, so
+ * that the order of the lines is an order in time.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "daemon/keeper/keeper_private.h"
+#include "tests/harness/ktest.h"
+#include "tests/unit/scratch.h"
+
+#define WORKERS 2
+#define HEARD   4096
+
+FIXTURE(workers)
+{
+	struct scratch dir;
+	struct keeper k;
+	struct keeper_options opt;
+	struct config config;
+	struct conf conf;
+	int heard[2];
+};
+
+/* A test of its own process exits by ktest; a child of it by this. */
+static _noreturn_ void server(char name, int link_fd, int to, int reload_r)
+{
+	struct link_fds fds = { 0 };
+	struct link_msg msg, answer;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (link_recv(link_fd, &msg, &fds) == 0) {
+		answer = (struct link_msg){ .index = msg.index };
+		link_fds_close(&fds);
+		switch (msg.type) {
+		case LINK_KEY:
+			dprintf(to, "%c key %s\n", name, key_state_name(msg.state));
+			break;
+		case LINK_SYNC:
+			dprintf(to, "%c sync\n", name);
+			answer.type = LINK_SYNCED;
+			break;
+		case LINK_CONFIG:
+			dprintf(to, "%c config\n", name);
+			answer.type = LINK_RELOADED;
+			answer.r = reload_r;
+			break;
+		case LINK_RELOAD:
+			dprintf(to, "%c %s\n", name, msg.r == 0 ? "go" : "stay");
+			break;
+		default:
+			dprintf(to, "%c type %u\n", name, msg.type);
+		}
+		if (answer.type != 0)
+			link_send(link_fd, &answer, NULL);
+	}
+	_exit(0);
+}
+
+static void add_server(struct ktest_data_of_workers *self, int reload_r)
+{
+	struct worker *w = &self->k.workers[self->k.n_workers];
+	char name = (char)('A' + self->k.n_workers);
+	int fds[2];
+
+	ASSERT_OK(link_pair(fds));
+	w->pid = fork();
+	ASSERT_LE(0, w->pid);
+	if (w->pid == 0) {
+		close(fds[0]);
+		server(name, fds[1], self->heard[1], reload_r);
+	}
+	close(fds[1]);
+	w->link_fd = fds[0];
+	w->serving = true;
+	self->k.n_workers++;
+}
+
+FIXTURE_SETUP(workers)
+{
+	scratch_make(&self->dir);
+	self->k.opt = &self->opt;
+	self->k.conf = &self->conf;
+	self->config.workers = WORKERS;
+	self->config.backend = CONFIG_BACKEND_OPENSSL;
+	self->conf.config = &self->config;
+	self->conf.config_fd = memfd_create("config", MFD_CLOEXEC);
+	self->conf.enc_fd = memfd_create("encryption", MFD_CLOEXEC);
+	self->k.ever_served = true;
+	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
+		self->k.workers[i].link_fd = -1;
+	ASSERT_OK(pipe(self->heard));
+	ASSERT_OK(key_store_open(self->dir.path, &self->k.store));
+	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
+	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, &self->k.keys));
+	ASSERT_OK(keyset_load(self->k.keys));
+}
+
+FIXTURE_TEARDOWN(workers)
+{
+	for (size_t i = 0; i < self->k.n_workers; i++)
+		closep(&self->k.workers[i].link_fd);
+	closep(&self->conf.config_fd);
+	closep(&self->conf.enc_fd);
+	close(self->heard[0]);
+	closep(&self->heard[1]);
+	keyset_free(self->k.keys);
+	soft_root_free(self->k.soft_root);
+	key_store_close(self->k.store);
+	scratch_remove(&self->dir);
+}
+
+/* All that was heard, when nobody hears any more. */
+static void heard(struct ktest_data_of_workers *self, char ret[static HEARD])
+{
+	size_t len = 0;
+	ssize_t n;
+
+	for (size_t i = 0; i < self->k.n_workers; i++) {
+		closep(&self->k.workers[i].link_fd);
+		self->k.workers[i].link_fd = -1;
+	}
+	for (size_t i = 0; i < self->k.n_workers; i++)
+		if (self->k.workers[i].pid > 0)
+			waitpid(self->k.workers[i].pid, NULL, 0);
+	close(self->heard[1]);
+	self->heard[1] = -1;
+	while ((n = read(self->heard[0], ret + len, HEARD - 1 - len)) > 0)
+		len += (size_t)n;
+	ret[len] = '\0';
+}
+
+/* Where the line is in @text; at its end if it is not. */
+static size_t place(const char *text, const char *line)
+{
+	const char *at = strstr(text, line);
+
+	return at ? (size_t)(at - text) : strlen(text);
+}
+
+static size_t lines(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+/* The first value under the key may reach the other server at once: it has to have the key by then. */
+TEST_F(workers, nobody_writes_before_all_can_read)
+{
+	const struct keyset_key *key;
+	char text[HEARD];
+
+	add_server(self, 0);
+	add_server(self, 0);
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	server_send_key(&self->k, key);
+	heard(self, text);
+	EXPECT_EQ(6, lines(text));
+	EXPECT_LT(place(text, "A key staged\n"), place(text, "A sync\n"));
+	EXPECT_LT(place(text, "B key staged\n"), place(text, "B sync\n"));
+	EXPECT_LT(place(text, "B sync\n"), place(text, "A key active\n"));
+	EXPECT_LT(place(text, "A sync\n"), place(text, "B key active\n"));
+	EXPECT_LT(place(text, "A key active\n"), strlen(text));
+	EXPECT_LT(place(text, "B key active\n"), strlen(text));
+}
+
+TEST_F(workers, one_server_needs_no_steps)
+{
+	const struct keyset_key *key;
+	char text[HEARD];
+
+	add_server(self, 0);
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	server_send_key(&self->k, key);
+	heard(self, text);
+	EXPECT_STREQ("A key active\n", text);
+}
+
+static void hear_all(struct keeper *k)
+{
+	for (size_t i = 0; i < k->n_workers; i++)
+		worker_hear(k, &k->workers[i]);
+}
+
+/* @self->k goes on with what this returns, or with what it had. */
+static struct conf *reload_begin(struct ktest_data_of_workers *self)
+{
+	struct conf *next = calloc(1, sizeof(*next));
+	struct conf *old = calloc(1, sizeof(*old));
+
+	ASSERT_TRUE(next && old);
+	*old = self->conf;
+	old->config = calloc(1, sizeof(*old->config));
+	next->config = calloc(1, sizeof(*next->config));
+	ASSERT_TRUE(old->config && next->config);
+	next->config_fd = memfd_create("config", MFD_CLOEXEC);
+	next->enc_fd = memfd_create("encryption", MFD_CLOEXEC);
+	self->conf.config_fd = self->conf.enc_fd = -1; /* @old's now */
+	self->k.conf = old;
+	self->k.next_conf = next;
+	EXPECT_TRUE(server_reload_start(&self->k));
+	return next;
+}
+
+TEST_F(workers, reload_when_all_can)
+{
+	const struct conf *next;
+	char text[HEARD];
+
+	add_server(self, 0);
+	add_server(self, 0);
+	next = reload_begin(self);
+	worker_hear(&self->k, &self->k.workers[0]);
+	server_reload_end(&self->k);
+	EXPECT_TRUE(self->k.conf != next); /* the other has not answered */
+	worker_hear(&self->k, &self->k.workers[1]);
+	server_reload_end(&self->k);
+	EXPECT_TRUE(self->k.conf == next);
+	EXPECT_NULL(self->k.next_conf);
+	heard(self, text);
+	EXPECT_EQ(4, lines(text));
+	EXPECT_LT(place(text, "B config\n"), place(text, "A go\n"));
+	EXPECT_LT(place(text, "A config\n"), place(text, "B go\n"));
+	EXPECT_LT(place(text, "B go\n"), strlen(text));
+	conf_free(self->k.conf);
+}
+
+TEST_F(workers, reload_when_one_cannot)
+{
+	const struct conf *next;
+	char text[HEARD];
+
+	add_server(self, 0);
+	add_server(self, -ENOMEM);
+	next = reload_begin(self);
+	hear_all(&self->k);
+	server_reload_end(&self->k);
+	EXPECT_TRUE(self->k.conf != next);
+	EXPECT_NULL(self->k.next_conf);
+	heard(self, text);
+	EXPECT_EQ(3, lines(text));
+	EXPECT_LT(place(text, "B config\n"), place(text, "A stay\n"));
+	EXPECT_LT(place(text, "A stay\n"), strlen(text));
+	conf_free(self->k.conf);
+}
+
+/* Who dies meanwhile is not asked: the next one begins with what is in force then. */
+TEST_F(workers, reload_when_one_dies)
+{
+	const struct conf *next;
+	char text[HEARD];
+
+	add_server(self, 0);
+	add_server(self, 0);
+	next = reload_begin(self);
+	kill(self->k.workers[1].pid, SIGKILL);
+	worker_hear(&self->k, &self->k.workers[0]);
+	waitpid(self->k.workers[1].pid, NULL, 0);
+	worker_reaped(&self->k, &self->k.workers[1], SIGKILL);
+	server_reload_end(&self->k);
+	EXPECT_TRUE(self->k.conf == next);
+	heard(self, text);
+	EXPECT_LT(place(text, "A go\n"), strlen(text));
+	conf_free(self->k.conf);
+}
+
+TEST_F(workers, what_is_so_now_is_of_those_that_live)
+{
+	struct metrics m;
+
+	self->k.n_workers = 2;
+	self->k.metrics.jobs = 7;
+	self->k.workers[0].stats = (struct metrics){ .connections = 2, .jobs = 5 };
+	self->k.workers[1].stats = (struct metrics){ .connections = 3, .probe_r = -EIO };
+	server_metrics(&self->k, &m);
+	EXPECT_EQ(7, m.jobs);
+	EXPECT_EQ(5, m.connections);
+	EXPECT_ERR(-EIO, m.probe_r);
+	self->k.n_workers = 0;
+}
+
+/* One that stands still is not hidden by another that answers. */
+TEST_F(workers, one_that_stands_still)
+{
+	struct worker *w = self->k.workers;
+	const uint64_t now = UINT64_C(100) * 1000000000;
+
+	EXPECT_FALSE(server_answers(&self->k, now));
+	self->k.n_workers = 2;
+	EXPECT_FALSE(server_answers(&self->k, now));
+	w[0].serving = true;
+	w[0].probed_ns = now - 5;
+	EXPECT_TRUE(server_answers(&self->k, now));
+	w[1].serving = true;
+	w[1].probed_ns = now - 9;
+	EXPECT_EQ(now - 9, server_probed_ns(&self->k));
+	w[1].pinged_ns = now - UINT64_C(5) * 1000000000;
+	EXPECT_FALSE(server_answers(&self->k, now));
+	w[1].serving = false;
+	EXPECT_TRUE(server_answers(&self->k, now));
+	EXPECT_EQ(now - 5, server_probed_ns(&self->k));
+	self->k.n_workers = 0;
+}
+
+TEST_HARNESS_MAIN
