@@ -28,19 +28,25 @@ static size_t job_bytes(const struct engine_job *job)
 
 void lane_wake(struct lane *lane)
 {
-	if (!list_linked(&lane->link))
+	if (list_empty(&lane->link))
 		list_add_tail(&lane->key->engine->lanes, &lane->link);
 }
 
-void engine_queue(struct engine_job *job, bool front)
+void engine_queue(struct engine_job *job)
 {
 	struct lane *lane = &job->key->lane[job_dir(job)];
 
 	job->priv.state = JOB_QUEUED;
-	if (front)
-		list_add_head(&lane->jobs, &job->priv.link);
-	else
-		list_add_tail(&lane->jobs, &job->priv.link);
+	list_add_tail(&lane->jobs, &job->priv.link);
+	lane_wake(lane);
+}
+
+void engine_queue_again(struct engine_job *job)
+{
+	struct lane *lane = &job->key->lane[job_dir(job)];
+
+	job->priv.state = JOB_QUEUED;
+	list_add_head(&lane->jobs, &job->priv.link);
 	lane_wake(lane);
 }
 
@@ -57,7 +63,7 @@ int engine_submit(struct engine *engine, struct engine_job *job)
 
 	if (job->priv.state != JOB_IDLE)
 		return -EBUSY;
-	r = job_check(job);
+	r = job_begin(job);
 	if (r < 0)
 		return r;
 	if (job->key->removed)
@@ -67,12 +73,12 @@ int engine_submit(struct engine *engine, struct engine_job *job)
 		return -ENOBUFS;
 	engine->stats.queued++;
 	engine->bytes += job_bytes(job);
-	list_init(&job->priv.link);
-	job_begin(job);
-	if (job_want(job) > 0)
-		engine_queue(job, false);
-	else
-		engine_end(engine, job, 0); /* CBC of nothing */
+	if (job_want(job) > 0) {
+		engine_queue(job);
+	} else { /* CBC of nothing */
+		list_init(&job->priv.link);
+		engine_end(engine, job, 0);
+	}
 	return 0;
 }
 
@@ -94,7 +100,8 @@ static void engine_call_back(struct engine *engine, struct engine_job *job)
 	engine->bytes -= job_bytes(job);
 	engine->stats.queued--;
 	engine->stats.jobs++;
-	engine->stats.errors += r < 0 && r != -EBADMSG;
+	if (r < 0 && r != -EBADMSG)
+		engine->stats.errors++;
 	job->done(job, r);
 }
 

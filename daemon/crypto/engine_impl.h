@@ -76,8 +76,10 @@ static inline void job_end(struct engine_job *job, int r)
 
 /* End @job, wherever it is, with @r; its callback is due. */
 void engine_end(struct engine *engine, struct engine_job *job, int r);
-/* Put @job, which is on no list, at the end of its lane, or at its front if its run broke. */
-void engine_queue(struct engine_job *job, bool front);
+/* Put @job, which is on no list, at the end of its lane. */
+void engine_queue(struct engine_job *job);
+/* The same at its front: its run broke, and it keeps its turn. */
+void engine_queue_again(struct engine_job *job);
 /* Let the lane be looked at by the next pass. */
 void lane_wake(struct lane *lane);
 

@@ -135,7 +135,7 @@ static void run_land(struct run *run, struct engine_job *job, const uint8_t *blo
 		if (!key->removed) {
 			job->priv.retried = false;
 			list_del(&job->priv.link);
-			engine_queue(job, false);
+			engine_queue(job);
 			return;
 		}
 		r = -EKEYREVOKED;
@@ -178,7 +178,7 @@ static void run_fail(struct run *run, int r)
 			engine_end(key->engine, job, -EKEYREVOKED);
 		} else if (r == -EIO && !job->priv.retried) {
 			job->priv.retried = true;
-			engine_queue(job, true);
+			engine_queue_again(job);
 		} else {
 			engine_end(key->engine, job, r);
 		}

@@ -14,11 +14,8 @@
 #include <kekd/backend.h>
 #include <kekd/engine.h>
 
-/* 0, -EINVAL or -EMSGSIZE, as engine_submit() says. */
-int job_check(const struct engine_job *job);
-
-/* Set up priv for a message of which no block is done. */
-void job_begin(struct engine_job *job);
+/* Set up priv for a message of which no block is done. -EINVAL, -EMSGSIZE: as engine_submit() says. */
+int job_begin(struct engine_job *job);
 
 static inline enum block_dir job_dir(const struct engine_job *job)
 {
