@@ -20,12 +20,6 @@
 #include "daemon/crypto/gcm.h"
 #include "daemon/crypto/xor.h"
 
-struct job_mode {
-	void (*fill)(const struct engine_job *job, size_t n, uint8_t *ret_blocks);
-	int (*absorb)(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
-		      size_t n);
-};
-
 static void gcm_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks)
 {
 	gcm_counters(job->iv, job->priv.done, n, ret_blocks);
@@ -135,7 +129,7 @@ static int cbc_decrypt_absorb(struct engine_job *job, _unused_ const struct ghas
 	return 0;
 }
 
-static const struct job_mode job_modes[ENGINE_MODES] = {
+const struct job_mode job_modes[ENGINE_MODES] = {
 	[ENGINE_GCM_SEAL] = { .fill = gcm_fill, .absorb = gcm_seal_absorb },
 	[ENGINE_GCM_OPEN] = { .fill = gcm_fill, .absorb = gcm_open_absorb },
 	[ENGINE_CBC_ENCRYPT] = { .fill = cbc_encrypt_fill, .absorb = cbc_encrypt_absorb },
@@ -174,24 +168,5 @@ int job_begin(struct engine_job *job)
 	job->priv.cancelled = false;
 	job->priv.retried = false;
 	memcpy(job->priv.chain, job->iv, KEKD_AES_BLOCK);
-	return 0;
-}
-
-void job_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks)
-{
-	if (n > 0)
-		job_modes[job->mode].fill(job, n, ret_blocks);
-}
-
-int job_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks, size_t n)
-{
-	int r;
-
-	if (n == 0)
-		return 0;
-	r = job_modes[job->mode].absorb(job, h, blocks, n);
-	if (r < 0)
-		return r;
-	job->priv.done += (uint32_t)n;
 	return 0;
 }
