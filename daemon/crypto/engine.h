@@ -3,8 +3,8 @@
  * Making an engine and giving it keys. Using it: <kekd/engine.h>.
  *
  * What is paid for a 32-byte message on Linux 6.12, in guest instructions (tests/bench/run --icount): 7 400
- * a run, whatever its size, and 710 a message, of which the kernel has 120 and GHASH with what is around
- * it 200. With 256 in flight that makes 738; 7.3 is within 1 % of it. The same coalescing over libcrypto,
+ * a run, whatever its size, and 700 a message, of which the kernel has 120 and GHASH with what is around
+ * it 200. With 256 in flight that makes 726; 7.3 is within 1 % of it. The same coalescing over libcrypto,
  * without queues and jobs, takes 394.
  *
  * Behind the socket it hardly matters which backend it is (tests/bench/serve, 64 Encrypts at a time on
@@ -20,13 +20,13 @@
  *
  *   bytes                    256    2 048    16 384    131 072
  *   gcm(aes), native      10 780   16 272    63 495    456 163
- *   engine, GCM           10 860   17 911    84 967    623 701
- *     of 16 in flight      2 465   10 682    79 394    626 352
+ *   engine, GCM           10 858   17 908    84 967    623 701
+ *     of 16 in flight      2 454   10 671    79 323    626 352
  *   cbc(aes), native: D    9 982   13 234    48 986    343 919
- *   engine, CBC: D         9 960   13 930    53 430    386 492
+ *   engine, CBC: D         9 957   13 926    53 427    386 492
  *   cbc(aes), native: E   10 343   16 059    71 118    520 954
- *   engine, CBC: E       145 882    1.2 M     9.4 M
- *     of 64 in flight      5 556   43 496   347 033
+ *   engine, CBC: E       145 802    1.2 M     9.4 M
+ *     of 64 in flight      5 317   41 591   331 846
  *
  * A native GCM operation takes a quarter less from 8 KiB on, and less than that below for a message
  * that is alone; in company small ones are far cheaper in runs. But it needs algif_aead, which many
