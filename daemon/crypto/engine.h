@@ -10,9 +10,9 @@
  * Behind the socket it hardly matters which backend it is (tests/bench/serve, 64 Encrypts at a time on
  * one connection). Of the 20 650 instructions of a call with openssl, nghttp2 has 9 200, daemon/wire
  * 3 900, protobuf 1 800, the sockets in the kernel 600, this engine 650, and AES 72. With `kernel` AES
- * takes 120 and 7 400 a run: three runs, as the connection is read a piece at a time (daemon/wire/conn.c),
- * make 1.4 % more; a Decrypt is longer, and its five 2.6 %. One run for all 64 would make 0.7 % more. It
- * cannot be less than with openssl, whose AES costs next to nothing in such a call.
+ * takes 120 and 7 400 a run: two runs, as the connection is read a piece at a time (daemon/wire/conn.c),
+ * make 1.4 % more; a Decrypt is longer, and its four make 2.6 %. One run for all 64 would make 0.7 and
+ * 0.9 %. It cannot be less than with openssl, whose AES costs next to nothing in such a call.
  *
  * Large values go through the same runs as small ones, in pieces. The kernel's own gcm(aes) is left
  * out. Guest instructions on Linux 6.12, one message alone (7.3 refuses gcm(aes) and has the same
