@@ -4,8 +4,10 @@
  *
  * Lanes (one key, one direction) take turns: each pass gives every lane that has work and room one
  * run. A lane that was held up keeps its place before those that were served, so neither a busy key
- * nor a busy direction keeps the others out. Inside a lane jobs take turns too: one that needs more
- * blocks than its share goes back to the end.
+ * nor a busy direction keeps the others out. Inside a lane small messages and large ones have half of
+ * a run each, and in either queue jobs take turns: one that needs more blocks than its share goes back
+ * to the end. So a small message waits for the small ones before it, whatever the large ones are, and
+ * a large one for a share of each before it (tests/unit/fair.c).
  *
  * Re-entrancy: a backend's done only moves jobs between lists. Callbacks run from engine_flush()
  * alone, while no list is being walked, and keys are freed there alone, when no backend is on the
@@ -28,19 +30,30 @@ static size_t job_bytes(const struct engine_job *job)
 
 void lane_wake(struct lane *lane)
 {
-	if (!list_linked(&lane->link))
+	if (list_empty(&lane->link))
 		list_add_tail(&lane->key->engine->lanes, &lane->link);
 }
 
-void engine_queue(struct engine_job *job, bool front)
+static struct list *lane_queue_of(struct lane *lane, const struct engine_job *job)
+{
+	return job->priv.todo <= LANE_SMALL_BLOCKS ? &lane->small : &lane->large;
+}
+
+void engine_queue(struct engine_job *job)
 {
 	struct lane *lane = &job->key->lane[job_dir(job)];
 
 	job->priv.state = JOB_QUEUED;
-	if (front)
-		list_add_head(&lane->jobs, &job->priv.link);
-	else
-		list_add_tail(&lane->jobs, &job->priv.link);
+	list_add_tail(lane_queue_of(lane, job), &job->priv.link);
+	lane_wake(lane);
+}
+
+void engine_queue_again(struct engine_job *job)
+{
+	struct lane *lane = &job->key->lane[job_dir(job)];
+
+	job->priv.state = JOB_QUEUED;
+	list_add_head(lane_queue_of(lane, job), &job->priv.link);
 	lane_wake(lane);
 }
 
@@ -57,7 +70,7 @@ int engine_submit(struct engine *engine, struct engine_job *job)
 
 	if (job->priv.state != JOB_IDLE)
 		return -EBUSY;
-	r = job_check(job);
+	r = job_begin(job);
 	if (r < 0)
 		return r;
 	if (job->key->removed)
@@ -67,12 +80,12 @@ int engine_submit(struct engine *engine, struct engine_job *job)
 		return -ENOBUFS;
 	engine->stats.queued++;
 	engine->bytes += job_bytes(job);
-	list_init(&job->priv.link);
-	job_begin(job);
-	if (job_want(job) > 0)
-		engine_queue(job, false);
-	else
-		engine_end(engine, job, 0); /* CBC of nothing */
+	if (job_want(job) > 0) {
+		engine_queue(job);
+	} else { /* CBC of nothing */
+		list_init(&job->priv.link);
+		engine_end(engine, job, 0);
+	}
 	return 0;
 }
 
@@ -94,7 +107,8 @@ static void engine_call_back(struct engine *engine, struct engine_job *job)
 	engine->bytes -= job_bytes(job);
 	engine->stats.queued--;
 	engine->stats.jobs++;
-	engine->stats.errors += r < 0 && r != -EBADMSG;
+	if (r < 0 && r != -EBADMSG)
+		engine->stats.errors++;
 	job->done(job, r);
 }
 
@@ -142,7 +156,7 @@ static bool engine_pass(struct engine *engine)
 			lane_start(lane);
 		else
 			lane_expire(lane);
-		if (!list_empty(&lane->jobs) && !list_linked(&lane->link))
+		if (!lane_empty(lane) && !list_linked(&lane->link))
 			list_add_tail(room ? &served : &held, &lane->link);
 	}
 	list_splice_tail(&held, &engine->lanes);
@@ -197,7 +211,7 @@ static bool engine_has_more(const struct engine *engine)
 	list_for_each (n, &engine->lanes) {
 		const struct lane *lane = list_entry(n, struct lane, link);
 
-		if (!list_empty(&lane->jobs) && lane_has_room(lane))
+		if (!lane_empty(lane) && lane_has_room(lane))
 			return true;
 	}
 	return false;
@@ -316,9 +330,12 @@ int engine_key_new(struct engine *engine, struct block_key *block, struct engine
 	key = (struct engine_key *)(void *)mem.data;
 	*key = (struct engine_key){ .mem = mem, .engine = engine, .block = block };
 	for (size_t dir = 0; dir < ARRAY_SIZE(key->lane); dir++) {
-		key->lane[dir].key = key;
-		list_init(&key->lane[dir].link);
-		list_init(&key->lane[dir].jobs);
+		struct lane *lane = &key->lane[dir];
+
+		lane->key = key;
+		list_init(&lane->link);
+		list_init(&lane->small);
+		list_init(&lane->large);
 	}
 	list_add_tail(&engine->keys, &key->link);
 	*ret = key;
@@ -328,9 +345,10 @@ int engine_key_new(struct engine *engine, struct block_key *block, struct engine
 static void lane_revoke(struct lane *lane)
 {
 	list_del(&lane->link);
-	while (!list_empty(&lane->jobs))
-		engine_end(lane->key->engine, list_first(&lane->jobs, struct engine_job, priv.link),
-			   -EKEYREVOKED);
+	list_splice_tail(&lane->small, &lane->large);
+	while (!list_empty(&lane->small))
+		engine_end(lane->key->engine,
+			   list_first(&lane->small, struct engine_job, priv.link), -EKEYREVOKED);
 }
 
 void engine_key_remove(struct engine_key *key)

@@ -6,7 +6,7 @@
  * Where a job is, and on which list its priv.link:
  *
  *   JOB_IDLE     the caller's; on no list
- *   JOB_QUEUED   lane->jobs of its key and direction
+ *   JOB_QUEUED   lane->small or lane->large of its key and direction
  *   JOB_FLYING   run->jobs of a run that the backend holds
  *   JOB_DUE      engine->due, its result known, its callback not yet run
  */
@@ -18,12 +18,23 @@
 
 enum job_state { JOB_IDLE, JOB_QUEUED, JOB_FLYING, JOB_DUE };
 
+/*
+ * Messages of at most so many blocks wait in a queue of their own, and while there are others each
+ * queue has half of a run: a KMS call, a few blocks, does not wait for bulk work on the same key.
+ */
+#define LANE_SMALL_BLOCKS 16
+
 /* Jobs of one key that go through the cipher in one direction: a run has only one. */
 struct lane {
 	struct engine_key *key;
-	struct list link; /* engine->lanes while jobs wait here (or did until a cancel) */
-	struct list jobs;
+	struct list link;         /* engine->lanes while jobs wait here (or did until a cancel) */
+	struct list small, large; /* jobs */
 };
+
+static inline bool lane_empty(const struct lane *lane)
+{
+	return list_empty(&lane->small) && list_empty(&lane->large);
+}
 
 /* In locked memory of the pool, because of H. */
 struct engine_key {
@@ -76,8 +87,10 @@ static inline void job_end(struct engine_job *job, int r)
 
 /* End @job, wherever it is, with @r; its callback is due. */
 void engine_end(struct engine *engine, struct engine_job *job, int r);
-/* Put @job, which is on no list, at the end of its lane, or at its front if its run broke. */
-void engine_queue(struct engine_job *job, bool front);
+/* Put @job, which is on no list, at the end of its queue. */
+void engine_queue(struct engine_job *job);
+/* The same at its front: its run broke, and it keeps its turn. */
+void engine_queue_again(struct engine_job *job);
 /* Let the lane be looked at by the next pass. */
 void lane_wake(struct lane *lane);
 

@@ -28,16 +28,20 @@ static bool job_expired(struct engine *engine, const struct engine_job *job)
 	return engine->now >= job->deadline_ns;
 }
 
-void lane_expire(struct lane *lane)
+static void queue_expire(struct engine *engine, struct list *jobs)
 {
-	struct engine *engine = lane->key->engine;
-
-	list_for_each_safe (n, &lane->jobs) {
+	list_for_each_safe (n, jobs) {
 		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
 
 		if (job_expired(engine, job))
 			engine_end(engine, job, -ETIME);
 	}
+}
+
+void lane_expire(struct lane *lane)
+{
+	queue_expire(lane->key->engine, &lane->small);
+	queue_expire(lane->key->engine, &lane->large);
 }
 
 /* Nobody else waits for the blocks that are left: large jobs may have them, first come first. */
@@ -53,33 +57,34 @@ static uint32_t run_extend(struct run *run, uint32_t left)
 	return left;
 }
 
-/* Move the first nodes of @from, up to and with @last, to @to, which is empty. */
+/* Move the first nodes of @from, up to and with @last, to the tail of @to. */
 static void list_cut(struct list *to, struct list *from, struct list *last)
 {
-	to->next = from->next;
-	to->next->prev = to;
+	struct list *first = from->next;
+
 	from->next = last->next;
 	from->next->prev = from;
-	to->prev = last;
+	first->prev = to->prev;
+	to->prev->next = first;
 	last->next = to;
+	to->prev = last;
 }
 
 /*
- * Move jobs from @lane to @run, each with its share of the run's blocks, until the run is full or
- * nobody waits. Returns the blocks left over.
+ * Move jobs from @jobs to @run, each with its share of @left blocks, until those are used up or nobody
+ * waits. Returns the blocks left over. A job that could do with more than its share sets @some_want_more.
  *
  * The first job that needs an H that is not there makes the run carry one more block. If that was
  * the last one, the job still comes along, with no blocks: so that it shares the run's fate and a
  * key whose H cannot be had does not retry for ever.
  */
-static uint32_t run_take(struct run *run, struct lane *lane)
+static uint32_t run_take_from(struct run *run, struct list *jobs, uint32_t left,
+			      bool *some_want_more)
 {
-	struct engine *engine = lane->key->engine;
-	uint32_t left = engine->config.run_blocks;
+	struct engine *engine = run->key->engine;
 	struct list *last = NULL;
-	bool some_want_more = false;
 
-	list_for_each_safe (n, &lane->jobs) {
+	list_for_each_safe (n, jobs) {
 		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
 		uint32_t want = job_want(job);
 
@@ -96,11 +101,27 @@ static uint32_t run_take(struct run *run, struct lane *lane)
 		job->priv.take = min_u32(min_u32(want, engine->config.share_blocks), left);
 		job->priv.state = JOB_FLYING;
 		left -= job->priv.take;
-		some_want_more |= job->priv.take < want;
+		*some_want_more |= job->priv.take < want;
 		last = n;
 	}
 	if (last)
-		list_cut(&run->jobs, &lane->jobs, last);
+		list_cut(&run->jobs, jobs, last);
+	return left;
+}
+
+/*
+ * Half of the run's blocks are kept for large messages if there are any, the other half for small ones;
+ * what the one does not need is the other's. Returns the blocks left over.
+ */
+static uint32_t run_take(struct run *run, struct lane *lane)
+{
+	uint32_t left = run->key->engine->config.run_blocks;
+	uint32_t kept = list_empty(&lane->large) ? 0 : left / 2;
+	bool some_want_more = false;
+
+	left = kept + run_take_from(run, &lane->small, left - kept, &some_want_more);
+	left = run_take_from(run, &lane->large, left, &some_want_more);
+	left = run_take_from(run, &lane->small, left, &some_want_more);
 	return some_want_more ? run_extend(run, left) : left;
 }
 
@@ -135,7 +156,7 @@ static void run_land(struct run *run, struct engine_job *job, const uint8_t *blo
 		if (!key->removed) {
 			job->priv.retried = false;
 			list_del(&job->priv.link);
-			engine_queue(job, false);
+			engine_queue(job);
 			return;
 		}
 		r = -EKEYREVOKED;
@@ -178,7 +199,7 @@ static void run_fail(struct run *run, int r)
 			engine_end(key->engine, job, -EKEYREVOKED);
 		} else if (r == -EIO && !job->priv.retried) {
 			job->priv.retried = true;
-			engine_queue(job, true);
+			engine_queue_again(job);
 		} else {
 			engine_end(key->engine, job, r);
 		}
@@ -219,7 +240,7 @@ static void run_done(struct block_run *block, int r)
 /* @lane's run, which has been taken from it, is all that this flush has to do, as far as one can see. */
 static bool run_is_alone(struct engine *engine, const struct lane *lane)
 {
-	return engine->flying == 0 && list_empty(&lane->jobs) && list_empty(&engine->lanes) &&
+	return engine->flying == 0 && lane_empty(lane) && list_empty(&engine->lanes) &&
 	       engine->direct++ < ENGINE_TURN_DIRECT;
 }
 

@@ -20,12 +20,6 @@
 #include "daemon/crypto/gcm.h"
 #include "daemon/crypto/xor.h"
 
-struct job_mode {
-	void (*fill)(const struct engine_job *job, size_t n, uint8_t *ret_blocks);
-	int (*absorb)(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
-		      size_t n);
-};
-
 static void gcm_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks)
 {
 	gcm_counters(job->iv, job->priv.done, n, ret_blocks);
@@ -64,13 +58,21 @@ static void gcm_seal_piece(struct engine_job *job, const struct ghash_key *h, co
 		gcm_tag(h, job->priv.hash, job->aad.len, job->in.len, job->priv.chain, job->tag);
 }
 
+/* The whole text, if all blocks of the message are there. */
+static void gcm_mask_whole(struct engine_job *job, const uint8_t *blocks)
+{
+	xor_bytes(job->out, job->in.data, blocks + KEKD_AES_BLOCK, job->in.len);
+}
+
 static int gcm_seal_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
 			   size_t n)
 {
-	if (n == job->priv.todo)
-		gcm_tag_whole(h, job->aad, gcm_mask(job, blocks, n), blocks, job->tag);
-	else
+	if (n < job->priv.todo) {
 		gcm_seal_piece(job, h, blocks, n);
+		return 0;
+	}
+	gcm_mask_whole(job, blocks);
+	gcm_tag_whole(h, job->aad, span_of(job->out, job->in.len), blocks, job->tag);
 	return 0;
 }
 
@@ -91,7 +93,10 @@ static int gcm_open_absorb(struct engine_job *job, const struct ghash_key *h, co
 {
 	if (job->priv.done == 0 && !gcm_tag_holds(job, h, blocks))
 		return -EBADMSG;
-	gcm_mask(job, blocks, n);
+	if (n < job->priv.todo)
+		gcm_mask(job, blocks, n);
+	else
+		gcm_mask_whole(job, blocks);
 	return 0;
 }
 
@@ -124,7 +129,7 @@ static int cbc_decrypt_absorb(struct engine_job *job, _unused_ const struct ghas
 	return 0;
 }
 
-static const struct job_mode job_modes[ENGINE_MODES] = {
+const struct job_mode job_modes[ENGINE_MODES] = {
 	[ENGINE_GCM_SEAL] = { .fill = gcm_fill, .absorb = gcm_seal_absorb },
 	[ENGINE_GCM_OPEN] = { .fill = gcm_fill, .absorb = gcm_open_absorb },
 	[ENGINE_CBC_ENCRYPT] = { .fill = cbc_encrypt_fill, .absorb = cbc_encrypt_absorb },
@@ -135,12 +140,11 @@ static const struct job_mode job_modes[ENGINE_MODES] = {
 static bool job_overlaps(const struct engine_job *job)
 {
 	uintptr_t in = (uintptr_t)job->in.data, out = (uintptr_t)job->out;
-	uintptr_t apart = in < out ? out - in : in - out;
 
-	return apart != 0 && apart < job->in.len;
+	return in != out && in < out + job->in.len && out < in + job->in.len;
 }
 
-int job_check(const struct engine_job *job)
+static int job_check(const struct engine_job *job)
 {
 	if ((unsigned int)job->mode >= ENGINE_MODES)
 		return -EINVAL;
@@ -151,33 +155,18 @@ int job_check(const struct engine_job *job)
 	return job_overlaps(job) ? -EINVAL : 0;
 }
 
-void job_begin(struct engine_job *job)
+int job_begin(struct engine_job *job)
 {
 	size_t text = (job->in.len + KEKD_AES_BLOCK - 1) / KEKD_AES_BLOCK;
+	int r = job_check(job);
 
+	if (r < 0)
+		return r;
 	job->priv.todo = (uint32_t)(text + (job_is_gcm(job) ? 1 : 0));
 	job->priv.done = 0;
 	job->priv.take = 0;
 	job->priv.cancelled = false;
 	job->priv.retried = false;
 	memcpy(job->priv.chain, job->iv, KEKD_AES_BLOCK);
-}
-
-void job_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks)
-{
-	if (n > 0)
-		job_modes[job->mode].fill(job, n, ret_blocks);
-}
-
-int job_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks, size_t n)
-{
-	int r;
-
-	if (n == 0)
-		return 0;
-	r = job_modes[job->mode].absorb(job, h, blocks, n);
-	if (r < 0)
-		return r;
-	job->priv.done += (uint32_t)n;
 	return 0;
 }

@@ -14,11 +14,8 @@
 #include <kekd/backend.h>
 #include <kekd/engine.h>
 
-/* 0, -EINVAL or -EMSGSIZE, as engine_submit() says. */
-int job_check(const struct engine_job *job);
-
-/* Set up priv for a message of which no block is done. */
-void job_begin(struct engine_job *job);
+/* Set up priv for a message of which no block is done. -EINVAL, -EMSGSIZE: as engine_submit() says. */
+int job_begin(struct engine_job *job);
 
 static inline enum block_dir job_dir(const struct engine_job *job)
 {
@@ -39,14 +36,34 @@ static inline uint32_t job_want(const struct engine_job *job)
 	return rest > 1 && job->mode == ENGINE_CBC_ENCRYPT ? 1 : rest;
 }
 
+/* What a mode does with at least one block; job_fill() and job_absorb() are how to ask for it. */
+struct job_mode {
+	void (*fill)(const struct engine_job *job, size_t n, uint8_t *ret_blocks);
+	int (*absorb)(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
+		      size_t n);
+};
+extern const struct job_mode job_modes[ENGINE_MODES];
+
 /* Write the next @n blocks to ask for, @n ≤ job_want(). */
-void job_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks);
+static inline void job_fill(const struct engine_job *job, size_t n, uint8_t *ret_blocks)
+{
+	if (n > 0)
+		job_modes[job->mode].fill(job, n, ret_blocks);
+}
 
 /*
  * Take the answers to what job_fill() asked. -EBADMSG: the tag does not hold, nothing was written.
  * @h may be NULL unless job_is_gcm().
  */
-int job_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks, size_t n);
+static inline int job_absorb(struct engine_job *job, const struct ghash_key *h,
+			     const uint8_t *blocks, size_t n)
+{
+	int r = n > 0 ? job_modes[job->mode].absorb(job, h, blocks, n) : 0;
+
+	if (r == 0)
+		job->priv.done += (uint32_t)n;
+	return r;
+}
 
 /* Wipe what priv holds of the key and the message. */
 static inline void job_forget(struct engine_job *job)

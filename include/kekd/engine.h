@@ -21,6 +21,8 @@
  * - Every job completes exactly once. engine_cancel() makes that happen with -ECANCELED, after the
  *   kernel has let go of what it was given.
  * - A key may be removed at any time: its queued jobs end with -EKEYREVOKED.
+ * - Keys, directions and messages take turns, and a message of a few blocks does not wait for large
+ *   ones of its key (daemon/crypto/engine.c).
  * - The engine has no timer. It looks at deadlines when it builds runs and when a key has no room;
  *   whoever sets a deadline wakes the loop for it.
  */

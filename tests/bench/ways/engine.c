@@ -56,14 +56,9 @@ static int submit(struct bench_engine *e, struct bench_job *j, struct message *m
 {
 	const struct load *l = e->load;
 
-	j->owner = e;
 	j->message = m;
-	j->job.key = e->key;
-	j->job.mode = l->gcm ? (l->encrypt ? ENGINE_GCM_SEAL : ENGINE_GCM_OPEN)
-			     : (l->encrypt ? ENGINE_CBC_ENCRYPT : ENGINE_CBC_DECRYPT);
 	j->job.in = span_of(m->in, l->bytes);
 	j->job.out = m->out;
-	j->job.done = done;
 	memcpy(j->job.iv, m->iv, sizeof(m->iv));
 	if (l->gcm && !l->encrypt)
 		memcpy(j->job.tag, m->in + l->bytes, KEKD_GCM_TAG);
@@ -132,6 +127,22 @@ static int block_new(struct bench_engine *e, struct block_key **ret)
 	return r;
 }
 
+/* What all messages of a load have in common. */
+static void jobs_init(struct bench_engine *e)
+{
+	const struct load *l = e->load;
+
+	for (unsigned int i = 0; i < l->in_flight; i++) {
+		struct bench_job *j = &e->jobs[i];
+
+		j->owner = e;
+		j->job.key = e->key;
+		j->job.mode = l->gcm ? (l->encrypt ? ENGINE_GCM_SEAL : ENGINE_GCM_OPEN)
+				     : (l->encrypt ? ENGINE_CBC_ENCRYPT : ENGINE_CBC_DECRYPT);
+		j->job.done = done;
+	}
+}
+
 static int engine_prepare(struct bench_engine *e)
 {
 	struct engine_config config = ENGINE_CONFIG_DEFAULT;
@@ -149,6 +160,8 @@ static int engine_prepare(struct bench_engine *e)
 		r = block_new(e, &block);
 	if (r == 0)
 		r = engine_key_new(e->engine, block, &e->key);
+	if (r == 0)
+		jobs_init(e);
 	return r;
 }
 
