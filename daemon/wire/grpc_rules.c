@@ -228,29 +228,3 @@ int grpc_frame(struct secpool *pool, struct span msg, struct secbuf *ret)
 	*ret = secbuf_move(&b);
 	return 0;
 }
-
-/* google.golang.org/grpc/codes and the gRPC project's statuscodes.md have the same numbers. */
-static const char *const status_names[] = {
-	"OK",
-	"CANCELLED",
-	"UNKNOWN",
-	"INVALID_ARGUMENT",
-	"DEADLINE_EXCEEDED",
-	"NOT_FOUND",
-	"ALREADY_EXISTS",
-	"PERMISSION_DENIED",
-	"RESOURCE_EXHAUSTED",
-	"FAILED_PRECONDITION",
-	"ABORTED",
-	"OUT_OF_RANGE",
-	"UNIMPLEMENTED",
-	"INTERNAL",
-	"UNAVAILABLE",
-	"DATA_LOSS",
-	"UNAUTHENTICATED",
-};
-
-const char *grpc_status_name(unsigned int status)
-{
-	return status < ARRAY_SIZE(status_names) ? status_names[status] : "UNKNOWN";
-}

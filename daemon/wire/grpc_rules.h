@@ -36,9 +36,6 @@ void grpc_percent_decode(struct span value, char out[static GRPC_TEXT_MAX]);
 /* Is it "application/grpc" or "application/grpc+proto", that is protobuf messages? */
 bool grpc_content_type(struct span value);
 
-/* "DATA_LOSS"; "UNKNOWN" for a number gRPC does not have. Static. */
-const char *grpc_status_name(unsigned int status);
-
 /* One length-prefixed message on its way in. Zero-initialised is "nothing yet". */
 struct grpc_intake {
 	uint8_t prefix[GRPC_PREFIX];
