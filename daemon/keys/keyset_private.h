@@ -59,8 +59,8 @@ int keyset_manifest_verify(const struct keyset *set);
 /* A new manifest over exactly these records, which are in the store. */
 int keyset_manifest_renew(struct keyset *set, const struct key_record *const *recs, size_t n);
 /*
- * Make @n records durable, in their order. The first decides: it fails, and nothing has happened;
- * it is written, and what follows from it (an older activation ends) holds even if its own file
+ * Make @n records durable, in their order; the set still has the old ones. The first decides: it
+ * fails, and nothing has happened, or nothing that is not undone before the next save; it is written, and what follows from it (an older activation ends) holds even if its own file
  * could not be written, which is logged.
  */
 int keyset_save(struct keyset *set, const struct key_record *const *recs, size_t n);
