@@ -33,18 +33,6 @@ static void aescbc_done(struct engine_job *job, int r)
 	op->done(op, r);
 }
 
-static int job_start(struct keyed *g, struct op *op, struct chain_key *k)
-{
-	struct engine_job *job = &op->job;
-
-	job->key = k->engine;
-	job->aad = SPAN_NULL;
-	job->deadline_ns = op->deadline_ns;
-	job->done = aescbc_done;
-	keyed_note(op, g, k);
-	return engine_submit(g->env.engine, job);
-}
-
 static int aescbc_encrypt(struct provider *p, struct op *op)
 {
 	struct keyed *g = keyed_of(p);
@@ -75,9 +63,10 @@ static int aescbc_encrypt(struct provider *p, struct op *op)
 	op->out_len = head + padded;
 	op->stale = false;
 	op->job.mode = ENGINE_CBC_ENCRYPT;
+	op->job.aad = SPAN_NULL;
 	op->job.in = span_of(op->out + head, padded);
 	op->job.out = op->out + head;
-	r = job_start(g, op, k);
+	r = keyed_submit(g, op, k, aescbc_done);
 	if (r == 0)
 		k->encryptions++;
 	return r;
@@ -90,24 +79,20 @@ static int aescbc_decrypt(struct provider *p, struct op *op)
 	struct span body;
 	int r;
 
-	if (op->purpose != OP_STORAGE)
-		return -EOPNOTSUPP;
-	k = keyed_nth(g, op->in, op->nth, &body);
-	if (!k)
-		return -ENOKEY;
-	r = keytable_by_id(g->env.keys, k->id, &k);
+	r = keyed_reader(g, op, &k, &body);
 	if (r < 0)
 		return r;
 	if (body.len < 2 * KEKD_AES_BLOCK || body.len % KEKD_AES_BLOCK != 0)
 		return -EINVAL;
 	memcpy(op->job.iv, body.data, KEKD_AES_BLOCK);
 	op->job.mode = ENGINE_CBC_DECRYPT;
+	op->job.aad = SPAN_NULL;
 	op->job.in = span_skip(body, KEKD_AES_BLOCK);
 	if (op->job.in.len > op->out_cap)
 		return -EMSGSIZE;
 	op->job.out = op->out;
 	op->stale = keyed_is_stale(g, k);
-	r = job_start(g, op, k);
+	r = keyed_submit(g, op, k, aescbc_done);
 	if (r == 0)
 		k->decryptions++;
 	return r;
@@ -128,12 +113,5 @@ static const struct provider_ops aescbc_ops = {
 int provider_aescbc_new(const struct encconf_provider *e, const struct chain_env *env,
 			struct provider **ret)
 {
-	struct keyed *g;
-	int r;
-
-	r = keyed_new(&aescbc_ops, e, env, &g);
-	if (r < 0)
-		return r;
-	*ret = &g->provider;
-	return 0;
+	return keyed_new(&aescbc_ops, e, env, ret);
 }

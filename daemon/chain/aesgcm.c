@@ -69,17 +69,6 @@ static void aesgcm_done(struct engine_job *job, int r)
 	op->done(op, r);
 }
 
-static int job_start(struct keyed *g, struct op *op, struct chain_key *k)
-{
-	struct engine_job *job = &op->job;
-
-	job->key = k->engine;
-	job->deadline_ns = op->deadline_ns;
-	job->done = aesgcm_done;
-	keyed_note(op, g, k);
-	return engine_submit(g->env.engine, job);
-}
-
 static int aesgcm_encrypt(struct provider *p, struct op *op)
 {
 	struct keyed *g = keyed_of(p);
@@ -105,7 +94,7 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 	op->job.in = op->in;
 	op->job.out = op->out + head;
 	op->job.aad = aad_of(op, k, span_str(k->key_id));
-	r = job_start(g, op, k);
+	r = keyed_submit(g, op, k, aesgcm_done);
 	if (r == 0)
 		k->encryptions++;
 	return r;
@@ -159,7 +148,7 @@ static int aesgcm_decrypt(struct provider *p, struct op *op)
 	op->job.aad = aad_of(op, k, op->context);
 	op->out_len = op->job.in.len;
 	op->stale = keyed_is_stale(g, k);
-	r = job_start(g, op, k);
+	r = keyed_submit(g, op, k, aesgcm_done);
 	if (r == 0)
 		k->decryptions++;
 	return r;
@@ -193,12 +182,5 @@ static const struct provider_ops aesgcm_ops = {
 int provider_aesgcm_new(const struct encconf_provider *e, const struct chain_env *env,
 			struct provider **ret)
 {
-	struct keyed *g;
-	int r;
-
-	r = keyed_new(&aesgcm_ops, e, env, &g);
-	if (r < 0)
-		return r;
-	*ret = &g->provider;
-	return 0;
+	return keyed_new(&aesgcm_ops, e, env, ret);
 }

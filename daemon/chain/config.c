@@ -7,15 +7,11 @@
 #include "daemon/chain/config.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
-#include "daemon/base/log.h"
 #include "daemon/chain/config_private.h"
 #include <kekd/limits.h>
 
@@ -34,52 +30,6 @@ struct draft {
 	const struct yaml_node *transform, *transform_socket, *transform_peers;
 	const struct yaml_node *metrics;
 };
-
-static const char *path_problem(const char *path)
-{
-	const char *p = path;
-	size_t len;
-
-	if (path[0] == '@')
-		return "must be a path, not an abstract socket (which has no permissions)";
-	if (path[0] != '/')
-		return "must be an absolute path";
-	if (yaml_has_control(path))
-		return "must not contain control characters";
-	while (*p == '/') {
-		p++;
-		len = strcspn(p, "/");
-		if (len == 0)
-			return "must not end in \"/\" or contain \"//\"";
-		if ((len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.'))
-			return "must not contain \".\" or \"..\"";
-		p += len;
-	}
-	return NULL;
-}
-
-int config_copy_path(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
-		     size_t max, char **ret)
-{
-	const char *problem;
-	char *s;
-	int r;
-
-	r = yaml_expect(doc, node, YAML_STR, what);
-	if (r < 0)
-		return r;
-	problem = path_problem(node->text);
-	if (problem)
-		return yaml_fail(doc, node, "\"%s\" %s", what, problem);
-	if (node->len > max)
-		return yaml_fail(doc, node, "\"%s\" is longer than %zu bytes", what, max);
-	r = yaml_dup(node, &s);
-	if (r < 0)
-		return r;
-	free(*ret);
-	*ret = s;
-	return 0;
-}
 
 static int get_path(const struct yaml_doc *doc, const struct yaml_node *node,
 		    const struct yaml_field *field, void *out)
@@ -291,16 +241,6 @@ static const struct yaml_field server_fields[] = {
 	{ 0 },
 };
 
-static int get_switch(const struct yaml_doc *doc, const struct yaml_node *node,
-		      const struct yaml_field *field, void *out)
-{
-	int r = yaml_expect(doc, node, YAML_BOOL, field->name);
-
-	if (r == 0)
-		*(bool *)out = node->b;
-	return r;
-}
-
 static const struct yaml_field rotation_fields[] = {
 	{ .name = "maxAge",
 	  .get = yaml_get_duration,
@@ -311,9 +251,7 @@ static const struct yaml_field rotation_fields[] = {
 	  .offset = offsetof(struct draft, c.rotation.max_encryptions),
 	  .min = 1,
 	  .max = 1LL << 32 },
-	{ .name = "auto",
-	  .get = get_switch,
-	  .offset = offsetof(struct draft, c.rotation.automatic) },
+	{ .name = "auto", .get = get_bool, .offset = offsetof(struct draft, c.rotation.automatic) },
 	{ .name = "retireAfter",
 	  .get = yaml_get_duration,
 	  .offset = offsetof(struct draft, c.rotation.retire_after),
@@ -648,85 +586,4 @@ void config_free(struct config *c)
 		return;
 	config_clear(c);
 	free(c);
-}
-
-/*
- * @e is the errno of the look-up: getpwnam(3) lists those that mean no more than "no such entry".
- */
-static int resolve_fail(const struct config *c, struct yaml_error *err, const struct config_id *id,
-			const char *what, int e)
-{
-	if (e == 0 || e == ENOENT || e == ESRCH || e == EBADF || e == EPERM)
-		return yaml_error_set(err, c->file, id->line, id->column, "no such %s: \"%s\"",
-				      what, yaml_shown(id->name));
-	yaml_error_set(err, c->file, id->line, id->column, "cannot look up the %s \"%s\": %s", what,
-		       yaml_shown(id->name), errno_text(e));
-	return -e;
-}
-
-static int resolve_group(const struct config *c, struct yaml_error *err, struct config_id *id)
-{
-	const struct group *gr;
-
-	if (!id->given || id->resolved)
-		return 0;
-	errno = 0;
-	gr = getgrnam(id->name);
-	if (!gr)
-		return resolve_fail(c, err, id, "group", errno);
-	id->id = gr->gr_gid;
-	id->resolved = true;
-	return 0;
-}
-
-static int resolve_user(const struct config *c, struct yaml_error *err, struct config_id *id)
-{
-	const struct passwd *pw;
-
-	if (id->resolved)
-		return 0;
-	errno = 0;
-	pw = getpwnam(id->name);
-	if (!pw)
-		return resolve_fail(c, err, id, "user", errno);
-	id->id = pw->pw_uid;
-	id->resolved = true;
-	return 0;
-}
-
-static int resolve_server(struct config *c, struct yaml_error *err)
-{
-	struct config_id *id = &c->server_user;
-	const struct passwd *pw;
-	int r;
-
-	r = resolve_user(c, err, id);
-	if (r < 0)
-		return r;
-	if (id->id == 0)
-		return yaml_error_set(err, c->file, id->line, id->column,
-				      "the server's user must not be root");
-	pw = getpwuid(id->id);
-	c->server_gid = pw ? pw->pw_gid : id->id;
-	return 0;
-}
-
-int config_resolve(struct config *c, struct yaml_error *err)
-{
-	int r;
-
-	r = resolve_server(c, err);
-	for (size_t i = 0; r == 0 && i < c->peer_uids.count; i++)
-		r = resolve_user(c, err, &c->peer_uids.v[i]);
-	for (size_t i = 0; r == 0 && i < c->peer_gids.count; i++)
-		r = resolve_group(c, err, &c->peer_gids.v[i]);
-	for (size_t i = 0; r == 0 && i < c->transform.uids.count; i++)
-		r = resolve_user(c, err, &c->transform.uids.v[i]);
-	for (size_t i = 0; r == 0 && i < c->transform.gids.count; i++)
-		r = resolve_group(c, err, &c->transform.gids.v[i]);
-	if (r == 0)
-		r = resolve_group(c, err, &c->socket_group);
-	if (r == 0)
-		r = resolve_group(c, err, &c->admin_gid);
-	return r;
 }

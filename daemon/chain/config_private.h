@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between config.c and config_obs.c. */
+/* Between config.c, config_obs.c and config_path.c. */
 #ifndef KEKD_CHAIN_CONFIG_PRIVATE_H
 #define KEKD_CHAIN_CONFIG_PRIVATE_H
 

@@ -8,7 +8,7 @@
 #include "daemon/chain/codec.h"
 
 int keyed_new(const struct provider_ops *ops, const struct encconf_provider *e,
-	      const struct chain_env *env, struct keyed **ret)
+	      const struct chain_env *env, struct provider **ret)
 {
 	struct keyed *g = calloc(1, sizeof(*g));
 
@@ -18,7 +18,7 @@ int keyed_new(const struct provider_ops *ops, const struct encconf_provider *e,
 	g->conf = e;
 	g->env = *env;
 	g->secretbox = e->kind == ENCCONF_SECRETBOX;
-	*ret = g;
+	*ret = &g->provider;
 	return 0;
 }
 
@@ -113,6 +113,24 @@ int keyed_writer(const struct keyed *g, struct chain_key **ret)
 	return 0;
 }
 
+int keyed_reader(const struct keyed *g, const struct op *op, struct chain_key **ret,
+		 struct span *ret_body)
+{
+	const struct chain_key *k;
+	struct span body;
+	int r;
+
+	if (op->purpose != OP_STORAGE)
+		return -EOPNOTSUPP;
+	k = keyed_nth(g, op->in, op->nth, &body);
+	if (!k)
+		return -ENOKEY;
+	r = keytable_by_id(g->env.keys, k->id, ret);
+	if (r == 0)
+		*ret_body = body;
+	return r;
+}
+
 bool keyed_is_stale(const struct keyed *g, const struct chain_key *k)
 {
 	return k->state != KEY_ACTIVE || strcmp(k->name, g->conf->keys[0].name) != 0;
@@ -122,4 +140,16 @@ void keyed_note(struct op *op, const struct keyed *g, const struct chain_key *k)
 {
 	op->provider = g->provider.ops->kind;
 	memcpy(op->key_id, k->key_id, sizeof(op->key_id));
+}
+
+int keyed_submit(const struct keyed *g, struct op *op, const struct chain_key *k,
+		 void (*done)(struct engine_job *job, int r))
+{
+	struct engine_job *job = &op->job;
+
+	job->key = k->engine;
+	job->deadline_ns = op->deadline_ns;
+	job->done = done;
+	keyed_note(op, g, k);
+	return engine_submit(g->env.engine, job);
 }

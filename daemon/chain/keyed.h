@@ -20,9 +20,9 @@ struct keyed {
 	bool secretbox; /* its keys are for secretbox, not AES */
 };
 
-/* Zeroed but for what is given; the caller frees it with keyed_free(). */
+/* Zeroed but for what is given; the caller frees it with ops->free(), which is keyed_free(). */
 int keyed_new(const struct provider_ops *ops, const struct encconf_provider *e,
-	      const struct chain_env *env, struct keyed **ret);
+	      const struct chain_env *env, struct provider **ret);
 void keyed_free(struct provider *p);
 
 static inline struct keyed *keyed_of(const struct provider *p)
@@ -41,10 +41,19 @@ struct chain_key *keyed_nth(const struct keyed *g, struct span stored, unsigned 
 			    struct span *ret_body);
 /* The key that writes: the active one of the first entry. Errors of keytable_active(). */
 int keyed_writer(const struct keyed *g, struct chain_key **ret);
+/*
+ * The key that op->nth of a value at rest asks for, and what follows its label. -ENOKEY: no such
+ * key; others as keytable_by_id(); -EOPNOTSUPP: for a KMS purpose.
+ */
+int keyed_reader(const struct keyed *g, const struct op *op, struct chain_key **ret,
+		 struct span *ret_body);
 /* Would a value of @k be written otherwise today, by this provider? */
 bool keyed_is_stale(const struct keyed *g, const struct chain_key *k);
 
 /* Note in @op which key serves it. */
 void keyed_note(struct op *op, const struct keyed *g, const struct chain_key *k);
+/* Note it and give op->job, whose mode and bytes are set, to the engine. As engine_submit(). */
+int keyed_submit(const struct keyed *g, struct op *op, const struct chain_key *k,
+		 void (*done)(struct engine_job *job, int r));
 
 #endif

@@ -81,12 +81,7 @@ static int secretbox_decrypt(struct provider *p, struct op *op)
 	struct span body, box;
 	int r;
 
-	if (op->purpose != OP_STORAGE)
-		return -EOPNOTSUPP;
-	k = keyed_nth(g, op->in, op->nth, &body);
-	if (!k)
-		return -ENOKEY;
-	r = keytable_by_id(g->env.keys, k->id, &k);
+	r = keyed_reader(g, op, &k, &body);
 	if (r < 0)
 		return r;
 	if (!body.data || body.len < NONCE + TAG)
@@ -125,12 +120,5 @@ int provider_secretbox_init(void)
 int provider_secretbox_new(const struct encconf_provider *e, const struct chain_env *env,
 			   struct provider **ret)
 {
-	struct keyed *g;
-	int r;
-
-	r = keyed_new(&secretbox_ops, e, env, &g);
-	if (r < 0)
-		return r;
-	*ret = &g->provider;
-	return 0;
+	return keyed_new(&secretbox_ops, e, env, ret);
 }

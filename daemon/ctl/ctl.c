@@ -145,7 +145,7 @@ void ctl_key_id_hash(const char *key_id, char ret[static 72])
 	snprintf(ret, 72, "sha256:%s", hex);
 }
 
-int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size)
+static int find_socket(const struct ctl *ctl, bool transform, char *ret, size_t size)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 	struct admin_reply end;
@@ -154,9 +154,22 @@ int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size)
 	if (!path) {
 		if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
 			return 1;
-		path = end.status.socket;
+		path = transform ? end.status.transform : end.status.socket;
+		if (transform && !*path)
+			return ctl_fail(
+				"kekd.yaml has no \"transform:\", so there is no such service");
 	}
 	if ((size_t)snprintf(ret, size, "%s", path) >= size)
 		return ctl_fail("%s: path too long", path);
 	return 0;
+}
+
+int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size)
+{
+	return find_socket(ctl, false, ret, size);
+}
+
+int ctl_transform_socket(const struct ctl *ctl, char *ret, size_t size)
+{
+	return find_socket(ctl, true, ret, size);
 }

@@ -117,7 +117,7 @@ int ctl_print_json(json_t *j);
 void ctl_key_id_hash(const char *key_id, char ret[static 72]);
 /* The KMS socket: --socket, or what the keeper says. 0 or 1 (said). */
 int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size);
-/* The same for the Transform service (transform.c). */
+/* The same for the Transform service. */
 int ctl_transform_socket(const struct ctl *ctl, char *ret, size_t size);
 
 #endif

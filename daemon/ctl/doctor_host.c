@@ -32,38 +32,6 @@ static int has_copy_fail(unsigned int major, unsigned int minor, unsigned int pa
 	return -1;
 }
 
-static void check_kernel(struct doctor *d)
-{
-	unsigned int major, minor, patch = 0;
-	char release[128];
-
-	if (doctor_line(d, "/proc/sys/kernel/osrelease", release, sizeof(release)) < 0 ||
-	    sscanf(release, "%u.%u.%u", &major, &minor, &patch) < 2) {
-		doctor_report(d, DOCTOR_WARNING, "kernel", "mount /proc", "version not readable");
-		return;
-	}
-	switch (has_copy_fail(major, minor, patch)) {
-	case 1:
-		doctor_report(
-			d, DOCTOR_PROBLEM, "kernel",
-			"install the distribution's kernel update and reboot; until then: echo "
-			"'install algif_aead /bin/false' >/etc/modprobe.d/algif_aead.conf",
-			"%s has Copy Fail (CVE-2026-31431), open to every local user through algif_aead",
-			release);
-		break;
-	case 0:
-		doctor_report(d, DOCTOR_OK, "kernel", "", "%s, without Copy Fail (CVE-2026-31431)",
-			      release);
-		break;
-	default:
-		doctor_report(
-			d, DOCTOR_OK, "kernel", "",
-			"%s; whether the fix of Copy Fail (CVE-2026-31431) was backported is for "
-			"the distribution to say",
-			release);
-	}
-}
-
 static void check_restrict(struct doctor *d)
 {
 	char level[16];
@@ -133,6 +101,54 @@ static void blocked_by(const struct doctor *d, const char *module, char *ret, si
 	}
 }
 
+#define BLOCK_AEAD "echo 'install algif_aead /bin/false' >/etc/modprobe.d/algif_aead.conf"
+
+/* Distributions bring the fix to series of their own: there the version says nothing. */
+static void report_unknown(struct doctor *d, const char *release)
+{
+	char file[768];
+
+	blocked_by(d, "algif_aead", file, sizeof(file));
+	if (*file)
+		doctor_report(
+			d, DOCTOR_OK, "kernel", "",
+			"%s: unknown whether it has Copy Fail (CVE-2026-31431), but algif_aead is blocked",
+			release);
+	else
+		doctor_report(
+			d, DOCTOR_WARNING, "kernel", "ask your vendor; until then: " BLOCK_AEAD,
+			"%s: unknown whether it has Copy Fail (CVE-2026-31431), fixed in 6.18.22, 6.19.12 "
+			"and 7.0 and where a vendor did",
+			release);
+}
+
+static void check_kernel(struct doctor *d)
+{
+	unsigned int major, minor, patch = 0;
+	char release[128];
+
+	if (doctor_line(d, "/proc/sys/kernel/osrelease", release, sizeof(release)) < 0 ||
+	    sscanf(release, "%u.%u.%u", &major, &minor, &patch) < 2) {
+		doctor_report(d, DOCTOR_WARNING, "kernel", "mount /proc", "version not readable");
+		return;
+	}
+	switch (has_copy_fail(major, minor, patch)) {
+	case 1:
+		doctor_report(
+			d, DOCTOR_PROBLEM, "kernel",
+			"install the distribution's kernel update and reboot; until then: " BLOCK_AEAD,
+			"%s has Copy Fail (CVE-2026-31431), open to every local user through algif_aead",
+			release);
+		break;
+	case 0:
+		doctor_report(d, DOCTOR_OK, "kernel", "", "%s, without Copy Fail (CVE-2026-31431)",
+			      release);
+		break;
+	default:
+		report_unknown(d, release);
+	}
+}
+
 static void check_modules(struct doctor *d)
 {
 	static const char *const needed[] = { "af_alg", "algif_skcipher", "algif_hash" };
@@ -156,8 +172,7 @@ static void check_modules(struct doctor *d)
 		doctor_report(d, DOCTOR_OK, "algif_aead", "", "blocked; kekd does without it");
 	else
 		doctor_report(
-			d, DOCTOR_WARNING, "algif_aead",
-			"echo 'install algif_aead /bin/false' >/etc/modprobe.d/algif_aead.conf",
+			d, DOCTOR_WARNING, "algif_aead", BLOCK_AEAD,
 			"may be loaded by any user; kekd does not need it, and Copy Fail was in it");
 }
 

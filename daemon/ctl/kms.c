@@ -12,40 +12,18 @@
 
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
+#include "daemon/ctl/relay.h"
 #include "daemon/kms/pb.h"
-#include "daemon/wire/client.h"
 
 #define CALL_NS    (UINT64_C(3) * 1000 * 1000 * 1000) /* kube-apiserver's own default */
 #define POOL_BYTES (1024 * 1024)
 #define INPUT_MAX  (64 * 1024)
-
-/* Standard input whole, into locked memory. */
-static int stdin_read(struct secpool *pool, struct secbuf *ret)
-{
-	_cleanup_secbuf_ struct secbuf buf = { 0 };
-	ssize_t n;
-	int r;
-
-	r = secpool_get(pool, INPUT_MAX + 1, &buf);
-	if (r < 0)
-		return ctl_fail("no locked memory: %s; raise RLIMIT_MEMLOCK (ulimit -l)",
-				errno_text(r));
-	while ((n = read(STDIN_FILENO, buf.data + buf.len, INPUT_MAX + 1 - buf.len)) > 0)
-		buf.len += (size_t)n;
-	if (n < 0)
-		return ctl_fail("standard input: %s", errno_text(errno));
-	if (buf.len > INPUT_MAX)
-		return ctl_fail("standard input: more than %d bytes", INPUT_MAX);
-	*ret = secbuf_move(&buf);
-	return 0;
-}
 
 static int call(const struct ctl *ctl, struct secpool *pool, const char *method,
 		enum pb_message request, const struct kms_request *req, struct secbuf *ret)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
-	struct grpc_outcome out;
 	int r;
 
 	r = ctl_kms_socket(ctl, path, sizeof(path));
@@ -54,17 +32,9 @@ static int call(const struct ctl *ctl, struct secpool *pool, const char *method,
 	r = secpool_get(pool, 1024, &msg);
 	if (r == 0)
 		r = pb_encode_request(request, req, &msg);
-	if (r == 0)
-		r = grpc_client_call_sync(path, method, span_of(msg.data, msg.len), CALL_NS, pool,
-					  &out);
 	if (r < 0)
 		return ctl_fail("%s: %s", path, errno_text(r));
-	if (out.status != GRPC_OK) {
-		secbuf_release(&out.msg);
-		return ctl_fail("refused, %s: %s", grpc_status_name(out.status), out.text);
-	}
-	*ret = secbuf_move(&out.msg);
-	return 0;
+	return relay_call(path, method, &msg, CALL_NS, pool, ret);
 }
 
 static json_t *base64(struct span s)
@@ -90,7 +60,7 @@ int ctl_encrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 		return ctl_usage("encrypt reads standard input");
 	if (secpool_new(POOL_BYTES, &pool) < 0)
 		return ctl_fail("out of memory");
-	r = stdin_read(pool, &in);
+	r = relay_read(pool, INPUT_MAX, &in);
 	if (r != 0)
 		return r;
 	req.data = span_of(in.data, in.len);
@@ -121,18 +91,6 @@ static int wrapped_parse(const struct secbuf *in, uint8_t *data, size_t size, si
 	return r;
 }
 
-static int stdout_write(struct span s)
-{
-	while (s.len > 0) {
-		ssize_t n = write(STDOUT_FILENO, s.data, s.len);
-
-		if (n < 0)
-			return ctl_fail("cannot write: %s", errno_text(errno));
-		s = span_skip(s, (size_t)n);
-	}
-	return 0;
-}
-
 int ctl_decrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 {
 	_cleanup_(secpool_freep) struct secpool *pool = NULL;
@@ -148,7 +106,7 @@ int ctl_decrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 		return ctl_usage("decrypt reads standard input");
 	if (secpool_new(POOL_BYTES, &pool) < 0)
 		return ctl_fail("out of memory");
-	r = stdin_read(pool, &in);
+	r = relay_read(pool, INPUT_MAX, &in);
 	if (r != 0)
 		return r;
 	if (wrapped_parse(&in, data, sizeof(data), &len, key_id, sizeof(key_id)) < 0)
@@ -161,5 +119,5 @@ int ctl_decrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 		return r;
 	if (pb_decode_response(PB_V2_DECRYPT_RESPONSE, span_of(out.data, out.len), &rsp) < 0)
 		return ctl_fail("the answer is not a KMS v2 DecryptResponse");
-	return stdout_write(rsp.data);
+	return relay_write(rsp.data);
 }

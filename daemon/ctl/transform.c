@@ -4,74 +4,23 @@
  * chain. For whole databases use the service itself (daemon/kms/transform.proto), which takes many
  * values in a call.
  */
-#include <errno.h>
-#include <string.h>
+#include <stdio.h>
 #include <sys/un.h>
 
+#include "daemon/base/grpc_status.h"
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
+#include "daemon/ctl/relay.h"
 #include "daemon/kms/pb_transform.h"
-#include "daemon/wire/client.h"
 
 #define CALL_NS    (UINT64_C(30) * 1000 * 1000 * 1000)
 #define POOL_BYTES (24 * 1024 * 1024)
-
-static int stdin_read(struct secpool *pool, struct secbuf *ret)
-{
-	_cleanup_secbuf_ struct secbuf buf = { 0 };
-	size_t cap = KEKD_VALUE_MAX + 1;
-	ssize_t n;
-
-	if (secpool_get(pool, cap, &buf) < 0)
-		return ctl_fail("no locked memory; raise RLIMIT_MEMLOCK (ulimit -l)");
-	while ((n = read(STDIN_FILENO, buf.data + buf.len, cap - buf.len)) > 0)
-		buf.len += (size_t)n;
-	if (n < 0)
-		return ctl_fail("standard input: %s", errno_text(errno));
-	if (buf.len == cap)
-		return ctl_fail("standard input: more than %d bytes", KEKD_VALUE_MAX);
-	*ret = secbuf_move(&buf);
-	return 0;
-}
-
-static int stdout_write(struct span s)
-{
-	while (s.len > 0) {
-		ssize_t n = write(STDOUT_FILENO, s.data, s.len);
-
-		if (n < 0)
-			return ctl_fail("cannot write: %s", errno_text(errno));
-		s = span_skip(s, (size_t)n);
-	}
-	return 0;
-}
-
-int ctl_transform_socket(const struct ctl *ctl, char *ret, size_t size)
-{
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
-	struct admin_reply end;
-	const char *path = ctl->socket;
-
-	if (!path) {
-		if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
-			return 1;
-		path = end.status.transform;
-		if (!*path)
-			return ctl_fail(
-				"kekd.yaml has no \"transform:\", so there is no such service");
-	}
-	if (strlen(path) >= size)
-		return ctl_fail("%s: path too long", path);
-	memcpy(ret, path, strlen(path) + 1);
-	return 0;
-}
 
 static int ask(const struct ctl *ctl, struct secpool *pool, const char *method,
 	       const struct transform_value *value, struct secbuf *ret)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
-	struct grpc_outcome out;
 	int r;
 
 	r = ctl_transform_socket(ctl, path, sizeof(path));
@@ -81,17 +30,9 @@ static int ask(const struct ctl *ctl, struct secpool *pool, const char *method,
 	if (r == 0)
 		r = pb_transform_request_encode(span_str(ctl->resource ? ctl->resource : ""), value,
 						1, &msg);
-	if (r == 0)
-		r = grpc_client_call_sync(path, method, span_of(msg.data, msg.len), CALL_NS, pool,
-					  &out);
 	if (r < 0)
 		return ctl_fail("%s: %s", path, errno_text(r));
-	if (out.status != GRPC_OK) {
-		secbuf_release(&out.msg);
-		return ctl_fail("refused, %s: %s", grpc_status_name(out.status), out.text);
-	}
-	*ret = secbuf_move(&out.msg);
-	return 0;
+	return relay_call(path, method, &msg, CALL_NS, pool, ret);
 }
 
 static int show(struct span msg)
@@ -107,7 +48,7 @@ static int show(struct span msg)
 	if (result.stale)
 		fputs("kekctl: stale: another key or provider than the first wrote this value\n",
 		      stderr);
-	return stdout_write(result.value);
+	return relay_write(result.value);
 }
 
 static int run(const struct ctl *ctl, int argc, const char *method)
@@ -122,7 +63,7 @@ static int run(const struct ctl *ctl, int argc, const char *method)
 				 "key in etcd");
 	if (secpool_new(POOL_BYTES, &pool) < 0)
 		return ctl_fail("out of memory");
-	r = stdin_read(pool, &in);
+	r = relay_read(pool, KEKD_VALUE_MAX, &in);
 	if (r != 0)
 		return r;
 	value = (struct transform_value){ span_str(ctl->path), span_of(in.data, in.len) };

@@ -11,7 +11,9 @@
  * (files of two nodes were mixed): then the name has *no* active key until one is activated; reading
  * goes on, writing with a guessed key does not.
  *
- * Every change is durable in the store before it can be seen here.
+ * Every change is durable in the store before it can be seen here. One that failed to be written is
+ * as if it had not been: if the store cannot be brought back to what the set says at once, it is
+ * before the next change (keys/keyset_manifest.c), and in between a load may find that one change.
  */
 #ifndef KEKD_KEYS_KEYSET_H
 #define KEKD_KEYS_KEYSET_H
@@ -77,7 +79,7 @@ int keyset_distrust(const struct keyset *set);
 int keyset_check_root(const struct keyset *set);
 /*
  * An operator has looked at the store and vouches for it: a new manifest over what is there, and
- * the set follows it. Errors leave the old one. Every key may have changed.
+ * the set follows it. Errors leave the set as it was. Every key may have changed.
  */
 int keyset_accept(struct keyset *set);
 /* Files of the store that were no records, at the last keyset_load(). */

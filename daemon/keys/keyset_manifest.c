@@ -10,6 +10,15 @@
  * A crash before 2 leaves the old file, which is right; after 2 the new one, which is right, too.
  * What step 4 would have written is then written at the next load.
  *
+ * An error of step 2 means that nothing happened: the set stays as it was. But the file may have
+ * been replaced, with only the directory's fsync(2) to fail, and what the kernel then keeps is
+ * anybody's guess (ext4 stops writing, others drop the error once it was told). So the announcement
+ * stays open, under which both files are right, until the store is mended: the file is written as
+ * the set knows it, or removed if the set never got the key. That is tried at once, and again
+ * before the next change, which fails if it fails; no manifest is written in between. The same goes
+ * for a file of step 3, which the set has gone past. So a change that failed can be found done only
+ * by a load that follows at once, and what is found is always one of the two that were announced.
+ *
  * The manifest covers the keys of its root. Keys of another root cannot be used in any case.
  */
 #include <errno.h>
@@ -105,6 +114,51 @@ static void settle_entry(struct keyset *set, const struct key_record *rec, bool 
 	}
 }
 
+static bool is_open(const struct manifest_entry *e)
+{
+	return e->had != e->has || (e->has && memcmp(e->was, e->is, sizeof(e->was)) != 0);
+}
+
+/* The file is to be what the set knows; of a missing or distrusted one the operator decides. */
+static int mend_entry(struct keyset *set, struct manifest_entry *e)
+{
+	const struct keyset_key *key = keyset_find(set, e->id);
+	uint8_t digest[SHA256_LEN];
+	int r;
+
+	if (key ? key->why == -ESTALE : e->had)
+		return 0;
+	if (!key) {
+		r = key_store_remove(set->store, e->id);
+		if (r == 0)
+			e->has = false;
+		return r;
+	}
+	r = digest_of(&key->rec, digest);
+	if (r == 0)
+		r = key_store_put(set->store, &key->rec);
+	if (r < 0)
+		return r;
+	e->had = e->has = true;
+	memcpy(e->was, digest, sizeof(e->was));
+	memcpy(e->is, digest, sizeof(e->is));
+	return 0;
+}
+
+/* End every announcement that is still open. */
+static int mend(struct keyset *set)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < set->manifest.n; i++)
+		if (is_open(&set->manifest.entries[i]))
+			r = mend_entry(set, &set->manifest.entries[i]);
+	if (r < 0)
+		log_error("key store: no key can be changed until a failed write can be mended: %s",
+			  errno_text(r));
+	return r;
+}
+
 /* Whether it succeeds changes nothing: both of an open announcement are right. */
 static void write_settled(struct keyset *set)
 {
@@ -117,14 +171,21 @@ static void write_settled(struct keyset *set)
 
 int keyset_save(struct keyset *set, const struct key_record *const *recs, size_t n)
 {
+	size_t announced = 0; /* whose files are sure to be the old ones */
 	int r;
 
-	r = set->distrust < 0 ? set->distrust : announce(set, recs, n);
-	if (r == 0)
+	r = set->distrust < 0 ? set->distrust : mend(set);
+	if (r < 0)
+		return r;
+	r = announce(set, recs, n);
+	if (r == 0) {
+		announced = 1;
 		r = key_store_put(set->store, recs[0]);
+	}
 	if (r < 0) {
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = announced; i < n; i++)
 			settle_entry(set, recs[i], false);
+		(void)mend(set);
 		return r;
 	}
 	settle_entry(set, recs[0], true);
@@ -241,11 +302,6 @@ static void report_missing(struct keyset *set)
 	}
 }
 
-static bool is_open(const struct manifest_entry *e)
-{
-	return e->had != e->has || (e->has && memcmp(e->was, e->is, sizeof(e->was)) != 0);
-}
-
 static bool has_open(const struct keyset *set)
 {
 	for (size_t i = 0; i < set->manifest.n; i++)
@@ -277,6 +333,7 @@ void keyset_manifest_close(struct keyset *set)
 int keyset_manifest_renew(struct keyset *set, const struct key_record *const *recs, size_t n)
 {
 	struct manifest next = { .generation = set->manifest.generation };
+	struct manifest before = set->manifest;
 	struct manifest_entry *e;
 	int r = 0;
 
@@ -295,9 +352,16 @@ int keyset_manifest_renew(struct keyset *set, const struct key_record *const *re
 		manifest_clear(&next);
 		return r;
 	}
-	manifest_clear(&set->manifest);
 	set->manifest = next;
-	return write_manifest(set);
+	r = write_manifest(set);
+	if (r < 0) {
+		before.generation = set->manifest.generation; /* which is used up */
+		set->manifest = before;
+		manifest_clear(&next);
+		return r;
+	}
+	manifest_clear(&before);
+	return 0;
 }
 
 int keyset_manifest_verify(const struct keyset *set)
@@ -305,7 +369,7 @@ int keyset_manifest_verify(const struct keyset *set)
 	_cleanup_(manifest_clear) struct manifest m = { 0 };
 	int r;
 
-	if (set->distrust < 0 || set->manifest.n == 0)
+	if (set->distrust < 0 || set->written == 0)
 		return 0; /* nothing to hold it against */
 	r = read_manifest(set, &m);
 	if (r < 0)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The key set's inside, for keyset.c (what is there) and keyset_step.c (what may change). */
+/*
+ * The key set's inside: keyset.c (what is there), keyset_key.c (one key), keyset_make.c (new ones),
+ * keyset_step.c (what may change), keyset_manifest.c (saving), keyset_share.c, keyset_verify.c.
+ */
 #ifndef KEKD_KEYS_KEYSET_PRIVATE_H
 #define KEKD_KEYS_KEYSET_PRIVATE_H
 
@@ -59,13 +62,28 @@ int keyset_manifest_verify(const struct keyset *set);
 /* A new manifest over exactly these records, which are in the store. */
 int keyset_manifest_renew(struct keyset *set, const struct key_record *const *recs, size_t n);
 /*
- * Make @n records durable, in their order. The first decides: it fails, and nothing has happened;
- * it is written, and what follows from it (an older activation ends) holds even if its own file
+ * Make @n records durable, in their order; the set still has the old ones. The first decides: it
+ * fails, and nothing has happened, or nothing that is not undone before the next save; it is written, and what follows from it (an older activation ends) holds even if its own file
  * could not be written, which is logged.
  */
 int keyset_save(struct keyset *set, const struct key_record *const *recs, size_t n);
-/* Load or drop the key itself as its record's state asks; key->why says how it went. */
+/* What a crash between the two writes of an activation left is brought to an end. */
+void keyset_settle(struct keyset *set);
+
+/* An empty key; the caller frees it, or the set once it is in its list. */
+int keyset_key_new(struct keyset_key **ret);
+void keyset_key_free(struct keyset_key *key);
+DEFINE_CLEANUP(struct keyset_key *, keyset_key_free);
+/* Make the key itself; what its record says of it is filled in. */
+int keyset_key_generate(const struct keyset *set, struct keyset_key *key);
+/* An imported key's bytes, key->rec.key_bytes of them in locked memory, to where they belong. */
+int keyset_key_place(const struct keyset *set, struct keyset_key *key, const uint8_t *bytes);
+/* Load it, if its record's state asks for that. */
+int keyset_key_open(const struct keyset *set, struct keyset_key *key);
+/* The same; key->why says how it went, and the log what to do. Drop: it is let go. */
 void keyset_key_load(const struct keyset *set, struct keyset_key *key);
 void keyset_key_drop(struct keyset_key *key);
+/* Can the kernel still use it? 0, or why not. */
+int keyset_key_alive(const struct keyset_key *key);
 
 #endif

@@ -133,7 +133,8 @@ static int activate(struct keyset *set, struct keyset_key *key, const struct key
 
 /*
  * A return from retirement proves that the key still opens before anything is written; the ring
- * holds no key of that id then, so it can be loaded a second time.
+ * holds no key of that id then, so it can be loaded a second time. The record stays as it was until
+ * it is saved, as with every step.
  */
 static int reopen(struct keyset *set, struct keyset_key *key, const struct key_record *rec)
 {
@@ -142,11 +143,12 @@ static int reopen(struct keyset *set, struct keyset_key *key, const struct key_r
 	int r;
 
 	follow(set, key, rec);
+	key->rec = before;
 	r = key->why == 0 ? keyset_save(set, recs, 1) : key->why;
-	if (r < 0) {
+	if (r < 0)
 		keyset_key_drop(key);
-		key->rec = before;
-	}
+	else
+		key->rec = *rec;
 	return r;
 }
 

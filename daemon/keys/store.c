@@ -441,6 +441,19 @@ static int write_tmp(const struct key_store *s, const char *tmp, const char *tex
 	return r;
 }
 
+/* What happened to the name @file is to last. */
+static int sync_dir(const struct key_store *s, const char *file)
+{
+	int r = fsync(s->dir) < 0 ? -errno : 0;
+
+	durable_step();
+	if (r < 0)
+		log_error(
+			"key store %s: whether the last change of %s outlives a crash is unknown: %s",
+			s->path, file, errno_text(r));
+	return r;
+}
+
 int key_store_write(struct key_store *s, const char *file, const char *text, size_t len)
 {
 	char tmp[NAME_SIZE + sizeof(TMP)];
@@ -457,9 +470,7 @@ int key_store_write(struct key_store *s, const char *file, const char *text, siz
 		unlinkat(s->dir, tmp, 0);
 		return r;
 	}
-	r = fsync(s->dir) < 0 ? -errno : 0;
-	durable_step();
-	return r;
+	return sync_dir(s, file);
 }
 
 int key_store_read(struct key_store *s, const char *file, size_t max, char **ret, size_t *ret_len)
@@ -493,4 +504,15 @@ int key_store_put(struct key_store *s, const struct key_record *rec)
 	file_name(rec->id, file);
 	r = check_room(s, file);
 	return r < 0 ? r : key_store_write(s, file, text, len);
+}
+
+int key_store_remove(struct key_store *s, const uint8_t id[static KEKD_KEY_ID])
+{
+	char file[NAME_SIZE];
+
+	file_name(id, file);
+	if (unlinkat(s->dir, file, 0) < 0 && errno != ENOENT)
+		return -errno;
+	durable_step();
+	return sync_dir(s, file); /* also of an earlier removal */
 }

@@ -43,10 +43,13 @@ int key_store_each(struct key_store *s, key_store_each_fn *each, void *ctx);
 
 /*
  * Write @rec durably, replacing the file of the same id. -EINVAL: not a record. -ENOBUFS: the
- * store is full. -ENOSPC, -EROFS, … leave the old file; after -EIO of the directory's own fsync
- * either may be found after a crash, both whole.
+ * store is full. Any other error leaves the change in doubt: mostly the old file is there, but when
+ * the last step failed, fsync(2) of the directory, the new one is, and after a crash it may be
+ * either. Both are whole. To end the doubt is the caller's: put again what it wants there.
  */
 int key_store_put(struct key_store *s, const struct key_record *rec);
+/* Remove the file of a key that was never used, durably; it may be gone already. Errors alike. */
+int key_store_remove(struct key_store *s, const uint8_t id[static KEKD_KEY_ID]);
 
 /* Files beside the keys. */
 #define KEY_STORE_MANIFEST "manifest"

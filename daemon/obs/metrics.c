@@ -14,28 +14,6 @@ static const char *const methods[METRICS_METHODS] = {
 	"transform.Verify",    "other",
 };
 
-static const char *const codes[METRICS_CODES] = {
-	"OK",
-	"CANCELLED",
-	"UNKNOWN",
-	"INVALID_ARGUMENT",
-	"DEADLINE_EXCEEDED",
-	"NOT_FOUND",
-	"ALREADY_EXISTS",
-	"PERMISSION_DENIED",
-	"RESOURCE_EXHAUSTED",
-	"FAILED_PRECONDITION",
-	"ABORTED",
-	"OUT_OF_RANGE",
-	"UNIMPLEMENTED",
-	"INTERNAL",
-	"UNAVAILABLE",
-	"DATA_LOSS",
-	"UNAUTHENTICATED",
-};
-
-#define CODE_UNKNOWN 2
-
 /* Upper bounds, inclusive; the text is what the label says. */
 static const struct {
 	uint64_t ns;
@@ -66,7 +44,7 @@ void metrics_observe(struct metrics *m, const char *method, unsigned int code, u
 
 	while (ns > bounds[bucket].ns)
 		bucket++;
-	m->requests[i][code < METRICS_CODES ? code : CODE_UNKNOWN]++;
+	m->requests[i][code < METRICS_CODES ? code : GRPC_UNKNOWN]++;
 	m->latency[i][bucket]++;
 	m->latency_ns[i] += ns;
 }
@@ -168,7 +146,8 @@ static void print_requests(const struct metrics *m, FILE *to)
 				fprintf(to,
 					"kekd_requests_total{method=\"%s\",code=\"%s\"} %" PRIu64
 					"\n",
-					methods[i], codes[j], m->requests[i][j]);
+					methods[i], grpc_status_name((unsigned int)j),
+					m->requests[i][j]);
 }
 
 static void print_histogram(const struct metrics *m, size_t i, FILE *to)

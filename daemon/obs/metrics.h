@@ -13,10 +13,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "daemon/base/grpc_status.h"
 #include <kekd/engine.h>
 
-#define METRICS_METHODS   8  /* four of KMS, three of Transform, and other */
-#define METRICS_CODES     17 /* gRPC's, 0 … 16 */
+#define METRICS_METHODS   8 /* four of KMS, three of Transform, and other */
+#define METRICS_CODES     GRPC_STATUSES
 #define METRICS_BUCKETS   12 /* of the latency histogram, the last is +Inf */
 #define METRICS_RUNS      ENGINE_RUN_SIZES
 #define METRICS_UPSTREAMS 8

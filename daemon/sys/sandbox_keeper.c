@@ -18,11 +18,10 @@
 #include <fcntl.h>
 #include <linux/keyctl.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "daemon/base/cleanup.h"
+#include "daemon/sys/sandbox_rules.h"
 
 static const int keeper_allowed[] = {
 	/* bytes on descriptors */
@@ -248,21 +247,14 @@ static int rules_ioctl(scmp_filter_ctx ctx)
 				SCMP_A1(SCMP_CMP_EQ, TCGETS, 0));
 }
 
-static void filter_release(scmp_filter_ctx *ctx)
-{
-	if (*ctx)
-		seccomp_release(*ctx);
-}
-
 int sandbox_seccomp_keeper(void)
 {
-	_cleanup_(filter_release) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int r = 0;
+	_cleanup_(seccomp_releasep) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int r;
 
 	if (!ctx)
 		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(keeper_allowed); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, keeper_allowed[i], 0);
+	r = rules_add(ctx, SCMP_ACT_ALLOW, keeper_allowed, ARRAY_SIZE(keeper_allowed));
 	if (r == 0)
 		r = rules_keyctl(ctx);
 	if (r == 0)
@@ -276,7 +268,7 @@ int sandbox_seccomp_keeper(void)
 
 int sandbox_deny_key_read(int32_t serial)
 {
-	_cleanup_(filter_release) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	_cleanup_(seccomp_releasep) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	int r;
 
 	if (!ctx)

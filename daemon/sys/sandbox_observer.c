@@ -3,13 +3,11 @@
  * The observer's system calls: take connections from the listener it has, read and write them, tell
  * the time. On top of the keeper's list, which it inherits (daemon/sys/sandbox_keeper.c).
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <seccomp.h>
-#include <sys/mman.h>
-
-#include "daemon/base/cleanup.h"
 #include "daemon/sys/sandbox.h"
+
+#include <errno.h>
+
+#include "daemon/sys/sandbox_rules.h"
 
 static const int observer_allowed[] = {
 	/* connections */
@@ -54,38 +52,17 @@ static const int observer_allowed[] = {
 	SCMP_SYS(sigaltstack),
 };
 
-/* glibc 2.33 to 2.38 does fstat(3) by name. */
-static int rules_with_arguments(scmp_filter_ctx ctx)
-{
-	int r;
-
-	r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-			     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-				     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
-				     SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH, 0));
-	return r;
-}
-
-static void filter_release(scmp_filter_ctx *ctx)
-{
-	if (*ctx)
-		seccomp_release(*ctx);
-}
-
 int sandbox_seccomp_observer(void)
 {
-	_cleanup_(filter_release) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int r = 0;
+	_cleanup_(seccomp_releasep) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int r;
 
 	if (!ctx)
 		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(observer_allowed); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, observer_allowed[i], 0);
+	r = rules_add(ctx, SCMP_ACT_ALLOW, observer_allowed, ARRAY_SIZE(observer_allowed));
 	if (r == 0)
-		r = rules_with_arguments(ctx);
+		r = rules_memory(ctx);
+	if (r == 0)
+		r = rules_fstat(ctx);
 	return r == 0 ? seccomp_load(ctx) : r;
 }

@@ -189,40 +189,6 @@ static const struct {
 	{ "grpc-message", on_grpc_message },
 };
 
-/* http-grpc-status-mapping.md, for an answer that is not from a gRPC server. */
-static enum grpc_status status_of_http(int http)
-{
-	static const struct {
-		int http;
-		enum grpc_status status;
-	} map[] = {
-		{ 400, GRPC_INTERNAL },      { 403, GRPC_PERMISSION_DENIED },
-		{ 404, GRPC_UNIMPLEMENTED }, { 429, GRPC_UNAVAILABLE },
-		{ 502, GRPC_UNAVAILABLE },   { 503, GRPC_UNAVAILABLE },
-		{ 504, GRPC_UNAVAILABLE },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
-		if (map[i].http == http)
-			return map[i].status;
-	return GRPC_UNKNOWN;
-}
-
-/* PROTOCOL-HTTP2.md, "Errors". */
-static enum grpc_status status_of_reset(uint32_t error)
-{
-	switch (error) {
-	case H2_REFUSED_STREAM:
-		return GRPC_UNAVAILABLE;
-	case H2_CANCEL:
-		return GRPC_CANCELLED;
-	case H2_ENHANCE_YOUR_CALM:
-		return GRPC_RESOURCE_EXHAUSTED;
-	default:
-		return GRPC_INTERNAL;
-	}
-}
-
 /* Events of a stream. */
 
 static void ev_field(struct h2_stream *st, struct span name, struct span value)
@@ -268,7 +234,7 @@ static void ev_end(struct h2_stream *st)
 	if (call->status > 0)
 		call_finish(call, (enum grpc_status)call->status, call->text);
 	else if (call->http != 200)
-		call_finish(call, status_of_http(call->http), "the answer is not gRPC");
+		call_finish(call, grpc_status_of_http(call->http), "the answer is not gRPC");
 	else if (call->status < 0 || !call->content_type)
 		call_finish(call, GRPC_UNKNOWN, "the answer is not gRPC");
 	else if (grpc_intake_end(&call->intake) == -ENOMSG)
@@ -315,7 +281,7 @@ static void ev_closed(struct h2_stream *st, uint32_t error)
 		else if (lost)
 			call_finish(call, GRPC_UNAVAILABLE, "connection lost");
 		else
-			call_finish(call, status_of_reset(error), "the server reset the call");
+			call_finish(call, grpc_status_of_reset(error), "the server reset the call");
 	}
 }
 
@@ -633,78 +599,4 @@ int grpc_client_call(struct grpc_client *client, const char *method, struct span
 void grpc_client_cancel(struct grpc_client_call *call)
 {
 	call_over(call);
-}
-
-/* Blocking. */
-
-struct waiter {
-	bool done;
-	struct grpc_outcome outcome;
-};
-
-static void waiter_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
-{
-	struct waiter *w = user;
-
-	w->done = true;
-	w->outcome.status = status;
-	snprintf(w->outcome.text, sizeof(w->outcome.text), "%s", text);
-	w->outcome.msg = secbuf_move(msg);
-}
-
-/* Turn until @stop says so. */
-static int client_run(struct grpc_client *client, const struct waiter *w)
-{
-	int r;
-
-	for (;;) {
-		grpc_client_flush(client);
-		if (w ? w->done : grpc_client_idle(client))
-			return 0;
-		r = ring_turn(client->config.ring, false);
-		if (r < 0)
-			return r;
-	}
-}
-
-/* The pool is the caller's bound. */
-static uint32_t answer_max(const struct secpool *pool)
-{
-	return secpool_max(pool) < UINT32_MAX ? (uint32_t)secpool_max(pool) : UINT32_MAX;
-}
-
-int grpc_client_call_sync(const char *path, const char *method, struct span msg,
-			  uint64_t timeout_ns, struct secpool *pool, struct grpc_outcome *ret)
-{
-	_cleanup_(ring_freep) struct ring *ring = NULL;
-	_cleanup_(grpc_client_freep) struct grpc_client *client = NULL;
-	struct grpc_client_config config = {
-		.pool = pool,
-		.path = path,
-		.message_bytes = answer_max(pool),
-		.calls = 1,
-		.idle_ns = grpc_limits_default.idle_ns,
-	};
-	struct waiter w = { 0 };
-	int r;
-
-	r = ring_new(RING_EPOLL, 8, &ring);
-	if (r < 0)
-		return r;
-	config.ring = ring;
-	r = grpc_client_new(&config, &client);
-	if (r < 0)
-		return r;
-	r = grpc_client_call(client, method, msg, timeout_ns, 0, waiter_done, &w, NULL);
-	if (r == 0)
-		r = client_run(client, &w);
-	grpc_client_stop(client);
-	if (r == 0)
-		r = client_run(client, NULL);
-	if (r < 0) {
-		secbuf_release(&w.outcome.msg);
-		return r;
-	}
-	*ret = w.outcome;
-	return 0;
 }

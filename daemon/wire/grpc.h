@@ -18,25 +18,11 @@
 
 #include <stdint.h>
 
+#include "daemon/base/grpc_status.h"
 #include "daemon/base/secmem.h"
 #include "daemon/sys/ring.h"
 #include <kekd/op.h>
 #include <kekd/span.h>
-
-enum grpc_status {
-	GRPC_OK = 0,
-	GRPC_CANCELLED = 1,
-	GRPC_UNKNOWN = 2,
-	GRPC_INVALID_ARGUMENT = 3,
-	GRPC_DEADLINE_EXCEEDED = 4,
-	GRPC_PERMISSION_DENIED = 7,
-	GRPC_RESOURCE_EXHAUSTED = 8,
-	GRPC_FAILED_PRECONDITION = 9,
-	GRPC_UNIMPLEMENTED = 12,
-	GRPC_INTERNAL = 13,
-	GRPC_UNAVAILABLE = 14,
-	GRPC_DATA_LOSS = 15,
-};
 
 struct grpc_server;
 struct grpc_call;

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "daemon/wire/h2.h"
+
 static const struct unit {
 	char name;
 	uint64_t ns;
@@ -229,28 +231,34 @@ int grpc_frame(struct secpool *pool, struct span msg, struct secbuf *ret)
 	return 0;
 }
 
-/* google.golang.org/grpc/codes and the gRPC project's statuscodes.md have the same numbers. */
-static const char *const status_names[] = {
-	"OK",
-	"CANCELLED",
-	"UNKNOWN",
-	"INVALID_ARGUMENT",
-	"DEADLINE_EXCEEDED",
-	"NOT_FOUND",
-	"ALREADY_EXISTS",
-	"PERMISSION_DENIED",
-	"RESOURCE_EXHAUSTED",
-	"FAILED_PRECONDITION",
-	"ABORTED",
-	"OUT_OF_RANGE",
-	"UNIMPLEMENTED",
-	"INTERNAL",
-	"UNAVAILABLE",
-	"DATA_LOSS",
-	"UNAUTHENTICATED",
-};
-
-const char *grpc_status_name(unsigned int status)
+enum grpc_status grpc_status_of_http(int http)
 {
-	return status < ARRAY_SIZE(status_names) ? status_names[status] : "UNKNOWN";
+	static const struct {
+		int http;
+		enum grpc_status status;
+	} map[] = {
+		{ 400, GRPC_INTERNAL },      { 403, GRPC_PERMISSION_DENIED },
+		{ 404, GRPC_UNIMPLEMENTED }, { 429, GRPC_UNAVAILABLE },
+		{ 502, GRPC_UNAVAILABLE },   { 503, GRPC_UNAVAILABLE },
+		{ 504, GRPC_UNAVAILABLE },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
+		if (map[i].http == http)
+			return map[i].status;
+	return GRPC_UNKNOWN;
+}
+
+enum grpc_status grpc_status_of_reset(uint32_t error)
+{
+	switch (error) {
+	case H2_REFUSED_STREAM:
+		return GRPC_UNAVAILABLE;
+	case H2_CANCEL:
+		return GRPC_CANCELLED;
+	case H2_ENHANCE_YOUR_CALM:
+		return GRPC_RESOURCE_EXHAUSTED;
+	default:
+		return GRPC_INTERNAL;
+	}
 }

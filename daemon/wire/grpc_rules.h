@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "daemon/base/grpc_status.h"
 #include "daemon/base/secmem.h"
 #include <kekd/span.h>
 
@@ -36,8 +37,12 @@ void grpc_percent_decode(struct span value, char out[static GRPC_TEXT_MAX]);
 /* Is it "application/grpc" or "application/grpc+proto", that is protobuf messages? */
 bool grpc_content_type(struct span value);
 
-/* "DATA_LOSS"; "UNKNOWN" for a number gRPC does not have. Static. */
-const char *grpc_status_name(unsigned int status);
+/*
+ * What an answer stands for that has no grpc-status: one that is not from a gRPC server, by its
+ * :status (http-grpc-status-mapping.md), and a stream that was reset (PROTOCOL-HTTP2.md, "Errors").
+ */
+enum grpc_status grpc_status_of_http(int http);
+enum grpc_status grpc_status_of_reset(uint32_t error);
 
 /* One length-prefixed message on its way in. Zero-initialised is "nothing yet". */
 struct grpc_intake {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "daemon/wire/grpc_rules.h"
+#include "daemon/wire/h2.h"
 #include "daemon/wire/h2_block.h"
 #include "daemon/wire/h2_watch.h"
 #include "daemon/wire/h2mem.h"
@@ -78,6 +79,51 @@ TEST(timeout_format_never_shortens)
 	}
 	EXPECT_EQ(UINT64_MAX, grpc_deadline(5, UINT64_MAX));
 	EXPECT_EQ(8, grpc_deadline(5, 3));
+}
+
+/* Answers without a grpc-status */
+
+TEST(status_of_http)
+{
+	static const struct {
+		int http;
+		enum grpc_status status;
+	} cases[] = {
+		{ 400, GRPC_INTERNAL },
+		{ 401, GRPC_UNKNOWN },
+		{ 403, GRPC_PERMISSION_DENIED },
+		{ 404, GRPC_UNIMPLEMENTED },
+		{ 429, GRPC_UNAVAILABLE },
+		{ 500, GRPC_UNKNOWN },
+		{ 502, GRPC_UNAVAILABLE },
+		{ 503, GRPC_UNAVAILABLE },
+		{ 504, GRPC_UNAVAILABLE },
+		{ 200, GRPC_UNKNOWN },
+		{ -1, GRPC_UNKNOWN },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (!EXPECT_EQ(cases[i].status, grpc_status_of_http(cases[i].http)))
+			ktest_log("for %d", cases[i].http);
+}
+
+TEST(status_of_reset)
+{
+	EXPECT_EQ(GRPC_UNAVAILABLE, grpc_status_of_reset(H2_REFUSED_STREAM));
+	EXPECT_EQ(GRPC_CANCELLED, grpc_status_of_reset(H2_CANCEL));
+	EXPECT_EQ(GRPC_RESOURCE_EXHAUSTED, grpc_status_of_reset(H2_ENHANCE_YOUR_CALM));
+	EXPECT_EQ(GRPC_INTERNAL, grpc_status_of_reset(H2_NO_ERROR));
+	EXPECT_EQ(GRPC_INTERNAL, grpc_status_of_reset(UINT32_MAX));
+}
+
+TEST(status_names)
+{
+	EXPECT_STREQ("OK", grpc_status_name(GRPC_OK));
+	EXPECT_STREQ("DEADLINE_EXCEEDED", grpc_status_name(GRPC_DEADLINE_EXCEEDED));
+	EXPECT_STREQ("DATA_LOSS", grpc_status_name(GRPC_DATA_LOSS));
+	EXPECT_STREQ("UNAUTHENTICATED", grpc_status_name(16));
+	EXPECT_STREQ("UNKNOWN", grpc_status_name(17));
+	EXPECT_STREQ("UNKNOWN", grpc_status_name(UINT32_MAX));
 }
 
 /* grpc-message */

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One key of the set: made, loaded, let go. The kinds of key differ in four calls, which stand in one
+ * table.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/base/secmem.h"
+#include "daemon/keys/imported.h"
+#include "daemon/keys/keyset_private.h"
+#include "daemon/sys/afalg.h"
+
+static int encrypted_generate(const struct keyset *set, struct keyset_key *key)
+{
+	return kek_generate(set->root, &key->rec, &key->kek);
+}
+
+static int encrypted_load(const struct keyset *set, struct keyset_key *key)
+{
+	return kek_load(set->root, &key->rec, &key->kek);
+}
+
+static int encrypted_alive(const struct keyset_key *key)
+{
+	return kek_alive(key->kek);
+}
+
+static void encrypted_free(struct keyset_key *key)
+{
+	kek_free(move_ptr(key->kek));
+}
+
+static int openssl_generate(const struct keyset *set, struct keyset_key *key)
+{
+	return softkey_generate(set->soft_root, &key->rec, &key->soft);
+}
+
+static int openssl_load(const struct keyset *set, struct keyset_key *key)
+{
+	return softkey_load(set->soft_root, &key->rec, &key->soft);
+}
+
+/* It is ours alone; nobody can take it away. */
+static int openssl_alive(const struct keyset_key *key _unused_)
+{
+	return 0;
+}
+
+static void openssl_free(struct keyset_key *key)
+{
+	softkey_free(move_ptr(key->soft));
+}
+
+static int imported_generate(const struct keyset *set _unused_, struct keyset_key *key _unused_)
+{
+	return -EOPNOTSUPP;
+}
+
+/* The bytes in locked memory, for as long as it takes to bring them to where they belong. */
+int keyset_key_place(const struct keyset *set, struct keyset_key *key, const uint8_t *bytes)
+{
+	struct span span = span_of(bytes, key->rec.key_bytes);
+
+	if (set->root && !key->rec.secretbox)
+		return kek_from_bytes(set->root, &key->rec, span, &key->kek);
+	return softkey_from_bytes(span, &key->soft);
+}
+
+static int imported_load(const struct keyset *set, struct keyset_key *key)
+{
+	const struct imported_root root = { set->root, set->soft_root };
+	uint8_t *bytes = secmem_alloc(KEKD_AES_KEY_MAX);
+	int r;
+
+	if (!bytes)
+		return -ENOMEM;
+	r = imported_open(&root, &key->rec, bytes);
+	if (r == 0)
+		r = keyset_key_place(set, key, bytes);
+	secmem_free(bytes, KEKD_AES_KEY_MAX);
+	return r;
+}
+
+static int imported_alive(const struct keyset_key *key)
+{
+	return key->kek ? kek_alive(key->kek) : 0;
+}
+
+static void imported_free(struct keyset_key *key)
+{
+	kek_free(move_ptr(key->kek));
+	softkey_free(move_ptr(key->soft));
+}
+
+static const struct kind {
+	int (*generate)(const struct keyset *set, struct keyset_key *key);
+	int (*load)(const struct keyset *set, struct keyset_key *key);
+	int (*alive)(const struct keyset_key *key);
+	void (*free)(struct keyset_key *key);
+} kinds[] = {
+	[KEY_KIND_ENCRYPTED] = { encrypted_generate, encrypted_load, encrypted_alive,
+				 encrypted_free },
+	[KEY_KIND_OPENSSL] = { openssl_generate, openssl_load, openssl_alive, openssl_free },
+	[KEY_KIND_IMPORTED] = { imported_generate, imported_load, imported_alive, imported_free },
+};
+_Static_assert(ARRAY_SIZE(kinds) == KEY_KINDS, "a row for each kind");
+
+int keyset_key_generate(const struct keyset *set, struct keyset_key *key)
+{
+	return kinds[set->kind].generate(set, key);
+}
+
+int keyset_key_alive(const struct keyset_key *key)
+{
+	return kinds[key->rec.kind].alive(key);
+}
+
+void keyset_key_free(struct keyset_key *key)
+{
+	kinds[key->rec.kind].free(key);
+	free(key);
+}
+
+int keyset_key_new(struct keyset_key **ret)
+{
+	struct keyset_key *key = calloc(1, sizeof(*key));
+
+	if (!key)
+		return -ENOMEM;
+	list_init(&key->link);
+	*ret = key;
+	return 0;
+}
+
+static bool label_is_taken(const struct keyset *set, const struct keyset_key *key)
+{
+	list_for_each (n, &set->keys)
+		if (keyset_entry(n) != key &&
+		    strcmp(keyset_entry(n)->rec.label, key->rec.label) == 0)
+			return true;
+	return false;
+}
+
+/* What an operator should know about a key that stays unusable. NULL: it is so by intention. */
+static const char *explain(const struct keyset *set, const struct keyset_key *key)
+{
+	if (!keyset_state_opens(key->rec.state))
+		return NULL;
+	switch (key->why) {
+	case -EKEYREJECTED:
+		return "sealed by another root key (an ephemeral one ends with its process): give "
+		       "kekd that root, or make a new key with `kekctl key create`";
+	case -EBADMSG:
+		return "its blob is not the key of this id, name and label: restore the file";
+	case -EINVAL:
+		return "its blob is damaged: restore the file";
+	case -EEXIST:
+		return "another key has the same label";
+	case -EOPNOTSUPP:
+		return key->rec.kind == set->kind ? "this backend cannot hold a key of its size"
+						  : "made for the other backend";
+	default:
+		return key->rec.kind == KEY_KIND_ENCRYPTED ? afalg_cure(key->why)
+							   : errno_text(key->why);
+	}
+}
+
+int keyset_key_open(const struct keyset *set, struct keyset_key *key)
+{
+	if (!keyset_state_opens(key->rec.state))
+		return -EKEYREJECTED;
+	if (keyset_is_sealed(set))
+		return -EKEYEXPIRED;
+	if (key->rec.kind == KEY_KIND_IMPORTED)
+		return kinds[key->rec.kind].load(set, key); /* old configurations repeat names */
+	if (key->rec.kind != set->kind)
+		return -EOPNOTSUPP;
+	if (label_is_taken(set, key))
+		return -EEXIST;
+	return kinds[key->rec.kind].load(set, key);
+}
+
+void keyset_key_load(const struct keyset *set, struct keyset_key *key)
+{
+	const char *text;
+
+	key->why = keyset_key_open(set, key);
+	text = key->why < 0 && !keyset_is_sealed(set) ? explain(set, key) : NULL;
+	if (text)
+		log_warning("key %s cannot be used: %s", key->rec.label, text);
+}
+
+void keyset_key_drop(struct keyset_key *key)
+{
+	kinds[key->rec.kind].free(key);
+	key->why = -EKEYREJECTED;
+}
