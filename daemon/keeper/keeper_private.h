@@ -72,7 +72,7 @@ struct keeper {
 	uint64_t largest_report;
 	bool counts_failed; /* and it was said */
 	uint64_t rotate_at_ns;
-	int rotate_r; /* how the last try ended, which was said */
+	int rotate_r;                /* how the last try ended, which was said */
 	uint8_t warned[KEKD_KEY_ID]; /* that this key is due */
 	uint8_t made[KEKD_KEY_ID];   /* by automatic rotation, and not activated yet */
 
