@@ -294,7 +294,7 @@ $about, "",
 (rpc_ceiling | ., ""),
 (if has_guest then
   "## What the guests can tell", "",
-  "Unless there was KVM, a guest runs under emulation (TCG). It can tell ratios between ways that do the same kind of work in the same boot, and counts of instructions\(counts_spread | if . == null then "" else ": between rounds of one boot, those of messages differed by \(percent) at the most" end). It cannot tell times on a processor, as emulation does not slow everything alike; AES, carry-less multiplication and system calls each have a factor of their own. Where a ratio by time and one by instructions disagree, the machine was busy or emulation distorts: the instructions are the better witness for the software, and neither is a promise for hardware.", "",
+  "Unless there was KVM, a guest runs under emulation (TCG). It can tell ratios between ways that do the same kind of work in the same boot, and counts of instructions\(counts_spread | if . == null then "" else ": between rounds of one boot, those of messages differed by \(percent) at the most" end). It cannot tell times on a processor, as emulation does not slow everything alike. Where a ratio by time and one by instructions disagree, the machine was busy or emulation distorts: the instructions are the better witness for the software, and neither is a promise for hardware.", "",
   (. as $all | kernels[] | select(. != "host") | . as $k | $all | (emulation($k) | ., ""), (noise($k) | ., ""))
  else empty end),
 "## Rounds", "",
