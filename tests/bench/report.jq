@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # results.json to Markdown. $about: lines on machine and versions; $start: rows [kernel, subject, µs]
-# of the time to the first answer.
+# of the time to the first answer; $workers: workers.json. A number in a sentence is worked out from
+# these: what they do not say, the report does not claim.
 
 def kernels: [.[].kernel] | unique | sort_by(if . == "host" then "0" else . end);
 
@@ -34,8 +35,11 @@ def head: row, (map("---") | row);
 
 # --- targets -----------------------------------------------------------------------------------
 
+# What is close to its bound is not rounded to it.
+def reached: if . != null and . > 0.95 and . < 1.05 then . * 10000 | round / 10000 | tostring else short end;
+
 def judged($text; $value; $met):
-  [$text, ($value | short), if $value == null then "not measured" elif $met then "met" else "**missed**" end] | row;
+  [$text, ($value | reached), if $value == null then "not measured" elif $met then "met" else "**missed**" end] | row;
 def at_least($text; $value; $bound): judged("\($text), ≥ \($bound)"; $value; $value != null and $value >= $bound);
 def at_most($text; $value; $bound): judged("\($text), ≤ \($bound)"; $value; $value != null and $value <= $bound);
 
@@ -76,13 +80,14 @@ def host_ratio($op; $c; $s; $metric; $base):
   over(rpc("host"; $op; $c; $s; "openssl"; $metric); rpc("host"; $op; $c; $s; $base; $metric));
 
 def targets_host($start):
-  (["this machine, kekd openssl", "reached", ""] | head),
+  (["this machine, kekd `openssl`, each side on one CPU", "reached", ""] | head),
   (. as $all | ["encrypt", "decrypt"][] | . as $op | $all
    | at_least("requests a second over the Go plugin's, \($op), 1 × 64"; host_ratio($op; 1; 64; "per_second"; "go"); 2),
      at_least("the same, 8 × 8"; host_ratio($op; 8; 8; "per_second"; "go"); 3),
      at_most("CPU a request over the Go plugin's, \($op), 1 × 64"; host_ratio($op; 1; 64; "cpu_s_per_100k"; "go"); 0.334),
      at_most("the same, 8 × 8"; host_ratio($op; 8; 8; "cpu_s_per_100k"; "go"); 0.334),
      at_least("requests a second over nghttpd's, \($op), 1 × 64"; host_ratio($op; 1; 64; "per_second"; "nghttpd"); 0.8),
+     at_least("the same, 8 × 8"; host_ratio($op; 8; 8; "per_second"; "nghttpd"); 0.8),
      at_least("nghttpd's CPU a request over kekd's, \($op), 1 × 64"; over(rpc("host"; $op; 1; 64; "nghttpd"; "cpu_s_per_100k"); rpc("host"; $op; 1; 64; "openssl"; "cpu_s_per_100k")); 0.8),
      at_most("p99 over the Go plugin's, \($op), 1 × 64"; host_ratio($op; 1; 64; "p99_us"; "go"); 0.334),
      at_most("the same, 8 × 8"; host_ratio($op; 8; 8; "p99_us"; "go"); 0.334)),
@@ -114,8 +119,10 @@ def table($want; $across; $unit):
       ""
     end;
 
+def title($k): "### \(if $k == "host" then "This machine" else "Linux \($k)" end)", "";
+
 def cipher_tables($k):
-  "### Linux \($k)", "",
+  title($k),
   table({kernel: $k, level: "cipher", alg: "gcm", op: "encrypt", bytes: 32, metric: "per_second"}; "inflight"; "GCM encrypt, 32 bytes, messages a second"),
   table({kernel: $k, level: "cipher", alg: "gcm", op: "encrypt", bytes: 32, metric: "instructions"}; "inflight"; "the same, instructions a message"),
   table({kernel: $k, level: "cipher", alg: "gcm", op: "decrypt", bytes: 32, metric: "per_second"}; "inflight"; "GCM decrypt, 32 bytes, messages a second"),
@@ -128,7 +135,7 @@ def rpc_table($k):
   . as $all
   | [.[] | select(.kernel == $k and .level == "rpc" and .metric == "per_second")] as $runs
   | if ($runs | length) == 0 then empty else
-      "### \(if $k == "host" then "This machine" else "Linux \($k)" end)", "",
+      title($k),
       (["call", "connections × streams", "server", "requests a second", "p50 µs", "p99 µs", "CPU s per 100 k", "peak RSS KiB"] | head),
       ($runs[] | . as $r
        | ($all | map(select(contains($r | {kernel, level, api, op, connections, streams, subject})))) as $mine
@@ -156,6 +163,37 @@ def bulk_table:
       ($bulk[] | [.kernel, .subject, .op, "\(.median | short) (\(.min | short) … \(.max | short))"] | row), ""
     end;
 
+# The same load on kekd with one server process.
+def one_worker($workers; $row):
+  ($row.subject | split("-")[0]) as $one
+  | first($workers[] | select(contains($row | {kernel, op, connections, streams, metric} + {subject: $one})
+                              and .subject == $one)) // null;
+
+# A gain or a loss is one only if no round of the one is within those of the other.
+def workers_verdict($one; $more):
+  if $one == null then "not measured" elif $more.min > $one.max then "faster"
+  elif $more.max < $one.min then "slower" else "no difference beyond that of the rounds" end;
+
+def workers_table($workers):
+  [$workers[] | select(.metric == "per_second" and (.subject | contains("-")))] as $rows
+  | if ($rows | length) == 0 then empty else
+      "## Several server processes", "",
+      "`openssl-2` and `kernel-2` are kekd with `workers: 2`. Here h2load has two threads, and every process all CPUs.", "",
+      (["kernel", "server", "call", "connections × streams", "requests a second", "over one process", "CPU s per 100 k, one", "two", "p99 µs, one", "two", "two processes are"] | head),
+      ($rows[] | . as $r
+       | one_worker($workers; $r) as $one
+       | [$workers[] | select(contains($r | {kernel, op, connections, streams}))] as $here
+       | def at($s; $m): first($here[] | select(.subject == $s and .metric == $m) | .median) // null | short;
+         [$r.kernel, $r.subject, $r.op, "\($r.connections) × \($r.streams)",
+          "\($r.median | short) (\($r.min | short) … \($r.max | short))", (over($r.median; $one.median) | short),
+          at($one.subject; "cpu_s_per_100k"), at($r.subject; "cpu_s_per_100k"),
+          at($one.subject; "p99_us"), at($r.subject; "p99_us"), workers_verdict($one; $r)] | row),
+      "",
+      ([$rows[] | . as $r | workers_verdict(one_worker($workers; $r); $r)] as $verdicts
+       | "Of \($verdicts | length) loads two processes are faster at \($verdicts | map(select(. == "faster")) | length) and slower at \($verdicts | map(select(. == "slower")) | length)."),
+      ""
+    end;
+
 def start_table($start):
   if ($start | length) == 0 then empty else
     "## From execve to the first answer", "",
@@ -168,21 +206,104 @@ def pictures($k): "![messages a second](cipher-\($k).svg) ![bytes a second](size
 
 # --- words -------------------------------------------------------------------------------------
 
+def percent: if . == null then "–" else "\(. * 1000 | round / 10) %" end;
+
+# How many rounds the figures of each kernel have.
+def rounds_table:
+  (["figures", "kernel", "rounds"] | head),
+  (group_by([.kernel, .level, .metric == "instructions"])[]
+   | (map(.runs) | unique | map(tostring)) as $runs
+   | ["\(.[0].level)\(if .[0].metric == "instructions" then ", instructions" else "" end)", .[0].kernel,
+      ($runs | join(" or "))] | row),
+  "";
+
+# Of all counts of messages that were made more than once, the one that differs most.
+def counts_spread:
+  [.[] | select(.level == "cipher" and .metric == "instructions" and .runs > 1) | (.max - .min) / .median]
+  | if length == 0 then null else max end;
+
+# What emulation does to each kind of work: how much faster the same ran on the machine itself.
+def emulation($k):
+  . as $all
+  | def times($bytes): over($all | cipher("host"; "gcm"; "encrypt"; $bytes; 1; "openssl"; "per_second");
+                            $all | cipher($k; "gcm"; "encrypt"; $bytes; 1; "openssl"; "per_second"));
+    def rpcs: over($all | rpc("host"; "encrypt"; 1; 64; "openssl"; "per_second");
+                   $all | rpc($k; "encrypt"; 1; 64; "openssl"; "per_second"));
+    [["libcrypto sealing 32 bytes", times(32)], ["libcrypto sealing 16 KiB", times(16384)],
+     ["kekd `openssl` answering Encrypt at 1 × 64", rpcs]]
+  | map(select(.[1] != null) | "\(.[0]) \(.[1] | short) ×")
+  | if length == 0 then empty else "On the machine itself, against the guest with \($k): \(join(", "))." end;
+
+# Messages: what the engine's run shares out, and what is left.
+def shared_out($k):
+  . as $all
+  | def count($inflight; $subject): $all | cipher($k; "gcm"; "encrypt"; 32; $inflight; $subject; "instructions");
+    [count(1; "engine"), count(64; "engine"), count(256; "engine"), count(256; "userspace-coalesced"), count(1; "afalg-sync"), count(1; "openssl")] as $n
+  | if $n[0:2] | any(. == null) then empty else
+      "Linux \($k), instructions for a message of 32 bytes, kernel's included: one operation each (`afalg-sync`) \($n[4] | short), `openssl` \($n[5] | short), engine alone \($n[0] | short), with 64 in flight \($n[1] | short)"
+      + (if $n[2:4] | any(. == null) then "." else
+          ", with 256 \($n[2] | short); the ceiling `userspace-coalesced` \($n[3] | short). What the engine has above the ceiling at 256, \($n[2] - $n[3] | short), is its share of the kernel's operation and the job that it keeps for each message, which the ceiling, a loop over arrays, has not." end)
+    end;
+
+# Requests: what the backend is of a call.
+def backends($k):
+  . as $all
+  | ["encrypt", "decrypt"] | map(. as $op
+      | [$op, ($all | rpc($k; $op; 1; 64; "kernel"; "instructions")), ($all | rpc($k; $op; 1; 64; "openssl"; "instructions"))])
+  | map(select(.[1] != null and .[2] != null)
+      | "\(.[0]) \(.[1] | short) over `kernel` and \(.[2] | short) over `openssl`, \((.[1] - .[2]) / .[2] | percent) more")
+  | if length == 0 then empty else
+      "Linux \($k), instructions for a call at 1 × 64, kernel's included: \(join("; ")). Both backends coalesce and share all of the call but the blocks themselves, so `openssl` is the ceiling of `kernel` here: it pays for libcrypto where the other pays its share of an operation of the kernel." end;
+
+def rpc_ceiling:
+  . as $all
+  | [["encrypt", 1, 64], ["encrypt", 8, 8], ["decrypt", 1, 64], ["decrypt", 8, 8]]
+  | map(. as [$op, $c, $s]
+      | ($all | host_ratio($op; $c; $s; "per_second"; "nghttpd")) | select(. != null)
+      | "\($op) at \($c) × \($s) \(percent)")
+  | if length == 0 then empty else
+      "This machine: kekd `openssl` reaches of nghttpd's requests a second: \(join(", ")). It can pass the ceiling, as nghttpd has TCP to serve over and a loop of its own." end;
+
+def target_lines($start): . as $all | kernels[] | . as $k | $all | if $k == "host" then targets_host($start) else targets_guest($k) end;
+
+def met_of: "\(map(select(endswith("| met |"))) | length) of \(length)";
+
+def summary($lines):
+  ($lines | map(select(endswith("| met |") or endswith("| **missed** |")))) as $judged
+  | ($judged | map(select(contains("by instructions")))) as $counted
+  | "Met: \($judged | met_of) targets that were measured"
+    + (if ($counted | length) == 0 then "." else ", and of those judged by instructions \($counted | met_of)." end);
+
+# Status has no cryptography in it, so what differs between backends is not theirs.
+def noise($k):
+  over(rpc($k; "status"; 1; 64; "kernel"; "per_second"); rpc($k; "status"; 1; 64; "openssl"; "per_second"))
+  | if . == null then empty else
+      "Status has no cryptography in it. Where kekd answered it with \($k) at 1 × 64, its two backends differed by \(. - 1 | fabs | percent) in requests a second: smaller differences between them at the other calls say nothing." end;
+
+def has_guest: kernels | any(. != "host");
+
 "# Benchmark of kekd", "",
 $about, "",
-"The gain comes from coalescing: the cipher blocks of many messages go through the kernel in one operation, so its cost is shared. It does not come from AES in the kernel, which is no faster than anywhere else. The same trick with a key in the process is faster still (`userspace-coalesced`), and it is the ceiling; what kekd adds is that the key is not in the process. The baseline `openssl` is libcrypto's EVP interface as its users have it, at its best: context and key schedule kept, one call sequence a message.", "",
-"What a guest under emulation (TCG) can tell: ratios between ways that do the same kind of work in the same boot, and instruction counts, which repeat within a percent. What it cannot: times on a processor. System calls and page faults are cheaper there relative to arithmetic than on metal, and AES and carry-less multiplication are emulated instruction by instruction, so large messages look slower than they are. Where a figure by time and one by instructions disagree, the machine was busy or emulation distorts; the instructions are the better witness for the software, and neither is a promise for hardware.", "",
-"Figures are medians with least and most in brackets. All servers of a table ran in turn, round after round, each side on a CPU of its own where there are two, under a real-time policy where that was allowed. Every answer's length was checked: h2load counts a gRPC error as success. `nghttpd` serves a file of the same length over TCP, as it has no Unix sockets, and does neither protobuf nor cryptography. `go` is `tests/bench/peer`.", "",
-"Peak RSS of kekd is that of its server, with what the keeper has for itself; pages that both have count once.", "",
+"The gain comes from coalescing: the cipher blocks of many messages go through the kernel in one operation, so its cost is shared. It does not come from AES in the kernel: one operation for each message is slower than libcrypto for small ones, as the tables show. The baseline `openssl` is libcrypto's EVP interface as its users have it, at its best: context and key schedule kept, one call sequence a message.", "",
+"There are two ceilings. For messages it is `userspace-coalesced`: the same trick with the key in the process, which is faster still; what kekd adds is that the key is not in the process. For requests it is `nghttpd`, on the same HTTP/2 library, which serves a file of the same length over TCP, as it has no Unix sockets, and does neither protobuf nor cryptography. `go` is `tests/bench/peer`, a plugin as one writes it with k8s.io/kms.", "",
+"Figures are medians with least and most in brackets. All ways or servers of a table ran in turn, round after round, each side of a connection on a CPU of its own where there are two, under a real-time policy where that was allowed. Every answer's length was checked: h2load counts a gRPC error as success. Peak RSS of kekd is that of its server, with what the keeper has for itself; pages that both have count once.", "",
 "## Targets", "",
-(. as $all | kernels[] | . as $k | $all | if $k == "host" then targets_host($start) else targets_guest($k) end),
-"### Why some are near misses", "",
-"`userspace-coalesced` is a loop over arrays, some 390 instructions a message of 32 bytes. The engine keeps a job for each: submitting and checking it, the queue, the callback and the tag's constant-time end are 300 to 350 more, and the kernel's operation, 9 500, is shared by the run. `valgrind --tool=callgrind --toggle-collect=counted` over `tests/bench/seal engine 256 8192` shows no single cost to take away: GHASH and its blocks 250 of 730, AES 57.", "",
-"Both backends of kekd coalesce, so over the socket the kernel backend cannot be the faster one: it pays a share of an operation where the other pays 57 instructions of libcrypto. The call itself, HTTP/2 and protobuf on both sides, is 17 000 to 20 000. What is compared by time is a run of h2load in a guest, and differs by more than that from round to round.", "",
+([target_lines($start)] as $lines | summary($lines), "", $lines[]),
+"### Ceilings", "",
+(. as $all | kernels[] | select(. != "host") | . as $k | $all | (shared_out($k) | ., ""), (backends($k) | ., "")),
+(rpc_ceiling | ., ""),
+(if has_guest then
+  "## What the guests can tell", "",
+  "Unless there was KVM, a guest runs under emulation (TCG). It can tell ratios between ways that do the same kind of work in the same boot, and counts of instructions\(counts_spread | if . == null then "" else ": between rounds of one boot, those of messages differed by \(percent) at the most" end). It cannot tell times on a processor, as emulation does not slow everything alike. Where a ratio by time and one by instructions disagree, the machine was busy or emulation distorts: the instructions are the better witness for the software, and neither is a promise for hardware.", "",
+  (. as $all | kernels[] | select(. != "host") | . as $k | $all | (emulation($k) | ., ""), (noise($k) | ., ""))
+ else empty end),
+"## Rounds", "",
+rounds_table,
 "## Messages", "",
 (. as $all | kernels[] | . as $k | $all | cipher_tables($k), pictures($k)),
 "## Requests", "",
 (. as $all | kernels[] | . as $k | $all | rpc_table($k)),
 rpc_instructions,
 bulk_table,
+workers_table($workers),
 start_table($start)

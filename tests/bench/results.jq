@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Raw figures (see tests/bench/bench) to one array of flat objects, in the order of their first line.
-# Times to the first answer are for the report alone.
+# Raw figures (see tests/bench/bench) of the levels that are named as arguments, to one array of flat
+# objects, in the order of their first line.
 
 def number: if . == "" then null else tonumber end;
 def text: if . == "" then null else . end;
 
 def median: sort | length as $n | if $n % 2 == 1 then .[$n / 2 | floor] else (.[$n / 2 - 1] + .[$n / 2]) / 2 end;
 
-[inputs | split("\t") | select(length == 12 and .[1] != "start")]
+[inputs | split("\t") | select(length == 12 and (.[1] | IN($ARGS.positional[])))]
 | to_entries
 | group_by(.value[:11])
 | sort_by(.[0].key)
