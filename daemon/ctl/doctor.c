@@ -30,16 +30,30 @@ void doctor_report(struct doctor *d, enum doctor_level level, const char *check,
 					"check", check, "text", line, "cure", cure));
 }
 
-int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size)
+/* @path below the root that is looked at. */
+static int host_open(const struct doctor *d, const char *path, FILE **ret)
 {
-	_cleanup_fclose_ FILE *f = NULL;
-	char full[512], line[512];
+	char full[512];
+	FILE *f;
 
 	if ((size_t)snprintf(full, sizeof(full), "%s%s", d->root, path) >= sizeof(full))
 		return -ENAMETOOLONG;
 	f = fopen(full, "re");
 	if (!f)
 		return -errno;
+	*ret = f;
+	return 0;
+}
+
+int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char line[512];
+	int r;
+
+	r = host_open(d, path, &f);
+	if (r < 0)
+		return r;
 	if (!fgets(line, sizeof(line), f))
 		return -ENODATA;
 	line[strcspn(line, "\n")] = '\0';
@@ -50,13 +64,12 @@ int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size
 int doctor_value(const struct doctor *d, const char *path, const char *key, char *ret, size_t size)
 {
 	_cleanup_fclose_ FILE *f = NULL;
-	char full[512], line[512];
+	char line[512];
+	int r;
 
-	if ((size_t)snprintf(full, sizeof(full), "%s%s", d->root, path) >= sizeof(full))
-		return -ENAMETOOLONG;
-	f = fopen(full, "re");
-	if (!f)
-		return -errno;
+	r = host_open(d, path, &f);
+	if (r < 0)
+		return r;
 	*ret = '\0';
 	while (fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';

@@ -29,7 +29,8 @@ static struct {
 } test;
 
 /* Adds one line to the report; what does not fit is cut. Takes no lock and makes no system call. */
-static void report_vline(const char *prefix, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void report_vline(const char *prefix,
+							       const char *format, va_list args)
 {
 	struct ktest_report *r = ktest_report;
 	char line[KTEST_LINE_SIZE];
@@ -188,7 +189,7 @@ bool ktest_result(const char *file, int line, intmax_t exp, const char *seen_tex
 			  format_result(seen, b));
 }
 
-static void set_why(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static void set_why(const char *format, va_list args)
 {
 	char *why = ktest_report->why;
 

@@ -15,13 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "daemon/kms/pb.h"
 #include "daemon/kms/service.h"
 #include "daemon/wire/client.h"
 #include "tests/harness/ktest.h"
 #include "tests/support/chain_bed.h"
+#include "tests/support/listen.h"
 
 #define CALLS      1000
 #define WARM       300
@@ -154,18 +154,6 @@ typedef struct ktest_data_of_steady fix;
 
 static const uint8_t key[32] = "a public key for the tests only";
 
-static int listening(fix *f)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	ASSERT_LE(0, fd);
-	memcpy(addr.sun_path, f->path, sizeof(f->path));
-	ASSERT_EQ(0, bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
-	ASSERT_EQ(0, listen(fd, 8));
-	return fd;
-}
-
 static void controlled(struct ring_op *op, int res, unsigned int flags _unused_)
 {
 	fix *f = container_of(op, fix, control_op);
@@ -196,8 +184,8 @@ static void server_open(fix *f, enum bed_backend backend, enum ring_kind kind)
 	f->peers = (struct grpc_peers){ .uids = &f->uid, .n_uids = 1 };
 	ASSERT_OK(kms_service_new(f->bed.chain, f->pool, NULL, NULL, &f->kms));
 	ASSERT_OK(grpc_server_new(f->ring, f->pool, &grpc_limits_default, &f->server));
-	ASSERT_OK(
-		grpc_server_listen(f->server, listening(f), &kms_grpc_service, &f->peers, f->kms));
+	ASSERT_OK(grpc_server_listen(f->server, listen_at(f->path), &kms_grpc_service, &f->peers,
+				     f->kms));
 	f->control_op.done = controlled;
 	ring_poll(f->ring, &f->control_op, f->control[1], POLLIN);
 }

@@ -6,14 +6,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon/kms/transform.h"
 #include "daemon/wire/client.h"
 #include "tests/harness/ktest.h"
 #include "tests/support/chain_bed.h"
+#include "tests/support/listen.h"
 
 FIXTURE(messages)
 {
@@ -201,18 +200,6 @@ FIXTURE_VARIANT_ADD(service, fake) { BED_FAKE };
 
 typedef struct ktest_data_of_service fix;
 
-static int listening(fix *f)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	ASSERT_LE(0, fd);
-	memcpy(addr.sun_path, f->path, sizeof(f->path));
-	ASSERT_EQ(0, bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
-	ASSERT_EQ(0, listen(fd, 8));
-	return fd;
-}
-
 static void client_open(fix *f)
 {
 	const struct grpc_client_config config = {
@@ -255,7 +242,7 @@ FIXTURE_SETUP(service)
 	item = (struct transform_item){ &self->bed.conf->items[0], self->bed.chain };
 	ASSERT_OK(transform_service_new(&item, 1, self->pool, NULL, NULL, &self->service));
 	ASSERT_OK(grpc_server_new(self->ring, self->pool, &self->limits, &self->server));
-	ASSERT_OK(grpc_server_listen(self->server, listening(self), &transform_grpc_service,
+	ASSERT_OK(grpc_server_listen(self->server, listen_at(self->path), &transform_grpc_service,
 				     &self->peers, self->service));
 	client_open(self);
 }

@@ -21,6 +21,7 @@
 #include "daemon/wire/grpc_impl.h"
 #include "tests/harness/ktest.h"
 #include "tests/support/h2_frames.h"
+#include "tests/support/listen.h"
 
 #define SECOND 1000000000ULL
 #define MS     1000000ULL
@@ -133,23 +134,10 @@ static void answer_kept(struct svc *s, const char *text)
 
 /* Fixture. */
 
-static int listening(fix *f)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	unlink(f->path);
-	memcpy(addr.sun_path, f->path, sizeof(f->path));
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
-	ASSERT_EQ(0, listen(fd, 64));
-	return fd;
-}
-
 static void serve(fix *f, struct svc *svc)
 {
 	ASSERT_OK(grpc_server_new(f->ring, f->pool, &f->limits, &svc->server));
-	ASSERT_OK(grpc_server_listen(svc->server, listening(f), &service, &f->peers, svc));
+	ASSERT_OK(grpc_server_listen(svc->server, listen_at(f->path), &service, &f->peers, svc));
 }
 
 static void flush(fix *f)
@@ -961,7 +949,7 @@ TEST_F(wire, refused_stream_is_tried_again)
 	struct result *r;
 
 	end_server(self, &self->svc);
-	listen_fd = listening(self);
+	listen_fd = listen_at(self->path);
 	r = start(self, "/t.T/Now", "x", 1, 0, 0, NULL);
 	turn(self, true);
 	fd = accept(listen_fd, NULL, NULL);
