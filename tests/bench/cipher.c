@@ -189,10 +189,13 @@ static int subject_open(struct bed *b, struct subject *s)
 	return r;
 }
 
-/* At least one batch, then until the slice has gone by. The clock is read once in 32 messages. */
+/*
+ * At least one batch, then until the slice has gone by. The clock is read after 1, 2, 4 … messages, and
+ * then once in 32.
+ */
 static int slice(struct bed *b, const struct subject *s, uint64_t slice_ns, double *ret_ns)
 {
-	uint64_t begun = now_ns(), now, messages = 0, next = 32;
+	uint64_t begun = now_ns(), now, messages = 0, next = 1;
 	int r;
 
 	do {
@@ -201,7 +204,7 @@ static int slice(struct bed *b, const struct subject *s, uint64_t slice_ns, doub
 			if (r < 0)
 				return r;
 		}
-		next = messages + 32;
+		next = messages + (messages < 32 ? messages : 32);
 		now = now_ns();
 	} while (now - begun < slice_ns);
 	*ret_ns = (double)(now - begun) / (double)messages;

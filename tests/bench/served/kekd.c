@@ -82,7 +82,7 @@ static int ring_make(enum ring_kind kind)
 static int plugin_open(enum bed_backend backend, enum ring_kind kind, int *ret_fd)
 {
 	struct secpool *pool;
-	int listener, r;
+	int listener = -1, r;
 
 	r = bed_make(backend);
 	if (r == 0)
