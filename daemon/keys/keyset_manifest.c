@@ -15,9 +15,10 @@
  * anybody's guess (ext4 stops writing, others drop the error once it was told). So the announcement
  * stays open, under which both files are right, until the store is mended: the file is written as
  * the set knows it, or removed if the set never got the key. That is tried at once, and again
- * before the next change, which fails if it fails; no manifest is written in between. The same goes
- * for a file of step 3, which the set has gone past. So a change that failed can be found done only
- * by a load that follows at once, and what is found is always one of the two that were announced.
+ * before the next change, which fails if it fails; until then no manifest is written but the one by
+ * which an operator accepts the store as it is. The same goes for a file of step 3, which the set
+ * has gone past. So a change that failed can be found done only by a load before the next change,
+ * and what is found is always one of the two that were announced.
  *
  * The manifest covers the keys of its root. Keys of another root cannot be used in any case.
  */

@@ -362,4 +362,43 @@ TEST_F_TIMEOUT(disk, fails_at_every_fsync_of_a_life, 300)
 	EXPECT_LE(50U, at - 1);
 }
 
+/* Bring the file of key @id back from an earlier copy of the store. */
+static void bring_back(const fix *f, const uint8_t *id)
+{
+	_cleanup_close_ int from = open(f->seen, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int to = open(f->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char file[NAME_SIZE];
+
+	file_name(id, file);
+	remove_one(to, file, -1);
+	copy_one(from, file, to);
+}
+
+TEST_F(disk, accept_that_fails_vouches_for_nothing)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	memcpy(id, newest(self), sizeof(id));
+	copy(self->store, self->seen);
+	ASSERT_OK(change(l, id, KEY_ACTIVE));
+	close_life(l);
+	bring_back(self, id);
+
+	open_life(self, self->store, l);
+	fault = (struct fault){ .at = 1, .n = 1, .dir = self->store, .before = self->before };
+	EXPECT_ERR(-EIO, keyset_accept(l->set));
+	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	close_life(l);
+	open_life(self, self->store, l);
+	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
+	ASSERT_OK(keyset_accept(l->set));
+	EXPECT_OK(keyset_find(l->set, id)->why);
+	close_life(l);
+}
+
 TEST_HARNESS_MAIN
