@@ -52,18 +52,27 @@ static void check_restrict(struct doctor *d)
 		doctor_report(d, DOCTOR_OK, "restriction", "", "crypto.af_alg_restrict=%s", level);
 }
 
-/* "install NAME ..." or "blacklist NAME" in a line of modprobe.d(5); '-' and '_' are the same there. */
+/*
+ * A line of modprobe.d(5) that keeps @module away: "install NAME /bin/false". "blacklist NAME" is about
+ * aliases only, and of these modules the kernel asks for af_alg alone by one (net-pf-38); algif_aead
+ * and the others it asks for by name (crypto/af_alg.c), and gets them all the same. '-' and '_' are
+ * the same there.
+ */
 static bool line_blocks(char *line, const char *module)
 {
-	char *save, *word = strtok_r(line, " \t\n", &save);
+	char *save, *verb = strtok_r(line, " \t\n", &save);
+	char *name = verb ? strtok_r(NULL, " \t\n", &save) : NULL;
+	char *command = name ? strtok_r(NULL, " \t\n", &save) : NULL;
 
-	if (!word || (strcmp(word, "install") != 0 && strcmp(word, "blacklist") != 0))
-		return false;
-	word = strtok_r(NULL, " \t\n", &save);
-	for (char *c = word; c && *c; c++)
+	for (char *c = name; c && *c; c++)
 		if (*c == '-')
 			*c = '_';
-	return word && strcmp(word, module) == 0;
+	if (!name || strcmp(name, module) != 0)
+		return false;
+	if (strcmp(verb, "blacklist") == 0)
+		return strcmp(module, "af_alg") == 0;
+	return strcmp(verb, "install") == 0 && command &&
+	       (strstr(command, "/false") || strstr(command, "/true"));
 }
 
 static bool file_blocks(const char *path, const char *module)
