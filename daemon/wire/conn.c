@@ -185,14 +185,21 @@ void conn_flush_all(struct list *awake)
 
 /* Life. */
 
+static void stalled(struct conn *c, const char *what)
+{
+	if (c->config->stalled)
+		c->config->stalled(c->user, what);
+	conn_close(c);
+}
+
 static void rx_stalled(struct timeq_node *node)
 {
-	conn_close(container_of(node, struct conn, rx_stall));
+	stalled(container_of(node, struct conn, rx_stall), "finished the frame that it began");
 }
 
 static void tx_stalled(struct timeq_node *node)
 {
-	conn_close(container_of(node, struct conn, tx_stall));
+	stalled(container_of(node, struct conn, tx_stall), "read what is there for it");
 }
 
 static void conn_release(struct conn *c)

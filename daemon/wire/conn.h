@@ -30,6 +30,8 @@ struct conn_config {
 	struct list *awake; /* connections that conn_flush() should see */
 	size_t send_queue;  /* bytes */
 	uint64_t idle_ns;
+	/* It will be closed, because its peer has not done @what for idle_ns. May be NULL. */
+	void (*stalled)(void *user, const char *what);
 	/* The socket is closed; end the session, then conn_free(). */
 	void (*closed)(void *user);
 };

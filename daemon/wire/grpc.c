@@ -436,6 +436,7 @@ int grpc_core_init(struct grpc_core *core, const struct grpc_limits *limits, str
 		.mem = mem,
 	};
 	core->h2.streams = limits->streams;
+	core->h2.memory = H2_MEMORY + limits->streams * H2_STREAM_MEMORY;
 	return 0;
 }
 

@@ -38,7 +38,7 @@ const struct h2_config h2_config_default = {
 	.header_bytes = 16 * 1024,
 	.stream_window = 128 * 1024,
 	.window = 1024 * 1024,
-	.memory = 2 * 1024 * 1024,
+	.memory = H2_MEMORY + 256 * H2_STREAM_MEMORY,
 };
 
 /* May be missing from the library; see above. */

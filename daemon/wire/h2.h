@@ -86,6 +86,13 @@ struct h2_ops {
 	void (*goaway)(void *user);
 };
 
+/*
+ * What the library may take for a session and for each of its streams: one that is answered, with the
+ * answer's trailers waiting behind a closed window, takes some 550 bytes; and header fields on their way.
+ */
+#define H2_MEMORY        (1024UL * 1024)
+#define H2_STREAM_MEMORY 1024UL
+
 struct h2_config {
 	uint32_t streams;               /* server: SETTINGS_MAX_CONCURRENT_STREAMS */
 	uint32_t header_bytes;          /* SETTINGS_MAX_HEADER_LIST_SIZE */

@@ -39,6 +39,10 @@ struct peer {
 	struct conn *conn;
 };
 
+struct seldom {
+	uint64_t logged_at, unlogged;
+};
+
 struct grpc_server {
 	struct ring *ring;
 	struct secpool *pool;
@@ -48,9 +52,28 @@ struct grpc_server {
 	struct conn_config conn;
 	struct list listening, peers, awake;
 	bool stopping;
-	uint64_t logged_at;
-	uint64_t unlogged; /* refused peers since the last line */
+	struct seldom refused, stalled;
 };
+
+/* A line of the log that clients can cause: once in LOG_EVERY_NS, with their number. */
+static bool seldom_due(struct seldom *s)
+{
+	uint64_t now = now_ns();
+
+	s->unlogged++;
+	if (s->logged_at != 0 && now - s->logged_at < LOG_EVERY_NS)
+		return false;
+	s->logged_at = now;
+	return true;
+}
+
+static unsigned long long seldom_take(struct seldom *s)
+{
+	unsigned long long n = s->unlogged;
+
+	s->unlogged = 0;
+	return n;
+}
 
 /* Connections. */
 
@@ -69,6 +92,19 @@ static void peer_free(struct peer *p)
 static void peer_closed(void *user)
 {
 	peer_free(user);
+}
+
+static void peer_stalled(void *user, const char *what)
+{
+	struct peer *p = user;
+
+	if (seldom_due(&p->server->stalled))
+		log_warning(
+			"closing a connection of uid %u gid %u pid %d, which has not %s for %llu s "
+			"(%llu since the last such line)",
+			p->cred.uid, p->cred.gid, p->cred.pid, what,
+			(unsigned long long)(p->server->conn.idle_ns / 1000000000),
+			seldom_take(&p->server->stalled));
 }
 
 static void peer_wake(void *user)
@@ -126,17 +162,12 @@ static bool peer_listed(const struct grpc_peers *peers, const struct op_peer *cr
 
 static void log_refused(struct grpc_server *server, const struct op_peer *cred)
 {
-	uint64_t now = now_ns();
-
 	server->core.stats.refused_peers++;
-	server->unlogged++;
-	if (server->logged_at != 0 && now - server->logged_at < LOG_EVERY_NS)
-		return;
-	log_warning("refused a peer that is not listed: uid %u gid %u pid %d (%llu since the last "
-		    "such line)",
-		    cred->uid, cred->gid, cred->pid, (unsigned long long)server->unlogged);
-	server->logged_at = now;
-	server->unlogged = 0;
+	if (seldom_due(&server->refused))
+		log_warning(
+			"refused a peer that is not listed: uid %u gid %u pid %d (%llu since the "
+			"last such line)",
+			cred->uid, cred->gid, cred->pid, seldom_take(&server->refused));
 }
 
 static void accepted(struct listening *l, int accepted_fd)
@@ -245,6 +276,7 @@ int grpc_server_new(struct ring *ring, struct secpool *pool, const struct grpc_l
 	list_init(&server->peers);
 	list_init(&server->awake);
 	server->conn = (struct conn_config){
+		.stalled = peer_stalled,
 		.ring = ring,
 		.pool = pool,
 		.timers = &server->timers.queue,

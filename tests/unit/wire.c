@@ -691,6 +691,33 @@ TEST_F(wire, slow_reader)
 	works(self);
 }
 
+/*
+ * All the calls that a connection may have open, answered, and the client's windows closed: what it has
+ * not read yet is no reason to close a connection that keeps to the limits.
+ */
+TEST_F(wire, all_answers_wait_for_a_window)
+{
+	static const uint8_t no_window[6] = { 0, 4, 0, 0, 0, 0 };
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1;
+	char text[200] = "";
+
+	self->limits.streams = 8192;
+	self->limits.calls = 8192;
+	restart(self);
+	fd = raw_greeted(self);
+	h2f_frame(&b, H2F_SETTINGS, 0, 0, no_window, sizeof(no_window));
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	for (unsigned int asked = 0; asked < self->limits.streams; asked++) {
+		h2f_call_headers(&b, 1 + 2 * asked, 0, &H2F_CALL(.path = "/t.T/Now"));
+		h2f_message(&b, 1 + 2 * asked, H2F_END_STREAM, text, sizeof(text));
+		ASSERT_TRUE(raw_send(self, fd, &b));
+		ASSERT_FALSE(raw_closed(fd));
+	}
+	UNTIL(self, self->svc.served == self->limits.streams);
+	EXPECT_EQ(1, stats_of(self).open_connections);
+}
+
 TEST_F(wire, slow_writer)
 {
 	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
