@@ -7,7 +7,6 @@
  * told to let go of a key.
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -383,33 +382,6 @@ void worker_hear(struct keeper *k, struct worker *w)
 	default:
 		log_error("the server said something that is not in the protocol; killing it");
 		worker_kill(k, w);
-	}
-}
-
-/* The link is readable before @end; a server that says something else all the time gets no longer. */
-static bool link_says_something(const struct worker *w, uint64_t end)
-{
-	struct pollfd p = { .fd = w->link_fd, .events = POLLIN };
-	uint64_t now = now_ns();
-	int n = -1;
-
-	while (n < 0 && now < end) {
-		n = poll(&p, 1, (int)((end - now) / 1000000) + 1);
-		now = now_ns();
-	}
-	return n > 0;
-}
-
-void worker_await_sync(struct keeper *k, struct worker *w, uint32_t number, uint64_t end)
-{
-	while (w->link_fd >= 0 && w->synced != number) {
-		if (link_says_something(w, end)) {
-			worker_hear(k, w);
-			continue;
-		}
-		log_error("the server does not answer; killing it");
-		worker_kill(k, w);
-		return;
 	}
 }
 

@@ -186,6 +186,23 @@ TEST_F(workers, one_server_needs_no_steps)
 	EXPECT_STREQ("A key active\n", text);
 }
 
+/* The others have answered long before its time is over. */
+TEST_F(workers, one_that_stands_still_is_killed_alone)
+{
+	char text[HEARD];
+
+	add_server(self, 0);
+	add_server(self, 0);
+	ASSERT_OK(kill(self->k.workers[0].pid, SIGSTOP));
+	server_sync(&self->k);
+	EXPECT_EQ(self->k.syncs, self->k.workers[1].synced);
+	EXPECT_NE(self->k.syncs, self->k.workers[0].synced);
+	server_send_sealed(&self->k); /* the first is dead or dying, the second hears it */
+	heard(self, text);
+	EXPECT_LT(place(text, "B sync\n"), place(text, "B type"));
+	EXPECT_LT(place(text, "B type"), strlen(text));
+}
+
 static void hear_all(struct keeper *k)
 {
 	for (size_t i = 0; i < k->n_workers; i++)
