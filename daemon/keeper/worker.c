@@ -406,9 +406,10 @@ void worker_reaped(struct keeper *k, struct worker *w, int status)
 	w->serving = false;
 	w->reload = RELOAD_NONE;
 	w->stats = (struct metrics){ 0 };
+	if (!k->stopping || status != 0) /* with 0 it has been asked to end, and reported before */
+		counts_server_died(k);
 	if (k->stopping || !k->ever_served)
 		return;
-	counts_server_died(k);
 	w->restart_at_ns = now + next_delay(w, now);
 	if (WIFSIGNALED(status))
 		log_error("the server was killed by signal %d; starting another", WTERMSIG(status));

@@ -306,6 +306,25 @@ TEST_F(workers, what_is_so_now_is_of_those_that_live)
 	self->k.n_workers = 0;
 }
 
+/* Nobody knows what it did after its last report, so all that it may have done is counted. */
+TEST_F(workers, counts_when_one_is_killed_at_the_end)
+{
+	struct link_msg used = { .encryptions = 3 };
+	const struct keyset_key *key;
+
+	self->k.n_workers = 2;
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	counts_reserve(&self->k);
+	memcpy(used.id, key->rec.id, sizeof(used.id));
+	counts_add(&self->k, &used);
+	self->k.stopping = true;
+	worker_reaped(&self->k, &self->k.workers[0], 0);
+	EXPECT_EQ(3, counts_of(&self->k, key->rec.id)->encryptions);
+	worker_reaped(&self->k, &self->k.workers[1], SIGKILL);
+	EXPECT_LT(3, counts_of(&self->k, key->rec.id)->encryptions);
+	self->k.n_workers = 0;
+}
+
 /* One that stands still is not hidden by another that answers. */
 TEST_F(workers, one_that_stands_still)
 {
