@@ -128,8 +128,8 @@ static void save_or_say(struct keeper *k)
 /* Is there room for what the key may do before the next look? If not, there is in the table now. */
 static bool make_room(struct keeper *k, const struct keyset_key *key)
 {
-	uint64_t much = k->largest_report * 4 * k->conf->config->workers;
-	uint64_t room = much > COUNTS_ROOM ? much : COUNTS_ROOM;
+	uint64_t much = k->largest_report * 4;
+	uint64_t room = (much > COUNTS_ROOM ? much : COUNTS_ROOM) * k->conf->config->workers;
 	struct keeper_counts *c = get(k, key->rec.id);
 
 	if (!c || c->reserved >= c->encryptions + room / 2)

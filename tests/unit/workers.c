@@ -306,6 +306,22 @@ TEST_F(workers, what_is_so_now_is_of_those_that_live)
 	self->k.n_workers = 0;
 }
 
+/* Each may do before its first report what a single one may. */
+TEST_F(workers, room_for_the_counts_of_each)
+{
+	const struct keyset_key *key;
+	uint64_t one;
+
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	self->config.workers = 1;
+	counts_reserve(&self->k);
+	one = counts_of(&self->k, key->rec.id)->reserved;
+	EXPECT_LT(0, one);
+	self->config.workers = 3;
+	counts_reserve(&self->k);
+	EXPECT_EQ(3 * one, counts_of(&self->k, key->rec.id)->reserved);
+}
+
 /* Nobody knows what it did after its last report, so all that it may have done is counted. */
 TEST_F(workers, counts_when_one_is_killed_at_the_end)
 {
