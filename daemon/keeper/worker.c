@@ -400,7 +400,12 @@ void worker_reaped(struct keeper *k, struct worker *w, int status)
 	uint64_t now = now_ns();
 
 	w->pid = 0;
-	/* Last words may still be in the link. */
+	/*
+	 * Last words may still be in the link. It is shut first: who was given the other end by the dead
+	 * could keep it open, and the keeper waiting (unix(7); what is queued is still read).
+	 */
+	if (w->link_fd >= 0)
+		shutdown(w->link_fd, SHUT_RDWR);
 	while (w->link_fd >= 0)
 		worker_hear(k, w);
 	w->serving = false;

@@ -306,6 +306,23 @@ TEST_F(workers, what_is_so_now_is_of_those_that_live)
 	self->k.n_workers = 0;
 }
 
+/* A taken-over server can have given its end away; what it has said before is heard all the same. */
+TEST_F(workers, link_that_outlives_its_server)
+{
+	struct link_msg synced = { .type = LINK_SYNCED, .index = 5 };
+	int fds[2];
+
+	ASSERT_OK(link_pair(fds));
+	self->k.n_workers = 1;
+	self->k.workers[0].link_fd = fds[0];
+	ASSERT_OK(link_send(fds[1], &synced, NULL));
+	worker_reaped(&self->k, &self->k.workers[0], SIGKILL);
+	EXPECT_EQ(-1, self->k.workers[0].link_fd);
+	EXPECT_EQ(5, self->k.workers[0].synced);
+	EXPECT_ERR(-EPIPE, link_send(fds[1], &synced, NULL));
+	close(fds[1]);
+}
+
 /* Each may do before its first report what a single one may. */
 TEST_F(workers, room_for_the_counts_of_each)
 {
