@@ -266,7 +266,7 @@ int server_wait_ms(const struct keeper *k, uint64_t now);
 void server_watch(struct keeper *k, uint64_t now);
 void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
-/* Send next_conf. False: there is nobody to take it. */
+/* Send next_conf. False: there is nobody to take it, and the reload stays wanted. */
 bool server_reload_start(struct keeper *k);
 /*
  * When all have answered to that, the new configuration is in force if all can take it. Those who can hold

@@ -158,6 +158,8 @@ bool server_reload_start(struct keeper *k)
 			w->reload = RELOAD_NONE;
 		any |= w->reload == RELOAD_ASKED;
 	}
+	if (!any)
+		k->reload_wanted = true; /* by those that come after them */
 	return any;
 }
 

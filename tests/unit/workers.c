@@ -291,6 +291,17 @@ TEST_F(workers, reload_when_one_dies)
 	conf_free(self->k.conf);
 }
 
+/* They have died, and their end has not been seen yet when SIGHUP comes. */
+TEST_F(workers, reload_when_nobody_is_there_stays_wanted)
+{
+	self->k.n_workers = 2;
+	self->k.workers[0].serving = self->k.workers[1].serving = true;
+	self->k.next_conf = &self->conf;
+	EXPECT_FALSE(server_reload_start(&self->k));
+	EXPECT_TRUE(self->k.reload_wanted);
+	self->k.n_workers = 0;
+}
+
 TEST_F(workers, what_is_so_now_is_of_those_that_live)
 {
 	struct metrics m;
