@@ -185,13 +185,18 @@ static void reload_tell(struct keeper *k, int r)
 	}
 }
 
-/* 0 if all that live can; otherwise the first refusal. */
+/*
+ * 0 if all that live can; otherwise the first refusal. Not after the bound, though the last answer is here:
+ * who holds gives up soon after it (HOLD_NS of the server), and must end if it then hears go.
+ */
 static int reload_verdict(const struct keeper *k)
 {
+	bool late = k->reload_until_ns != 0 && now_ns() >= k->reload_until_ns;
+
 	for (size_t i = 0; i < k->n_workers; i++)
 		if (k->workers[i].reload == RELOAD_REFUSED)
 			return k->workers[i].reload_r;
-	if (reload_count(k, RELOAD_ASKED) > 0)
+	if (late || reload_count(k, RELOAD_ASKED) > 0)
 		return -ETIMEDOUT;
 	return reload_count(k, RELOAD_TAKEN) > 0 ? 0 : -EPIPE;
 }
@@ -214,8 +219,8 @@ void server_reload_end(struct keeper *k)
 
 	if (!k->next_conf || reload_pends(k))
 		return;
-	k->reload_until_ns = 0;
 	r = reload_verdict(k);
+	k->reload_until_ns = 0;
 	reload_tell(k, r);
 	if (r == 0) {
 		conf_free(k->conf);

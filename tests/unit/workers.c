@@ -291,6 +291,30 @@ TEST_F(workers, reload_when_one_dies)
 	conf_free(self->k.conf);
 }
 
+/* The first may have given up by then, and go on by the old configuration. */
+TEST_F(workers, reload_when_the_last_answer_comes_late)
+{
+	const struct conf *next;
+	char text[HEARD];
+
+	add_server(self, 0);
+	add_server(self, 0);
+	next = reload_begin(self);
+	worker_hear(&self->k, &self->k.workers[0]);
+	server_reload_end(&self->k);
+	EXPECT_NE(0, self->k.reload_until_ns);
+	self->k.reload_until_ns = 1;
+	worker_hear(&self->k, &self->k.workers[1]);
+	server_reload_end(&self->k);
+	EXPECT_TRUE(self->k.conf != next);
+	EXPECT_NULL(self->k.next_conf);
+	EXPECT_EQ(0, self->k.reload_until_ns);
+	heard(self, text);
+	EXPECT_LT(place(text, "A stay\n"), strlen(text));
+	EXPECT_LT(place(text, "B stay\n"), strlen(text));
+	conf_free(self->k.conf);
+}
+
 /* They have died, and their end has not been seen yet when SIGHUP comes. */
 TEST_F(workers, reload_when_nobody_is_there_stays_wanted)
 {
