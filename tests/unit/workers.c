@@ -341,6 +341,21 @@ TEST_F(workers, what_is_so_now_is_of_those_that_live)
 	self->k.n_workers = 0;
 }
 
+TEST_F(workers, a_lie_does_not_lower_counts)
+{
+	struct link_msg used = { .encryptions = 5 };
+	const struct keyset_key *key;
+
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	memcpy(used.id, key->rec.id, sizeof(used.id));
+	counts_add(&self->k, &used);
+	used.encryptions = UINT64_MAX - 3;
+	counts_add(&self->k, &used);
+	EXPECT_LE(5, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_LE(counts_of(&self->k, key->rec.id)->encryptions,
+		  counts_of(&self->k, key->rec.id)->reserved);
+}
+
 /* A taken-over server can have given its end away; what it has said before is heard all the same. */
 TEST_F(workers, link_that_outlives_its_server)
 {
