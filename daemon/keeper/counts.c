@@ -24,6 +24,7 @@
 
 #define COUNTS_ROOM     10000
 #define COUNTS_TEXT_MAX (128 * 1024)
+#define REPORT_MAX      UINT32_MAX /* no server does so much between two reports */
 
 static struct keeper_counts *find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
 {
@@ -128,8 +129,8 @@ static void save_or_say(struct keeper *k)
 /* Is there room for what the key may do before the next look? If not, there is in the table now. */
 static bool make_room(struct keeper *k, const struct keyset_key *key)
 {
-	uint64_t much = k->largest_report * 4 * k->conf->config->workers;
-	uint64_t room = much > COUNTS_ROOM ? much : COUNTS_ROOM;
+	uint64_t much = k->largest_report * 4;
+	uint64_t room = (much > COUNTS_ROOM ? much : COUNTS_ROOM) * k->conf->config->workers;
 	struct keeper_counts *c = get(k, key->rec.id);
 
 	if (!c || c->reserved >= c->encryptions + room / 2)
@@ -153,17 +154,24 @@ void counts_reserve(struct keeper *k)
 		save_or_say(k);
 }
 
+/* A server that lies makes no sum overflow, so it does not make what others have done uncounted. */
+static uint64_t believed(uint64_t n)
+{
+	return n < REPORT_MAX ? n : REPORT_MAX;
+}
+
 void counts_add(struct keeper *k, const struct link_msg *used)
 {
+	uint64_t encryptions = believed(used->encryptions);
 	struct keeper_counts *c = get(k, used->id);
 
 	if (!c)
 		return;
-	c->encryptions += used->encryptions;
-	c->decryptions += used->decryptions;
+	c->encryptions += encryptions;
+	c->decryptions += believed(used->decryptions);
 	c->last_used = time(NULL);
-	if (used->encryptions > k->largest_report)
-		k->largest_report = used->encryptions;
+	if (encryptions > k->largest_report)
+		k->largest_report = encryptions;
 	if (c->encryptions > c->reserved)
 		c->reserved = c->encryptions;
 	counts_reserve(k);

@@ -224,8 +224,6 @@ void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_k
 void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyset_key *key,
 			  int why);
 void worker_send_sealed(struct keeper *k, struct worker *w);
-/* Until SYNC @number is answered, the worker is gone, or @end has come and it is killed. */
-void worker_await_sync(struct keeper *k, struct worker *w, uint32_t number, uint64_t end);
 /* The link is readable. */
 void worker_hear(struct keeper *k, struct worker *w);
 void worker_reaped(struct keeper *k, struct worker *w, int status);
@@ -268,7 +266,7 @@ int server_wait_ms(const struct keeper *k, uint64_t now);
 void server_watch(struct keeper *k, uint64_t now);
 void server_kill(struct keeper *k);
 void server_ask_stop(struct keeper *k);
-/* Send next_conf. False: there is nobody to take it. */
+/* Send next_conf. False: there is nobody to take it, and the reload stays wanted. */
 bool server_reload_start(struct keeper *k);
 /*
  * When all have answered to that, the new configuration is in force if all can take it. Those who can hold

@@ -8,6 +8,7 @@
  * that they have it. Taking keys away needs no order.
  */
 #include <errno.h>
+#include <poll.h>
 #include <sys/wait.h>
 
 #include "daemon/base/log.h"
@@ -99,13 +100,51 @@ void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int wh
 	each_worker(w) worker_send_withdraw(k, w, key, why);
 }
 
+static bool owes_sync(const struct worker *w, uint32_t number)
+{
+	return w->link_fd >= 0 && w->synced != number;
+}
+
+static bool sync_pends(const struct keeper *k, uint32_t number)
+{
+	for (size_t i = 0; i < k->n_workers; i++)
+		if (owes_sync(&k->workers[i], number))
+			return true;
+	return false;
+}
+
+/*
+ * One message of each that says something before @end. All are heard at once: one that stands still uses
+ * up its own time only, and one that talks all the time gets no more than its turn.
+ */
+static void hear_until(struct keeper *k, uint64_t now, uint64_t end)
+{
+	struct pollfd p[KEKD_WORKERS_MAX];
+
+	for (size_t i = 0; i < k->n_workers; i++)
+		p[i] = (struct pollfd){ .fd = k->workers[i].link_fd, .events = POLLIN };
+	if (poll(p, k->n_workers, (int)((end - now) / 1000000) + 1) <= 0)
+		return;
+	for (size_t i = 0; i < k->n_workers; i++)
+		if (p[i].revents)
+			worker_hear(k, &k->workers[i]);
+}
+
 void server_sync(struct keeper *k)
 {
 	struct link_msg msg = { .type = LINK_SYNC, .index = ++k->syncs };
-	uint64_t end = now_ns() + SYNC_WAIT_NS;
+	uint64_t now = now_ns(), end = now + SYNC_WAIT_NS;
 
 	each_worker(w) worker_tell(k, w, &msg, NULL);
-	each_worker(w) worker_await_sync(k, w, msg.index, end);
+	for (; sync_pends(k, msg.index) && now < end; now = now_ns())
+		hear_until(k, now, end);
+	each_worker(w)
+	{
+		if (!owes_sync(w, msg.index))
+			continue;
+		log_error("the server does not answer; killing it");
+		worker_kill(k, w);
+	}
 }
 
 bool server_reload_start(struct keeper *k)
@@ -119,6 +158,8 @@ bool server_reload_start(struct keeper *k)
 			w->reload = RELOAD_NONE;
 		any |= w->reload == RELOAD_ASKED;
 	}
+	if (!any)
+		k->reload_wanted = true; /* by those that come after them */
 	return any;
 }
 
@@ -144,13 +185,18 @@ static void reload_tell(struct keeper *k, int r)
 	}
 }
 
-/* 0 if all that live can; otherwise the first refusal. */
+/*
+ * 0 if all that live can; otherwise the first refusal. Not after the bound, though the last answer is here:
+ * who holds gives up soon after it (HOLD_NS of the server), and must end if it then hears go.
+ */
 static int reload_verdict(const struct keeper *k)
 {
+	bool late = k->reload_until_ns != 0 && now_ns() >= k->reload_until_ns;
+
 	for (size_t i = 0; i < k->n_workers; i++)
 		if (k->workers[i].reload == RELOAD_REFUSED)
 			return k->workers[i].reload_r;
-	if (reload_count(k, RELOAD_ASKED) > 0)
+	if (late || reload_count(k, RELOAD_ASKED) > 0)
 		return -ETIMEDOUT;
 	return reload_count(k, RELOAD_TAKEN) > 0 ? 0 : -EPIPE;
 }
@@ -173,8 +219,8 @@ void server_reload_end(struct keeper *k)
 
 	if (!k->next_conf || reload_pends(k))
 		return;
-	k->reload_until_ns = 0;
 	r = reload_verdict(k);
+	k->reload_until_ns = 0;
 	reload_tell(k, r);
 	if (r == 0) {
 		conf_free(k->conf);

@@ -7,7 +7,6 @@
  * told to let go of a key.
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -386,33 +385,6 @@ void worker_hear(struct keeper *k, struct worker *w)
 	}
 }
 
-/* The link is readable before @end; a server that says something else all the time gets no longer. */
-static bool link_says_something(const struct worker *w, uint64_t end)
-{
-	struct pollfd p = { .fd = w->link_fd, .events = POLLIN };
-	uint64_t now = now_ns();
-	int n = -1;
-
-	while (n < 0 && now < end) {
-		n = poll(&p, 1, (int)((end - now) / 1000000) + 1);
-		now = now_ns();
-	}
-	return n > 0;
-}
-
-void worker_await_sync(struct keeper *k, struct worker *w, uint32_t number, uint64_t end)
-{
-	while (w->link_fd >= 0 && w->synced != number) {
-		if (link_says_something(w, end)) {
-			worker_hear(k, w);
-			continue;
-		}
-		log_error("the server does not answer; killing it");
-		worker_kill(k, w);
-		return;
-	}
-}
-
 static uint64_t next_delay(struct worker *w, uint64_t now)
 {
 	uint64_t d = w->restart_delay_ns;
@@ -428,15 +400,21 @@ void worker_reaped(struct keeper *k, struct worker *w, int status)
 	uint64_t now = now_ns();
 
 	w->pid = 0;
-	/* Last words may still be in the link. */
+	/*
+	 * Last words may still be in the link. It is shut first: who was given the other end by the dead
+	 * could keep it open, and the keeper waiting (unix(7); what is queued is still read).
+	 */
+	if (w->link_fd >= 0)
+		shutdown(w->link_fd, SHUT_RDWR);
 	while (w->link_fd >= 0)
 		worker_hear(k, w);
 	w->serving = false;
 	w->reload = RELOAD_NONE;
 	w->stats = (struct metrics){ 0 };
+	if (!k->stopping || status != 0) /* with 0 it has been asked to end, and reported before */
+		counts_server_died(k);
 	if (k->stopping || !k->ever_served)
 		return;
-	counts_server_died(k);
 	w->restart_at_ns = now + next_delay(w, now);
 	if (WIFSIGNALED(status))
 		log_error("the server was killed by signal %d; starting another", WTERMSIG(status));

@@ -2,7 +2,7 @@
 /*
  * What the keeper says. Before GO the messages are taken one by one and any failure ends the
  * process; afterwards they come through the ring, and a failure ends what it is about: a bad
- * reload keeps the old configuration (reload.c), a key that cannot be added is reported withdrawn.
+ * reload keeps the old configuration (reload.c), a key that cannot be added stays withdrawn.
  */
 #include <errno.h>
 #include <poll.h>
@@ -411,14 +411,18 @@ static int on_socket(struct server *s, struct link_msg *msg, struct link_fds *fd
 	return 0;
 }
 
-/* A key that cannot be taken is the key's trouble, not the daemon's: it stays withdrawn. */
+/*
+ * A key that cannot be taken is the key's trouble, not the daemon's: it stays withdrawn. Unless memory is
+ * short while this server serves: once it has answered SYNC others write with the key. It ends, and
+ * the next one is given all keys before requests take memory.
+ */
 static int on_key_or_say(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {
 	int r = on_key(s, msg, fds);
 
 	if (r < 0)
 		log_error("key %s: not taken into use: %s", msg->label, errno_text(r));
-	return 0;
+	return s->going && (r == -ENOMEM || r == -ENOBUFS) ? r : 0;
 }
 
 /* A key that was never taken has nothing to withdraw. */

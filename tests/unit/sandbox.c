@@ -28,6 +28,7 @@
 #define DIED 1000 /* + signal */
 
 static char scratch[64], in_store[96], in_config[96], elsewhere[96];
+static int listening;
 
 /* --- what is tried: 0 or -errno ------------------------------------------------------------ */
 
@@ -224,6 +225,12 @@ static int as_nothing(void)
 	return 0;
 }
 
+/* A listener is one object for all who hold it: one who shuts it down does so for good and for all. */
+static int try_shutdown_listener(void)
+{
+	return done(shutdown(listening, SHUT_RDWR));
+}
+
 static int as_keeper(void)
 {
 	int r = sandbox_keep_caps(0);
@@ -294,6 +301,18 @@ static void file_make(char *ret, size_t size, const char *dir)
 	close(fd);
 }
 
+/* On an abstract name of the kernel's choice (unix(7), "Autobind feature"). */
+static int listen_any(void)
+{
+	struct sockaddr name = { .sa_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ASSERT_LE(0, fd);
+	ASSERT_OK(bind(fd, &name, sizeof(name.sa_family)));
+	ASSERT_OK(listen(fd, 1));
+	return fd;
+}
+
 FIXTURE(sandbox)
 {
 	bool landlock;
@@ -306,6 +325,7 @@ FIXTURE_SETUP(sandbox)
 	file_make(in_store, sizeof(in_store), "store");
 	file_make(in_config, sizeof(in_config), "config");
 	file_make(elsewhere, sizeof(elsewhere), "elsewhere");
+	listening = listen_any();
 	self->landlock = tried(as_server_files, try_page) == 0;
 }
 
@@ -313,6 +333,7 @@ FIXTURE_TEARDOWN(sandbox)
 {
 	char command[128];
 
+	close(listening);
 	snprintf(command, sizeof(command), "rm -rf %s", scratch);
 	EXPECT_EQ(0, system(command));
 }
@@ -332,6 +353,7 @@ TEST_F(sandbox, everything_works_outside)
 	EXPECT_EQ(0, tried(as_nothing, try_write_config));
 	EXPECT_EQ(0, tried(as_nothing, try_write_elsewhere));
 	EXPECT_EQ(0, tried(as_nothing, try_kill_parent));
+	EXPECT_EQ(0, tried(as_nothing, try_shutdown_listener));
 }
 
 TEST_F(sandbox, keeper_can_do_its_work)
@@ -386,6 +408,7 @@ TEST_F(sandbox, server_calls_refused)
 	EXPECT_ERR(-EPERM, tried(as_server, try_exec_page));
 	EXPECT_ERR(-EPERM, tried(as_server, try_read_passwd));
 	EXPECT_ERR(-EPERM, tried(as_server, try_kill_parent));
+	EXPECT_ERR(-EPERM, tried(as_server, try_shutdown_listener));
 }
 
 TEST_F(sandbox, server_dies_of_what_only_an_attacker_does)

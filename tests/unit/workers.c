@@ -186,6 +186,23 @@ TEST_F(workers, one_server_needs_no_steps)
 	EXPECT_STREQ("A key active\n", text);
 }
 
+/* The others have answered long before its time is over. */
+TEST_F(workers, one_that_stands_still_is_killed_alone)
+{
+	char text[HEARD];
+
+	add_server(self, 0);
+	add_server(self, 0);
+	ASSERT_OK(kill(self->k.workers[0].pid, SIGSTOP));
+	server_sync(&self->k);
+	EXPECT_EQ(self->k.syncs, self->k.workers[1].synced);
+	EXPECT_NE(self->k.syncs, self->k.workers[0].synced);
+	server_send_sealed(&self->k); /* the first is dead or dying, the second hears it */
+	heard(self, text);
+	EXPECT_LT(place(text, "B sync\n"), place(text, "B type"));
+	EXPECT_LT(place(text, "B type"), strlen(text));
+}
+
 static void hear_all(struct keeper *k)
 {
 	for (size_t i = 0; i < k->n_workers; i++)
@@ -274,6 +291,41 @@ TEST_F(workers, reload_when_one_dies)
 	conf_free(self->k.conf);
 }
 
+/* The first may have given up by then, and go on by the old configuration. */
+TEST_F(workers, reload_when_the_last_answer_comes_late)
+{
+	const struct conf *next;
+	char text[HEARD];
+
+	add_server(self, 0);
+	add_server(self, 0);
+	next = reload_begin(self);
+	worker_hear(&self->k, &self->k.workers[0]);
+	server_reload_end(&self->k);
+	EXPECT_NE(0, self->k.reload_until_ns);
+	self->k.reload_until_ns = 1;
+	worker_hear(&self->k, &self->k.workers[1]);
+	server_reload_end(&self->k);
+	EXPECT_TRUE(self->k.conf != next);
+	EXPECT_NULL(self->k.next_conf);
+	EXPECT_EQ(0, self->k.reload_until_ns);
+	heard(self, text);
+	EXPECT_LT(place(text, "A stay\n"), strlen(text));
+	EXPECT_LT(place(text, "B stay\n"), strlen(text));
+	conf_free(self->k.conf);
+}
+
+/* They have died, and their end has not been seen yet when SIGHUP comes. */
+TEST_F(workers, reload_when_nobody_is_there_stays_wanted)
+{
+	self->k.n_workers = 2;
+	self->k.workers[0].serving = self->k.workers[1].serving = true;
+	self->k.next_conf = &self->conf;
+	EXPECT_FALSE(server_reload_start(&self->k));
+	EXPECT_TRUE(self->k.reload_wanted);
+	self->k.n_workers = 0;
+}
+
 TEST_F(workers, what_is_so_now_is_of_those_that_live)
 {
 	struct metrics m;
@@ -286,6 +338,73 @@ TEST_F(workers, what_is_so_now_is_of_those_that_live)
 	EXPECT_EQ(7, m.jobs);
 	EXPECT_EQ(5, m.connections);
 	EXPECT_ERR(-EIO, m.probe_r);
+	self->k.n_workers = 0;
+}
+
+TEST_F(workers, a_lie_does_not_lower_counts)
+{
+	struct link_msg used = { .encryptions = 5 };
+	const struct keyset_key *key;
+
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	memcpy(used.id, key->rec.id, sizeof(used.id));
+	counts_add(&self->k, &used);
+	used.encryptions = UINT64_MAX - 3;
+	counts_add(&self->k, &used);
+	EXPECT_LE(5, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_LE(counts_of(&self->k, key->rec.id)->encryptions,
+		  counts_of(&self->k, key->rec.id)->reserved);
+}
+
+/* A taken-over server can have given its end away; what it has said before is heard all the same. */
+TEST_F(workers, link_that_outlives_its_server)
+{
+	struct link_msg synced = { .type = LINK_SYNCED, .index = 5 };
+	int fds[2];
+
+	ASSERT_OK(link_pair(fds));
+	self->k.n_workers = 1;
+	self->k.workers[0].link_fd = fds[0];
+	ASSERT_OK(link_send(fds[1], &synced, NULL));
+	worker_reaped(&self->k, &self->k.workers[0], SIGKILL);
+	EXPECT_EQ(-1, self->k.workers[0].link_fd);
+	EXPECT_EQ(5, self->k.workers[0].synced);
+	EXPECT_ERR(-EPIPE, link_send(fds[1], &synced, NULL));
+	close(fds[1]);
+}
+
+/* Each may do before its first report what a single one may. */
+TEST_F(workers, room_for_the_counts_of_each)
+{
+	const struct keyset_key *key;
+	uint64_t one;
+
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	self->config.workers = 1;
+	counts_reserve(&self->k);
+	one = counts_of(&self->k, key->rec.id)->reserved;
+	EXPECT_LT(0, one);
+	self->config.workers = 3;
+	counts_reserve(&self->k);
+	EXPECT_EQ(3 * one, counts_of(&self->k, key->rec.id)->reserved);
+}
+
+/* Nobody knows what it did after its last report, so all that it may have done is counted. */
+TEST_F(workers, counts_when_one_is_killed_at_the_end)
+{
+	struct link_msg used = { .encryptions = 3 };
+	const struct keyset_key *key;
+
+	self->k.n_workers = 2;
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	counts_reserve(&self->k);
+	memcpy(used.id, key->rec.id, sizeof(used.id));
+	counts_add(&self->k, &used);
+	self->k.stopping = true;
+	worker_reaped(&self->k, &self->k.workers[0], 0);
+	EXPECT_EQ(3, counts_of(&self->k, key->rec.id)->encryptions);
+	worker_reaped(&self->k, &self->k.workers[1], SIGKILL);
+	EXPECT_LT(3, counts_of(&self->k, key->rec.id)->encryptions);
 	self->k.n_workers = 0;
 }
 
