@@ -362,6 +362,21 @@ TEST_F_TIMEOUT(disk, fails_at_every_fsync_of_a_life, 300)
 	EXPECT_LE(50U, at - 1);
 }
 
+/* The file of key @id: with a mode that others may read it is not read. */
+static void set_mode(const fix *f, const uint8_t *id, mode_t mode)
+{
+	_cleanup_close_ int dir = open(f->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char file[NAME_SIZE];
+
+	file_name(id, file);
+	ASSERT_EQ(0, fchmodat(dir, file, mode, 0));
+}
+
+static void fail_once(const fix *f, unsigned int at)
+{
+	fault = (struct fault){ .at = at, .n = 1, .dir = f->store, .before = f->before };
+}
+
 /* Bring the file of key @id back from an earlier copy of the store. */
 static void bring_back(const fix *f, const uint8_t *id)
 {
@@ -389,7 +404,7 @@ TEST_F(disk, accept_that_fails_vouches_for_nothing)
 	bring_back(self, id);
 
 	open_life(self, self->store, l);
-	fault = (struct fault){ .at = 1, .n = 1, .dir = self->store, .before = self->before };
+	fail_once(self, 1);
 	EXPECT_ERR(-EIO, keyset_accept(l->set));
 	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
 	ASSERT_OK(change(l, NULL, KEY_STAGED));
@@ -398,6 +413,35 @@ TEST_F(disk, accept_that_fails_vouches_for_nothing)
 	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
 	ASSERT_OK(keyset_accept(l->set));
 	EXPECT_OK(keyset_find(l->set, id)->why);
+	close_life(l);
+}
+
+/* The file of a key that the set could not read is not removed when the same key cannot be taken in. */
+TEST_F(disk, adoption_that_fails_removes_no_file_of_before)
+{
+	const struct keyset_key *key;
+	struct life *l = &self->life;
+	struct key_record rec;
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	rec = keyset_find(l->set, newest(self))->rec;
+	for (unsigned int at = 3; at <= 4; at++) { /* the fsyncs of the key's file */
+		close_life(l);
+		set_mode(self, rec.id, 0644);
+		open_life(self, self->store, l);
+		ASSERT_OK(keyset_accept(l->set)); /* without it */
+		fail_once(self, at);
+		EXPECT_ERR(-EIO, keyset_adopt(l->set, &rec, &key));
+		ASSERT_OK(change(l, NULL, KEY_STAGED));
+		close_life(l);
+		set_mode(self, rec.id, 0600);
+		open_life(self, self->store, l);
+		ASSERT_OK(keyset_accept(l->set));
+		ASSERT_NOT_NULL(keyset_find(l->set, rec.id));
+		EXPECT_OK(keyset_find(l->set, rec.id)->why);
+	}
 	close_life(l);
 }
 
