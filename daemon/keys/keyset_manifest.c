@@ -296,7 +296,8 @@ static void report_missing(struct keyset *set)
 
 		if (e->seen)
 			continue;
-		if (!e->had) { /* announced, never made */
+		e->held = !e->had && key_store_has(set->store, e->id);
+		if (!e->had && !e->held) { /* announced, never made */
 			e->has = false;
 			continue;
 		}

@@ -416,6 +416,33 @@ TEST_F(disk, accept_that_fails_vouches_for_nothing)
 	close_life(l);
 }
 
+/* The key is made, and only the manifest's last word on it missing: it may have been written with. */
+TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+
+	open_life(self, self->store, l);
+	fail_once(self, 5);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	EXPECT_EQ(0U, fault.n);
+	memcpy(id, newest(self), sizeof(id));
+	close_life(l);
+
+	set_mode(self, id, 0644);
+	open_life(self, self->store, l);
+	EXPECT_EQ(1U, keyset_missing(l->set));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	close_life(l);
+
+	set_mode(self, id, 0600);
+	open_life(self, self->store, l);
+	ASSERT_NOT_NULL(keyset_find(l->set, id));
+	EXPECT_OK(keyset_find(l->set, id)->why);
+	EXPECT_EQ(0U, keyset_missing(l->set));
+	close_life(l);
+}
+
 /* The file of a key that the set could not read is not removed when the same key cannot be taken in. */
 TEST_F(disk, adoption_that_fails_removes_no_file_of_before)
 {
