@@ -317,12 +317,22 @@ static bool has_open(const struct keyset *set)
 	return false;
 }
 
+/*
+ * Should there be a manifest? On a first start, or with keys of other roots only, there is nothing to
+ * vouch for yet. But one that is there and cannot be read may speak of files that cannot be read.
+ */
+static bool may_be_covered(const struct keyset *set)
+{
+	if (set->no_manifest == -ENOENT || set->no_manifest == -EKEYREJECTED)
+		return set->uncovered > 0;
+	return set->uncovered + set->unreadable > 0;
+}
+
 void keyset_manifest_close(struct keyset *set)
 {
 	bool open;
 
-	/* A first start, or keys of other roots only: there is nothing to vouch for yet. */
-	if (set->no_manifest < 0 && set->uncovered > 0) {
+	if (set->no_manifest < 0 && may_be_covered(set)) {
 		set->distrust = -ESTALE;
 		log_error(
 			"key store: no manifest vouches for its keys: values are read, none is "

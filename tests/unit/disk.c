@@ -362,14 +362,21 @@ TEST_F_TIMEOUT(disk, fails_at_every_fsync_of_a_life, 300)
 	EXPECT_LE(50U, at - 1);
 }
 
-/* The file of key @id: with a mode that others may read it is not read. */
-static void set_mode(const fix *f, const uint8_t *id, mode_t mode)
+/* With a mode that others may read a file is not read. */
+static void set_mode_of(const fix *f, const char *file, mode_t mode)
 {
 	_cleanup_close_ int dir = open(f->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	ASSERT_EQ(0, fchmodat(dir, file, mode, 0));
+}
+
+/* The file of key @id. */
+static void set_mode(const fix *f, const uint8_t *id, mode_t mode)
+{
 	char file[NAME_SIZE];
 
 	file_name(id, file);
-	ASSERT_EQ(0, fchmodat(dir, file, mode, 0));
+	set_mode_of(f, file, mode);
 }
 
 static void fail_once(const fix *f, unsigned int at)
@@ -440,6 +447,34 @@ TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
 	ASSERT_NOT_NULL(keyset_find(l->set, id));
 	EXPECT_OK(keyset_find(l->set, id)->why);
 	EXPECT_EQ(0U, keyset_missing(l->set));
+	close_life(l);
+}
+
+/* With nothing of it to be read for once a store is not taken for a new one. */
+TEST_F(disk, unread_manifest_is_not_replaced)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	memcpy(id, newest(self), sizeof(id));
+	close_life(l);
+
+	set_mode(self, id, 0644);
+	set_mode_of(self, KEY_STORE_MANIFEST, 0644);
+	open_life(self, self->store, l);
+	EXPECT_ERR(-ESTALE, keyset_distrust(l->set));
+	EXPECT_ERR(-ESTALE, change(l, NULL, KEY_ACTIVE));
+	close_life(l);
+
+	set_mode(self, id, 0600);
+	set_mode_of(self, KEY_STORE_MANIFEST, 0600);
+	open_life(self, self->store, l);
+	EXPECT_OK(keyset_distrust(l->set));
+	ASSERT_NOT_NULL(keyset_find(l->set, id));
+	EXPECT_OK(keyset_find(l->set, id)->why);
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
 	close_life(l);
 }
 
