@@ -29,6 +29,7 @@ struct lane {
 	struct engine_key *key;
 	struct list link;         /* engine->lanes while jobs wait here (or did until a cancel) */
 	struct list small, large; /* jobs */
+	bool odd_large;           /* whose the odd block of a run is, if both have jobs */
 };
 
 static inline bool lane_empty(const struct lane *lane)

@@ -111,14 +111,19 @@ static uint32_t run_take_from(struct run *run, struct list *jobs, uint32_t left,
 
 /*
  * Half of the run's blocks are kept for large messages if there are any, the other half for small ones;
- * what the one does not need is the other's. Returns the blocks left over.
+ * what the one does not need is the other's. An odd block goes to the one and the other in turn, as a
+ * run may have just one. Returns the blocks left over.
  */
 static uint32_t run_take(struct run *run, struct lane *lane)
 {
 	uint32_t left = run->key->engine->config.run_blocks;
-	uint32_t kept = list_empty(&lane->large) ? 0 : left / 2;
+	uint32_t kept = 0;
 	bool some_want_more = false;
 
+	if (!list_empty(&lane->large)) {
+		kept = (left + lane->odd_large) / 2;
+		lane->odd_large = !lane->odd_large;
+	}
 	left = kept + run_take_from(run, &lane->small, left - kept, &some_want_more);
 	left = run_take_from(run, &lane->large, left, &some_want_more);
 	left = run_take_from(run, &lane->small, left, &some_want_more);

@@ -14,8 +14,9 @@
  * been replaced, with only the directory's fsync(2) to fail, and what the kernel then keeps is
  * anybody's guess (ext4 stops writing, others drop the error once it was told). So the announcement
  * stays open, under which both files are right, until the store is mended: the file is written as
- * the set knows it, or removed if the set never got the key. That is tried at once, and again
- * before the next change, which fails if it fails; until then no manifest is written but the one by
+ * the set knows it, or removed if the set never got the key. But a file that was there before, and
+ * could not be read or came from elsewhere, is never removed: it may be all there is of a key. That
+ * is tried at once, and again before the next change, which fails if it fails; until then no manifest is written but the one by
  * which an operator accepts the store as it is. The same goes for a file of step 3, which the set
  * has gone past. So a change that failed can be found done only by a load before the next change,
  * and what is found is always one of the two that were announced.
@@ -93,6 +94,7 @@ static int announce(struct keyset *set, const struct key_record *const *recs, si
 			r = manifest_get(&set->manifest, recs[i]->id, &e);
 		if (r == 0) {
 			memcpy(e->is, digest, sizeof(digest));
+			e->held = !e->had && key_store_has(set->store, e->id);
 			e->has = true;
 		}
 	}
@@ -120,14 +122,17 @@ static bool is_open(const struct manifest_entry *e)
 	return e->had != e->has || (e->has && memcmp(e->was, e->is, sizeof(e->was)) != 0);
 }
 
-/* The file is to be what the set knows; of a missing or distrusted one the operator decides. */
+/*
+ * The file is to be what the set knows; of a missing or distrusted one the operator decides, and of
+ * one that the set does not know and did not make.
+ */
 static int mend_entry(struct keyset *set, struct manifest_entry *e)
 {
 	const struct keyset_key *key = keyset_find(set, e->id);
 	uint8_t digest[SHA256_LEN];
 	int r;
 
-	if (key ? key->why == -ESTALE : e->had)
+	if (key ? key->why == -ESTALE : e->had || e->held)
 		return 0;
 	if (!key) {
 		r = key_store_remove(set->store, e->id);
@@ -291,7 +296,8 @@ static void report_missing(struct keyset *set)
 
 		if (e->seen)
 			continue;
-		if (!e->had) { /* announced, never made */
+		e->held = !e->had && key_store_has(set->store, e->id);
+		if (!e->had && !e->held) { /* announced, never made */
 			e->has = false;
 			continue;
 		}
@@ -311,12 +317,22 @@ static bool has_open(const struct keyset *set)
 	return false;
 }
 
+/*
+ * Should there be a manifest? On a first start, or with keys of other roots only, there is nothing to
+ * vouch for yet. But one that is there and cannot be read may speak of files that cannot be read.
+ */
+static bool may_be_covered(const struct keyset *set)
+{
+	if (set->no_manifest == -ENOENT || set->no_manifest == -EKEYREJECTED)
+		return set->uncovered > 0;
+	return set->uncovered + set->unreadable > 0;
+}
+
 void keyset_manifest_close(struct keyset *set)
 {
 	bool open;
 
-	/* A first start, or keys of other roots only: there is nothing to vouch for yet. */
-	if (set->no_manifest < 0 && set->uncovered > 0) {
+	if (set->no_manifest < 0 && may_be_covered(set)) {
 		set->distrust = -ESTALE;
 		log_error(
 			"key store: no manifest vouches for its keys: values are read, none is "

@@ -33,6 +33,7 @@ struct manifest_entry {
 	uint8_t id[KEKD_KEY_ID];
 	bool had, has; /* a file before, after */
 	bool seen;     /* for who reads the store */
+	bool held;     /* so is this: before, there was a file that is not in the set */
 	uint8_t was[SHA256_LEN], is[SHA256_LEN];
 };
 

@@ -506,6 +506,14 @@ int key_store_put(struct key_store *s, const struct key_record *rec)
 	return r < 0 ? r : key_store_write(s, file, text, len);
 }
 
+bool key_store_has(const struct key_store *s, const uint8_t id[static KEKD_KEY_ID])
+{
+	char file[NAME_SIZE];
+
+	file_name(id, file);
+	return faccessat(s->dir, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
 int key_store_remove(struct key_store *s, const uint8_t id[static KEKD_KEY_ID])
 {
 	char file[NAME_SIZE];

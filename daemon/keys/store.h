@@ -48,6 +48,8 @@ int key_store_each(struct key_store *s, key_store_each_fn *each, void *ctx);
  * either. Both are whole. To end the doubt is the caller's: put again what it wants there.
  */
 int key_store_put(struct key_store *s, const struct key_record *rec);
+/* Is there a file of that id, of whatever content? True also if that cannot be told. */
+bool key_store_has(const struct key_store *s, const uint8_t id[static KEKD_KEY_ID]);
 /* Remove the file of a key that was never used, durably; it may be gone already. Errors alike. */
 int key_store_remove(struct key_store *s, const uint8_t id[static KEKD_KEY_ID]);
 

@@ -64,7 +64,7 @@ def targets_guest($k):
   cipher_target("engine over openssl, 64 in flight"; gain($k; 64; "engine"; "openssl"); 2),
   (gain($k; 64; "engine"; "libkcapi") as $g
    | if $g.time == null and $g.instructions == null
-     then ["engine over libkcapi one-shot, 64 in flight, ≥ 8", "–", "this kernel refuses libkcapi's gcm(aes)"] | row
+     then ["engine over libkcapi one-shot, 64 in flight, ≥ 8", "–", "not measured; a kernel may refuse libkcapi's gcm(aes)"] | row
      else cipher_target("engine over libkcapi one-shot, 64 in flight"; $g; 8) end),
   cipher_target("engine over userspace-coalesced, 256 in flight"; gain($k; 256; "engine"; "userspace-coalesced"); 0.5),
   cipher_target("engine over userspace-coalesced, 1024 in flight"; gain($k; 1024; "engine"; "userspace-coalesced"); 0.5),
@@ -242,7 +242,7 @@ def shared_out($k):
   | if $n[0:2] | any(. == null) then empty else
       "Linux \($k), instructions for a message of 32 bytes, kernel's included: one operation each (`afalg-sync`) \($n[4] | short), `openssl` \($n[5] | short), engine alone \($n[0] | short), with 64 in flight \($n[1] | short)"
       + (if $n[2:4] | any(. == null) then "." else
-          ", with 256 \($n[2] | short); the ceiling `userspace-coalesced` \($n[3] | short). What the engine has above the ceiling at 256, \($n[2] - $n[3] | short), is its share of the kernel's operation and the job that it keeps for each message, which the ceiling, a loop over arrays, has not." end)
+          ", with 256 \($n[2] | short); the ceiling `userspace-coalesced` \($n[3] | short)." + if $n[2] <= $n[3] then "" else " What the engine has above the ceiling at 256, \($n[2] - $n[3] | short), is its share of the kernel's operation and the job that it keeps for each message, which the ceiling, a loop over arrays, has not." end end)
     end;
 
 # Requests: what the backend is of a call.
@@ -251,9 +251,9 @@ def backends($k):
   | ["encrypt", "decrypt"] | map(. as $op
       | [$op, ($all | rpc($k; $op; 1; 64; "kernel"; "instructions")), ($all | rpc($k; $op; 1; 64; "openssl"; "instructions"))])
   | map(select(.[1] != null and .[2] != null)
-      | "\(.[0]) \(.[1] | short) over `kernel` and \(.[2] | short) over `openssl`, \((.[1] - .[2]) / .[2] | percent) more")
+      | "\(.[0]) \(.[1] | short) over `kernel` and \(.[2] | short) over `openssl`, \((.[1] - .[2]) / .[2] | "\(fabs | percent) \(if . < 0 then "less" else "more" end)")")
   | if length == 0 then empty else
-      "Linux \($k), instructions for a call at 1 × 64, kernel's included: \(join("; ")). Both backends coalesce and share all of the call but the blocks themselves, so `openssl` is the ceiling of `kernel` here: it pays for libcrypto where the other pays its share of an operation of the kernel." end;
+      "Linux \($k), instructions for a call at 1 × 64, kernel's included: \(join("; ")). Both backends coalesce and share all of the call but the blocks themselves: for these the one pays for libcrypto and the other its share of an operation of the kernel." end;
 
 def rpc_ceiling:
   . as $all
@@ -280,12 +280,23 @@ def noise($k):
   | if . == null then empty else
       "Status has no cryptography in it. Where kekd answered it with \($k) at 1 × 64, its two backends differed by \(. - 1 | fabs | percent) in requests a second: smaller differences between them at the other calls say nothing." end;
 
+# What one operation for each message reaches of libcrypto, wherever that was measured.
+def one_each:
+  . as $all
+  | [kernels[] | . as $k
+     | over($all | cipher($k; "gcm"; "encrypt"; 32; 1; "afalg-sync"; "per_second");
+            $all | cipher($k; "gcm"; "encrypt"; 32; 1; "openssl"; "per_second"))
+     | select(. != null) | {ratio: ., text: "\(percent) with \($k)"}]
+  | if length == 0 then ""
+    else (if all(.ratio < 1) then " It does not come from AES in the kernel: one" else " One" end)
+      + " operation for each message of 32 bytes reaches of libcrypto's messages a second \(map(.text) | join(", "))." end;
+
 def has_guest: kernels | any(. != "host");
 
 "# Benchmark of kekd", "",
 $about, "",
-"The gain comes from coalescing: the cipher blocks of many messages go through the kernel in one operation, so its cost is shared. It does not come from AES in the kernel: one operation for each message is slower than libcrypto for small ones, as the tables show. The baseline `openssl` is libcrypto's EVP interface as its users have it, at its best: context and key schedule kept, one call sequence a message.", "",
-"There are two ceilings. For messages it is `userspace-coalesced`: the same trick with the key in the process, which is faster still; what kekd adds is that the key is not in the process. For requests it is `nghttpd`, on the same HTTP/2 library, which serves a file of the same length over TCP, as it has no Unix sockets, and does neither protobuf nor cryptography. `go` is `tests/bench/peer`, a plugin as one writes it with k8s.io/kms.", "",
+"The gain comes from coalescing: the cipher blocks of many messages go through the kernel in one operation, so its cost is shared.\(one_each) The baseline `openssl` is libcrypto's EVP interface as its users have it, at its best: context and key schedule kept, one call sequence a message.", "",
+"There are two ceilings. For messages it is `userspace-coalesced`: the same trick with the key in the process; what kekd adds is that the key is not in the process. For requests it is `nghttpd`, on the same HTTP/2 library, which serves a file of the same length over TCP, as it has no Unix sockets, and does neither protobuf nor cryptography. `go` is `tests/bench/peer`, a plugin as one writes it with k8s.io/kms.", "",
 "Figures are medians with least and most in brackets. All ways or servers of a table ran in turn, round after round, each side of a connection on a CPU of its own where there are two, under a real-time policy where that was allowed. Every answer's length was checked: h2load counts a gRPC error as success. Peak RSS of kekd is that of its server, with what the keeper has for itself; pages that both have count once.", "",
 "## Targets", "",
 ([target_lines($start)] as $lines | summary($lines), "", $lines[]),

@@ -362,6 +362,28 @@ TEST_F_TIMEOUT(disk, fails_at_every_fsync_of_a_life, 300)
 	EXPECT_LE(50U, at - 1);
 }
 
+/* With a mode that others may read a file is not read. */
+static void set_mode_of(const fix *f, const char *file, mode_t mode)
+{
+	_cleanup_close_ int dir = open(f->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	ASSERT_EQ(0, fchmodat(dir, file, mode, 0));
+}
+
+/* The file of key @id. */
+static void set_mode(const fix *f, const uint8_t *id, mode_t mode)
+{
+	char file[NAME_SIZE];
+
+	file_name(id, file);
+	set_mode_of(f, file, mode);
+}
+
+static void fail_once(const fix *f, unsigned int at)
+{
+	fault = (struct fault){ .at = at, .n = 1, .dir = f->store, .before = f->before };
+}
+
 /* Bring the file of key @id back from an earlier copy of the store. */
 static void bring_back(const fix *f, const uint8_t *id)
 {
@@ -389,7 +411,7 @@ TEST_F(disk, accept_that_fails_vouches_for_nothing)
 	bring_back(self, id);
 
 	open_life(self, self->store, l);
-	fault = (struct fault){ .at = 1, .n = 1, .dir = self->store, .before = self->before };
+	fail_once(self, 1);
 	EXPECT_ERR(-EIO, keyset_accept(l->set));
 	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
 	ASSERT_OK(change(l, NULL, KEY_STAGED));
@@ -398,6 +420,90 @@ TEST_F(disk, accept_that_fails_vouches_for_nothing)
 	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
 	ASSERT_OK(keyset_accept(l->set));
 	EXPECT_OK(keyset_find(l->set, id)->why);
+	close_life(l);
+}
+
+/* The key is made, and only the manifest's last word on it missing: it may have been written with. */
+TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+
+	open_life(self, self->store, l);
+	fail_once(self, 5);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	EXPECT_EQ(0U, fault.n);
+	memcpy(id, newest(self), sizeof(id));
+	close_life(l);
+
+	set_mode(self, id, 0644);
+	open_life(self, self->store, l);
+	EXPECT_EQ(1U, keyset_missing(l->set));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	close_life(l);
+
+	set_mode(self, id, 0600);
+	open_life(self, self->store, l);
+	ASSERT_NOT_NULL(keyset_find(l->set, id));
+	EXPECT_OK(keyset_find(l->set, id)->why);
+	EXPECT_EQ(0U, keyset_missing(l->set));
+	close_life(l);
+}
+
+/* With nothing of it to be read for once a store is not taken for a new one. */
+TEST_F(disk, unread_manifest_is_not_replaced)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	memcpy(id, newest(self), sizeof(id));
+	close_life(l);
+
+	set_mode(self, id, 0644);
+	set_mode_of(self, KEY_STORE_MANIFEST, 0644);
+	open_life(self, self->store, l);
+	EXPECT_ERR(-ESTALE, keyset_distrust(l->set));
+	EXPECT_ERR(-ESTALE, change(l, NULL, KEY_ACTIVE));
+	close_life(l);
+
+	set_mode(self, id, 0600);
+	set_mode_of(self, KEY_STORE_MANIFEST, 0600);
+	open_life(self, self->store, l);
+	EXPECT_OK(keyset_distrust(l->set));
+	ASSERT_NOT_NULL(keyset_find(l->set, id));
+	EXPECT_OK(keyset_find(l->set, id)->why);
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	close_life(l);
+}
+
+/* The file of a key that the set could not read is not removed when the same key cannot be taken in. */
+TEST_F(disk, adoption_that_fails_removes_no_file_of_before)
+{
+	const struct keyset_key *key;
+	struct life *l = &self->life;
+	struct key_record rec;
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	rec = keyset_find(l->set, newest(self))->rec;
+	for (unsigned int at = 3; at <= 4; at++) { /* the fsyncs of the key's file */
+		close_life(l);
+		set_mode(self, rec.id, 0644);
+		open_life(self, self->store, l);
+		ASSERT_OK(keyset_accept(l->set)); /* without it */
+		fail_once(self, at);
+		EXPECT_ERR(-EIO, keyset_adopt(l->set, &rec, &key));
+		ASSERT_OK(change(l, NULL, KEY_STAGED));
+		close_life(l);
+		set_mode(self, rec.id, 0600);
+		open_life(self, self->store, l);
+		ASSERT_OK(keyset_accept(l->set));
+		ASSERT_NOT_NULL(keyset_find(l->set, rec.id));
+		EXPECT_OK(keyset_find(l->set, rec.id)->why);
+	}
 	close_life(l);
 }
 

@@ -684,6 +684,32 @@ TEST_F(engine, large_does_not_starve_small)
 	EXPECT_TRUE(msg_right(small[2]));
 }
 
+/* Nor the other way round, and also where a run is one block, which cannot be shared. */
+TEST_F(engine, small_do_not_starve_large)
+{
+	struct engine_config config = bed_config();
+	struct msg *large;
+
+	for (config.run_blocks = 1; config.run_blocks <= 3; config.run_blocks++) {
+		struct msg *small[2];
+
+		rebed(self, &config);
+		large = submit(self, ENGINE_GCM_SEAL, 1024);
+		small[0] = submit(self, ENGINE_GCM_SEAL, 32);
+		small[1] = submit(self, ENGINE_GCM_SEAL, 32);
+		for (unsigned int i = 0; i < 100 && large->called == 0; i++) {
+			while (small[i % 2]->called == 0) {
+				engine_flush(self->engine);
+				fake_block_finish(self->fake);
+			}
+			EXPECT_TRUE(msg_right(small[i % 2]));
+			small[i % 2] = submit(self, ENGINE_GCM_SEAL, 32);
+		}
+		EXPECT_TRUE(msg_right(large));
+		bed_run(&self->bed);
+	}
+}
+
 TEST_F(engine, shares_while_others_wait)
 {
 	struct engine_config config = bed_config();
