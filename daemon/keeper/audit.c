@@ -22,13 +22,13 @@ static enum audit_target target_of(const struct config_audit *c)
 	return c->journal ? AUDIT_JOURNAL : AUDIT_FILE;
 }
 
-static void send_to_server(const struct worker *w, int fd)
+/* One that does not read its link would go on with the file that was rotated away: it is killed. */
+static void send_to_server(struct keeper *k, struct worker *w, int fd)
 {
 	struct link_msg msg = { .type = LINK_AUDIT };
 	struct link_fds fds = { .fd = { fd }, .n = 1 };
 
-	if (w->link_fd >= 0 && link_send(w->link_fd, &msg, &fds) < 0)
-		log_warning("the audit's new file did not reach the server");
+	worker_tell(k, w, &msg, &fds);
 }
 
 /* Errors are the caller's to tell. */
@@ -41,7 +41,7 @@ static int reopen(struct keeper *k)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < k->n_workers; i++)
-		send_to_server(&k->workers[i], fd);
+		send_to_server(k, &k->workers[i], fd);
 	closep(&k->audit_fd);
 	k->audit_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	audit_set_fd(k->audit, fd);
@@ -76,7 +76,7 @@ void keeper_audit_close(struct keeper *k)
 void keeper_audit_feed(struct keeper *k, struct worker *w)
 {
 	if (k->audit && k->audit_fd >= 0)
-		send_to_server(w, k->audit_fd);
+		send_to_server(k, w, k->audit_fd);
 }
 
 void keeper_audit_reload(struct keeper *k)
