@@ -23,7 +23,7 @@
 #define MLOCK_IS_A_DUMMY false
 #endif
 
-static const size_t classes[] = { 1024, 4096, 16 * 1024, 80 * 1024 };
+static const size_t classes[] = { 256, 1024, 4096, 16 * 1024, 80 * 1024 };
 #define CLASSES (sizeof(classes) / sizeof(classes[0]))
 #define LARGE   (classes[CLASSES - 1] + 1)
 
@@ -161,8 +161,8 @@ TEST_F(pool, sizes)
 	static const struct {
 		size_t asked, given;
 	} sizes[] = {
-		{ 0, 1024 },      { 1, 1024 },      { 1024, 1024 },
-		{ 1025, 4096 },   { 4096, 4096 },   { 4097, 16 * 1024 },
+		{ 0, 256 },       { 1, 256 },       { 256, 256 },         { 257, 1024 },
+		{ 1024, 1024 },   { 1025, 4096 },   { 4096, 4096 },       { 4097, 16 * 1024 },
 		{ 16385, 81920 }, { 81920, 81920 }, { 81921, 21 * 4096 },
 	};
 

@@ -32,6 +32,7 @@ ailing       Status says that it is not well
 restless     every Status rotates
 greedy       messages of any size are read
 vague        every error has the code UNKNOWN
+wordy        annotations are nearly as long as they may be
 noise        the socket does not speak HTTP/2
 flaky=N      every Nth call fails with UNAVAILABLE
 die-after=N  the process kills itself in the Nth call`
@@ -39,7 +40,7 @@ die-after=N  the process kills itself in the Nth call`
 // fault is what the plugin does wrong. It is fixed at start; the zero value
 // does nothing wrong.
 type fault struct {
-	hang, nonsense, forgiving, lax, repeat, ailing, restless, greedy, vague, noise bool
+	hang, nonsense, forgiving, lax, repeat, ailing, restless, greedy, vague, noise, wordy bool
 
 	late            time.Duration
 	flaky, dieAfter uint64
@@ -53,7 +54,7 @@ func parseFault(text string) (*fault, error) {
 	switches := map[string]*bool{
 		"none": new(bool), "hang": &f.hang, "nonsense": &f.nonsense, "forgiving": &f.forgiving,
 		"lax": &f.lax, "repeat": &f.repeat, "ailing": &f.ailing, "restless": &f.restless,
-		"greedy": &f.greedy, "vague": &f.vague, "noise": &f.noise,
+		"greedy": &f.greedy, "vague": &f.vague, "noise": &f.noise, "wordy": &f.wordy,
 	}
 	if on := switches[text]; on != nil {
 		*on = true

@@ -27,8 +27,12 @@ const annotationName = "purpose.fakekms.example"
 
 var annotation = []byte("seed")
 
-func annotations() map[string][]byte {
-	return map[string][]byte{annotationName: bytes.Clone(annotation)}
+func (f *fault) annotations() map[string][]byte {
+	all := map[string][]byte{annotationName: bytes.Clone(annotation)}
+	if f.wordy {
+		all["essay."+annotationName] = bytes.Repeat([]byte{'w'}, 30000)
+	}
+	return all
 }
 
 // toStatus turns what the keyring says into the code an operator expects.
@@ -69,7 +73,7 @@ func (s *v2Service) Encrypt(_ context.Context, _ string,
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	response := &service.EncryptResponse{Ciphertext: text, KeyID: id, Annotations: annotations()}
+	response := &service.EncryptResponse{Ciphertext: text, KeyID: id, Annotations: s.fault.annotations()}
 	return s.fault.spoilEncrypt(plain, response), nil
 }
 
@@ -81,7 +85,7 @@ func (s *v2Service) Decrypt(_ context.Context, _ string,
 	if len(request.Ciphertext) == 0 || len(request.KeyID) == 0 {
 		return nil, errMalformed
 	}
-	if !s.fault.lax && !maps.EqualFunc(request.Annotations, annotations(), bytes.Equal) {
+	if !s.fault.lax && !maps.EqualFunc(request.Annotations, s.fault.annotations(), bytes.Equal) {
 		return nil, errMalformed
 	}
 	plain, err := s.keys.open(request.Ciphertext, annotation, request.KeyID)
