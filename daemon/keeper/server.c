@@ -29,7 +29,9 @@ int server_start(struct keeper *k)
 	int r = 0;
 
 	k->n_workers = k->conf->config->workers;
-	each_worker(w) if (r == 0) r = worker_start(k, w);
+	each_worker (w)
+		if (r == 0)
+			r = worker_start(k, w);
 	return r;
 }
 
@@ -75,7 +77,8 @@ void server_metrics(const struct keeper *k, struct metrics *ret)
 
 void server_send_state(struct keeper *k, const struct keyset_key *key)
 {
-	each_worker(w) worker_send_state(k, w, key);
+	each_worker (w)
+		worker_send_state(k, w, key);
 }
 
 void server_send_key(struct keeper *k, const struct keyset_key *key)
@@ -83,7 +86,8 @@ void server_send_key(struct keeper *k, const struct keyset_key *key)
 	enum key_state state = worker_key_state(k, key);
 	bool in_two_steps = state == KEY_ACTIVE && k->n_workers > 1;
 
-	each_worker(w) worker_send_key(k, w, key, in_two_steps ? KEY_STAGED : state);
+	each_worker (w)
+		worker_send_key(k, w, key, in_two_steps ? KEY_STAGED : state);
 	if (!in_two_steps)
 		return;
 	server_sync(k);
@@ -92,12 +96,14 @@ void server_send_key(struct keeper *k, const struct keyset_key *key)
 
 void server_send_sealed(struct keeper *k)
 {
-	each_worker(w) worker_send_sealed(k, w);
+	each_worker (w)
+		worker_send_sealed(k, w);
 }
 
 void server_send_withdraw(struct keeper *k, const struct keyset_key *key, int why)
 {
-	each_worker(w) worker_send_withdraw(k, w, key, why);
+	each_worker (w)
+		worker_send_withdraw(k, w, key, why);
 }
 
 static bool owes_sync(const struct worker *w, uint32_t number)
@@ -135,11 +141,11 @@ void server_sync(struct keeper *k)
 	struct link_msg msg = { .type = LINK_SYNC, .index = ++k->syncs };
 	uint64_t now = now_ns(), end = now + SYNC_WAIT_NS;
 
-	each_worker(w) worker_tell(k, w, &msg, NULL);
+	each_worker (w)
+		worker_tell(k, w, &msg, NULL);
 	for (; sync_pends(k, msg.index) && now < end; now = now_ns())
 		hear_until(k, now, end);
-	each_worker(w)
-	{
+	each_worker (w) {
 		if (!owes_sync(w, msg.index))
 			continue;
 		log_error("the server does not answer; killing it");
@@ -151,8 +157,7 @@ bool server_reload_start(struct keeper *k)
 {
 	bool any = false;
 
-	each_worker(w)
-	{
+	each_worker (w) {
 		w->reload = RELOAD_ASKED;
 		if (worker_send_conf(k, w, k->next_conf) < 0)
 			w->reload = RELOAD_NONE;
@@ -177,8 +182,7 @@ static void reload_tell(struct keeper *k, int r)
 {
 	struct link_msg msg = { .type = LINK_RELOAD, .r = r };
 
-	each_worker(w)
-	{
+	each_worker (w) {
 		if (w->reload == RELOAD_TAKEN)
 			worker_tell(k, w, &msg, NULL);
 		w->reload = RELOAD_NONE;
@@ -237,13 +241,17 @@ void server_reload_end(struct keeper *k)
 
 static struct worker *worker_of(struct keeper *k, pid_t pid)
 {
-	each_worker(w) if (w->pid == pid) return w;
+	each_worker (w)
+		if (w->pid == pid)
+			return w;
 	return NULL;
 }
 
 static bool all_gone(struct keeper *k)
 {
-	each_worker(w) if (w->pid > 0) return false;
+	each_worker (w)
+		if (w->pid > 0)
+			return false;
 	return true;
 }
 
@@ -270,7 +278,8 @@ void server_reap(struct keeper *k)
 
 void server_tick(struct keeper *k, uint64_t now)
 {
-	each_worker(w) worker_tick(k, w, now);
+	each_worker (w)
+		worker_tick(k, w, now);
 }
 
 int server_wait_ms(const struct keeper *k, uint64_t now)
@@ -287,18 +296,22 @@ int server_wait_ms(const struct keeper *k, uint64_t now)
 
 void server_watch(struct keeper *k, uint64_t now)
 {
-	each_worker(w) worker_watch(k, w, now);
+	each_worker (w)
+		worker_watch(k, w, now);
 }
 
 void server_kill(struct keeper *k)
 {
-	each_worker(w) worker_kill(k, w);
+	each_worker (w)
+		worker_kill(k, w);
 }
 
 void server_ask_stop(struct keeper *k)
 {
 	struct link_msg msg = { .type = LINK_STOP };
 
-	each_worker(w) if (w->pid > 0) worker_tell(k, w, &msg, NULL);
+	each_worker (w)
+		if (w->pid > 0)
+			worker_tell(k, w, &msg, NULL);
 	k->ended = all_gone(k);
 }
