@@ -33,10 +33,10 @@ FIXTURE_SETUP(server_keys)
 	self->s->going = true;
 }
 
-/* The server is a process that ends; so is this. */
 FIXTURE_TEARDOWN(server_keys)
 {
 	close(self->keeper_fd);
+	server_free(self->s);
 }
 
 static void send_key(struct ktest_data_of_server_keys *self)
