@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Reads the KTAP of one test program, prints it compactly and judges the program; used by tests/harness/run.
-# Variables: program, status (its exit status), label, verbose, limit (seconds), counts (a file to write
-# "passed failed skipped" to) and errors (a file that holds its standard error).
+# Variables: program, status (its exit status), label, verbose, limit and took (seconds), counts (a file to
+# write "passed failed skipped" to) and errors (a file that holds its standard error).
 #
 # Comments come before the result they belong to, so they are held back until it is known.
 
@@ -98,8 +98,8 @@ END {
 		n_failed++
 		show_problems()
 	}
-	printf "%s%s: %d passed, %d failed, %d skipped\n", label == "" ? "" : "[" label "] ", program,
-		n_passed, n_failed, n_skipped
+	printf "%s%s: %d passed, %d failed, %d skipped%s\n", label == "" ? "" : "[" label "] ", program,
+		n_passed, n_failed, n_skipped, took < 5 ? "" : ", " took " s"
 	for (i = 1; i <= n_reasons; i++)
 		printf "  skipped %d: %s\n", skips[order[i]], order[i]
 	print n_passed, n_failed, n_skipped > counts

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// report writes KTAP: one line per test, the reason below a failed one, the
+// report writes KTAP: one line per test, the reason above a failed one, the
 // plan at the end because the number of tests is not known before.
 type report struct {
 	out    io.Writer
@@ -33,10 +33,10 @@ func (r *report) test(name string, run func() error) {
 		return
 	}
 	r.failed++
-	fmt.Fprintf(r.out, "not ok %d %s.%s\n", r.number, r.suite, name)
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(r.out, "# %s\n", strings.TrimRight(line, "\n"))
 	}
+	fmt.Fprintf(r.out, "not ok %d %s.%s\n", r.number, r.suite, name)
 }
 
 func (r *report) note(format string, args ...any) {
