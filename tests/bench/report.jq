@@ -6,8 +6,11 @@
 
 def kernels: [.[].kernel] | unique | sort_by(if . == "host" then "0" else . end);
 
+# A row with each of the fields of $want; contains() would take "kernel-2" for "kernel".
+def agrees($want): . as $row | all($want | to_entries[]; $row[.key] == .value);
+
 # The median of the one row that has all of $want, or null.
-def figure($want): first(.[] | select(contains($want)) | .median) // null;
+def figure($want): first(.[] | select(agrees($want)) | .median) // null;
 
 def cipher($kernel; $alg; $op; $bytes; $inflight; $subject; $metric):
   figure({kernel: $kernel, level: "cipher", alg: $alg, op: $op, bytes: $bytes, inflight: $inflight,
@@ -92,7 +95,7 @@ def targets_host($start):
      at_most("p99 over the Go plugin's, \($op), 1 × 64"; host_ratio($op; 1; 64; "p99_us"; "go"); 0.334),
      at_most("the same, 8 × 8"; host_ratio($op; 8; 8; "p99_us"; "go"); 0.334)),
   at_most("peak RSS, MiB, both processes, any load";
-    ([.[] | select(contains({kernel: "host", level: "rpc", subject: "openssl", metric: "peak_rss_kib"})) | .max] | max
+    ([.[] | select(agrees({kernel: "host", level: "rpc", subject: "openssl", metric: "peak_rss_kib"})) | .max] | max
      | if . == null then null else . / 1024 end); 10),
   at_most("start to first answer, ms, median";
     ([$start[] | select(.[0] == "host" and .[1] == "openssl") | .[2]] | sort
@@ -101,8 +104,8 @@ def targets_host($start):
 
 # --- tables ------------------------------------------------------------------------------------
 
-def subjects_of($want): [.[] | select(contains($want)) | .subject] | unique;
-def values_of($want; $field): [.[] | select(contains($want)) | .[$field]] | unique;
+def subjects_of($want): [.[] | select(agrees($want)) | .subject] | unique;
+def values_of($want; $field): [.[] | select(agrees($want)) | .[$field]] | unique;
 
 # Subjects down, one number of the load across.
 def table($want; $across; $unit):
@@ -113,7 +116,7 @@ def table($want; $across; $unit):
       (["\($unit)"] + [$columns[] | "\($across) \(.)"] | head),
       ($subjects[] | . as $s
        | [$s] + [$columns[] | . as $c | $all
-                 | first(.[] | select(contains($want + {subject: $s, ($across): $c})))
+                 | first(.[] | select(agrees($want + {subject: $s, ($across): $c})))
                    // null | if . == null then "–" else "\(.median | short) (\(.min | short) … \(.max | short))" end]
        | row),
       ""
@@ -138,7 +141,7 @@ def rpc_table($k):
       title($k),
       (["call", "connections × streams", "server", "requests a second", "p50 µs", "p99 µs", "CPU s per 100 k", "peak RSS KiB"] | head),
       ($runs[] | . as $r
-       | ($all | map(select(contains($r | {kernel, level, api, op, connections, streams, subject})))) as $mine
+       | ($all | map(select(agrees($r | {kernel, level, api, op, connections, streams, subject})))) as $mine
        | ["\($r.api) \($r.op)", "\($r.connections) × \($r.streams)", $r.subject,
           "\($r.median | short) (\($r.min | short) … \($r.max | short))",
           ($mine | figure({metric: "p50_us"}) | short), ($mine | figure({metric: "p99_us"}) | short),
@@ -166,7 +169,7 @@ def bulk_table:
 # The same load on kekd with one server process.
 def one_worker($workers; $row):
   ($row.subject | split("-")[0]) as $one
-  | first($workers[] | select(contains($row | {kernel, op, connections, streams, metric} + {subject: $one})
+  | first($workers[] | select(agrees($row | {kernel, op, connections, streams, metric} + {subject: $one})
                               and .subject == $one)) // null;
 
 # A gain or a loss is one only if no round of the one is within those of the other.
@@ -182,7 +185,7 @@ def workers_table($workers):
       (["kernel", "server", "call", "connections × streams", "requests a second", "over one process", "CPU s per 100 k, one", "two", "p99 µs, one", "two", "two processes are"] | head),
       ($rows[] | . as $r
        | one_worker($workers; $r) as $one
-       | [$workers[] | select(contains($r | {kernel, op, connections, streams}))] as $here
+       | [$workers[] | select(agrees($r | {kernel, op, connections, streams}))] as $here
        | def at($s; $m): first($here[] | select(.subject == $s and .metric == $m) | .median) // null | short;
          [$r.kernel, $r.subject, $r.op, "\($r.connections) × \($r.streams)",
           "\($r.median | short) (\($r.min | short) … \($r.max | short))", (over($r.median; $one.median) | short),
