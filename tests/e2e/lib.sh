@@ -201,20 +201,24 @@ ctl()
 	"$BUILD/kekctl" --admin "$admin" "$@"
 }
 
-# status_field NAME: a field of `kekctl status --json`, whose exit status says more than it here.
-# Asked so often that jq, which takes half a second under emulation, is left to the tests of the
-# JSON.
-status_field()
+# fields NAME: the values that fields of this name have in kekctl's JSON, from standard input, a line
+# each. For what is asked often: jq, which takes half a second under emulation, is left to the tests of
+# the JSON.
+fields()
 {
-	local json line
+	local line
 
-	json=$(ctl --json status 2>/dev/null) || true
 	while read -r line; do
 		if [[ $line =~ ^\"$1\":\ \"?([^\"]*)\"?,?$ ]]; then
 			echo "${BASH_REMATCH[1]%,}"
-			return
 		fi
-	done <<<"$json"
+	done
+}
+
+# status_field NAME: of `kekctl status --json`, whose exit status says more than it here.
+status_field()
+{
+	{ ctl --json status 2>/dev/null || true; } | fields "$1"
 }
 
 # started N: kekd serves, and with its Nth server.
