@@ -220,6 +220,14 @@ static int read_manifest(const struct keyset *set, struct manifest *ret)
 	return manifest_parse(span_of(text, len), root_id(set), mac, set, ret);
 }
 
+static bool has_open(const struct keyset *set)
+{
+	for (size_t i = 0; i < set->manifest.n; i++)
+		if (is_open(&set->manifest.entries[i]))
+			return true;
+	return false;
+}
+
 void keyset_manifest_open(struct keyset *set)
 {
 	int r;
@@ -232,6 +240,7 @@ void keyset_manifest_open(struct keyset *set)
 	r = read_manifest(set, &set->manifest);
 	set->no_manifest = r;
 	set->written = set->manifest.generation;
+	set->announced = has_open(set);
 	if (r == -EBADMSG || r == -EINVAL)
 		log_error("key store: the manifest is damaged or forged");
 	else if (r < 0 && r != -ENOENT && r != -EKEYREJECTED)
@@ -309,14 +318,6 @@ static void report_missing(struct keyset *set)
 	}
 }
 
-static bool has_open(const struct keyset *set)
-{
-	for (size_t i = 0; i < set->manifest.n; i++)
-		if (is_open(&set->manifest.entries[i]))
-			return true;
-	return false;
-}
-
 /*
  * Should there be a manifest? On a first start, or with keys of other roots only, there is nothing to
  * vouch for yet. But one that is there and cannot be read may speak of files that cannot be read.
@@ -330,8 +331,6 @@ static bool may_be_covered(const struct keyset *set)
 
 void keyset_manifest_close(struct keyset *set)
 {
-	bool open;
-
 	if (set->no_manifest < 0 && may_be_covered(set)) {
 		set->distrust = -ESTALE;
 		log_error(
@@ -341,9 +340,8 @@ void keyset_manifest_close(struct keyset *set)
 	}
 	if (set->no_manifest < 0)
 		return;
-	open = has_open(set);
 	report_missing(set);
-	if (open)
+	if (set->announced) /* which of the two it is has been found out: the other is right no more */
 		write_settled(set);
 }
 

@@ -507,4 +507,53 @@ TEST_F(disk, adoption_that_fails_removes_no_file_of_before)
 	close_life(l);
 }
 
+/* A load that has found what was announced says so: from then on the file before is one of an earlier time. */
+TEST_F(disk, load_ends_an_announcement)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	memcpy(id, newest(self), sizeof(id));
+	copy(self->store, self->seen);
+	fail_once(self, 7); /* manifest, two keys, and the manifest's last word */
+	ASSERT_OK(change(l, id, KEY_ACTIVE));
+	EXPECT_EQ(0U, fault.n);
+	close_life(l);
+
+	open_life(self, self->store, l);
+	EXPECT_EQ(KEY_ACTIVE, keyset_find(l->set, id)->rec.state);
+	close_life(l);
+	bring_back(self, id);
+	open_life(self, self->store, l);
+	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
+	close_life(l);
+}
+
+/* The same of a new key: it may have been written with since that load, so it is missed. */
+TEST_F(disk, made_key_that_was_found_is_missed)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+	char file[NAME_SIZE];
+
+	open_life(self, self->store, l);
+	fail_once(self, 5);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	EXPECT_EQ(0U, fault.n);
+	memcpy(id, newest(self), sizeof(id));
+	close_life(l);
+
+	open_life(self, self->store, l);
+	EXPECT_OK(keyset_find(l->set, id)->why);
+	file_name(id, file);
+	ASSERT_EQ(0, unlinkat(l->store->dir, file, 0));
+	close_life(l);
+	open_life(self, self->store, l);
+	EXPECT_EQ(1U, keyset_missing(l->set));
+	close_life(l);
+}
+
 TEST_HARNESS_MAIN
