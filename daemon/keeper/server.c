@@ -17,7 +17,6 @@
 
 #define NS_PER_S     UINT64_C(1000000000)
 #define SYNC_WAIT_NS (5 * NS_PER_S)
-#define RELOAD_NS    (2 * NS_PER_S)
 #define DEAF_NS      (5 * NS_PER_S) /* a server that has not answered for so long does not serve */
 
 /* Statement for each worker, the k in scope. */
@@ -206,15 +205,10 @@ static int reload_verdict(const struct keeper *k)
 }
 
 /* A server has not answered, and others may still wait for it. */
-static bool reload_pends(struct keeper *k)
+static bool reload_pends(const struct keeper *k)
 {
-	uint64_t now = now_ns();
-
-	if (reload_count(k, RELOAD_ASKED) == 0)
-		return false;
-	if (k->reload_until_ns == 0 && reload_count(k, RELOAD_TAKEN) > 0)
-		k->reload_until_ns = now + RELOAD_NS;
-	return k->reload_until_ns == 0 || now < k->reload_until_ns;
+	return reload_count(k, RELOAD_ASKED) > 0 &&
+	       (k->reload_until_ns == 0 || now_ns() < k->reload_until_ns);
 }
 
 void server_reload_end(struct keeper *k)

@@ -51,6 +51,7 @@ static _noreturn_ void server(char name, int link_fd, int to, int reload_r)
 			dprintf(to, "%c config\n", name);
 			answer.type = LINK_RELOADED;
 			answer.r = reload_r;
+			answer.since_ns = now_ns();
 			break;
 		case LINK_RELOAD:
 			dprintf(to, "%c %s\n", name, msg.r == 0 ? "go" : "stay");
@@ -312,6 +313,35 @@ TEST_F(workers, reload_when_the_last_answer_comes_late)
 	heard(self, text);
 	EXPECT_LT(place(text, "A stay\n"), strlen(text));
 	EXPECT_LT(place(text, "B stay\n"), strlen(text));
+	conf_free(self->k.conf);
+}
+
+/* All have answered long ago, and the keeper was busy with something else: a slow disk, another server. */
+TEST_F(workers, reload_when_answers_are_heard_late)
+{
+	struct link_msg answer = { .type = LINK_RELOADED };
+	struct link_fds none = { 0 };
+	struct link_msg msg;
+	const struct conf *next;
+	int fds[2];
+
+	ASSERT_OK(link_pair(fds));
+	self->k.n_workers = 1;
+	self->k.workers[0].link_fd = fds[0];
+	next = reload_begin(self);
+	answer.since_ns = now_ns() - UINT64_C(2500000000);
+	ASSERT_OK(link_send(fds[1], &answer, NULL));
+	worker_hear(&self->k, &self->k.workers[0]);
+	server_reload_end(&self->k);
+	EXPECT_TRUE(self->k.conf != next);
+	EXPECT_NULL(self->k.next_conf);
+	ASSERT_OK(link_recv(fds[1], &msg, &none));
+	EXPECT_EQ(LINK_CONFIG, msg.type);
+	link_fds_close(&none);
+	ASSERT_OK(link_recv(fds[1], &msg, &none));
+	EXPECT_EQ(LINK_RELOAD, msg.type);
+	EXPECT_ERR(-ETIMEDOUT, msg.r);
+	close(fds[1]);
 	conf_free(self->k.conf);
 }
 
