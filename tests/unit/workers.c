@@ -5,11 +5,14 @@
  * that the order of the lines is an order in time.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "daemon/keeper/keeper_private.h"
@@ -45,6 +48,8 @@ static _noreturn_ void server(char name, int link_fd, int to, int reload_r)
 			break;
 		case LINK_SYNC:
 			dprintf(to, "%c sync\n", name);
+			answer.type = LINK_USED;
+			link_send(link_fd, &answer, NULL);
 			answer.type = LINK_SYNCED;
 			break;
 		case LINK_CONFIG:
@@ -202,6 +207,35 @@ TEST_F(workers, one_that_stands_still_is_killed_alone)
 	heard(self, text);
 	EXPECT_LT(place(text, "B sync\n"), place(text, "B type"));
 	EXPECT_LT(place(text, "B type"), strlen(text));
+}
+
+/* Stopped, and so much to read that nothing more goes into its link. */
+static void stand_still(struct worker *w)
+{
+	const struct timeval wait = { .tv_sec = 2 }; /* as a real one's */
+	struct link_msg msg = { .type = LINK_PING };
+	int flags = fcntl(w->link_fd, F_GETFL);
+
+	ASSERT_OK(kill(w->pid, SIGSTOP));
+	ASSERT_EQ(w->pid, waitpid(w->pid, NULL, WUNTRACED));
+	ASSERT_OK(fcntl(w->link_fd, F_SETFL, flags | O_NONBLOCK));
+	while (link_send(w->link_fd, &msg, NULL) == 0)
+		;
+	ASSERT_OK(fcntl(w->link_fd, F_SETFL, flags));
+	ASSERT_OK(setsockopt(w->link_fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)));
+}
+
+/* To find out that several take nothing is no part of the time that the last has for its answer. */
+TEST_F(workers, several_that_stand_still_are_killed_alone)
+{
+	for (size_t i = 0; i < 4; i++)
+		add_server(self, 0);
+	for (size_t i = 0; i < 3; i++)
+		stand_still(&self->k.workers[i]);
+	server_sync(&self->k);
+	EXPECT_EQ(self->k.syncs, self->k.workers[3].synced);
+	EXPECT_OK(kill(self->k.workers[3].pid, 0));
+	EXPECT_EQ(0, waitpid(self->k.workers[3].pid, NULL, WNOHANG));
 }
 
 static void hear_all(struct keeper *k)
