@@ -331,6 +331,8 @@ static bool may_be_covered(const struct keyset *set)
 
 void keyset_manifest_close(struct keyset *set)
 {
+	if (keyset_is_sealed(set))
+		return;
 	if (set->no_manifest < 0 && may_be_covered(set)) {
 		set->distrust = -ESTALE;
 		log_error(

@@ -478,6 +478,25 @@ TEST_F(disk, unread_manifest_is_not_replaced)
 	close_life(l);
 }
 
+/* While there is no root nothing is known of the manifest, and nobody is told to accept anything. */
+TEST_F(disk, sealed_set_with_an_unread_file_is_only_sealed)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+	struct keyset *sealed;
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	memcpy(id, newest(self), sizeof(id));
+	set_mode(self, id, 0644);
+	ASSERT_OK(keyset_new(l->store, NULL, NULL, &sealed));
+	ASSERT_OK(keyset_load(sealed));
+	EXPECT_EQ(1U, keyset_unreadable(sealed));
+	EXPECT_ERR(-EKEYEXPIRED, keyset_distrust(sealed));
+	keyset_free(sealed);
+	close_life(l);
+}
+
 /* The file of a key that the set could not read is not removed when the same key cannot be taken in. */
 TEST_F(disk, adoption_that_fails_removes_no_file_of_before)
 {
