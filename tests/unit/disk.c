@@ -426,10 +426,12 @@ TEST_F(disk, accept_that_fails_vouches_for_nothing)
 /* The key is made, and only the manifest's last word on it missing: it may have been written with. */
 TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
 {
+	const struct keyset_key *other;
 	struct life *l = &self->life;
 	uint8_t id[KEKD_KEY_ID];
 
 	open_life(self, self->store, l);
+	ASSERT_OK(keyset_create(l->set, "other", KEY_ACTIVE, &other));
 	fail_once(self, 5);
 	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
 	EXPECT_EQ(0U, fault.n);
@@ -439,7 +441,7 @@ TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
 	set_mode(self, id, 0644);
 	open_life(self, self->store, l);
 	EXPECT_EQ(1U, keyset_missing(l->set));
-	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	ASSERT_OK(keyset_create(l->set, "other", KEY_STAGED, &other));
 	close_life(l);
 
 	set_mode(self, id, 0600);
@@ -447,6 +449,33 @@ TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
 	ASSERT_NOT_NULL(keyset_find(l->set, id));
 	EXPECT_OK(keyset_find(l->set, id)->why);
 	EXPECT_EQ(0U, keyset_missing(l->set));
+	close_life(l);
+}
+
+/* The number that a key had whose file cannot be read is not given to another one. */
+TEST_F(disk, unread_active_key_gets_no_rival)
+{
+	const struct keyset_key *active;
+	uint8_t id[KEKD_KEY_ID], staged[KEKD_KEY_ID];
+	struct life *l = &self->life;
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	memcpy(id, newest(self), sizeof(id));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	memcpy(staged, newest(self), sizeof(staged));
+	close_life(l);
+
+	set_mode(self, id, 0644);
+	open_life(self, self->store, l);
+	EXPECT_ERR(-ESTALE, change(l, NULL, KEY_ACTIVE));
+	EXPECT_ERR(-ESTALE, change(l, staged, KEY_ACTIVE));
+	close_life(l);
+
+	set_mode(self, id, 0600);
+	open_life(self, self->store, l);
+	ASSERT_OK(keyset_active(l->set, NAME, &active));
+	EXPECT_MEMEQ(id, sizeof(id), active->rec.id, sizeof(id));
 	close_life(l);
 }
 
