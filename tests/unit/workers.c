@@ -15,6 +15,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
+#include "daemon/ctl/admin.h"
 #include "daemon/keeper/keeper_private.h"
 #include "tests/harness/ktest.h"
 #include "tests/unit/scratch.h"
@@ -236,6 +237,37 @@ TEST_F(workers, several_that_stand_still_are_killed_alone)
 	EXPECT_EQ(self->k.syncs, self->k.workers[3].synced);
 	EXPECT_OK(kill(self->k.workers[3].pid, 0));
 	EXPECT_EQ(0, waitpid(self->k.workers[3].pid, NULL, WNOHANG));
+}
+
+/* What waits for a cipher in a server, a Decrypt, would fail if another one came in its place. */
+TEST_F(workers, accepted_keys_are_left_in_place)
+{
+	struct link_msg msg = { .type = LINK_SYNCED, .index = self->k.syncs + 1 };
+	struct admin_request req = { 0 };
+	struct link_fds fds = { 0 };
+	const struct keyset_key *key;
+	int link[2], admin[2];
+	unsigned int keys = 0;
+
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_STAGED, &key));
+	ASSERT_OK(keyset_step(self->k.keys, key->rec.id, KEY_ACTIVE, 0));
+	ASSERT_OK(link_pair(link));
+	ASSERT_OK(link_pair(admin));
+	self->k.n_workers = 1;
+	self->k.workers[0].link_fd = link[0];
+	ASSERT_OK(link_send(link[1], &msg, NULL));
+	ASSERT_OK(admin_key_accept(&self->k, admin[0], &req));
+	do {
+		ASSERT_OK(link_recv(link[1], &msg, &fds));
+		keys += msg.type == LINK_KEY;
+		EXPECT_EQ(0, fds.n);
+		link_fds_close(&fds);
+	} while (msg.type != LINK_SYNC);
+	EXPECT_EQ(2, keys);
+	close(link[1]);
+	close(admin[0]);
+	close(admin[1]);
 }
 
 static void hear_all(struct keeper *k)
