@@ -93,8 +93,13 @@ static int announce(struct keyset *set, const struct key_record *const *recs, si
 		if (r == 0)
 			r = manifest_get(&set->manifest, recs[i]->id, &e);
 		if (r == 0) {
-			memcpy(e->is, digest, sizeof(digest));
 			e->held = !e->had && key_store_has(set->store, e->id);
+			if (e->held && e->has) {
+				/* What is there may be what was announced before. */
+				e->had = true;
+				memcpy(e->was, e->is, sizeof(e->was));
+			}
+			memcpy(e->is, digest, sizeof(digest));
 			e->has = true;
 		}
 	}

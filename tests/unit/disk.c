@@ -604,4 +604,31 @@ TEST_F(disk, made_key_that_was_found_is_missed)
 	close_life(l);
 }
 
+/* Nor is its file refused afterwards, if it was announced: two announcements fit into the manifest. */
+TEST_F(disk, adoption_that_fails_keeps_what_was_announced)
+{
+	const struct keyset_key *key;
+	struct life *l = &self->life;
+	struct key_record rec;
+
+	open_life(self, self->store, l);
+	fail_once(self, 5);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	EXPECT_EQ(0U, fault.n);
+	rec = keyset_find(l->set, newest(self))->rec;
+	close_life(l);
+
+	set_mode(self, rec.id, 0644);
+	open_life(self, self->store, l);
+	fail_once(self, 3);
+	EXPECT_ERR(-EIO, keyset_adopt(l->set, &rec, &key));
+	close_life(l);
+
+	set_mode(self, rec.id, 0600);
+	open_life(self, self->store, l);
+	ASSERT_NOT_NULL(keyset_find(l->set, rec.id));
+	EXPECT_OK(keyset_find(l->set, rec.id)->why);
+	close_life(l);
+}
+
 TEST_HARNESS_MAIN
