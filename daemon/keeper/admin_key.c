@@ -241,13 +241,15 @@ int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req)
 	return admin_key_activate(k, fd, &activate);
 }
 
-/* Keys that servers write with. */
-struct writers {
+/* Keys that servers can use, by what tells one from another. */
+struct usable {
 	size_t n;
-	uint8_t ids[KEKD_KEYS_MAX][KEKD_KEY_ID];
+	struct {
+		uint8_t id[KEKD_KEY_ID], check[KEKD_AES_BLOCK];
+	} keys[KEKD_KEYS_MAX];
 };
 
-static void writers_find(const struct keeper *k, struct writers *ret)
+static void usable_find(const struct keeper *k, struct usable *ret)
 {
 	const struct list *head = keyset_list(k->keys);
 
@@ -255,21 +257,26 @@ static void writers_find(const struct keeper *k, struct writers *ret)
 	for (const struct list *n = head->next; n != head && ret->n < KEKD_KEYS_MAX; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (key->why == 0 && worker_key_state(k, key) == KEY_ACTIVE)
-			memcpy(ret->ids[ret->n++], key->rec.id, KEKD_KEY_ID);
+		if (key->why < 0)
+			continue;
+		memcpy(ret->keys[ret->n].id, key->rec.id, KEKD_KEY_ID);
+		memcpy(ret->keys[ret->n++].check, key->rec.check, KEKD_AES_BLOCK);
 	}
 }
 
-static bool writers_have(const struct writers *w, const struct keyset_key *key)
+static bool usable_has(const struct usable *u, const struct keyset_key *key)
 {
-	for (size_t i = 0; i < w->n; i++)
-		if (memcmp(w->ids[i], key->rec.id, KEKD_KEY_ID) == 0)
-			return true;
+	for (size_t i = 0; i < u->n; i++)
+		if (memcmp(u->keys[i].id, key->rec.id, KEKD_KEY_ID) == 0)
+			return memcmp(u->keys[i].check, key->rec.check, KEKD_AES_BLOCK) == 0;
 	return false;
 }
 
-/* Every key may have changed: the servers hear of all, but of those of @before nothing is taken back. */
-static int accepted(struct keeper *k, int fd, const struct writers *before)
+/*
+ * Every key may have changed: the servers hear of all. But those of @before they have; a cipher that comes
+ * in the place of another one ends what waits for that.
+ */
+static int accepted(struct keeper *k, int fd, const struct usable *before)
 {
 	const struct list *head = keyset_list(k->keys);
 	struct admin_key a;
@@ -280,7 +287,7 @@ static int accepted(struct keeper *k, int fd, const struct writers *before)
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
 		admin_audit(k, fd, key, "accepted");
-		if (key->why == 0 && writers_have(before, key))
+		if (key->why == 0 && usable_has(before, key))
 			server_send_state(k, key);
 		else
 			server_send_key(k, key);
@@ -294,14 +301,14 @@ static int accepted(struct keeper *k, int fd, const struct writers *before)
 
 int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req)
 {
-	_cleanup_free_ struct writers *before = malloc(sizeof(*before));
+	_cleanup_free_ struct usable *before = malloc(sizeof(*before));
 	int r;
 
 	if (!before)
 		return refuse(fd, -ENOMEM);
 	if (req->flags & ADMIN_DRY_RUN)
 		return admin_end(fd, 0, "would vouch for the key store as it is");
-	writers_find(k, before);
+	usable_find(k, before);
 	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_accept(k->keys);
 	return r < 0 ? refuse(fd, r) : accepted(k, fd, before);
 }

@@ -17,7 +17,7 @@
 
 #define NS_PER_S     UINT64_C(1000000000)
 #define SYNC_WAIT_NS (5 * NS_PER_S)
-#define RELOAD_NS    (2 * NS_PER_S)
+#define LAST_WORDS   256            /* messages; no link holds so many */
 #define DEAF_NS      (5 * NS_PER_S) /* a server that has not answered for so long does not serve */
 
 /* Statement for each worker, the k in scope. */
@@ -120,31 +120,38 @@ static bool sync_pends(const struct keeper *k, uint32_t number)
 }
 
 /*
- * One message of each that says something before @end. All are heard at once: one that stands still uses
- * up its own time only, and one that talks all the time gets no more than its turn.
+ * One message of each that says something within @wait_ms; false if none does. All are heard at once: one
+ * that stands still uses up its own time only, and one that talks all the time gets no more than its turn.
  */
-static void hear_until(struct keeper *k, uint64_t now, uint64_t end)
+static bool hear_some(struct keeper *k, int wait_ms)
 {
 	struct pollfd p[KEKD_WORKERS_MAX];
 
 	for (size_t i = 0; i < k->n_workers; i++)
 		p[i] = (struct pollfd){ .fd = k->workers[i].link_fd, .events = POLLIN };
-	if (poll(p, k->n_workers, (int)((end - now) / 1000000) + 1) <= 0)
-		return;
+	if (poll(p, k->n_workers, wait_ms) <= 0)
+		return false;
 	for (size_t i = 0; i < k->n_workers; i++)
 		if (p[i].revents)
 			worker_hear(k, &k->workers[i]);
+	return true;
 }
 
 void server_sync(struct keeper *k)
 {
 	struct link_msg msg = { .type = LINK_SYNC, .index = ++k->syncs };
-	uint64_t now = now_ns(), end = now + SYNC_WAIT_NS;
+	uint64_t now, end;
 
 	each_worker (w)
 		worker_tell(k, w, &msg, NULL);
+	now = now_ns(); /* not before: one that takes nothing holds up the telling */
+	end = now + SYNC_WAIT_NS;
 	for (; sync_pends(k, msg.index) && now < end; now = now_ns())
-		hear_until(k, now, end);
+		hear_some(k, (int)((end - now) / 1000000) + 1);
+	/* It may be the keeper that was late (a slow disk under the counts): what is there by now counts. */
+	for (unsigned int n = 0; sync_pends(k, msg.index) && n < LAST_WORDS; n++)
+		if (!hear_some(k, 0))
+			break;
 	each_worker (w) {
 		if (!owes_sync(w, msg.index))
 			continue;
@@ -206,15 +213,10 @@ static int reload_verdict(const struct keeper *k)
 }
 
 /* A server has not answered, and others may still wait for it. */
-static bool reload_pends(struct keeper *k)
+static bool reload_pends(const struct keeper *k)
 {
-	uint64_t now = now_ns();
-
-	if (reload_count(k, RELOAD_ASKED) == 0)
-		return false;
-	if (k->reload_until_ns == 0 && reload_count(k, RELOAD_TAKEN) > 0)
-		k->reload_until_ns = now + RELOAD_NS;
-	return k->reload_until_ns == 0 || now < k->reload_until_ns;
+	return reload_count(k, RELOAD_ASKED) > 0 &&
+	       (k->reload_until_ns == 0 || now_ns() < k->reload_until_ns);
 }
 
 void server_reload_end(struct keeper *k)

@@ -22,6 +22,7 @@
 #include "daemon/sys/notify.h"
 
 #define LINK_WAIT_S  2
+#define RELOAD_NS    (2 * NS_PER_S)
 #define NS_PER_S     UINT64_C(1000000000)
 #define DELAY_MIN_NS (NS_PER_S / 20)
 #define DELAY_MAX_NS (2 * NS_PER_S)
@@ -325,6 +326,18 @@ static void on_stats(struct keeper *k, struct worker *w, const struct link_msg *
 		w->stats.probe_r = probe_r;
 }
 
+/*
+ * The first that holds sets the bound for all, from when it began, not from when it was heard: the keeper may
+ * have been busy with a slow disk meanwhile.
+ */
+static void bound_reload(struct keeper *k, uint64_t since)
+{
+	uint64_t now = now_ns(), until = (since < now ? since : now) + RELOAD_NS;
+
+	if (k->reload_until_ns == 0 || until < k->reload_until_ns)
+		k->reload_until_ns = until;
+}
+
 /* Who answers when nobody waits for it any more goes on by what is in force. */
 static void on_reloaded(struct keeper *k, struct worker *w, const struct link_msg *msg)
 {
@@ -336,6 +349,8 @@ static void on_reloaded(struct keeper *k, struct worker *w, const struct link_ms
 	}
 	w->reload = msg->r == 0 ? RELOAD_TAKEN : RELOAD_REFUSED;
 	w->reload_r = msg->r;
+	if (msg->r == 0)
+		bound_reload(k, msg->since_ns);
 }
 
 void worker_hear(struct keeper *k, struct worker *w)

@@ -110,6 +110,13 @@ int keyset_find_active(const struct keyset *set, const char *name, struct keyset
 	return 0;
 }
 
+bool keyset_may_miss_active(const struct keyset *set, const char *name)
+{
+	struct keyset_key *active;
+
+	return set->missing > 0 && keyset_find_active(set, name, &active) == 0 && !active;
+}
+
 int keyset_next_activation(const struct keyset *set, const char *name, uint32_t *ret)
 {
 	uint32_t max = 0;

@@ -65,15 +65,13 @@ static int choose_state(const struct keyset *set, const char *name, enum key_sta
 		return -EINVAL;
 	if (is_secretbox(set, name))
 		return -EOPNOTSUPP;
-	if (!has_usable(set, name)) {
-		*ret = KEY_ACTIVE;
+	*ret = has_usable(set, name) ? asked : KEY_ACTIVE;
+	if (*ret == KEY_STAGED)
 		return 0;
-	}
 	r = keyset_find_active(set, name, &key);
-	if (asked == KEY_ACTIVE && (r < 0 || (key && key->why == 0)))
+	if (has_usable(set, name) && (r < 0 || (key && key->why == 0)))
 		return -EEXIST;
-	*ret = asked;
-	return 0;
+	return keyset_may_miss_active(set, name) ? -ESTALE : 0;
 }
 
 /* Durable first, then in the set, which owns @key from then on; on failure the caller does. */

@@ -93,8 +93,13 @@ static int announce(struct keyset *set, const struct key_record *const *recs, si
 		if (r == 0)
 			r = manifest_get(&set->manifest, recs[i]->id, &e);
 		if (r == 0) {
-			memcpy(e->is, digest, sizeof(digest));
 			e->held = !e->had && key_store_has(set->store, e->id);
+			if (e->held && e->has) {
+				/* What is there may be what was announced before. */
+				e->had = true;
+				memcpy(e->was, e->is, sizeof(e->was));
+			}
+			memcpy(e->is, digest, sizeof(digest));
 			e->has = true;
 		}
 	}
@@ -220,6 +225,14 @@ static int read_manifest(const struct keyset *set, struct manifest *ret)
 	return manifest_parse(span_of(text, len), root_id(set), mac, set, ret);
 }
 
+static bool has_open(const struct keyset *set)
+{
+	for (size_t i = 0; i < set->manifest.n; i++)
+		if (is_open(&set->manifest.entries[i]))
+			return true;
+	return false;
+}
+
 void keyset_manifest_open(struct keyset *set)
 {
 	int r;
@@ -232,6 +245,7 @@ void keyset_manifest_open(struct keyset *set)
 	r = read_manifest(set, &set->manifest);
 	set->no_manifest = r;
 	set->written = set->manifest.generation;
+	set->announced = has_open(set);
 	if (r == -EBADMSG || r == -EINVAL)
 		log_error("key store: the manifest is damaged or forged");
 	else if (r < 0 && r != -ENOENT && r != -EKEYREJECTED)
@@ -309,14 +323,6 @@ static void report_missing(struct keyset *set)
 	}
 }
 
-static bool has_open(const struct keyset *set)
-{
-	for (size_t i = 0; i < set->manifest.n; i++)
-		if (is_open(&set->manifest.entries[i]))
-			return true;
-	return false;
-}
-
 /*
  * Should there be a manifest? On a first start, or with keys of other roots only, there is nothing to
  * vouch for yet. But one that is there and cannot be read may speak of files that cannot be read.
@@ -330,8 +336,8 @@ static bool may_be_covered(const struct keyset *set)
 
 void keyset_manifest_close(struct keyset *set)
 {
-	bool open;
-
+	if (keyset_is_sealed(set))
+		return;
 	if (set->no_manifest < 0 && may_be_covered(set)) {
 		set->distrust = -ESTALE;
 		log_error(
@@ -341,9 +347,8 @@ void keyset_manifest_close(struct keyset *set)
 	}
 	if (set->no_manifest < 0)
 		return;
-	open = has_open(set);
 	report_missing(set);
-	if (open)
+	if (set->announced) /* which of the two it is has been found out: the other is right no more */
 		write_settled(set);
 }
 

@@ -22,6 +22,7 @@ struct keyset {
 	uint64_t written;          /* generation that is surely on disk; later ones may be */
 	int no_manifest;           /* 0, or why there is none */
 	int distrust;              /* 0, or no key is written with and none is changed */
+	bool announced;            /* a change, in the manifest as it was read */
 	size_t uncovered, missing; /* keys without a manifest; entries without a key */
 };
 
@@ -46,6 +47,8 @@ static inline bool keyset_claims(const struct keyset_key *key)
  * last. -EKEYREJECTED: two usable ones have the same number.
  */
 int keyset_find_active(const struct keyset *set, const char *name, struct keyset_key **ret);
+/* Is no key of @name active, while the file of one is missing that may be? It has the highest number. */
+bool keyset_may_miss_active(const struct keyset *set, const char *name);
 /* Above every activation number that a key of @name has or had. -EOVERFLOW after the last. */
 int keyset_next_activation(const struct keyset *set, const char *name, uint32_t *ret);
 /* Load a record that the store does not have, save it and add it; nothing on failure. */

@@ -32,6 +32,8 @@ static int plan_active(const struct keyset *set, const struct keyset_key *key, u
 
 	if (key->why < 0)
 		return key->why;
+	if (activation == 0 && keyset_may_miss_active(set, rec->name))
+		return -ESTALE;
 	r = keyset_next_activation(set, rec->name, &next);
 	if (r < 0)
 		return r;

@@ -24,7 +24,8 @@
  *              answer with
  * server → keeper
  *   READY      serving; text: the ring in use
- *   RELOADED   r: a CONFIG after GO can be taken into use. With 0 the server holds until RELOAD
+ *   RELOADED   r: a CONFIG after GO can be taken into use. With 0 the server holds until RELOAD, not for
+ *              long; since_ns: from then on (CLOCK_MONOTONIC)
  *   FAILED     cannot serve; r, text
  *   NEED       op socket wanted for key id
  *   CONNECT    connection wanted to the socket text of a kms entry; index to answer with
@@ -82,7 +83,7 @@ struct link_msg {
 	uint32_t soft;  /* fd: the key's bytes, of softkey_export(), not op sockets */
 	uint32_t kind;  /* enum key_kind */
 	uint32_t key_bytes, secretbox;
-	uint64_t encryptions, decryptions;
+	uint64_t encryptions, decryptions, since_ns;
 	uint8_t id[KEKD_KEY_ID];
 	char name[KEKD_LABEL_MAX];
 	char label[KEKD_LABEL_MAX];

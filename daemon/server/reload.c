@@ -79,6 +79,7 @@ int reload_prepare(struct server *s, const struct link_msg *req, struct link_fds
 	if (s->reload)
 		return -EPROTO;
 	msg.r = prepare(s, req, fds);
+	msg.since_ns = now_ns();
 	return link_send(s->link_fd, &msg, NULL);
 }
 

@@ -426,10 +426,12 @@ TEST_F(disk, accept_that_fails_vouches_for_nothing)
 /* The key is made, and only the manifest's last word on it missing: it may have been written with. */
 TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
 {
+	const struct keyset_key *other;
 	struct life *l = &self->life;
 	uint8_t id[KEKD_KEY_ID];
 
 	open_life(self, self->store, l);
+	ASSERT_OK(keyset_create(l->set, "other", KEY_ACTIVE, &other));
 	fail_once(self, 5);
 	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
 	EXPECT_EQ(0U, fault.n);
@@ -439,7 +441,7 @@ TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
 	set_mode(self, id, 0644);
 	open_life(self, self->store, l);
 	EXPECT_EQ(1U, keyset_missing(l->set));
-	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	ASSERT_OK(keyset_create(l->set, "other", KEY_STAGED, &other));
 	close_life(l);
 
 	set_mode(self, id, 0600);
@@ -447,6 +449,33 @@ TEST_F(disk, made_key_that_is_not_read_once_stays_announced)
 	ASSERT_NOT_NULL(keyset_find(l->set, id));
 	EXPECT_OK(keyset_find(l->set, id)->why);
 	EXPECT_EQ(0U, keyset_missing(l->set));
+	close_life(l);
+}
+
+/* The number that a key had whose file cannot be read is not given to another one. */
+TEST_F(disk, unread_active_key_gets_no_rival)
+{
+	const struct keyset_key *active;
+	uint8_t id[KEKD_KEY_ID], staged[KEKD_KEY_ID];
+	struct life *l = &self->life;
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	memcpy(id, newest(self), sizeof(id));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	memcpy(staged, newest(self), sizeof(staged));
+	close_life(l);
+
+	set_mode(self, id, 0644);
+	open_life(self, self->store, l);
+	EXPECT_ERR(-ESTALE, change(l, NULL, KEY_ACTIVE));
+	EXPECT_ERR(-ESTALE, change(l, staged, KEY_ACTIVE));
+	close_life(l);
+
+	set_mode(self, id, 0600);
+	open_life(self, self->store, l);
+	ASSERT_OK(keyset_active(l->set, NAME, &active));
+	EXPECT_MEMEQ(id, sizeof(id), active->rec.id, sizeof(id));
 	close_life(l);
 }
 
@@ -478,6 +507,25 @@ TEST_F(disk, unread_manifest_is_not_replaced)
 	close_life(l);
 }
 
+/* While there is no root nothing is known of the manifest, and nobody is told to accept anything. */
+TEST_F(disk, sealed_set_with_an_unread_file_is_only_sealed)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+	struct keyset *sealed;
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	memcpy(id, newest(self), sizeof(id));
+	set_mode(self, id, 0644);
+	ASSERT_OK(keyset_new(l->store, NULL, NULL, &sealed));
+	ASSERT_OK(keyset_load(sealed));
+	EXPECT_EQ(1U, keyset_unreadable(sealed));
+	EXPECT_ERR(-EKEYEXPIRED, keyset_distrust(sealed));
+	keyset_free(sealed);
+	close_life(l);
+}
+
 /* The file of a key that the set could not read is not removed when the same key cannot be taken in. */
 TEST_F(disk, adoption_that_fails_removes_no_file_of_before)
 {
@@ -504,6 +552,82 @@ TEST_F(disk, adoption_that_fails_removes_no_file_of_before)
 		ASSERT_NOT_NULL(keyset_find(l->set, rec.id));
 		EXPECT_OK(keyset_find(l->set, rec.id)->why);
 	}
+	close_life(l);
+}
+
+/* A load that has found what was announced says so: from then on the file before is one of an earlier time. */
+TEST_F(disk, load_ends_an_announcement)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	memcpy(id, newest(self), sizeof(id));
+	copy(self->store, self->seen);
+	fail_once(self, 7); /* manifest, two keys, and the manifest's last word */
+	ASSERT_OK(change(l, id, KEY_ACTIVE));
+	EXPECT_EQ(0U, fault.n);
+	close_life(l);
+
+	open_life(self, self->store, l);
+	EXPECT_EQ(KEY_ACTIVE, keyset_find(l->set, id)->rec.state);
+	close_life(l);
+	bring_back(self, id);
+	open_life(self, self->store, l);
+	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
+	close_life(l);
+}
+
+/* The same of a new key: it may have been written with since that load, so it is missed. */
+TEST_F(disk, made_key_that_was_found_is_missed)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+	char file[NAME_SIZE];
+
+	open_life(self, self->store, l);
+	fail_once(self, 5);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	EXPECT_EQ(0U, fault.n);
+	memcpy(id, newest(self), sizeof(id));
+	close_life(l);
+
+	open_life(self, self->store, l);
+	EXPECT_OK(keyset_find(l->set, id)->why);
+	file_name(id, file);
+	ASSERT_EQ(0, unlinkat(l->store->dir, file, 0));
+	close_life(l);
+	open_life(self, self->store, l);
+	EXPECT_EQ(1U, keyset_missing(l->set));
+	close_life(l);
+}
+
+/* Nor is its file refused afterwards, if it was announced: two announcements fit into the manifest. */
+TEST_F(disk, adoption_that_fails_keeps_what_was_announced)
+{
+	const struct keyset_key *key;
+	struct life *l = &self->life;
+	struct key_record rec;
+
+	open_life(self, self->store, l);
+	fail_once(self, 5);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	EXPECT_EQ(0U, fault.n);
+	rec = keyset_find(l->set, newest(self))->rec;
+	close_life(l);
+
+	set_mode(self, rec.id, 0644);
+	open_life(self, self->store, l);
+	fail_once(self, 3);
+	EXPECT_ERR(-EIO, keyset_adopt(l->set, &rec, &key));
+	close_life(l);
+
+	set_mode(self, rec.id, 0600);
+	open_life(self, self->store, l);
+	ASSERT_NOT_NULL(keyset_find(l->set, rec.id));
+	EXPECT_OK(keyset_find(l->set, rec.id)->why);
 	close_life(l);
 }
 

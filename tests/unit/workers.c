@@ -5,13 +5,17 @@
  * that the order of the lines is an order in time.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
+#include "daemon/ctl/admin.h"
 #include "daemon/keeper/keeper_private.h"
 #include "tests/harness/ktest.h"
 #include "tests/unit/scratch.h"
@@ -45,12 +49,15 @@ static _noreturn_ void server(char name, int link_fd, int to, int reload_r)
 			break;
 		case LINK_SYNC:
 			dprintf(to, "%c sync\n", name);
+			answer.type = LINK_USED;
+			link_send(link_fd, &answer, NULL);
 			answer.type = LINK_SYNCED;
 			break;
 		case LINK_CONFIG:
 			dprintf(to, "%c config\n", name);
 			answer.type = LINK_RELOADED;
 			answer.r = reload_r;
+			answer.since_ns = now_ns();
 			break;
 		case LINK_RELOAD:
 			dprintf(to, "%c %s\n", name, msg.r == 0 ? "go" : "stay");
@@ -203,6 +210,66 @@ TEST_F(workers, one_that_stands_still_is_killed_alone)
 	EXPECT_LT(place(text, "B type"), strlen(text));
 }
 
+/* Stopped, and so much to read that nothing more goes into its link. */
+static void stand_still(struct worker *w)
+{
+	const struct timeval wait = { .tv_sec = 2 }; /* as a real one's */
+	struct link_msg msg = { .type = LINK_PING };
+	int flags = fcntl(w->link_fd, F_GETFL);
+
+	ASSERT_OK(kill(w->pid, SIGSTOP));
+	ASSERT_EQ(w->pid, waitpid(w->pid, NULL, WUNTRACED));
+	ASSERT_OK(fcntl(w->link_fd, F_SETFL, flags | O_NONBLOCK));
+	while (link_send(w->link_fd, &msg, NULL) == 0)
+		;
+	ASSERT_OK(fcntl(w->link_fd, F_SETFL, flags));
+	ASSERT_OK(setsockopt(w->link_fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)));
+}
+
+/* To find out that several take nothing is no part of the time that the last has for its answer. */
+TEST_F(workers, several_that_stand_still_are_killed_alone)
+{
+	for (size_t i = 0; i < 4; i++)
+		add_server(self, 0);
+	for (size_t i = 0; i < 3; i++)
+		stand_still(&self->k.workers[i]);
+	server_sync(&self->k);
+	EXPECT_EQ(self->k.syncs, self->k.workers[3].synced);
+	EXPECT_OK(kill(self->k.workers[3].pid, 0));
+	EXPECT_EQ(0, waitpid(self->k.workers[3].pid, NULL, WNOHANG));
+}
+
+/* What waits for a cipher in a server, a Decrypt, would fail if another one came in its place. */
+TEST_F(workers, accepted_keys_are_left_in_place)
+{
+	struct link_msg msg = { .type = LINK_SYNCED, .index = self->k.syncs + 1 };
+	struct admin_request req = { 0 };
+	struct link_fds fds = { 0 };
+	const struct keyset_key *key;
+	int link[2], admin[2];
+	unsigned int keys = 0;
+
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_STAGED, &key));
+	ASSERT_OK(keyset_step(self->k.keys, key->rec.id, KEY_ACTIVE, 0));
+	ASSERT_OK(link_pair(link));
+	ASSERT_OK(link_pair(admin));
+	self->k.n_workers = 1;
+	self->k.workers[0].link_fd = link[0];
+	ASSERT_OK(link_send(link[1], &msg, NULL));
+	ASSERT_OK(admin_key_accept(&self->k, admin[0], &req));
+	do {
+		ASSERT_OK(link_recv(link[1], &msg, &fds));
+		keys += msg.type == LINK_KEY;
+		EXPECT_EQ(0, fds.n);
+		link_fds_close(&fds);
+	} while (msg.type != LINK_SYNC);
+	EXPECT_EQ(2, keys);
+	close(link[1]);
+	close(admin[0]);
+	close(admin[1]);
+}
+
 static void hear_all(struct keeper *k)
 {
 	for (size_t i = 0; i < k->n_workers; i++)
@@ -312,6 +379,35 @@ TEST_F(workers, reload_when_the_last_answer_comes_late)
 	heard(self, text);
 	EXPECT_LT(place(text, "A stay\n"), strlen(text));
 	EXPECT_LT(place(text, "B stay\n"), strlen(text));
+	conf_free(self->k.conf);
+}
+
+/* All have answered long ago, and the keeper was busy with something else: a slow disk, another server. */
+TEST_F(workers, reload_when_answers_are_heard_late)
+{
+	struct link_msg answer = { .type = LINK_RELOADED };
+	struct link_fds none = { 0 };
+	struct link_msg msg;
+	const struct conf *next;
+	int fds[2];
+
+	ASSERT_OK(link_pair(fds));
+	self->k.n_workers = 1;
+	self->k.workers[0].link_fd = fds[0];
+	next = reload_begin(self);
+	answer.since_ns = now_ns() - UINT64_C(2500000000);
+	ASSERT_OK(link_send(fds[1], &answer, NULL));
+	worker_hear(&self->k, &self->k.workers[0]);
+	server_reload_end(&self->k);
+	EXPECT_TRUE(self->k.conf != next);
+	EXPECT_NULL(self->k.next_conf);
+	ASSERT_OK(link_recv(fds[1], &msg, &none));
+	EXPECT_EQ(LINK_CONFIG, msg.type);
+	link_fds_close(&none);
+	ASSERT_OK(link_recv(fds[1], &msg, &none));
+	EXPECT_EQ(LINK_RELOAD, msg.type);
+	EXPECT_ERR(-ETIMEDOUT, msg.r);
+	close(fds[1]);
 	conf_free(self->k.conf);
 }
 
