@@ -114,6 +114,8 @@ static void settle_entry(struct keyset *set, const struct key_record *rec, bool 
 	if (!e)
 		return;
 	if (done) {
+		set->missing -= e->missed;
+		e->found = e->missed = false;
 		e->had = e->has;
 		memcpy(e->was, e->is, sizeof(e->was));
 	} else {
@@ -124,7 +126,8 @@ static void settle_entry(struct keyset *set, const struct key_record *rec, bool 
 
 static bool is_open(const struct manifest_entry *e)
 {
-	return e->had != e->has || (e->has && memcmp(e->was, e->is, sizeof(e->was)) != 0);
+	return e->found || e->had != e->has ||
+	       (e->has && memcmp(e->was, e->is, sizeof(e->was)) != 0);
 }
 
 /*
@@ -151,6 +154,7 @@ static int mend_entry(struct keyset *set, struct manifest_entry *e)
 	if (r < 0)
 		return r;
 	e->had = e->has = true;
+	e->found = false;
 	memcpy(e->was, digest, sizeof(e->was));
 	memcpy(e->is, digest, sizeof(e->is));
 	return 0;
@@ -225,14 +229,6 @@ static int read_manifest(const struct keyset *set, struct manifest *ret)
 	return manifest_parse(span_of(text, len), root_id(set), mac, set, ret);
 }
 
-static bool has_open(const struct keyset *set)
-{
-	for (size_t i = 0; i < set->manifest.n; i++)
-		if (is_open(&set->manifest.entries[i]))
-			return true;
-	return false;
-}
-
 void keyset_manifest_open(struct keyset *set)
 {
 	int r;
@@ -245,7 +241,6 @@ void keyset_manifest_open(struct keyset *set)
 	r = read_manifest(set, &set->manifest);
 	set->no_manifest = r;
 	set->written = set->manifest.generation;
-	set->announced = has_open(set);
 	if (r == -EBADMSG || r == -EINVAL)
 		log_error("key store: the manifest is damaged or forged");
 	else if (r < 0 && r != -ENOENT && r != -EKEYREJECTED)
@@ -257,6 +252,8 @@ void keyset_manifest_open(struct keyset *set)
 /* Which of the two announced files is it? */
 static bool take_entry(struct manifest_entry *e, const uint8_t digest[static SHA256_LEN])
 {
+	bool open = is_open(e);
+
 	if (e->has && memcmp(e->is, digest, SHA256_LEN) == 0) {
 		e->had = true;
 		memcpy(e->was, digest, SHA256_LEN);
@@ -266,6 +263,7 @@ static bool take_entry(struct manifest_entry *e, const uint8_t digest[static SHA
 	} else {
 		return false;
 	}
+	e->found = open;
 	e->seen = true;
 	return true;
 }
@@ -319,8 +317,17 @@ static void report_missing(struct keyset *set)
 		log_error("key %s: the manifest knows it, and its file is gone or cannot be read: "
 			  "restore it, or see `kekctl key accept`",
 			  id);
+		e->missed = true;
 		set->missing++;
 	}
+}
+
+static bool has_open(const struct keyset *set)
+{
+	for (size_t i = 0; i < set->manifest.n; i++)
+		if (is_open(&set->manifest.entries[i]))
+			return true;
+	return false;
 }
 
 /*
@@ -334,8 +341,14 @@ static bool may_be_covered(const struct keyset *set)
 	return set->uncovered + set->unreadable > 0;
 }
 
+/*
+ * Of two files that were announced one has been found, and the other is right no more. But one whose
+ * fsync(2) failed may be there only as long as the machine runs: it is written once more first.
+ */
 void keyset_manifest_close(struct keyset *set)
 {
+	bool open;
+
 	if (keyset_is_sealed(set))
 		return;
 	if (set->no_manifest < 0 && may_be_covered(set)) {
@@ -347,8 +360,9 @@ void keyset_manifest_close(struct keyset *set)
 	}
 	if (set->no_manifest < 0)
 		return;
+	open = has_open(set);
 	report_missing(set);
-	if (set->announced) /* which of the two it is has been found out: the other is right no more */
+	if (open && mend(set) == 0)
 		write_settled(set);
 }
 

@@ -22,7 +22,6 @@ struct keyset {
 	uint64_t written;          /* generation that is surely on disk; later ones may be */
 	int no_manifest;           /* 0, or why there is none */
 	int distrust;              /* 0, or no key is written with and none is changed */
-	bool announced;            /* a change, in the manifest as it was read */
 	size_t uncovered, missing; /* keys without a manifest; entries without a key */
 };
 

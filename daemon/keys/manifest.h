@@ -34,6 +34,8 @@ struct manifest_entry {
 	bool had, has; /* a file before, after */
 	bool seen;     /* for who reads the store */
 	bool held;     /* so is this: before, there was a file that is not in the set */
+	bool found;    /* and this: one of two that were announced, and perhaps not on disk yet */
+	bool missed;   /* and this: counted in what the store has not got */
 	uint8_t was[SHA256_LEN], is[SHA256_LEN];
 };
 

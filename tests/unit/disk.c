@@ -571,12 +571,41 @@ TEST_F(disk, load_ends_an_announcement)
 	EXPECT_EQ(0U, fault.n);
 	close_life(l);
 
+	fault.count = 0;
 	open_life(self, self->store, l);
+	EXPECT_EQ(
+		6U,
+		fault.count); /* both files once more, then the manifest: each and its directory */
 	EXPECT_EQ(KEY_ACTIVE, keyset_find(l->set, id)->rec.state);
 	close_life(l);
 	bring_back(self, id);
 	open_life(self, self->store, l);
 	EXPECT_ERR(-ESTALE, keyset_find(l->set, id)->why);
+	close_life(l);
+}
+
+/* What was found may be in the kernel's memory alone: until it is surely on disk the other is right, too. */
+TEST_F(disk, load_that_cannot_write_ends_no_announcement)
+{
+	struct life *l = &self->life;
+	uint8_t id[KEKD_KEY_ID];
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	ASSERT_OK(change(l, NULL, KEY_STAGED));
+	memcpy(id, newest(self), sizeof(id));
+	copy(self->store, self->seen);
+	fail_once(self, 7);
+	ASSERT_OK(change(l, id, KEY_ACTIVE));
+	close_life(l);
+
+	fail_once(self, 1);
+	open_life(self, self->store, l);
+	EXPECT_EQ(0U, fault.n);
+	close_life(l);
+	bring_back(self, id);
+	open_life(self, self->store, l);
+	EXPECT_OK(keyset_find(l->set, id)->why);
 	close_life(l);
 }
 
@@ -628,6 +657,28 @@ TEST_F(disk, adoption_that_fails_keeps_what_was_announced)
 	open_life(self, self->store, l);
 	ASSERT_NOT_NULL(keyset_find(l->set, rec.id));
 	EXPECT_OK(keyset_find(l->set, rec.id)->why);
+	close_life(l);
+}
+
+/* A key whose file was gone and that another node gives again is missed no more. */
+TEST_F(disk, adopted_key_is_missed_no_more)
+{
+	const struct keyset_key *key;
+	struct life *l = &self->life;
+	struct key_record rec;
+	char file[NAME_SIZE];
+
+	open_life(self, self->store, l);
+	ASSERT_OK(change(l, NULL, KEY_ACTIVE));
+	rec = keyset_find(l->set, newest(self))->rec;
+	file_name(rec.id, file);
+	ASSERT_EQ(0, unlinkat(l->store->dir, file, 0));
+	close_life(l);
+
+	open_life(self, self->store, l);
+	EXPECT_EQ(1U, keyset_missing(l->set));
+	ASSERT_OK(keyset_adopt(l->set, &rec, &key));
+	EXPECT_EQ(0U, keyset_missing(l->set));
 	close_life(l);
 }
 
