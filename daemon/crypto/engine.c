@@ -185,11 +185,9 @@ static bool engine_drain(struct engine *engine)
 
 static void key_free(struct engine_key *key)
 {
-	struct secbuf mem = key->mem;
-
 	list_del(&key->link);
 	key->block->ops->free(key->block);
-	secbuf_release(&mem);
+	secmem_free(key, sizeof(*key));
 }
 
 static void engine_reap(struct engine *engine)
@@ -271,7 +269,7 @@ static int engine_make_runs(struct engine *engine)
 	return 0;
 }
 
-int engine_new(const struct engine_config *config, struct secpool *pool, struct engine **ret)
+int engine_new(const struct engine_config *config, struct engine **ret)
 {
 	_cleanup_(engine_freep) struct engine *engine = NULL;
 	int r;
@@ -282,7 +280,6 @@ int engine_new(const struct engine_config *config, struct secpool *pool, struct 
 	if (!engine)
 		return -ENOMEM;
 	engine->config = *config;
-	engine->pool = pool;
 	list_init(&engine->keys);
 	list_init(&engine->dying);
 	list_init(&engine->lanes);
@@ -320,15 +317,12 @@ struct block_defer *engine_defer(struct engine *engine)
 
 int engine_key_new(struct engine *engine, struct block_key *block, struct engine_key **ret)
 {
-	struct secbuf mem = { 0 };
-	struct engine_key *key;
-	int r;
+	struct engine_key *key = secmem_alloc(sizeof(*key));
 
-	r = secpool_get(engine->pool, sizeof(*key), &mem);
-	if (r < 0)
-		return r;
-	key = (struct engine_key *)(void *)mem.data;
-	*key = (struct engine_key){ .mem = mem, .engine = engine, .block = block };
+	if (!key)
+		return -ENOMEM;
+	key->engine = engine;
+	key->block = block;
 	for (size_t dir = 0; dir < ARRAY_SIZE(key->lane); dir++) {
 		struct lane *lane = &key->lane[dir];
 

@@ -83,10 +83,10 @@ struct engine_config {
 	})
 
 /*
- * @pool is borrowed until engine_free() and holds the keys' H. -EINVAL for a configuration outside
- * the bounds above, -ENOMEM also when RLIMIT_MEMLOCK is too low for the run buffers.
+ * -EINVAL for a configuration outside the bounds above, -ENOMEM also when RLIMIT_MEMLOCK is too low for
+ * the run buffers.
  */
-int engine_new(const struct engine_config *config, struct secpool *pool, struct engine **ret);
+int engine_new(const struct engine_config *config, struct engine **ret);
 /*
  * Free @engine and all its keys. No job may be under way and no run in flight: nothing can take back
  * what the kernel writes into. May be NULL.
@@ -102,8 +102,9 @@ struct block_defer *engine_defer(struct engine *engine);
 
 /*
  * A key for jobs, over @block, which is consumed on success and stays the caller's on failure
- * (-ENOBUFS, -ENOMEM). H = E_K(0) travels as one more block of the first run that needs it, so a key
- * costs no crossing of its own. The result is the engine's; give it up with engine_key_remove().
+ * (-ENOMEM). It lies in locked memory of its own, which requests cannot use up. H = E_K(0) travels as one
+ * more block of the first run that needs it, so a key costs no crossing of its own. The result is the
+ * engine's; give it up with engine_key_remove().
  */
 int engine_key_new(struct engine *engine, struct block_key *block, struct engine_key **ret);
 

@@ -37,9 +37,8 @@ static inline bool lane_empty(const struct lane *lane)
 	return list_empty(&lane->small) && list_empty(&lane->large);
 }
 
-/* In locked memory of the pool, because of H. */
+/* In locked memory of its own, because of H. */
 struct engine_key {
-	struct secbuf mem; /* of this struct */
 	struct engine *engine;
 	struct block_key *block; /* owned */
 	struct list link;        /* engine->keys, or engine->dying once removed */
@@ -61,7 +60,6 @@ struct run {
 
 struct engine {
 	struct engine_config config;
-	struct secpool *pool; /* borrowed */
 	struct list keys, dying;
 	struct list lanes; /* with work; the first has waited longest */
 	struct list due;

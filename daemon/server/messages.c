@@ -269,7 +269,7 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	if (r == 0)
 		r = secpool_new(s->config->limits.locked_memory, &s->pool);
 	if (r == 0)
-		r = engine_new(&engine, s->pool, &s->engine);
+		r = engine_new(&engine, &s->engine);
 	if (r == 0)
 		r = nonce_source_new(&s->nonces);
 	if (r == 0)
@@ -412,9 +412,9 @@ static int on_socket(struct server *s, struct link_msg *msg, struct link_fds *fd
 }
 
 /*
- * A key that cannot be taken is the key's trouble, not the daemon's: it stays withdrawn. Unless memory is
- * short while this server serves: once it has answered SYNC others write with the key. It ends, and
- * the next one is given all keys before requests take memory.
+ * A key that cannot be taken is the key's trouble, not the daemon's: it stays withdrawn. Unless there is
+ * no memory for it while this server serves (requests cannot use up what keys need): once it has
+ * answered SYNC others write with the key. It ends, and the next one is given all keys at its start.
  */
 static int on_key_or_say(struct server *s, struct link_msg *msg, struct link_fds *fds)
 {

@@ -94,16 +94,14 @@ static bool is_right(const struct message *m)
 	       memcmp(tag, m->job.tag, KEKD_GCM_TAG) == 0;
 }
 
-static int open_engine(struct secpool **ret_pool)
+static int open_engine(void)
 {
 	struct engine_config config = ENGINE_CONFIG_DEFAULT;
 	struct block_key *block;
 	int r;
 
 	config.now = now_ns;
-	r = secpool_new(1U << 20, ret_pool);
-	if (r == 0)
-		r = engine_new(&config, *ret_pool, &engine);
+	r = engine_new(&config, &engine);
 	if (r == 0)
 		r = backend_openssl_new(engine_defer(engine), key_bytes, sizeof(key_bytes), &block);
 	return r < 0 ? r : engine_key_new(engine, block, &key);
@@ -140,7 +138,6 @@ static int seal(const char *way, unsigned int n, uint64_t rounds)
 
 int main(int argc, char **argv)
 {
-	struct secpool *pool = NULL;
 	unsigned long n, total;
 	int r;
 
@@ -153,7 +150,7 @@ int main(int argc, char **argv)
 	messages = calloc(IN_FLIGHT_MAX, sizeof(*messages));
 	if (!evp || !messages || !EVP_EncryptInit_ex(evp, EVP_aes_256_gcm(), NULL, key_bytes, NULL))
 		return 1;
-	r = open_engine(&pool);
+	r = open_engine();
 	if (r == 0) {
 		messages_init();
 		r = seal(argv[1], (unsigned int)n, total / n);
@@ -161,7 +158,6 @@ int main(int argc, char **argv)
 	if (r < 0)
 		fprintf(stderr, "seal: %s\n", strerror(-r));
 	engine_free(engine);
-	secpool_free(pool);
 	free(messages);
 	EVP_CIPHER_CTX_free(evp);
 	return r < 0;

@@ -31,6 +31,8 @@ int chain_bed_open(struct chain_bed *b, enum bed_backend backend, const char *ya
 		r = keytable_new(&b->keys);
 	if (r == 0)
 		r = nonce_source_new(&b->nonces);
+	if (r == 0)
+		r = secpool_new(4U << 20, &b->pool);
 	if (r < 0)
 		return r;
 	b->out = malloc(CHAIN_BED_BYTES);
@@ -67,6 +69,7 @@ void chain_bed_close(struct chain_bed *b)
 	keytable_free(b->keys);
 	nonce_source_free(b->nonces);
 	bed_close(&b->bed);
+	secpool_free(b->pool);
 	free(b->out);
 }
 
@@ -167,7 +170,7 @@ int chain_bed_seal(struct chain_bed *b, enum op_purpose purpose, struct span pla
 int chain_bed_open_own(struct chain_bed *b, struct span path, struct span stored)
 {
 	op_fill(b, path, stored);
-	return outcome(b, own_decrypt(b->chain, b->bed.pool, &b->op));
+	return outcome(b, own_decrypt(b->chain, b->pool, &b->op));
 }
 
 struct span chain_bed_output(const struct chain_bed *b)

@@ -130,17 +130,13 @@ int bed_open(struct bed *bed, enum bed_backend backend, const struct engine_conf
 		if (r < 0)
 			return r;
 	}
-	r = secpool_new(4U << 20, &bed->pool);
-	if (r < 0)
-		return r;
-	return engine_new(config, bed->pool, &bed->engine);
+	return engine_new(config, &bed->engine);
 }
 
 void bed_close(struct bed *bed)
 {
 	bed_run(bed);
 	engine_free(bed->engine);
-	secpool_free(bed->pool);
 	ring_free(move_ptr(bed->ring));
 	for (unsigned int i = 0; i < BED_KEYS_MAX; i++)
 		closep(&bed->tfm[i]);

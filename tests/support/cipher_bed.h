@@ -19,7 +19,6 @@ enum bed_backend { BED_OPENSSL, BED_FAKE, BED_KERNEL };
 struct bed {
 	enum bed_backend backend;
 	struct engine_config config;
-	struct secpool *pool;
 	struct engine *engine;
 	struct engine_key *keys[BED_KEYS_MAX];
 	struct fake_block *fakes[BED_KEYS_MAX]; /* of the keys above, if the backend is BED_FAKE */

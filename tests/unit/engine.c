@@ -973,23 +973,20 @@ TEST_F(engine, selftest_in_a_full_queue)
 TEST(configuration)
 {
 	struct engine_config good = bed_config(), bad;
-	struct secpool *pool = NULL;
 	struct engine *engine = NULL;
 
-	ASSERT_OK(secpool_new(1 << 20, &pool));
 	bad = good;
 	bad.run_blocks = KEKD_RUN_BLOCKS_MAX + 1;
-	EXPECT_ERR(-EINVAL, engine_new(&bad, pool, &engine));
+	EXPECT_ERR(-EINVAL, engine_new(&bad, &engine));
 	bad = good;
 	bad.share_blocks = 0;
-	EXPECT_ERR(-EINVAL, engine_new(&bad, pool, &engine));
+	EXPECT_ERR(-EINVAL, engine_new(&bad, &engine));
 	bad = good;
 	bad.now = NULL;
-	EXPECT_ERR(-EINVAL, engine_new(&bad, pool, &engine));
+	EXPECT_ERR(-EINVAL, engine_new(&bad, &engine));
 	EXPECT_NULL(engine);
-	EXPECT_OK(engine_new(&good, pool, &engine));
+	EXPECT_OK(engine_new(&good, &engine));
 	engine_free(engine);
-	secpool_free(pool);
 }
 
 /*

@@ -4,6 +4,10 @@
  * the key, so one that had no memory for it must not be there to answer.
  */
 #include <errno.h>
+#include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "daemon/keys/softkey.h"
 #include "daemon/server/server_private.h"
@@ -28,7 +32,7 @@ FIXTURE_SETUP(server_keys)
 	ASSERT_OK(server_new(fds[1], &self->s));
 	ASSERT_OK(ring_new(RING_EPOLL, 8, &self->s->ring));
 	ASSERT_OK(secpool_new(POOL, &self->s->pool));
-	ASSERT_OK(engine_new(&engine, self->s->pool, &self->s->engine));
+	ASSERT_OK(engine_new(&engine, &self->s->engine));
 	ASSERT_OK(keytable_new(&self->s->keys));
 	self->s->going = true;
 }
@@ -65,14 +69,35 @@ TEST_F(server_keys, taken)
 	EXPECT_OK(keytable_by_id(self->s->keys, id, &key));
 }
 
-/* What requests lock is given back; the next server begins with all of it free. */
-TEST_F(server_keys, no_memory_ends_the_server)
+/* Requests have locked all that they may, as in an overload. */
+TEST_F(server_keys, taken_whatever_requests_lock)
 {
+	static const uint8_t id[KEKD_KEY_ID];
 	struct secbuf buf = { 0 };
+	struct chain_key *key;
 
 	for (size_t cap = POOL; cap > 0; cap /= 2)
 		while (secpool_get(self->s->pool, cap, &buf) == 0)
 			buf = (struct secbuf){ 0 };
+	send_key(self);
+	EXPECT_OK(self->s->link_error);
+	EXPECT_OK(keytable_by_id(self->s->keys, id, &key));
+}
+
+/* From here on nothing can be locked, by root either. */
+static void lock_no_more(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+	struct rlimit nothing = { 0 };
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &nothing));
+	ASSERT_EQ(0, syscall(SYS_capset, &head, none));
+}
+
+TEST_F(server_keys, no_memory_ends_the_server)
+{
+	lock_no_more();
 	send_key(self);
 	EXPECT_LT(self->s->link_error, 0);
 }

@@ -89,7 +89,7 @@ static int plugin_open(enum bed_backend backend, enum ring_kind kind, int *ret_f
 		r = ring_make(kind);
 	if (r < 0)
 		return r;
-	pool = kekd.bed.bed.pool;
+	pool = kekd.bed.pool;
 	r = kms_service_new(kekd.bed.chain, pool, on_event, &kekd.stats, &kekd.service);
 	if (r == 0)
 		r = grpc_server_new(kekd.ring, pool, &grpc_limits_default, &kekd.server);

@@ -25,7 +25,6 @@ struct bench_job {
 struct bench_engine {
 	const struct load *load;
 	struct ring *ring;
-	struct secpool *pool;
 	struct engine *engine;
 	struct engine_key *key;
 	struct bench_job *jobs;
@@ -95,7 +94,6 @@ static void engine_close(void *self)
 
 	free(e->jobs);
 	engine_free(e->engine);
-	secpool_free(e->pool);
 	ring_free(e->ring);
 	free(e);
 }
@@ -153,9 +151,7 @@ static int engine_prepare(struct bench_engine *e)
 	e->jobs = calloc(e->load->in_flight, sizeof(*e->jobs));
 	r = e->jobs ? ring_new(RING_AUTO, 256, &e->ring) : -ENOMEM;
 	if (r == 0)
-		r = secpool_new(1U << 20, &e->pool);
-	if (r == 0)
-		r = engine_new(&config, e->pool, &e->engine);
+		r = engine_new(&config, &e->engine);
 	if (r == 0)
 		r = block_new(e, &block);
 	if (r == 0)
