@@ -325,8 +325,8 @@ static int import_memfd(int fd, struct softkey *key)
 {
 	void *p = map_shared(fd, PROT_READ);
 
-	if (!p)
-		return -errno;
+	if (!p) /* EAGAIN: no more can be locked */
+		return errno == EAGAIN ? -ENOMEM : -errno;
 	memcpy(key, p, sizeof(*key));
 	munmap(p, sizeof(*key));
 	return 0;

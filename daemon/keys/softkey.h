@@ -65,7 +65,7 @@ const uint8_t *softkey_bytes(const struct softkey *key);
  * but the page is not cleared when the kernel frees it. A plain memfd would be swappable.
  */
 int softkey_export(const struct softkey *key, int *ret_fd);
-/* -EINVAL: not what softkey_export() makes. */
+/* -EINVAL: not what softkey_export() makes. -ENOMEM: no memory, or none that can be locked. */
 int softkey_import(int fd, struct softkey **ret);
 
 #endif

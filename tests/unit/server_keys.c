@@ -18,12 +18,14 @@
 FIXTURE(server_keys)
 {
 	struct server *s;
-	int keeper_fd;
+	int keeper_fd, key_fd;
 };
 
 FIXTURE_SETUP(server_keys)
 {
 	struct engine_config engine = ENGINE_CONFIG_DEFAULT;
+	static const uint8_t bytes[KEKD_AES_KEY_MAX] = { 1 };
+	struct softkey *key;
 	int fds[2];
 
 	engine.now = now_ns;
@@ -35,6 +37,9 @@ FIXTURE_SETUP(server_keys)
 	ASSERT_OK(engine_new(&engine, &self->s->engine));
 	ASSERT_OK(keytable_new(&self->s->keys));
 	self->s->going = true;
+	ASSERT_OK(softkey_from_bytes(span_of(bytes, sizeof(bytes)), &key));
+	ASSERT_OK(softkey_export(key, &self->key_fd));
+	softkey_free(key);
 }
 
 FIXTURE_TEARDOWN(server_keys)
@@ -46,13 +51,8 @@ FIXTURE_TEARDOWN(server_keys)
 static void send_key(struct ktest_data_of_server_keys *self)
 {
 	struct link_msg msg = { .type = LINK_KEY, .soft = 1, .key_bytes = 32, .label = "a" };
-	_cleanup_(link_fds_close) struct link_fds fds = { .n = 1 };
-	static const uint8_t bytes[32] = { 1 };
-	struct softkey *key;
+	_cleanup_(link_fds_close) struct link_fds fds = { .n = 1, .fd = { self->key_fd } };
 
-	ASSERT_OK(softkey_from_bytes(span_of(bytes, sizeof(bytes)), &key));
-	ASSERT_OK(softkey_export(key, &fds.fd[0]));
-	softkey_free(key);
 	msg.state = KEY_STAGED;
 	ASSERT_OK(link_send(self->keeper_fd, &msg, &fds));
 	server_link_listen(self->s);
