@@ -110,11 +110,25 @@ int keyset_find_active(const struct keyset *set, const char *name, struct keyset
 	return 0;
 }
 
+/* A file of an earlier time stands where that of the active key may be, and says less of its number. */
+static bool has_refused(const struct keyset *set, const char *name)
+{
+	list_for_each (n, &set->keys) {
+		const struct keyset_key *key = keyset_entry(n);
+
+		if (key->why == -ESTALE && strcmp(key->rec.name, name) == 0 &&
+		    manifest_find((struct manifest *)(uintptr_t)&set->manifest, key->rec.id))
+			return true;
+	}
+	return false;
+}
+
 bool keyset_may_miss_active(const struct keyset *set, const char *name)
 {
 	struct keyset_key *active;
 
-	return set->missing > 0 && keyset_find_active(set, name, &active) == 0 && !active;
+	return (set->missing > 0 || has_refused(set, name)) &&
+	       keyset_find_active(set, name, &active) == 0 && !active;
 }
 
 int keyset_next_activation(const struct keyset *set, const char *name, uint32_t *ret)
