@@ -265,6 +265,37 @@ static int collect(void *ctx, const struct key_record *rec, int r _unused_,
 	return 0;
 }
 
+static bool was_collected(const struct walk *w, const uint8_t id[static KEKD_KEY_ID])
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (memcmp(w->recs[i].id, id, KEKD_KEY_ID) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * A key that opens values here, and whose file is gone or cannot be read, is perhaps in this process alone:
+ * its file is written again before the store without it is vouched for.
+ */
+static int put_back(struct walk *w)
+{
+	int r = 0;
+
+	list_for_each (n, &w->set->keys) {
+		const struct key_record *rec = &keyset_entry(n)->rec;
+
+		if (r < 0 || keyset_entry(n)->why < 0 || was_collected(w, rec->id))
+			continue;
+		r = w->n < KEKD_KEYS_MAX ? key_store_put(w->set->store, rec) : -ENOBUFS;
+		if (r < 0)
+			continue;
+		log_warning("key %s: its file was gone or not to be read, and is written again",
+			    rec->label);
+		collect(w, rec, 0, NULL);
+	}
+	return r;
+}
+
 /* Take over what the store says of one key, unless that is known and the key is in use. */
 static int take_over(struct keyset *set, const struct key_record *rec)
 {
@@ -307,6 +338,8 @@ int keyset_accept(struct keyset *set)
 	if (!recs)
 		return -ENOMEM;
 	r = key_store_each(set->store, collect, &w);
+	if (r == 0)
+		r = put_back(&w);
 	if (r == 0)
 		r = keyset_manifest_renew(set, w.ptrs, w.n);
 	if (r < 0)

@@ -193,6 +193,21 @@ TEST_F(manifest, deleted)
 	EXPECT_EQ(0U, keyset_missing(self->set));
 }
 
+/* While the key is in use: it would be, until the next start, and then every value under it were lost. */
+TEST_F(manifest, accepted_without_the_file_of_a_key_in_use)
+{
+	const struct keyset_key *k;
+
+	ASSERT_EQ(0, unlink(path(self, self->a)));
+	ASSERT_EQ(0, truncate(path(self, self->b), 100));
+	ASSERT_OK(keyset_accept(self->set));
+	load(self);
+	ASSERT_OK(keyset_active(self->set, "primary", &k));
+	EXPECT_MEMEQ(self->a, KEKD_KEY_ID, k->rec.id, KEKD_KEY_ID);
+	EXPECT_OK(key(self, self->b)->why);
+	EXPECT_EQ(0U, keyset_missing(self->set));
+}
+
 TEST_F(manifest, added)
 {
 	struct key_record rec = key(self, self->b)->rec;
