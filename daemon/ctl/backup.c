@@ -203,6 +203,21 @@ static int make_active(const struct ctl *ctl, const char *text)
 	return 0;
 }
 
+/* A key that the daemon has is not written over, and one of them may be all that is wrong. */
+static int none_refused(const struct ctl *ctl)
+{
+	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
+	int r = ctl_keys_get(ctl, &keys);
+
+	for (size_t i = 0; i < keys.n; i++)
+		if (keys.v[i].usable == -ESTALE)
+			r = ctl_fail("%s is still refused: its file is not the one that was "
+				     "written last; put that one into the key store while kekd "
+				     "is stopped, or see `kekctl key accept`",
+				     keys.v[i].label);
+	return r;
+}
+
 int ctl_restore(const struct ctl *ctl, int argc, char **argv)
 {
 	_cleanup_close_ int dir = -1;
@@ -220,6 +235,8 @@ int ctl_restore(const struct ctl *ctl, int argc, char **argv)
 		r = each_file(ctl, dir, give);
 	if (r == 0)
 		r = each_file(ctl, dir, make_active);
+	if (r == 0)
+		r = none_refused(ctl);
 	if (r == 0)
 		puts("restored; kekctl key verify proves that all keys open");
 	return r;

@@ -156,8 +156,13 @@ int admin_key_activate(struct keeper *k, int fd, const struct admin_request *req
 	return step(k, fd, req, KEY_ACTIVE, "activated");
 }
 
+/* The same step ends an active key, but that one gives way to another and to nothing else. */
 int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req)
 {
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+
+	if (key && key->rec.state == KEY_ACTIVE)
+		return refuse(fd, -EPERM);
 	return step(k, fd, req, KEY_DECRYPT_ONLY, "reopened");
 }
 

@@ -34,6 +34,23 @@ static struct keeper_counts *find(struct keeper *k, const uint8_t id[static KEKD
 	return NULL;
 }
 
+/* An empty entry, in a full table that of a key which is not here. NULL if there is none. */
+static struct keeper_counts *add(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
+{
+	struct keeper_counts *c = NULL;
+
+	if (k->n_counts < KEKD_KEYS_MAX)
+		c = &k->counts[k->n_counts++];
+	for (size_t i = 0; !c && i < k->n_counts; i++)
+		if (!keyset_find(k->keys, k->counts[i].id))
+			c = &k->counts[i];
+	if (!c)
+		return NULL;
+	*c = (struct keeper_counts){ 0 };
+	memcpy(c->id, id, KEKD_KEY_ID);
+	return c;
+}
+
 /* The entry of a key that exists: a taken-over server must not fill the table. NULL otherwise. */
 static struct keeper_counts *get(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
 {
@@ -41,13 +58,10 @@ static struct keeper_counts *get(struct keeper *k, const uint8_t id[static KEKD_
 
 	if (c)
 		return c;
-	if (!keyset_find(k->keys, id) || k->n_counts == KEKD_KEYS_MAX)
-		return NULL;
-	c = &k->counts[k->n_counts++];
-	memcpy(c->id, id, KEKD_KEY_ID);
-	return c;
+	return keyset_find(k->keys, id) ? add(k, id) : NULL;
 }
 
+/* Also of a key that is not here: its file may be one that cannot be read this time. */
 static void parse_line(struct keeper *k, const char *line)
 {
 	uint64_t encryptions, decryptions;
@@ -58,7 +72,9 @@ static void parse_line(struct keeper *k, const char *line)
 	if (sscanf(line, "key %32s %" SCNu64 " %" SCNu64, hex, &encryptions, &decryptions) != 3 ||
 	    key_unhex(hex, strlen(hex), id, sizeof(id)) < 0)
 		return;
-	c = get(k, id);
+	c = find(k, id);
+	if (!c)
+		c = add(k, id);
 	if (!c)
 		return;
 	c->encryptions = c->reserved = encryptions;

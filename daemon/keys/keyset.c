@@ -110,11 +110,25 @@ int keyset_find_active(const struct keyset *set, const char *name, struct keyset
 	return 0;
 }
 
+/* A file of an earlier time stands where that of the active key may be, and says less of its number. */
+static bool has_refused(const struct keyset *set, const char *name)
+{
+	list_for_each (n, &set->keys) {
+		const struct keyset_key *key = keyset_entry(n);
+
+		if (key->why == -ESTALE && strcmp(key->rec.name, name) == 0 &&
+		    manifest_find((struct manifest *)(uintptr_t)&set->manifest, key->rec.id))
+			return true;
+	}
+	return false;
+}
+
 bool keyset_may_miss_active(const struct keyset *set, const char *name)
 {
 	struct keyset_key *active;
 
-	return set->missing > 0 && keyset_find_active(set, name, &active) == 0 && !active;
+	return (set->missing > 0 || has_refused(set, name)) &&
+	       keyset_find_active(set, name, &active) == 0 && !active;
 }
 
 int keyset_next_activation(const struct keyset *set, const char *name, uint32_t *ret)
@@ -251,6 +265,37 @@ static int collect(void *ctx, const struct key_record *rec, int r _unused_,
 	return 0;
 }
 
+static bool was_collected(const struct walk *w, const uint8_t id[static KEKD_KEY_ID])
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (memcmp(w->recs[i].id, id, KEKD_KEY_ID) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * A key that opens values here, and whose file is gone or cannot be read, is perhaps in this process alone:
+ * its file is written again before the store without it is vouched for.
+ */
+static int put_back(struct walk *w)
+{
+	int r = 0;
+
+	list_for_each (n, &w->set->keys) {
+		const struct key_record *rec = &keyset_entry(n)->rec;
+
+		if (r < 0 || keyset_entry(n)->why < 0 || was_collected(w, rec->id))
+			continue;
+		r = w->n < KEKD_KEYS_MAX ? key_store_put(w->set->store, rec) : -ENOBUFS;
+		if (r < 0)
+			continue;
+		log_warning("key %s: its file was gone or not to be read, and is written again",
+			    rec->label);
+		collect(w, rec, 0, NULL);
+	}
+	return r;
+}
+
 /* Take over what the store says of one key, unless that is known and the key is in use. */
 static int take_over(struct keyset *set, const struct key_record *rec)
 {
@@ -293,6 +338,8 @@ int keyset_accept(struct keyset *set)
 	if (!recs)
 		return -ENOMEM;
 	r = key_store_each(set->store, collect, &w);
+	if (r == 0)
+		r = put_back(&w);
 	if (r == 0)
 		r = keyset_manifest_renew(set, w.ptrs, w.n);
 	if (r < 0)

@@ -79,7 +79,8 @@ int keyset_distrust(const struct keyset *set);
 int keyset_check_root(const struct keyset *set);
 /*
  * An operator has looked at the store and vouches for it: a new manifest over what is there, and
- * the set follows it. Errors leave the set as it was. Every key may have changed.
+ * the set follows it. Errors leave the set as it was. Every key may have changed. A usable one whose file
+ * is gone or cannot be read gets it back.
  */
 int keyset_accept(struct keyset *set);
 /* Files of the store that were no records, at the last keyset_load(). */

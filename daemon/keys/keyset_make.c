@@ -191,6 +191,8 @@ int keyset_import(struct keyset *set, const struct key_record *want, struct span
 	}
 	if (name_is_taken(set, want->name) || label_is_generated(set, want->label))
 		return -EEXIST;
+	if (keyset_may_miss_active(set, want->name))
+		return -ESTALE; /* it may be this very key whose file is missing */
 	if (set->n >= KEKD_KEYS_MAX)
 		return -ENOBUFS;
 	r = keyset_key_new(&key);

@@ -46,7 +46,10 @@ static inline bool keyset_claims(const struct keyset_key *key)
  * last. -EKEYREJECTED: two usable ones have the same number.
  */
 int keyset_find_active(const struct keyset *set, const char *name, struct keyset_key **ret);
-/* Is no key of @name active, while the file of one is missing that may be? It has the highest number. */
+/*
+ * Is no key of @name active, while the file of one is missing that may be, or one of an earlier time is in
+ * its place? It has the highest number.
+ */
 bool keyset_may_miss_active(const struct keyset *set, const char *name);
 /* Above every activation number that a key of @name has or had. -EOVERFLOW after the last. */
 int keyset_next_activation(const struct keyset *set, const char *name, uint32_t *ret);

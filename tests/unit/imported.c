@@ -285,6 +285,26 @@ TEST_F(imported, set_takes_it_through_its_life)
 	EXPECT_ERR(-EKEYREJECTED, why_after_restart(self, id));
 }
 
+/* Imported once more while its file cannot be read it would be its own rival, under one number. */
+TEST_F(imported, set_takes_no_key_whose_file_may_be_missing)
+{
+	struct key_record a = record("a", "a", 32, false);
+	char file[KEKD_KEY_ID_HEX + 8];
+	const struct keyset_key *key;
+
+	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 32), &key));
+	file_of(key, file);
+	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file), 0644));
+	keyset_free(self->set);
+	set_open(&self->root, self->store, &self->set);
+	EXPECT_EQ(1U, keyset_missing(self->set));
+	EXPECT_ERR(-ESTALE, keyset_import(self->set, &a, span_of(secret, 32), &key));
+	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file), 0600));
+	keyset_free(self->set);
+	set_open(&self->root, self->store, &self->set);
+	EXPECT_OK(keyset_active(self->set, "a", &key));
+}
+
 static void count_bad(void *ctx, const struct keyset_key *key _unused_, int r)
 {
 	int *bad = ctx;

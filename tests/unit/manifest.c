@@ -104,6 +104,24 @@ TEST_F(manifest, earlier_file)
 	other_serves(self);
 }
 
+/* What it says of the number is of an earlier time, too: nobody else gets the one that the key had. */
+TEST_F(manifest, earlier_file_of_the_active_key)
+{
+	struct key_record before = key(self, self->b)->rec, after;
+	const struct keyset_key *k;
+
+	ASSERT_OK(keyset_step(self->set, self->b, KEY_ACTIVE, 0));
+	after = key(self, self->b)->rec;
+	ASSERT_OK(key_store_put(self->store, &before));
+	load(self);
+	EXPECT_ERR(-ESTALE, keyset_step(self->set, self->a, KEY_ACTIVE, 0));
+	EXPECT_ERR(-ESTALE, keyset_create(self->set, "primary", KEY_ACTIVE, &k));
+	ASSERT_OK(key_store_put(self->store, &after)); /* restored, as the log says */
+	load(self);
+	ASSERT_OK(keyset_active(self->set, "primary", &k));
+	EXPECT_MEMEQ(self->b, KEKD_KEY_ID, k->rec.id, KEKD_KEY_ID);
+}
+
 /* A retired key's file from before the retirement opens nothing again. */
 TEST_F(manifest, earlier_file_of_a_retired_key)
 {
@@ -140,7 +158,7 @@ TEST_F(manifest, is_not_talked_round)
 		if (i < 2)
 			ASSERT_OK(keyset_step(self->set, self->b, KEY_DECRYPT_ONLY, 0));
 		if (i < 2)
-			ASSERT_OK(keyset_step(self->set, self->b, KEY_ACTIVE, 0));
+			ASSERT_OK(keyset_step(self->set, self->b, KEY_ACTIVE, 3 + (uint32_t)i));
 	}
 }
 
@@ -172,6 +190,21 @@ TEST_F(manifest, deleted)
 	ASSERT_OK(keyset_accept(self->set));
 	EXPECT_EQ(0U, keyset_missing(self->set));
 	load(self);
+	EXPECT_EQ(0U, keyset_missing(self->set));
+}
+
+/* While the key is in use: it would be, until the next start, and then every value under it were lost. */
+TEST_F(manifest, accepted_without_the_file_of_a_key_in_use)
+{
+	const struct keyset_key *k;
+
+	ASSERT_EQ(0, unlink(path(self, self->a)));
+	ASSERT_EQ(0, truncate(path(self, self->b), 100));
+	ASSERT_OK(keyset_accept(self->set));
+	load(self);
+	ASSERT_OK(keyset_active(self->set, "primary", &k));
+	EXPECT_MEMEQ(self->a, KEKD_KEY_ID, k->rec.id, KEKD_KEY_ID);
+	EXPECT_OK(key(self, self->b)->why);
 	EXPECT_EQ(0U, keyset_missing(self->set));
 }
 

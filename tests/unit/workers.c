@@ -485,6 +485,38 @@ TEST_F(workers, room_for_the_counts_of_each)
 	EXPECT_EQ(3 * one, counts_of(&self->k, key->rec.id)->reserved);
 }
 
+static void load_again(struct keeper *k)
+{
+	keyset_free(k->keys);
+	ASSERT_OK(keyset_new(k->store, NULL, k->soft_root, &k->keys));
+	ASSERT_OK(keyset_load(k->keys));
+	k->n_counts = 0;
+	counts_load(k);
+}
+
+/* The file of a key that cannot be read for once comes back, and what the key has done is known. */
+TEST_F(workers, counts_of_a_key_that_is_not_read_once)
+{
+	struct link_msg used = { .encryptions = 5 };
+	char file[KEKD_KEY_ID_HEX + sizeof(".key")];
+	const struct keyset_key *key;
+
+	ASSERT_OK(keyset_create(self->k.keys, "other", KEY_ACTIVE, &key));
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	memcpy(used.id, key->rec.id, sizeof(used.id));
+	key_hex(used.id, KEKD_KEY_ID, file);
+	strcat(file, ".key");
+	counts_add(&self->k, &used);
+	counts_end(&self->k);
+	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file), 0644));
+	load_again(&self->k);
+	EXPECT_EQ(1U, keyset_unreadable(self->k.keys));
+	counts_reserve(&self->k); /* for the other: the file is written anew */
+	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file), 0600));
+	load_again(&self->k);
+	EXPECT_EQ(5, counts_of(&self->k, used.id)->encryptions);
+}
+
 /* Nobody knows what it did after its last report, so all that it may have done is counted. */
 TEST_F(workers, counts_when_one_is_killed_at_the_end)
 {
