@@ -99,6 +99,21 @@ static int save_all(const struct ctl *ctl, int dir, const struct ctl_keys *keys)
 	return r;
 }
 
+/* A key whose file is gone is none of those that were saved; one of an earlier time was saved as it is. */
+static void say_if_incomplete(const struct ctl *ctl)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_VERIFY };
+	struct admin_reply end;
+
+	if (ctl_ask_quiet(ctl, &req, &end) != 0 || end.r == 0)
+		return;
+	end.text[sizeof(end.text) - 1] = '\0';
+	fprintf(stderr,
+		"kekctl: warning: the backup may lack keys: %s; see `kekctl key verify`, and keep "
+		"older backups\n",
+		end.text);
+}
+
 int ctl_backup(const struct ctl *ctl, int argc, char **argv)
 {
 	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
@@ -116,9 +131,11 @@ int ctl_backup(const struct ctl *ctl, int argc, char **argv)
 	if (dir < 0)
 		return ctl_fail("%s: %s", argv[0], errno_text(errno));
 	r = save_all(ctl, dir, &keys);
-	if (r == 0)
-		printf("%zu keys in %s, sealed; the root key is not among them\n", keys.n, argv[0]);
-	return r;
+	if (r != 0)
+		return r;
+	printf("%zu keys in %s, sealed; the root key is not among them\n", keys.n, argv[0]);
+	say_if_incomplete(ctl);
+	return 0;
 }
 
 /* One line of the list, and the file that it names if the digest holds; 1 (said), -1 at the end. */

@@ -281,6 +281,22 @@ static bool usable_has(const struct usable *u, const struct keyset_key *key)
  * Every key may have changed: the servers hear of all. But those of @before they have; a cipher that comes
  * in the place of another one ends what waits for that.
  */
+static void send_accepted(struct keeper *k, const struct usable *before, bool active)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		if ((worker_key_state(k, key) == KEY_ACTIVE) != active)
+			continue;
+		if (key->why == 0 && usable_has(before, key))
+			server_send_state(k, key);
+		else
+			server_send_key(k, key);
+	}
+}
+
 static int accepted(struct keeper *k, int fd, const struct usable *before)
 {
 	const struct list *head = keyset_list(k->keys);
@@ -288,14 +304,12 @@ static int accepted(struct keeper *k, int fd, const struct usable *before)
 	int r = 0;
 
 	counts_reserve(k);
+	send_accepted(k, before, true); /* first, so that there is always one to write with */
+	send_accepted(k, before, false);
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
 		admin_audit(k, fd, key, "accepted");
-		if (key->why == 0 && usable_has(before, key))
-			server_send_state(k, key);
-		else
-			server_send_key(k, key);
 		admin_key_fill(k, key, &a);
 		if (r == 0)
 			r = admin_send_key(fd, &a);

@@ -176,9 +176,14 @@ static void name_check(struct keeper *k, const struct encconf_provider *p)
 			return;
 		}
 	}
-	log_warning("no usable active key \"%s\": %s; see `kekctl key list`, or make one with "
-		    "`kekctl key create %s`",
-		    name, errno_text(r), name);
+	if (keyset_missing(k->keys) > 0)
+		log_warning("no usable active key \"%s\": %s; it may be one whose file is missing: "
+			    "restore that, or see `kekctl key accept`",
+			    name, errno_text(r));
+	else
+		log_warning("no usable active key \"%s\": %s; see `kekctl key list`, or make one "
+			    "with `kekctl key create %s`",
+			    name, errno_text(r), name);
 }
 
 void custody_names_check(struct keeper *k, const struct conf *c)

@@ -163,6 +163,23 @@ void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_k
 	worker_tell(k, w, &msg, NULL);
 }
 
+/*
+ * A key that is well, and for which there was no descriptor or memory at this moment, is not taken away for
+ * good from a server that serves: the next one is given all of them again.
+ */
+static void not_given(struct keeper *k, struct worker *w, const struct keyset_key *key, int why)
+{
+	bool short_of = why == -EMFILE || why == -ENFILE || why == -ENOMEM || why == -ENOBUFS;
+
+	if (!short_of || key->why < 0 || !w->serving) {
+		worker_send_withdraw(k, w, key, why);
+		return;
+	}
+	log_error("key %s: cannot be given to a server: %s; the server is replaced", key->rec.label,
+		  errno_text(why));
+	worker_kill(k, w);
+}
+
 void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key *key,
 		     enum key_state state)
 {
@@ -176,7 +193,7 @@ void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key
 	if (why == 0 && keyset_state_opens(key->rec.state))
 		why = k->sealed < 0 ? -EKEYEXPIRED : key_fds(key, &fds);
 	if (worker_tell(k, w, &msg, &fds) == 0 && why < 0)
-		worker_send_withdraw(k, w, key, why);
+		not_given(k, w, key, why);
 }
 
 /*
@@ -284,7 +301,7 @@ static void on_need(struct keeper *k, struct worker *w, const struct link_msg *n
 		return;
 	r = kek_accept(key->kek, &fds.fd[0]);
 	if (r < 0) {
-		worker_send_withdraw(k, w, key, r);
+		not_given(k, w, key, r);
 		return;
 	}
 	fds.n = 1;

@@ -117,7 +117,7 @@ static bool has_refused(const struct keyset *set, const char *name)
 		const struct keyset_key *key = keyset_entry(n);
 
 		if (key->why == -ESTALE && strcmp(key->rec.name, name) == 0 &&
-		    manifest_find((struct manifest *)(uintptr_t)&set->manifest, key->rec.id))
+		    manifest_has(&set->manifest, key->rec.id))
 			return true;
 	}
 	return false;

@@ -24,12 +24,25 @@ void manifest_clear(struct manifest *m)
 	m->n = 0;
 }
 
+static size_t index_of(const struct manifest *m, const uint8_t id[static KEKD_KEY_ID])
+{
+	size_t i = 0;
+
+	while (i < m->n && memcmp(m->entries[i].id, id, KEKD_KEY_ID) != 0)
+		i++;
+	return i;
+}
+
+bool manifest_has(const struct manifest *m, const uint8_t id[static KEKD_KEY_ID])
+{
+	return index_of(m, id) < m->n;
+}
+
 struct manifest_entry *manifest_find(struct manifest *m, const uint8_t id[static KEKD_KEY_ID])
 {
-	for (size_t i = 0; i < m->n; i++)
-		if (memcmp(m->entries[i].id, id, KEKD_KEY_ID) == 0)
-			return &m->entries[i];
-	return NULL;
+	size_t i = index_of(m, id);
+
+	return i < m->n ? &m->entries[i] : NULL;
 }
 
 int manifest_get(struct manifest *m, const uint8_t id[static KEKD_KEY_ID],

@@ -62,6 +62,7 @@ int manifest_format(const struct manifest *m, manifest_mac_fn *mac, const void *
 int manifest_parse(struct span text, const uint8_t root_id[static KEY_ROOT_ID],
 		   manifest_mac_fn *mac, const void *root, struct manifest *ret);
 
+bool manifest_has(const struct manifest *m, const uint8_t id[static KEKD_KEY_ID]);
 /* NULL if there is none. Borrowed, until the next change. */
 struct manifest_entry *manifest_find(struct manifest *m, const uint8_t id[static KEKD_KEY_ID]);
 /* Find or add, an added one without files. -ENOMEM. */

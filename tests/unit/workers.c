@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -270,6 +271,28 @@ TEST_F(workers, accepted_keys_are_left_in_place)
 	close(admin[1]);
 }
 
+/* It would be missing there for as long as that server lives, although nothing is wrong with it. */
+TEST_F(workers, key_for_which_there_is_no_descriptor)
+{
+	const struct keyset_key *key;
+	struct rlimit before, none;
+	int status = 0;
+	pid_t pid;
+
+	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	add_server(self, 0);
+	self->k.workers[0].serving = true;
+	pid = self->k.workers[0].pid;
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &before));
+	none = (struct rlimit){ .rlim_max = before.rlim_max };
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+	worker_send_key(&self->k, &self->k.workers[0], key, KEY_ACTIVE);
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &before));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	worker_reaped(&self->k, &self->k.workers[0], SIGKILL);
+}
+
 static void hear_all(struct keeper *k)
 {
 	for (size_t i = 0; i < k->n_workers; i++)
@@ -296,6 +319,13 @@ static struct conf *reload_begin(struct ktest_data_of_workers *self)
 	return next;
 }
 
+/* However slow this process is, the bound has not been reached. */
+static void take_your_time(struct ktest_data_of_workers *self)
+{
+	ASSERT_NE(0, self->k.reload_until_ns);
+	self->k.reload_until_ns = UINT64_MAX;
+}
+
 TEST_F(workers, reload_when_all_can)
 {
 	const struct conf *next;
@@ -308,6 +338,7 @@ TEST_F(workers, reload_when_all_can)
 	server_reload_end(&self->k);
 	EXPECT_TRUE(self->k.conf != next); /* the other has not answered */
 	worker_hear(&self->k, &self->k.workers[1]);
+	take_your_time(self);
 	server_reload_end(&self->k);
 	EXPECT_TRUE(self->k.conf == next);
 	EXPECT_NULL(self->k.next_conf);
@@ -351,6 +382,7 @@ TEST_F(workers, reload_when_one_dies)
 	worker_hear(&self->k, &self->k.workers[0]);
 	waitpid(self->k.workers[1].pid, NULL, 0);
 	worker_reaped(&self->k, &self->k.workers[1], SIGKILL);
+	take_your_time(self);
 	server_reload_end(&self->k);
 	EXPECT_TRUE(self->k.conf == next);
 	heard(self, text);
