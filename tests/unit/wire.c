@@ -653,6 +653,20 @@ TEST_F(wire, abort_cancels)
 	EXPECT_EQ(GRPC_UNAVAILABLE, self->results[0].status);
 }
 
+/* What has not been sent is thrown away: nobody asked for an orderly end before. */
+TEST_F(wire, abort_sends_nothing)
+{
+	struct result *r = start(self, "/t.T/Keep", "x", 1, 0, 0, NULL);
+
+	UNTIL(self, self->svc.n_kept == 1);
+	for (unsigned int i = 0; i < 10; i++)
+		turn(self, true); /* until no earlier send is in the way */
+	answer_kept(&self->svc, "too late");
+	grpc_server_abort(self->svc.server);
+	UNTIL(self, grpc_server_drained(self->svc.server) && r->done);
+	EXPECT_EQ(GRPC_UNAVAILABLE, r->status);
+}
+
 /* Peers that are slow, too many, or not welcome. */
 
 static void restart(fix *f)
