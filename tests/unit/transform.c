@@ -161,6 +161,7 @@ TEST(finds_the_item_of_a_resource)
 	"  - secretbox: { keys: [ { name: s } ] }\n" \
 	"  - aescbc: { keys: [ { name: a } ] }\n"
 #define MANY        1000
+#define CROWD       20
 #define FROM        "/kekd.v1.Transform/FromStorage"
 #define VERIFY      "/kekd.v1.Transform/Verify"
 #define TO          "/kekd.v1.Transform/ToStorage"
@@ -208,7 +209,7 @@ static void client_open(fix *f)
 		.pool = f->client_pool,
 		.path = f->path,
 		.message_bytes = TRANSFORM_MESSAGE_BYTES,
-		.calls = 4,
+		.calls = CROWD,
 		.idle_ns = grpc_limits_default.idle_ns,
 	};
 
@@ -584,6 +585,39 @@ TEST_F(service, gives_up_after_a_value_of_its_own_was_opened)
 		for (size_t j = 0; j < 8; j++)
 			secbuf_release(&taken[i][j]);
 	free(big);
+}
+
+static void on_crowd(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+{
+	unsigned int *ended = user;
+
+	(void)text;
+	(void)msg; /* released by the client */
+	ended[status == GRPC_OK]++;
+}
+
+/* However much bulk work is under way, the engine has room for what a KMS socket brings. */
+TEST_F(service, leaves_room_for_others)
+{
+	_cleanup_secbuf_ struct secbuf msg = { 0 };
+	unsigned int ended[2] = { 0 };
+
+	if (variant->backend != BED_FAKE)
+		SKIP("only a fake holds its answers back");
+	for (size_t i = 0; i < TRANSFORM_VALUES_MAX; i++)
+		self->values[i] = (struct transform_value){ span_str("/p"), span_str("value") };
+	ASSERT_OK(secpool_get(self->client_pool, TRANSFORM_MESSAGE_BYTES, &msg));
+	ASSERT_OK(pb_transform_request_encode(SPAN_NULL, self->values, TRANSFORM_VALUES_MAX, &msg));
+	for (size_t i = 0; i < CROWD; i++)
+		ASSERT_OK(grpc_client_call(self->client, TO, out_of(&msg), 0, 0, on_crowd, ended,
+					   NULL));
+	while (transform_service_busy(self->service) + ended[0] + ended[1] < CROWD)
+		turn(self, false);
+	EXPECT_OK(chain_bed_seal(&self->bed, OP_KMS_V2, span_str("a seed")));
+	while (ended[0] + ended[1] < CROWD)
+		turn(self, true);
+	EXPECT_LE(8U, ended[1]);
+	ASSERT_EQ(GRPC_OK, call(self, TO, "", TRANSFORM_VALUES_MAX));
 }
 
 TEST_HARNESS_MAIN
