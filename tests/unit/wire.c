@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <nghttp2/nghttp2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -1029,6 +1030,42 @@ TEST_F(wire, refused_stream_is_tried_again)
 	}
 	EXPECT_EQ(GRPC_FAILED_PRECONDITION, r->status);
 	EXPECT_STREQ("second try", r->text);
+}
+
+/* The linker leads each request here (--wrap): for so many of them there is no stream id left. */
+static unsigned int without_id;
+int32_t __real_nghttp2_submit_request(nghttp2_session *session, const nghttp2_priority_spec *pri,
+				      const nghttp2_nv *nv, size_t n,
+				      const nghttp2_data_provider *body, void *stream);
+int32_t __wrap_nghttp2_submit_request(nghttp2_session *session, const nghttp2_priority_spec *pri,
+				      const nghttp2_nv *nv, size_t n,
+				      const nghttp2_data_provider *body, void *stream);
+
+int32_t __wrap_nghttp2_submit_request(nghttp2_session *session, const nghttp2_priority_spec *pri,
+				      const nghttp2_nv *nv, size_t n,
+				      const nghttp2_data_provider *body, void *stream)
+{
+	if (without_id > 0) {
+		without_id--;
+		return NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE;
+	}
+	return __real_nghttp2_submit_request(session, pri, nv, n, body, stream);
+}
+
+/* After 2^30 calls a connection is replaced, and the calls that come then are made on the new one. */
+TEST_F(wire, connection_without_ids_is_replaced)
+{
+	struct result *r[3];
+
+	works(self);
+	without_id = 3;
+	for (size_t i = 0; i < 3; i++)
+		r[i] = start(self, "/t.T/Now", "x", 1, 0, 0, NULL);
+	for (size_t i = 0; i < 3; i++) {
+		UNTIL(self, r[i]->done);
+		EXPECT_EQ(GRPC_OK, r[i]->status);
+	}
+	EXPECT_EQ(2U, stats_of(self).connections);
 }
 
 TEST_F(wire, stopped_client)
