@@ -123,6 +123,8 @@ $(UNIT) $(HELPERS) $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 
 # A test that stands between a service and its chain.
 $(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
+# And one between HTTP/2 and its library.
+$(BUILD)/tests/unit/wire: LDFLAGS += -Wl,--wrap=nghttp2_submit_request
 
 unit: $(UNIT)
 helpers: $(HELPERS)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Slabs of one size class are carved out of locked mappings on demand and kept until the pool is
- * freed: in steady state no call here enters the kernel. A free buffer is all zero but for the
- * link to the next one.
+ * Slabs of one size class are carved out of locked mappings on demand and kept: in steady state no
+ * call here enters the kernel. A free buffer is all zero but for the link to the next one.
+ *
+ * Only a pool that has no room left gives up slabs of which nothing is in use, so that a burst of one
+ * size takes nothing away from the other sizes once it is over. How much of a slab is free is counted
+ * then, and at no other time.
  *
  * MADV_DONTFORK rather than MADV_WIPEONFORK: nothing in this program may use a secret across a
  * fork, so an attempt should fault instead of reading zeros. mlock2(MLOCK_ONFAULT) is not used: a
@@ -11,21 +14,27 @@
 #include "daemon/base/secmem.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include <kekd/list.h>
-
 #define PAGE 4096U
 #define SLAB (128U * 1024)
+#define HEAD 64U /* of a slab, in the place of the first buffer's bytes: a cache line */
+/*
+ * After a search for unused slabs that found too little, so many requests are refused without one,
+ * unless as much has been given back meanwhile: a search costs more than a request.
+ */
+#define PAUSE 16U
 
 /* The smallest is for what a KMS call holds: request, ciphertext, answer, each a few hundred bytes. */
 static const size_t class_size[] = { 256, 1024, 4096, 16 * 1024, 80 * 1024 };
 #define CLASSES ARRAY_SIZE(class_size)
 
 struct slab {
-	struct list link;
 	size_t size;
+	size_t buffers;
+	size_t unused; /* of them; only while they are counted */
 };
 
 struct free_buf {
@@ -34,9 +43,12 @@ struct free_buf {
 
 struct secpool {
 	size_t max;
-	size_t mapped; /* slabs and large buffers */
-	size_t used;   /* handed out */
-	struct list slabs;
+	size_t mapped;       /* slabs and large buffers */
+	size_t used;         /* handed out */
+	struct slab **slabs; /* by address */
+	size_t n_slabs;
+	unsigned int pause; /* see PAUSE */
+	size_t in_vain;     /* used, at the last search that found too little */
 	struct free_buf *free[CLASSES];
 };
 
@@ -96,7 +108,6 @@ int secpool_new(size_t bytes_max, struct secpool **ret)
 	if (!pool)
 		return -ENOMEM;
 	pool->max = page_round(bytes_max);
-	list_init(&pool->slabs);
 	*ret = pool;
 	return 0;
 }
@@ -105,12 +116,9 @@ void secpool_free(struct secpool *pool)
 {
 	if (!pool)
 		return;
-	list_for_each_safe (n, &pool->slabs) {
-		struct slab *s = list_entry(n, struct slab, link);
-
-		list_del(n);
-		secmem_free(s, s->size);
-	}
+	for (size_t i = 0; i < pool->n_slabs; i++)
+		secmem_free(pool->slabs[i], pool->slabs[i]->size);
+	free(pool->slabs);
 	free(pool);
 }
 
@@ -123,23 +131,127 @@ static size_t class_of(size_t cap)
 	return c;
 }
 
-/* The slab's own header takes the place of the first buffer's bytes: one line of 64 bytes. */
+/* The slab that @buf lies in: the last that does not begin behind it. */
+static struct slab *slab_of(const struct secpool *pool, const void *buf)
+{
+	size_t low = 0, high = pool->n_slabs;
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if ((uintptr_t)pool->slabs[middle] <= (uintptr_t)buf)
+			low = middle;
+		else
+			high = middle;
+	}
+	return pool->slabs[low];
+}
+
+static bool slab_is_unused(const struct slab *s)
+{
+	return s->unused == s->buffers;
+}
+
+static void slabs_count(struct secpool *pool)
+{
+	for (size_t i = 0; i < pool->n_slabs; i++)
+		pool->slabs[i]->unused = 0;
+	for (size_t c = 0; c < CLASSES; c++)
+		for (struct free_buf *f = pool->free[c]; f; f = f->next)
+			slab_of(pool, f)->unused++;
+}
+
+/* Give up the slabs of which nothing is in use. */
+static void slabs_sweep(struct secpool *pool)
+{
+	size_t kept = 0;
+
+	slabs_count(pool);
+	for (size_t c = 0; c < CLASSES; c++) {
+		struct free_buf **at = &pool->free[c];
+
+		while (*at) {
+			if (slab_is_unused(slab_of(pool, *at)))
+				*at = (*at)->next;
+			else
+				at = &(*at)->next;
+		}
+	}
+	for (size_t i = 0; i < pool->n_slabs; i++) {
+		struct slab *s = pool->slabs[i];
+
+		if (slab_is_unused(s)) {
+			pool->mapped -= s->size;
+			secmem_free(s, s->size);
+		} else {
+			pool->slabs[kept++] = s;
+		}
+	}
+	pool->n_slabs = kept;
+}
+
+/* The last search was in vain, and little has been given back since. */
+static bool sweep_is_idle(struct secpool *pool, size_t bytes)
+{
+	if (pool->pause == 0 || pool->used + bytes <= pool->in_vain)
+		return false;
+	pool->pause--;
+	return true;
+}
+
+/* May @bytes more be mapped? */
+static bool room_for(struct secpool *pool, size_t bytes)
+{
+	if (bytes > pool->max)
+		return false;
+	if (pool->mapped <= pool->max - bytes)
+		return true;
+	if (pool->used > pool->max - bytes || sweep_is_idle(pool, bytes))
+		return false;
+	slabs_sweep(pool);
+	if (pool->mapped <= pool->max - bytes)
+		return true;
+	pool->pause = PAUSE;
+	pool->in_vain = pool->used;
+	return false;
+}
+
+/* Room for one more in the table, and then @s in its place there. */
+static int slab_note(struct secpool *pool, struct slab *s)
+{
+	struct slab **slabs = reallocarray(pool->slabs, pool->n_slabs + 1, sizeof(struct slab *));
+	size_t i = pool->n_slabs;
+
+	if (!slabs)
+		return -ENOBUFS;
+	for (; i > 0 && (uintptr_t)slabs[i - 1] > (uintptr_t)s; i--)
+		slabs[i] = slabs[i - 1];
+	slabs[i] = s;
+	pool->slabs = slabs;
+	pool->n_slabs++;
+	return 0;
+}
+
 static int slab_add(struct secpool *pool, size_t class)
 {
-	size_t size = class_size[class], head = 64;
-	size_t bytes = page_round(size * 2 + head) > SLAB ? page_round(size * 2 + head) : SLAB;
+	size_t size = class_size[class];
+	size_t bytes = page_round(size * 2 + HEAD) > SLAB ? page_round(size * 2 + HEAD) : SLAB;
 	struct slab *s;
 
-	if (pool->mapped + bytes > pool->max)
+	if (!room_for(pool, bytes))
 		return -ENOBUFS;
 	s = secmem_alloc(bytes);
 	if (!s)
 		return -ENOBUFS;
+	if (slab_note(pool, s) < 0) {
+		secmem_free(s, bytes);
+		return -ENOBUFS;
+	}
 	s->size = bytes;
+	s->buffers = (bytes - HEAD) / size;
 	pool->mapped += bytes;
-	list_add_tail(&pool->slabs, &s->link);
-	for (size_t off = head; off + size <= bytes; off += size) {
-		struct free_buf *f = (void *)((uint8_t *)s + off);
+	for (size_t i = 0; i < s->buffers; i++) {
+		struct free_buf *f = (void *)((uint8_t *)s + HEAD + i * size);
 
 		f->next = pool->free[class];
 		pool->free[class] = f;
@@ -152,7 +264,7 @@ static int large_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 	void *p;
 
 	cap = page_round(cap);
-	if (cap > pool->max || pool->mapped > pool->max - cap)
+	if (!room_for(pool, cap))
 		return -ENOBUFS;
 	p = secmem_alloc(cap);
 	if (!p)

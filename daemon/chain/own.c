@@ -134,6 +134,8 @@ static void inner_done(struct op *inner, int r)
 	struct secbuf self = c->self;
 	struct op *op = c->outer;
 
+	/* @c goes; @op may still be cancelled, with the call that it is part of. */
+	op->cancel = NULL;
 	op->provider = "kms";
 	op->stale = inner->stale;
 	memcpy(op->key_id, inner->key_id, sizeof(op->key_id));

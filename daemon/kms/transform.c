@@ -13,11 +13,18 @@
 #include "daemon/base/log.h"
 #include "daemon/chain/own.h"
 
+/*
+ * Of all calls. The engine takes twice as many jobs (ENGINE_CONFIG_DEFAULT): the other half is for the KMS
+ * sockets, which would be refused as overloaded otherwise, whoever fills it.
+ */
+#define VALUES_UNDER_WAY (8U * TRANSFORM_VALUES_MAX)
+
 struct transform_service {
 	struct secpool *pool;
 	kms_event_fn *event;
 	void *event_ctx;
 	unsigned int busy;
+	size_t values; /* of the busy calls */
 	size_t n_items;
 	struct transform_item items[];
 };
@@ -128,6 +135,7 @@ static void call_put(struct transform_call *c)
 	struct secbuf self = c->self;
 
 	c->service->busy--;
+	c->service->values -= c->n;
 	secbuf_release(&c->msg);
 	secbuf_release(&c->out);
 	secbuf_release(&self);
@@ -308,6 +316,8 @@ static int call_get(struct transform_service *s, size_t n, struct transform_call
 	struct secbuf self;
 	int r;
 
+	if (n > VALUES_UNDER_WAY - s->values)
+		return -ENOBUFS;
 	r = secpool_get(s->pool, sizeof(*c) + n * sizeof(struct transform_op), &self);
 	if (r < 0)
 		return r;
@@ -316,6 +326,7 @@ static int call_get(struct transform_service *s, size_t n, struct transform_call
 	c->service = s;
 	c->n = n;
 	s->busy++;
+	s->values += n;
 	*ret = c;
 	return 0;
 }

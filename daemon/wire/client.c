@@ -393,6 +393,19 @@ static void connect_failed(struct grpc_client *client, int r)
 	}
 }
 
+/*
+ * The connection takes no call any more, and never will: it has no stream ids left, after 2^30 calls.
+ * Another one takes its place, for @call and all that follow.
+ */
+static void call_elsewhere(struct grpc_client_call *call)
+{
+	struct grpc_client *client = call->client;
+
+	list_add_tail(&client->waiting, &call->link);
+	client->draining = true;
+	conn_close(client->conn);
+}
+
 static void call_send(struct grpc_client_call *call)
 {
 	struct grpc_client *client = call->client;
@@ -409,6 +422,7 @@ static void call_send(struct grpc_client_call *call)
 	};
 	size_t n = call->deadline ? ARRAY_SIZE(fields) : ARRAY_SIZE(fields) - 1;
 	uint64_t now = now_ns();
+	int r;
 
 	if (call->deadline)
 		grpc_timeout_format(call->deadline > now ? call->deadline - now : 1, timeout);
@@ -419,7 +433,12 @@ static void call_send(struct grpc_client_call *call)
 		call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for the request");
 		return;
 	}
-	if (h2_request(client->h2, &call->stream, fields, n, &body) < 0) {
+	r = h2_request(client->h2, &call->stream, fields, n, &body);
+	if (r == -ECONNRESET && call->tries < TRIES_MAX) {
+		call_elsewhere(call);
+		return;
+	}
+	if (r < 0) {
 		call_finish(call, GRPC_UNAVAILABLE, "the connection takes no more calls");
 		return;
 	}

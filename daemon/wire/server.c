@@ -337,11 +337,12 @@ void grpc_server_shutdown(struct grpc_server *server)
 	grpc_server_flush(server);
 }
 
+/* Closed first, as a shutdown sends what calls have queued. */
 void grpc_server_abort(struct grpc_server *server)
 {
-	grpc_server_shutdown(server);
 	list_for_each_safe (n, &server->peers)
 		conn_close(list_entry(n, struct peer, link)->conn);
+	grpc_server_shutdown(server);
 	grpc_server_flush(server);
 }
 

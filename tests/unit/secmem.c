@@ -250,6 +250,80 @@ TEST_F(pool, bound)
 	free(b);
 }
 
+/* Take all of the pool in pieces of @size; how many. */
+static size_t take_all(struct secpool *pool, size_t size, struct secbuf *b)
+{
+	size_t n = 0;
+
+	while (n < MAX / 256 && secpool_get(pool, size, &b[n]) == 0)
+		n++;
+	return n;
+}
+
+/* Whatever size a burst was of, any other is to be had when it is over, as much as ever. */
+TEST_F(pool, a_burst_takes_nothing_away_for_ever)
+{
+	static struct secbuf burst[MAX / 256], b[MAX / 256];
+	size_t fresh[CLASSES + 1], n;
+
+	for (size_t size = 0; size <= CLASSES; size++) {
+		struct secpool *pool;
+
+		ASSERT_OK(secpool_new(MAX, &pool));
+		n = take_all(pool, size < CLASSES ? classes[size] : LARGE, b);
+		fresh[size] = n;
+		while (n > 0)
+			secbuf_release(&b[--n]);
+		secpool_free(pool);
+	}
+	for (size_t i = 0; i <= CLASSES; i++) {
+		for (size_t j = 0; j <= CLASSES; j++) {
+			n = take_all(self->pool, i < CLASSES ? classes[i] : LARGE, burst);
+			EXPECT_EQ(fresh[i], n);
+			while (n > 0)
+				secbuf_release(&burst[--n]);
+			n = take_all(self->pool, j < CLASSES ? classes[j] : LARGE, b);
+			EXPECT_EQ(fresh[j], n);
+			for (size_t k = 0; k < n; k++) {
+				EXPECT_TRUE(is_zero(b[k].data, b[k].cap));
+				memset(b[k].data, 0xee, b[k].cap);
+			}
+			while (n > 0)
+				secbuf_release(&b[--n]);
+		}
+	}
+}
+
+/* What is in use stays as it is while all around it is given up. */
+TEST_F(pool, what_is_in_use_stays)
+{
+	static struct secbuf b[MAX / 256];
+	struct secbuf kept[4] = { 0 }, large = { 0 };
+	size_t n = take_all(self->pool, 1024, b);
+
+	ASSERT_LT(900U, n);
+	for (size_t i = 0; i < 4; i++) {
+		kept[i] = secbuf_move(&b[300 * i]);
+		memset(kept[i].data, (int)(i + 1), kept[i].cap);
+	}
+	while (n > 0)
+		secbuf_release(&b[--n]);
+	ASSERT_OK(secpool_get(self->pool, MAX / 2, &large));
+	memset(large.data, 0xee, large.cap);
+	n = take_all(self->pool, 1024, b);
+	EXPECT_LT(400U, n);
+	for (size_t i = 0; i < n; i++)
+		memset(b[i].data, 0xee, b[i].cap);
+	for (size_t i = 0; i < 4; i++) {
+		for (size_t j = 0; j < 1024; j++)
+			ASSERT_EQ(i + 1, kept[i].data[j]);
+		secbuf_release(&kept[i]);
+	}
+	while (n > 0)
+		secbuf_release(&b[--n]);
+	secbuf_release(&large);
+}
+
 /* Large buffers are unmapped when they are given back, so that their share is free for anything. */
 TEST_F(pool, large_buffers)
 {

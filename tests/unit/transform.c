@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/crypto/openssl_dek.h"
 #include "daemon/kms/transform.h"
 #include "daemon/wire/client.h"
 #include "tests/harness/ktest.h"
@@ -160,6 +161,7 @@ TEST(finds_the_item_of_a_resource)
 	"  - secretbox: { keys: [ { name: s } ] }\n" \
 	"  - aescbc: { keys: [ { name: a } ] }\n"
 #define MANY        1000
+#define CROWD       20
 #define FROM        "/kekd.v1.Transform/FromStorage"
 #define VERIFY      "/kekd.v1.Transform/Verify"
 #define TO          "/kekd.v1.Transform/ToStorage"
@@ -207,7 +209,7 @@ static void client_open(fix *f)
 		.pool = f->client_pool,
 		.path = f->path,
 		.message_bytes = TRANSFORM_MESSAGE_BYTES,
-		.calls = 4,
+		.calls = CROWD,
 		.idle_ns = grpc_limits_default.idle_ns,
 	};
 
@@ -510,6 +512,112 @@ TEST_F(service, client_gives_up)
 		turn(self, true);
 	EXPECT_FALSE(self->done);
 	EXPECT_EQ(GRPC_OK, call(self, TO, "", 8));
+}
+
+/* What an apiserver has stored at "/p" with kekd as its KMS v1 plugin. Returns its length. */
+static size_t own_value(fix *f, uint8_t *out)
+{
+	static const uint8_t dek[32] = "a data key of the apiserver's ow";
+	static const char prefix[] = "k8s:enc:kms:v1:name:";
+	size_t n = strlen(prefix);
+	struct span edek;
+
+	ASSERT_OK(chain_bed_seal(&f->bed, OP_KMS_V1, span_of(dek, sizeof(dek))));
+	edek = chain_bed_output(&f->bed);
+	memcpy(out, prefix, n);
+	out[n++] = (uint8_t)(edek.len >> 8);
+	out[n++] = (uint8_t)edek.len;
+	memcpy(out + n, edek.data, edek.len);
+	n += edek.len;
+	memset(out + n, 7, KEKD_GCM_NONCE);
+	ASSERT_OK(openssl_dek_seal(span_of(dek, sizeof(dek)), out + n, span_str("/p"),
+				   span_str("plain"), out + n + KEKD_GCM_NONCE));
+	return n + KEKD_GCM_NONCE + strlen("plain") + KEKD_GCM_TAG;
+}
+
+/*
+ * The client goes away when one value has been opened and another has not. What the first needed is in
+ * other hands by then, with whatever bytes those put there.
+ */
+TEST_F(service, gives_up_after_a_value_of_its_own_was_opened)
+{
+	static const size_t sizes[] = { 256, 1024, 4096 };
+	const size_t large = 600 * 1024;
+	_cleanup_secbuf_ struct secbuf msg = { 0 }, stored = { 0 };
+	struct secbuf taken[3][8] = { 0 };
+	struct grpc_client_call *open;
+	uint8_t value[1024], *big;
+
+	if (variant->backend != BED_FAKE)
+		SKIP("only a fake holds its answers back");
+	big = calloc(1, large);
+	ASSERT_NOT_NULL(big);
+	self->values[0] = (struct transform_value){ span_str("/p"), span_str("small") };
+	self->values[1] = (struct transform_value){ span_str("/p"), span_of(big, large) };
+	ASSERT_EQ(GRPC_OK, call(self, TO, "", 2));
+	stored = secbuf_move(&self->answer);
+	self->values[1].value = self->results[1].value;
+	self->values[0] =
+		(struct transform_value){ span_str("/p"), span_of(value, own_value(self, value)) };
+	ASSERT_OK(secpool_get(self->client_pool, TRANSFORM_MESSAGE_BYTES, &msg));
+	ASSERT_OK(pb_transform_request_encode(SPAN_NULL, self->values, 2, &msg));
+	ASSERT_OK(grpc_client_call(self->client, FROM, out_of(&msg), 0, 0, on_done, self, &open));
+	while (transform_service_busy(self->service) == 0)
+		turn(self, false);
+	/* One run: all of the first value's data key, a part of the second. */
+	turn(self, false);
+	ASSERT_TRUE(fake_block_finish(self->bed.bed.fakes[0]));
+	turn(self, false);
+	for (size_t i = 0; i < 3; i++)
+		for (size_t j = 0; j < 8; j++) {
+			ASSERT_OK(secpool_get(self->pool, sizes[i], &taken[i][j]));
+			memset(taken[i][j].data, 0x5a, taken[i][j].cap);
+		}
+	grpc_client_cancel(open);
+	for (struct grpc_stats stats = { 0 }; stats.cancelled == 0;) {
+		turn(self, false);
+		grpc_server_stats(self->server, &stats);
+	}
+	EXPECT_EQ(1U, transform_service_busy(self->service));
+	while (transform_service_busy(self->service) > 0)
+		turn(self, true);
+	for (size_t i = 0; i < 3; i++)
+		for (size_t j = 0; j < 8; j++)
+			secbuf_release(&taken[i][j]);
+	free(big);
+}
+
+static void on_crowd(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+{
+	unsigned int *ended = user;
+
+	(void)text;
+	(void)msg; /* released by the client */
+	ended[status == GRPC_OK]++;
+}
+
+/* However much bulk work is under way, the engine has room for what a KMS socket brings. */
+TEST_F(service, leaves_room_for_others)
+{
+	_cleanup_secbuf_ struct secbuf msg = { 0 };
+	unsigned int ended[2] = { 0 };
+
+	if (variant->backend != BED_FAKE)
+		SKIP("only a fake holds its answers back");
+	for (size_t i = 0; i < TRANSFORM_VALUES_MAX; i++)
+		self->values[i] = (struct transform_value){ span_str("/p"), span_str("value") };
+	ASSERT_OK(secpool_get(self->client_pool, TRANSFORM_MESSAGE_BYTES, &msg));
+	ASSERT_OK(pb_transform_request_encode(SPAN_NULL, self->values, TRANSFORM_VALUES_MAX, &msg));
+	for (size_t i = 0; i < CROWD; i++)
+		ASSERT_OK(grpc_client_call(self->client, TO, out_of(&msg), 0, 0, on_crowd, ended,
+					   NULL));
+	while (transform_service_busy(self->service) + ended[0] + ended[1] < CROWD)
+		turn(self, false);
+	EXPECT_OK(chain_bed_seal(&self->bed, OP_KMS_V2, span_str("a seed")));
+	while (ended[0] + ended[1] < CROWD)
+		turn(self, true);
+	EXPECT_LE(8U, ended[1]);
+	ASSERT_EQ(GRPC_OK, call(self, TO, "", TRANSFORM_VALUES_MAX));
 }
 
 TEST_HARNESS_MAIN

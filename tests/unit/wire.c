@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <nghttp2/nghttp2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -653,6 +654,20 @@ TEST_F(wire, abort_cancels)
 	EXPECT_EQ(GRPC_UNAVAILABLE, self->results[0].status);
 }
 
+/* What has not been sent is thrown away: nobody asked for an orderly end before. */
+TEST_F(wire, abort_sends_nothing)
+{
+	struct result *r = start(self, "/t.T/Keep", "x", 1, 0, 0, NULL);
+
+	UNTIL(self, self->svc.n_kept == 1);
+	for (unsigned int i = 0; i < 10; i++)
+		turn(self, true); /* until no earlier send is in the way */
+	answer_kept(&self->svc, "too late");
+	grpc_server_abort(self->svc.server);
+	UNTIL(self, grpc_server_drained(self->svc.server) && r->done);
+	EXPECT_EQ(GRPC_UNAVAILABLE, r->status);
+}
+
 /* Peers that are slow, too many, or not welcome. */
 
 static void restart(fix *f)
@@ -832,6 +847,31 @@ TEST_F(wire, connections_bound)
 	works(self);
 }
 
+/*
+ * Messages that are announced, long ones, and never come take all the memory there is. With their
+ * connections it comes back, for connections and messages of any size.
+ */
+TEST_F(wire, announced_messages_leave_nothing_behind)
+{
+	static const uint8_t prefix[5] = { 0, 0, 0, 0xff, 0 };
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	int fds[2];
+
+	for (size_t i = 0; i < 2; i++) {
+		fds[i] = raw_greeted(self);
+		for (unsigned int id = 1; id < 2 * self->limits.streams; id += 2) {
+			h2f_call_headers(&b, id, 0, &H2F_CALL(.path = "/t.T/Now"));
+			h2f_frame(&b, H2F_DATA, 0, id, prefix, sizeof(prefix));
+		}
+		ASSERT_TRUE(raw_send(self, fds[i], &b));
+	}
+	UNTIL(self, stats_of(self).failures > 0); /* no memory for the message */
+	close(fds[0]);
+	close(fds[1]);
+	UNTIL(self, stats_of(self).open_connections == 0);
+	works(self);
+}
+
 TEST_F(wire, floods_end_only_their_own_connection)
 {
 	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
@@ -990,6 +1030,42 @@ TEST_F(wire, refused_stream_is_tried_again)
 	}
 	EXPECT_EQ(GRPC_FAILED_PRECONDITION, r->status);
 	EXPECT_STREQ("second try", r->text);
+}
+
+/* The linker leads each request here (--wrap): for so many of them there is no stream id left. */
+static unsigned int without_id;
+int32_t __real_nghttp2_submit_request(nghttp2_session *session, const nghttp2_priority_spec *pri,
+				      const nghttp2_nv *nv, size_t n,
+				      const nghttp2_data_provider *body, void *stream);
+int32_t __wrap_nghttp2_submit_request(nghttp2_session *session, const nghttp2_priority_spec *pri,
+				      const nghttp2_nv *nv, size_t n,
+				      const nghttp2_data_provider *body, void *stream);
+
+int32_t __wrap_nghttp2_submit_request(nghttp2_session *session, const nghttp2_priority_spec *pri,
+				      const nghttp2_nv *nv, size_t n,
+				      const nghttp2_data_provider *body, void *stream)
+{
+	if (without_id > 0) {
+		without_id--;
+		return NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE;
+	}
+	return __real_nghttp2_submit_request(session, pri, nv, n, body, stream);
+}
+
+/* After 2^30 calls a connection is replaced, and the calls that come then are made on the new one. */
+TEST_F(wire, connection_without_ids_is_replaced)
+{
+	struct result *r[3];
+
+	works(self);
+	without_id = 3;
+	for (size_t i = 0; i < 3; i++)
+		r[i] = start(self, "/t.T/Now", "x", 1, 0, 0, NULL);
+	for (size_t i = 0; i < 3; i++) {
+		UNTIL(self, r[i]->done);
+		EXPECT_EQ(GRPC_OK, r[i]->status);
+	}
+	EXPECT_EQ(2U, stats_of(self).connections);
 }
 
 TEST_F(wire, stopped_client)
