@@ -27,6 +27,7 @@ struct plugin {
 	uint32_t id;
 	unsigned int version;
 	struct grpc_client *client;
+	unsigned int decrypts; /* open ones */
 	bool stopped;
 	struct upstream_stat stat; /* since it was last taken */
 	char path[];
@@ -95,6 +96,12 @@ static void stat_count(struct upstream_stat *stat, int r)
 	stat->last = r;
 }
 
+static void call_free(struct upstream_call *c)
+{
+	c->plugin->decrypts -= c->method == UPSTREAM_DECRYPT;
+	free(c);
+}
+
 static void plugin_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
 {
 	struct upstream_call *c = user;
@@ -116,7 +123,7 @@ static void plugin_done(void *user, enum grpc_status status, const char *text, s
 	stat_count(&c->plugin->stat, r);
 	c->done(c->user, r, text, r == 0 ? &answer : NULL);
 	pb_response_done(&rsp);
-	free(c);
+	call_free(c);
 }
 
 static int encode(const struct plugin *p, const struct upstream_request *req, struct secbuf *ret)
@@ -154,6 +161,8 @@ static int plugin_call(struct upstream *u, const struct upstream_request *req,
 		return -ENOMEM;
 	if (!m->path)
 		return -EOPNOTSUPP;
+	if (req->method == UPSTREAM_DECRYPT && p->decrypts >= UPSTREAM_DECRYPTS)
+		return -ENOBUFS;
 	*c = (struct upstream_call){
 		.plugin = p,
 		.done = done,
@@ -168,6 +177,7 @@ static int plugin_call(struct upstream *u, const struct upstream_request *req,
 				     &c->call);
 	if (r < 0)
 		return r;
+	p->decrypts += req->method == UPSTREAM_DECRYPT;
 	*ret = move_ptr(c);
 	return 0;
 }
@@ -175,7 +185,7 @@ static int plugin_call(struct upstream *u, const struct upstream_request *req,
 static void plugin_cancel(struct upstream_call *c)
 {
 	grpc_client_cancel(c->call);
-	free(c);
+	call_free(c);
 }
 
 static void plugin_free(struct upstream *u)

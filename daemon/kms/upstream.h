@@ -14,8 +14,12 @@
 #include "daemon/sys/ring.h"
 #include <kekd/upstream.h>
 
-/* Calls of one plugin open at once; one more is -ENOBUFS. */
-#define UPSTREAM_CALLS 1024
+/*
+ * Calls of one plugin open at once; one more is -ENOBUFS. A client decides how many values are opened, so
+ * some are kept for the others: without Status for three minutes nothing may be written.
+ */
+#define UPSTREAM_CALLS    1024
+#define UPSTREAM_DECRYPTS (UPSTREAM_CALLS - 16)
 
 struct upstreams;
 
