@@ -155,7 +155,10 @@ static int prefix_complete(struct grpc_intake *in, struct secpool *pool, uint32_
 	if (in->need > limit)
 		return -EMSGSIZE;
 	in->complete = in->need == 0;
-	return in->complete ? 0 : secpool_get(pool, in->need, &in->msg);
+	if (in->complete)
+		return 0;
+	return secpool_get(pool, in->need < GRPC_INTAKE_FIRST ? in->need : GRPC_INTAKE_FIRST,
+			   &in->msg);
 }
 
 static int prefix_feed(struct grpc_intake *in, struct secpool *pool, uint32_t limit,
@@ -170,15 +173,24 @@ static int prefix_feed(struct grpc_intake *in, struct secpool *pool, uint32_t li
 	return in->have == GRPC_PREFIX ? prefix_complete(in, pool, limit) : 0;
 }
 
-static void body_feed(struct grpc_intake *in, struct span *chunk)
+static int body_feed(struct grpc_intake *in, struct span *chunk)
 {
-	size_t n = in->need - in->msg.len;
+	size_t n = in->need - in->msg.len, room;
+	int r;
 
+	if (in->msg.len == in->msg.cap) {
+		r = secbuf_reserve(&in->msg, in->need);
+		if (r < 0)
+			return r;
+	}
+	room = in->msg.cap - in->msg.len;
 	n = chunk->len < n ? chunk->len : n;
+	n = room < n ? room : n;
 	memcpy(in->msg.data + in->msg.len, chunk->data, n);
 	in->msg.len += n;
 	*chunk = span_skip(*chunk, n);
 	in->complete = in->msg.len == in->need;
+	return 0;
 }
 
 int grpc_intake_feed(struct grpc_intake *in, struct secpool *pool, uint32_t limit,
@@ -189,13 +201,10 @@ int grpc_intake_feed(struct grpc_intake *in, struct secpool *pool, uint32_t limi
 	while (chunk.len > 0) {
 		if (in->complete)
 			return -EEXIST;
-		if (in->have < GRPC_PREFIX) {
-			r = prefix_feed(in, pool, limit, &chunk);
-			if (r < 0)
-				return r;
-		} else {
-			body_feed(in, &chunk);
-		}
+		r = in->have < GRPC_PREFIX ? prefix_feed(in, pool, limit, &chunk)
+					   : body_feed(in, &chunk);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

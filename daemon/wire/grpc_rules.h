@@ -44,7 +44,12 @@ bool grpc_content_type(struct span value);
 enum grpc_status grpc_status_of_http(int http);
 enum grpc_status grpc_status_of_reset(uint32_t error);
 
-/* One length-prefixed message on its way in. Zero-initialised is "nothing yet". */
+/*
+ * One length-prefixed message on its way in. Zero-initialised is "nothing yet". Five bytes announce a
+ * message of any length; the memory of a long one is taken when its first 4 KiB have come.
+ */
+#define GRPC_INTAKE_FIRST 4096U
+
 struct grpc_intake {
 	uint8_t prefix[GRPC_PREFIX];
 	uint8_t have; /* bytes of prefix */

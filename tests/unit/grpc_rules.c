@@ -237,10 +237,36 @@ TEST_F(intake, empty_message)
 
 TEST_F(intake, exhausted_pool)
 {
-	static const uint8_t bytes[5] = { 0, 0x7f, 0, 0, 0 };
+	static const uint8_t bytes[5 + GRPC_INTAKE_FIRST + 1] = { 0, 0x7f, 0, 0, 0 };
 
-	EXPECT_ERR(-ENOBUFS,
-		   grpc_intake_feed(&self->in, self->pool, UINT32_MAX, span_of(bytes, 5)));
+	EXPECT_OK(grpc_intake_feed(&self->in, self->pool, UINT32_MAX,
+				   span_of(bytes, sizeof(bytes) - 1)));
+	EXPECT_ERR(-ENOBUFS, grpc_intake_feed(&self->in, self->pool, UINT32_MAX,
+					      span_of(bytes + sizeof(bytes) - 1, 1)));
+}
+
+/* Who announces much and sends nothing holds little; what is sent then is the message. */
+TEST_F(intake, long_message)
+{
+	static const size_t steps[] = { 1, 4094, 1, 1, 100, 60000 - 4197 };
+	uint8_t prefix[5] = { 0, 0, 0, 60000 >> 8, 60000 & 255 };
+	static uint8_t text[60000];
+	size_t at = 0;
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (uint8_t)(i * 7 + i / 251);
+	ASSERT_OK(grpc_intake_feed(&self->in, self->pool, 65536, span_of(prefix, 5)));
+	EXPECT_EQ(GRPC_INTAKE_FIRST, secpool_used(self->pool));
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		EXPECT_FALSE(self->in.complete);
+		ASSERT_OK(grpc_intake_feed(&self->in, self->pool, 65536,
+					   span_of(text + at, steps[i])));
+		at += steps[i];
+		if (at <= GRPC_INTAKE_FIRST)
+			EXPECT_EQ(GRPC_INTAKE_FIRST, secpool_used(self->pool));
+	}
+	EXPECT_TRUE(self->in.complete);
+	EXPECT_MEMEQ(text, sizeof(text), self->in.msg.data, self->in.msg.len);
 }
 
 /* RFC 9113 §8 */
