@@ -3,8 +3,8 @@
  * Slabs of one size class are carved out of locked mappings on demand and kept: in steady state no
  * call here enters the kernel. A free buffer is all zero but for the link to the next one.
  *
- * Only a pool that has no room left gives up slabs of which nothing is in use, so that a burst of one
- * size takes nothing away from the other sizes once it is over. How much of a slab is free is counted
+ * Only a pool that has no room left, or gets no more from the kernel, gives up slabs of which nothing is
+ * in use, so that a burst of one size takes nothing away from the other sizes once it is over. How much of a slab is free is counted
  * then, and at no other time.
  *
  * MADV_DONTFORK rather than MADV_WIPEONFORK: nothing in this program may use a secret across a
@@ -199,21 +199,29 @@ static bool sweep_is_idle(struct secpool *pool, size_t bytes)
 	return true;
 }
 
-/* May @bytes more be mapped? */
-static bool room_for(struct secpool *pool, size_t bytes)
+/* @bytes more, NULL when they are beyond the pool's bound or the kernel's (RLIMIT_MEMLOCK). */
+static void *map_within(const struct secpool *pool, size_t bytes)
 {
+	return pool->mapped <= pool->max - bytes ? secmem_alloc(bytes) : NULL;
+}
+
+/* The same, and if need be in the place of slabs that are not used. */
+static void *room_map(struct secpool *pool, size_t bytes)
+{
+	void *p;
+
 	if (bytes > pool->max)
-		return false;
-	if (pool->mapped <= pool->max - bytes)
-		return true;
-	if (pool->used > pool->max - bytes || sweep_is_idle(pool, bytes))
-		return false;
+		return NULL;
+	p = map_within(pool, bytes);
+	if (p || pool->used > pool->max - bytes || sweep_is_idle(pool, bytes))
+		return p;
 	slabs_sweep(pool);
-	if (pool->mapped <= pool->max - bytes)
-		return true;
-	pool->pause = PAUSE;
-	pool->in_vain = pool->used;
-	return false;
+	p = map_within(pool, bytes);
+	if (!p) {
+		pool->pause = PAUSE;
+		pool->in_vain = pool->used;
+	}
+	return p;
 }
 
 /* Room for one more in the table, and then @s in its place there. */
@@ -238,9 +246,7 @@ static int slab_add(struct secpool *pool, size_t class)
 	size_t bytes = page_round(size * 2 + HEAD) > SLAB ? page_round(size * 2 + HEAD) : SLAB;
 	struct slab *s;
 
-	if (!room_for(pool, bytes))
-		return -ENOBUFS;
-	s = secmem_alloc(bytes);
+	s = room_map(pool, bytes);
 	if (!s)
 		return -ENOBUFS;
 	if (slab_note(pool, s) < 0) {
@@ -264,9 +270,7 @@ static int large_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 	void *p;
 
 	cap = page_round(cap);
-	if (!room_for(pool, cap))
-		return -ENOBUFS;
-	p = secmem_alloc(cap);
+	p = room_map(pool, cap);
 	if (!p)
 		return -ENOBUFS;
 	pool->mapped += cap;

@@ -352,6 +352,25 @@ static struct run a, c;
 
 static const char *const path = "/registry/secrets/default/x";
 
+/*
+ * A value opened where it does not belong. Of kms v1 one in 256 of those that are as long as AES-CBC
+ * could be passes for it, as that has no MAC: as garbage, and stale.
+ */
+static void open_elsewhere(bed *b, struct span stored, struct span plain, const char *elsewhere)
+{
+	static const char v1[] = "k8s:enc:kms:v1:";
+	int r = do_open(b, &c, stored, elsewhere);
+
+	if (r < 0) {
+		EXPECT_ERR(-EBADMSG, r);
+		return;
+	}
+	EXPECT_MEMEQ(v1, strlen(v1), stored.data, strlen(v1));
+	EXPECT_EQ(0, (KEKD_GCM_NONCE + plain.len + KEKD_GCM_TAG) % KEKD_AES_BLOCK);
+	EXPECT_TRUE(c.op.stale);
+	EXPECT_FALSE(span_equal(plain, span_of(c.out, c.op.out_len)));
+}
+
 static void round_trip(bed *b, size_t len)
 {
 	static uint8_t plain[VALUE_MAX];
@@ -364,7 +383,7 @@ static void round_trip(bed *b, size_t len)
 	ASSERT_OK(do_open(b, &c, span_of(a.out, a.op.out_len), path));
 	EXPECT_MEMEQ(plain, len, c.out, c.op.out_len);
 	EXPECT_FALSE(c.op.stale);
-	EXPECT_ERR(-EBADMSG, do_open(b, &c, span_of(a.out, a.op.out_len), "/registry/other"));
+	open_elsewhere(b, span_of(a.out, a.op.out_len), span_of(plain, len), "/registry/other");
 }
 
 TEST_F(kms, round_trips)
@@ -484,7 +503,7 @@ TEST_F(kms, purposes_do_not_mix)
 		EXPECT_ERR(-ENOKEY, finish(self, &c, chain_decrypt(self->chain, &c.op)));
 		run_init(&c, OP_KMS_V1, span_of(w.out, w.op.out_len), SPAN_NULL);
 		EXPECT_ERR(-EBADMSG, finish(self, &c, chain_decrypt(self->chain, &c.op)));
-		EXPECT_ERR(-EBADMSG, do_open(self, &c, span_of(w.out, w.op.out_len), path));
+		open_elsewhere(self, span_of(w.out, w.op.out_len), span_str("seed"), path);
 	}
 }
 

@@ -6,9 +6,12 @@
 #include "tests/harness/ktest.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -290,6 +293,39 @@ TEST_F(pool, a_burst_takes_nothing_away_for_ever)
 			}
 			while (n > 0)
 				secbuf_release(&b[--n]);
+		}
+	}
+}
+
+static void caps_drop(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	ASSERT_EQ(0, syscall(SYS_capset, &head, none));
+}
+
+/* The same where RLIMIT_MEMLOCK ends the burst, before the pool's own bound does. */
+TEST_F(pool, a_burst_that_the_kernel_ends)
+{
+	static struct secbuf burst[MAX / 256];
+	struct rlimit limit = { MAX / 2, MAX / 2 };
+	struct secbuf b = { 0 };
+	size_t n;
+
+	SKIP_UNLESS("mlock", !MLOCK_IS_A_DUMMY, "AddressSanitizer locks nothing");
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	caps_drop();
+	for (size_t i = 0; i < CLASSES; i++) {
+		for (size_t j = 0; j <= CLASSES; j++) {
+			n = take_all(self->pool, classes[i], burst);
+			EXPECT_GE(MAX / 2 / classes[i], n);
+			EXPECT_LE(MAX / 4 / classes[i], n);
+			while (n > 0)
+				secbuf_release(&burst[--n]);
+			ASSERT_OK(secpool_get(self->pool, j < CLASSES ? classes[j] : LARGE, &b));
+			EXPECT_TRUE(is_zero(b.data, b.cap));
+			secbuf_release(&b);
 		}
 	}
 }
