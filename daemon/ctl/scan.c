@@ -174,25 +174,36 @@ static int use_find(struct scan *s)
 	return ctl_fail("no key \"%s\"; see kekctl key list", what), SCAN_FAILED;
 }
 
-/* What it needs is known by the label of its key, or by the key_id in it; either is enough. */
-static bool needs(const struct scan *s, const struct stored *v, const struct judgement *j)
+/*
+ * What it needs is known by the label of its key, or by the key_id in it; either is enough. The label is
+ * looked for as a whole, whatever others there are: it may hold a colon, and another may be its beginning.
+ */
+static int needs(const struct scan *s, struct span value, bool *ret)
 {
-	const struct scan_use *use = &s->use;
+	const struct rules_key *key = s->use.key;
+	struct span label = span_str(key ? key->label : s->use.name);
+	struct stored v;
+	int r;
 
-	if (!use->key)
-		return span_equal(v->label, span_str(use->name));
-	return j->key == use->key || span_equal(v->label, span_str(use->key->label)) ||
-	       (v->own && span_equal(v->key_id, span_str(use->key->key_id)));
+	r = stored_parse(value, &(struct stored_labels){ &label, 1 }, &v);
+	if (r < 0)
+		return r;
+	*ret = span_equal(v.label, label) ||
+	       (key && v.own && span_equal(v.key_id, span_str(key->key_id)));
+	return 0;
 }
 
-static void use_count(struct scan *s, const struct stored *v, const struct judgement *j)
+/* Of every value of the dump, wherever in etcd it is. */
+static int use_count(struct scan *s, struct span value, const struct stored *v)
 {
-	if (!s->use.name)
-		return;
-	if (needs(s, v, j))
-		s->use.n++;
-	else if (v->fault)
-		s->use.undecided++;
+	bool needed = false;
+	int r = s->use.name ? needs(s, value, &needed) : 0;
+
+	if (r < 0)
+		return r;
+	s->use.n += needed;
+	s->use.undecided += s->use.name && !needed && v->fault;
+	return 0;
 }
 
 /* Values. */
@@ -296,14 +307,14 @@ static int value_each(void *ctx, const struct dump_value *v)
 	struct judgement j;
 	struct stored stored;
 
+	if (stored_parse(v->value, &s->rules.labels, &stored) < 0 ||
+	    use_count(s, v->value, &stored) < 0)
+		return ctl_fail("out of memory"), SCAN_FAILED;
 	if (!resource_parse(v->key, span_str(prefix), &resource)) {
 		s->other++;
 		return 0;
 	}
-	if (stored_parse(v->value, &s->rules.labels, &stored) < 0)
-		return ctl_fail("out of memory"), SCAN_FAILED;
 	rules_judge(&s->rules, &resource, &stored, &j);
-	use_count(s, &stored, &j);
 	return value_count(s, v, &resource, &stored, &j);
 }
 
