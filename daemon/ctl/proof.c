@@ -36,6 +36,9 @@ static int refuse(const struct scan *s)
 			"no proof: the dump does not have all keys; make it without --limit");
 	if (s->file.info.values == 0)
 		return ctl_fail("no proof: the dump is empty");
+	if (s->use.bytes == 0)
+		return ctl_fail(
+			"no proof: the dump has keys without values; make it without --keys-only");
 	return 0;
 }
 

@@ -203,6 +203,7 @@ static int use_count(struct scan *s, struct span value, const struct stored *v)
 		return r;
 	s->use.n += needed;
 	s->use.undecided += s->use.name && !needed && v->fault;
+	s->use.bytes += value.len;
 	return 0;
 }
 

@@ -28,6 +28,7 @@ struct scan_use {
 	const char *name;
 	uint64_t n;         /* values that need it */
 	uint64_t undecided; /* values of which nobody can say what they need */
+	uint64_t bytes;     /* of all values */
 };
 
 struct scan {
