@@ -4,6 +4,7 @@
  * clock is the argument of server_tick(); the server is this very program, which then only waits.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -236,6 +237,40 @@ TEST_F(keeper, admin_of_this_version)
 		ASSERT_OK(admin_recv(fd, &reply));
 		EXPECT_ERR(-EOPNOTSUPP, reply.r);
 	}
+	close(fd);
+}
+
+static size_t fds_open(void)
+{
+	size_t n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* The room for one descriptor is, for alignment, room for two: nothing that was passed stays open. */
+TEST_F(keeper, admin_packet_with_two_descriptors)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = UINT32_MAX };
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(2 * sizeof(int))];
+	} control = { .align = { .cmsg_len = CMSG_LEN(2 * sizeof(int)),
+				 .cmsg_level = SOL_SOCKET,
+				 .cmsg_type = SCM_RIGHTS } };
+	struct iovec iov = { .iov_base = &req, .iov_len = sizeof(req) };
+	struct msghdr hdr = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	int fd = client(self), passed[2] = { fd, fd };
+	size_t before = fds_open();
+
+	memcpy(CMSG_DATA(&control.align), passed, sizeof(passed));
+	ASSERT_EQ((ssize_t)sizeof(req), sendmsg(fd, &hdr, 0));
+	admin_serve(&self->k, 0);
+	EXPECT_EQ(before, fds_open());
 	close(fd);
 }
 
