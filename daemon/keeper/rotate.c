@@ -128,6 +128,7 @@ static int next_key(struct keeper *k, const char *name, const struct keyset_key 
 		if (r < 0)
 			return r;
 		memcpy(k->made, key->rec.id, sizeof(k->made));
+		keeper_audit_key(k, NULL, key, "created by automatic rotation");
 	}
 	*ret = key;
 	return 0;
@@ -147,11 +148,13 @@ static int rotate(struct keeper *k, const struct keyset_key *old, const char *wh
 	else if (r < 0)
 		log_debug("key %s: automatic rotation failed once more", old->rec.label);
 	k->rotate_r = r;
-	if (r == 0)
-		log_notice("audit: key %s: activated, now active, activation %u; by automatic "
-			   "rotation of %s for its %s",
-			   key->rec.label, key->rec.activation, old->rec.label, why);
-	return r;
+	if (r < 0)
+		return r;
+	keeper_audit_key(k, NULL, key, "activated by automatic rotation");
+	log_notice("audit: key %s: activated, now active, activation %u; by automatic "
+		   "rotation of %s for its %s",
+		   key->rec.label, key->rec.activation, old->rec.label, why);
+	return 0;
 }
 
 static int look_at(struct keeper *k, const char *name)
