@@ -24,6 +24,18 @@
 	"No value of this dump needs the key. This says nothing of values that were written after " \
 	"the revision or were not in the dump, and it is not signed."
 
+/*
+ * A copy of a dump is younger than the dump, and a pipe has no age: a date alone would let one pass that is
+ * older than all use of the key. A value of the key that followed it cannot be older.
+ */
+static bool may_be_older(const struct scan *s)
+{
+	for (size_t i = 0; s->use.key && !s->use.later && i < s->rules.n_keys; i++)
+		if (rules_key_follows(&s->rules.keys[i], s->use.key))
+			return true;
+	return false;
+}
+
 static int refuse(const struct scan *s)
 {
 	if (s->use.n > 0)
@@ -39,6 +51,10 @@ static int refuse(const struct scan *s)
 	if (s->use.bytes == 0)
 		return ctl_fail(
 			"no proof: the dump has keys without values; make it without --keys-only");
+	if (may_be_older(s))
+		return ctl_fail(
+			"no proof: another key writes now, and the dump has no value of that; it "
+			"may be older than what this key has written");
 	return 0;
 }
 

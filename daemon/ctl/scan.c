@@ -28,6 +28,7 @@ static const char *const covered_default[] = { "secrets" };
 static void key_of(const struct admin_key *k, struct rules_key *ret)
 {
 	*ret = (struct rules_key){
+		.activation = k->activation,
 		.active = strcmp(k->state, "active") == 0,
 		.gone = strcmp(k->state, "retired") == 0 || strcmp(k->state, "destroyed") == 0 ||
 			k->usable < 0,
@@ -193,6 +194,20 @@ static int needs(const struct scan *s, struct span value, bool *ret)
 	return 0;
 }
 
+/* Is it a value of a key that was activated in the place of this one? */
+static bool is_later(const struct scan *s, const struct stored *v)
+{
+	for (size_t i = 0; i < s->rules.n_keys; i++) {
+		const struct rules_key *k = &s->rules.keys[i];
+
+		if (rules_key_follows(k, s->use.key) &&
+		    (span_equal(v->label, span_str(k->label)) ||
+		     (v->own && span_equal(v->key_id, span_str(k->key_id)))))
+			return true;
+	}
+	return false;
+}
+
 /* Of every value of the dump, wherever in etcd it is. */
 static int use_count(struct scan *s, struct span value, const struct stored *v)
 {
@@ -204,6 +219,7 @@ static int use_count(struct scan *s, struct span value, const struct stored *v)
 	s->use.n += needed;
 	s->use.undecided += s->use.name && !needed && v->fault;
 	s->use.bytes += value.len;
+	s->use.later |= s->use.key && is_later(s, v);
 	return 0;
 }
 
