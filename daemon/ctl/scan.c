@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/secmem.h"
 #include "daemon/ctl/bulk.h"
 #include "daemon/wire/grpc.h"
 
@@ -61,30 +62,35 @@ static int keys_get(struct scan *s)
 
 /* The configuration: with names of kekd's keys, or an apiserver's own with secrets. */
 
+#define TEXT_ROOM (YAML_BYTES_MAX + 1)
+
+/* In locked memory; the caller frees TEXT_ROOM bytes. */
 static int file_read(const char *path, char **ret, size_t *ret_len)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 	ssize_t n = 0;
+	char *text;
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	text = malloc(YAML_BYTES_MAX + 1);
+	text = secmem_alloc(TEXT_ROOM);
 	if (!text)
-		return -ENOMEM;
-	while (len <= YAML_BYTES_MAX && (n = read(fd, text + len, YAML_BYTES_MAX + 1 - len)) > 0)
-		len += (size_t)n;
-	if (n < 0)
 		return -errno;
-	if (len > YAML_BYTES_MAX)
-		return -EFBIG;
-	*ret = move_ptr(text);
+	while (len < TEXT_ROOM && (n = read(fd, text + len, TEXT_ROOM - len)) > 0)
+		len += (size_t)n;
+	r = n < 0 ? -errno : len > YAML_BYTES_MAX ? -EFBIG : 0;
+	if (r < 0) {
+		secmem_free(text, TEXT_ROOM);
+		return r;
+	}
+	*ret = text;
 	*ret_len = len;
 	return 0;
 }
 
-/* The secrets are in locked memory, and of no use here. */
+/* The secrets are of no use here. */
 static int config_parse_any(struct scan *s, struct span text, struct encconf **ret)
 {
 	struct yaml_error err = { 0 }, err_literal = { 0 };
@@ -113,8 +119,7 @@ static int config_get(struct scan *s, struct encconf **ret)
 	if (r < 0)
 		return ctl_fail("%s: %s", s->ctl->config, errno_text(r)), SCAN_FAILED;
 	r = config_parse_any(s, span_of(text, len), ret);
-	sodium_memzero(text, len);
-	free(text);
+	secmem_free(text, TEXT_ROOM);
 	return r;
 }
 
