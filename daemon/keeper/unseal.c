@@ -8,6 +8,7 @@
  * the store, so that what an administrator has killed is alive again only by this.
  */
 #include <errno.h>
+#include <fcntl.h>
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
@@ -124,6 +125,9 @@ int custody_unseal(struct keeper *k, int fd)
 		return -EOPNOTSUPP;
 	if (has_root(k) && k->sealed == 0)
 		return -EALREADY;
+	/* Its sender has it too, and may read first what poll(2) has seen here. */
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
 	r = secret_read(fd, READ_MS, &secret);
 	return r == 0 ? unseal(k, secret_span(&secret)) : r;
 }

@@ -279,6 +279,21 @@ TEST_F(keeper, admin_of_this_version)
 	close(fd);
 }
 
+/* A record comes through a pipe: what a file of somebody's file system does with a reader, nobody knows. */
+TEST_F(keeper, record_that_is_a_file)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RECORD_PUT };
+	int fd = client(self), file = memfd_create("record", MFD_CLOEXEC);
+	struct admin_reply reply = { 0 };
+
+	ASSERT_OK(admin_send_fd(fd, &req, sizeof(req), file));
+	admin_serve(&self->k, 0);
+	ASSERT_OK(admin_recv(fd, &reply));
+	EXPECT_ERR(-EPERM, reply.r);
+	close(file);
+	close(fd);
+}
+
 static size_t fds_open(void)
 {
 	size_t n = 0;
