@@ -8,6 +8,7 @@
  * reads what clients send and gets ciphers it can use but not take away. With `workers: N` there are
  * N servers.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -111,8 +112,20 @@ static int keeper(int argc, char **argv)
 	return check ? keeper_check(&opt) : keeper_main(&opt);
 }
 
+/* Started without one of them, the next file opened would get its number, and the log be written there. */
+static void standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	closep(&fd);
+}
+
 int main(int argc, char **argv)
 {
+	standard_descriptors();
 	/* Only execveat(2) of the keeper gives this name; the link is where it put it. */
 	if (argc == 1 && strcmp(argv[0], SPAWN_ARGV0) == 0) {
 		log_init(SPAWN_ARGV0, LOG_LEVEL_INFO);

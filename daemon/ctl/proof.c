@@ -24,6 +24,18 @@
 	"No value of this dump needs the key. This says nothing of values that were written after " \
 	"the revision or were not in the dump, and it is not signed."
 
+/*
+ * A copy of a dump is younger than the dump, and a pipe has no age: a date alone would let one pass that is
+ * older than all use of the key. A value of the key that followed it cannot be older.
+ */
+static bool may_be_older(const struct scan *s)
+{
+	for (size_t i = 0; s->use.key && !s->use.later && i < s->rules.n_keys; i++)
+		if (rules_key_follows(&s->rules.keys[i], s->use.key))
+			return true;
+	return false;
+}
+
 static int refuse(const struct scan *s)
 {
 	if (s->use.n > 0)
@@ -36,6 +48,13 @@ static int refuse(const struct scan *s)
 			"no proof: the dump does not have all keys; make it without --limit");
 	if (s->file.info.values == 0)
 		return ctl_fail("no proof: the dump is empty");
+	if (s->use.bytes == 0)
+		return ctl_fail(
+			"no proof: the dump has keys without values; make it without --keys-only");
+	if (may_be_older(s))
+		return ctl_fail(
+			"no proof: another key writes now, and the dump has no value of that; it "
+			"may be older than what this key has written");
 	return 0;
 }
 
@@ -159,7 +178,9 @@ static int check(const char *path, json_t *proof, const struct admin_key *key, i
 	if (strcmp(text_of(proof, "kind"), KIND) != 0 ||
 	    json_integer_value(json_object_get(proof, "version")) != 1 || !is_whole(proof))
 		return ctl_fail("%s: not a proof of kekctl scan, or altered", path);
-	if (strcmp(text_of(of, "label"), key->label) != 0)
+	/* Imported keys of different clusters share a label, but no id; made offline, there is none. */
+	if (strcmp(text_of(of, "label"), key->label) != 0 ||
+	    (*text_of(of, "keyId") && strcmp(text_of(of, "keyId"), key->key_id) != 0))
 		return ctl_fail("%s: the proof is for another key", path);
 	if (!json_is_integer(json_object_get(proof, "count")) ||
 	    json_integer_value(json_object_get(proof, "count")) != 0)

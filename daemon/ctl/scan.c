@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/secmem.h"
 #include "daemon/ctl/bulk.h"
 #include "daemon/wire/grpc.h"
 
@@ -28,6 +29,7 @@ static const char *const covered_default[] = { "secrets" };
 static void key_of(const struct admin_key *k, struct rules_key *ret)
 {
 	*ret = (struct rules_key){
+		.activation = k->activation,
 		.active = strcmp(k->state, "active") == 0,
 		.gone = strcmp(k->state, "retired") == 0 || strcmp(k->state, "destroyed") == 0 ||
 			k->usable < 0,
@@ -60,30 +62,35 @@ static int keys_get(struct scan *s)
 
 /* The configuration: with names of kekd's keys, or an apiserver's own with secrets. */
 
+#define TEXT_ROOM (YAML_BYTES_MAX + 1)
+
+/* In locked memory; the caller frees TEXT_ROOM bytes. */
 static int file_read(const char *path, char **ret, size_t *ret_len)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 	ssize_t n = 0;
+	char *text;
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	text = malloc(YAML_BYTES_MAX + 1);
+	text = secmem_alloc(TEXT_ROOM);
 	if (!text)
-		return -ENOMEM;
-	while (len <= YAML_BYTES_MAX && (n = read(fd, text + len, YAML_BYTES_MAX + 1 - len)) > 0)
-		len += (size_t)n;
-	if (n < 0)
 		return -errno;
-	if (len > YAML_BYTES_MAX)
-		return -EFBIG;
-	*ret = move_ptr(text);
+	while (len < TEXT_ROOM && (n = read(fd, text + len, TEXT_ROOM - len)) > 0)
+		len += (size_t)n;
+	r = n < 0 ? -errno : len > YAML_BYTES_MAX ? -EFBIG : 0;
+	if (r < 0) {
+		secmem_free(text, TEXT_ROOM);
+		return r;
+	}
+	*ret = text;
 	*ret_len = len;
 	return 0;
 }
 
-/* The secrets are in locked memory, and of no use here. */
+/* The secrets are of no use here. */
 static int config_parse_any(struct scan *s, struct span text, struct encconf **ret)
 {
 	struct yaml_error err = { 0 }, err_literal = { 0 };
@@ -112,8 +119,7 @@ static int config_get(struct scan *s, struct encconf **ret)
 	if (r < 0)
 		return ctl_fail("%s: %s", s->ctl->config, errno_text(r)), SCAN_FAILED;
 	r = config_parse_any(s, span_of(text, len), ret);
-	sodium_memzero(text, len);
-	free(text);
+	secmem_free(text, TEXT_ROOM);
 	return r;
 }
 
@@ -174,25 +180,52 @@ static int use_find(struct scan *s)
 	return ctl_fail("no key \"%s\"; see kekctl key list", what), SCAN_FAILED;
 }
 
-/* What it needs is known by the label of its key, or by the key_id in it; either is enough. */
-static bool needs(const struct scan *s, const struct stored *v, const struct judgement *j)
+/*
+ * What it needs is known by the label of its key, or by the key_id in it; either is enough. The label is
+ * looked for as a whole, whatever others there are: it may hold a colon, and another may be its beginning.
+ */
+static int needs(const struct scan *s, struct span value, bool *ret)
 {
-	const struct scan_use *use = &s->use;
+	const struct rules_key *key = s->use.key;
+	struct span label = span_str(key ? key->label : s->use.name);
+	struct stored v;
+	int r;
 
-	if (!use->key)
-		return span_equal(v->label, span_str(use->name));
-	return j->key == use->key || span_equal(v->label, span_str(use->key->label)) ||
-	       (v->own && span_equal(v->key_id, span_str(use->key->key_id)));
+	r = stored_parse(value, &(struct stored_labels){ &label, 1 }, &v);
+	if (r < 0)
+		return r;
+	*ret = span_equal(v.label, label) ||
+	       (key && v.own && span_equal(v.key_id, span_str(key->key_id)));
+	return 0;
 }
 
-static void use_count(struct scan *s, const struct stored *v, const struct judgement *j)
+/* Is it a value of a key that was activated in the place of this one? */
+static bool is_later(const struct scan *s, const struct stored *v)
 {
-	if (!s->use.name)
-		return;
-	if (needs(s, v, j))
-		s->use.n++;
-	else if (v->fault)
-		s->use.undecided++;
+	for (size_t i = 0; i < s->rules.n_keys; i++) {
+		const struct rules_key *k = &s->rules.keys[i];
+
+		if (rules_key_follows(k, s->use.key) &&
+		    (span_equal(v->label, span_str(k->label)) ||
+		     (v->own && span_equal(v->key_id, span_str(k->key_id)))))
+			return true;
+	}
+	return false;
+}
+
+/* Of every value of the dump, wherever in etcd it is. */
+static int use_count(struct scan *s, struct span value, const struct stored *v)
+{
+	bool needed = false;
+	int r = s->use.name ? needs(s, value, &needed) : 0;
+
+	if (r < 0)
+		return r;
+	s->use.n += needed;
+	s->use.undecided += s->use.name && !needed && v->fault;
+	s->use.bytes += value.len;
+	s->use.later |= s->use.key && is_later(s, v);
+	return 0;
 }
 
 /* Values. */
@@ -296,14 +329,14 @@ static int value_each(void *ctx, const struct dump_value *v)
 	struct judgement j;
 	struct stored stored;
 
+	if (stored_parse(v->value, &s->rules.labels, &stored) < 0 ||
+	    use_count(s, v->value, &stored) < 0)
+		return ctl_fail("out of memory"), SCAN_FAILED;
 	if (!resource_parse(v->key, span_str(prefix), &resource)) {
 		s->other++;
 		return 0;
 	}
-	if (stored_parse(v->value, &s->rules.labels, &stored) < 0)
-		return ctl_fail("out of memory"), SCAN_FAILED;
 	rules_judge(&s->rules, &resource, &stored, &j);
-	use_count(s, &stored, &j);
 	return value_count(s, v, &resource, &stored, &j);
 }
 

@@ -28,6 +28,8 @@ struct scan_use {
 	const char *name;
 	uint64_t n;         /* values that need it */
 	uint64_t undecided; /* values of which nobody can say what they need */
+	uint64_t bytes;     /* of all values */
+	bool later;         /* there is a value of a key that follows it */
 };
 
 struct scan {

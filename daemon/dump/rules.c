@@ -16,6 +16,11 @@ const char *verdict_name(enum verdict v)
 	return verdict_names[v];
 }
 
+bool rules_key_follows(const struct rules_key *k, const struct rules_key *key)
+{
+	return strcmp(k->name, key->name) == 0 && k->activation > key->activation;
+}
+
 static size_t count_labels(const struct rules *rules)
 {
 	size_t n = rules->n_keys;

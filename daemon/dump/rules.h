@@ -32,6 +32,7 @@ const char *verdict_name(enum verdict v);
 struct rules_key {
 	char label[KEKD_LABEL_MAX], name[KEKD_LABEL_MAX];
 	char key_id[KEKD_KEY_ID_HEX + 12];
+	uint32_t activation; /* of those of a name the highest writes now, or did last */
 	bool active;
 	bool gone; /* retired, destroyed, or not usable: opens nothing now */
 };
@@ -52,6 +53,9 @@ struct judgement {
 	const struct rules_key *key; /* of kekd; NULL: none of its */
 	const char *why;             /* NULL, or why it cannot be read or is stale */
 };
+
+/* Was @k activated in the place of @key, or of one that was? */
+bool rules_key_follows(const struct rules_key *k, const struct rules_key *key);
 
 /* Every label that a value may carry: of keys and of the configuration. Caller frees *@ret->v. */
 int rules_labels(const struct rules *rules, struct stored_labels *ret);

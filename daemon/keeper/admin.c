@@ -235,6 +235,29 @@ static int dispatch(struct keeper *k, int fd, const struct admin_request *req)
 	return admin_end(fd, -EIO, "the audit cannot be written; nothing was done");
 }
 
+#define PASSED_MAX ((CMSG_SPACE(sizeof(int)) - CMSG_LEN(0)) / sizeof(int))
+
+/*
+ * The one descriptor that may be there, or -1. The buffer for one is, for alignment, one for two: with more
+ * than one all are closed.
+ */
+static int passed_take(struct msghdr *hdr)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(hdr);
+	int fds[PASSED_MAX];
+	size_t n;
+
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+		return -1;
+	n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+	if (n == 1)
+		return fds[0];
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+	return -1;
+}
+
 /* The request, and the one descriptor that may come with it; the caller closes that. */
 static int receive(int fd, struct admin_request *ret, int *ret_passed)
 {
@@ -248,11 +271,9 @@ static int receive(int fd, struct admin_request *ret, int *ret_passed)
 			      .msg_control = control.buf,
 			      .msg_controllen = sizeof(control.buf) };
 	ssize_t n = recvmsg(fd, &hdr, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&hdr) : NULL;
 
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(ret_passed, CMSG_DATA(c), sizeof(int));
+	if (n >= 0)
+		*ret_passed = passed_take(&hdr);
 	return n == (ssize_t)sizeof(*ret) ? 0 : -EPROTO;
 }
 

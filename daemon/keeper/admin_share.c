@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "daemon/base/log.h"
 #include "daemon/ctl/admin.h"
@@ -28,6 +29,14 @@ int admin_record_get(struct keeper *k, int fd, const struct admin_request *req)
 	return r < 0 ? admin_end(fd, r, errno_text(r)) : admin_send(fd, &reply, sizeof(reply));
 }
 
+/* A file may make its reader wait whatever its flags say: the file system may be a user's. */
+static bool is_pipe(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
 /* All that is in the pipe, which kekctl has filled and closed. */
 static int record_read(int fd, struct key_record *ret)
 {
@@ -37,7 +46,9 @@ static int record_read(int fd, struct key_record *ret)
 	ssize_t n;
 
 	/* A pipe that nobody fills must not hold up the keeper. */
-	if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || poll(&p, 1, RECORD_MS) <= 0)
+	if (!is_pipe(fd))
+		return -EPERM;
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || poll(&p, 1, RECORD_MS) <= 0)
 		return -EINVAL;
 	n = read(fd, text, sizeof(text));
 	if (n < 0)
@@ -52,6 +63,7 @@ static const char *put_text(int r)
 		return "another key has that id or label";
 	case -EKEYREJECTED:
 		return "the record is sealed by another root key, or destroyed";
+	case -EPERM:
 	case -EINVAL:
 	case -EBADMSG:
 		return "not a record of a key that opens here";

@@ -126,6 +126,7 @@ int keeper_audit_command(struct keeper *k, int fd, const char *what, const char 
 	return write_line(k, &(struct audit_line){
 				     .event = "command",
 				     .what = what,
+				     .asked = true,
 				     .peer_uid = peer.uid,
 				     .peer_pid = peer.pid,
 				     .key = key,
@@ -141,6 +142,7 @@ void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct
 	write_line(k, &(struct audit_line){
 			      .event = "key",
 			      .what = what,
+			      .asked = peer != NULL,
 			      .peer_uid = peer ? peer->uid : 0,
 			      .peer_pid = peer ? peer->pid : 0,
 			      .key = key ? key->rec.label : NULL,

@@ -18,6 +18,8 @@
 #define LOOK_NS  (UINT64_C(1) * NS_PER_S)  /* rotate by itself */
 #define WARN_NS  (UINT64_C(60) * NS_PER_S) /* or only say that it should be done */
 #define RETRY_NS (UINT64_C(5) * NS_PER_S)
+#define HOUR_S   3600
+#define HOUR_MAX 8 /* new keys of a name by number */
 
 /* All others of the name, whose states an activation may have changed. */
 static void send_others(struct keeper *k, const struct keyset_key *key)
@@ -84,12 +86,31 @@ int keeper_make(struct keeper *k, const char *name, enum key_state state,
 	return 0;
 }
 
+/*
+ * Numbers come from servers, and one that was taken over could fill the store with keys that nobody can
+ * throw away at once. What rotates so often by honest numbers loses nothing if the next key has to wait.
+ */
+static bool too_often(const struct keeper *k, const char *name)
+{
+	const struct list *head = keyset_list(k->keys);
+	time_t since = time(NULL) - HOUR_S;
+	unsigned int n = 0;
+
+	for (const struct list *i = head->next; i != head; i = i->next) {
+		const struct keyset_key *key = list_entry(i, struct keyset_key, link);
+
+		n += strcmp(key->rec.name, name) == 0 && key->rec.created >= since;
+	}
+	return n > HOUR_MAX;
+}
+
 /* NULL, or why @key has done enough. */
 static const char *due(const struct keeper *k, const struct keyset_key *key)
 {
 	const struct config_rotation *c = &k->conf->config->rotation;
 
-	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions)
+	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions &&
+	    !(c->automatic && too_often(k, key->rec.name)))
 		return "number of encryptions";
 	if (c->max_age > 0 && time(NULL) - key->rec.created >= c->max_age / NS_PER_S)
 		return "age";
@@ -107,6 +128,7 @@ static int next_key(struct keeper *k, const char *name, const struct keyset_key 
 		if (r < 0)
 			return r;
 		memcpy(k->made, key->rec.id, sizeof(k->made));
+		keeper_audit_key(k, NULL, key, "created by automatic rotation");
 	}
 	*ret = key;
 	return 0;
@@ -126,11 +148,13 @@ static int rotate(struct keeper *k, const struct keyset_key *old, const char *wh
 	else if (r < 0)
 		log_debug("key %s: automatic rotation failed once more", old->rec.label);
 	k->rotate_r = r;
-	if (r == 0)
-		log_notice("audit: key %s: activated, now active, activation %u; by automatic "
-			   "rotation of %s for its %s",
-			   key->rec.label, key->rec.activation, old->rec.label, why);
-	return r;
+	if (r < 0)
+		return r;
+	keeper_audit_key(k, NULL, key, "activated by automatic rotation");
+	log_notice("audit: key %s: activated, now active, activation %u; by automatic "
+		   "rotation of %s for its %s",
+		   key->rec.label, key->rec.activation, old->rec.label, why);
+	return 0;
 }
 
 static int look_at(struct keeper *k, const char *name)

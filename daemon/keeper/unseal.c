@@ -8,6 +8,7 @@
  * the store, so that what an administrator has killed is alive again only by this.
  */
 #include <errno.h>
+#include <fcntl.h>
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
@@ -54,19 +55,10 @@ static int root_make_again(struct keeper *k, struct span secret)
 	return r == 0 ? root_key_new(k->ring, secret, &k->root) : r;
 }
 
-/* In the kernel it is out of this process's reach from now on, as at a start (lockdown.c). */
 static int root_take(struct keeper *k, struct span secret)
 {
-	int r;
-
-	if (!keeper_is_kernel(k))
-		return soft_root_new(secret, &k->soft_root);
-	r = root_make_again(k, secret);
-	if (r == 0)
-		r = lockdown_root(k);
-	if (r < 0)
-		root_key_free(move_ptr(k->root));
-	return r;
+	return keeper_is_kernel(k) ? root_make_again(k, secret)
+				   : soft_root_new(secret, &k->soft_root);
 }
 
 static void roots_drop(struct keeper *k)
@@ -76,7 +68,11 @@ static void roots_drop(struct keeper *k)
 	soft_root_free(move_ptr(k->soft_root));
 }
 
-/* A mistyped key must not be taken: it opens nothing, and the right one could not be given any more. */
+/*
+ * A mistyped key must not be taken: it opens nothing, and the right one could not be given any more. The right
+ * one is out of this process's reach from now on, as at a start (lockdown.c); not before it is known to be that,
+ * since the kernel has room for a thousand such filters and never takes one away.
+ */
 static int root_prove(struct keeper *k)
 {
 	int r = keys_again(k);
@@ -85,6 +81,8 @@ static int root_prove(struct keeper *k)
 		r = keyset_check_root(k->keys);
 	if (r == -EKEYREJECTED)
 		log_error("unseal: not the root key of any key in the key store; still sealed");
+	if (r == 0)
+		r = lockdown_root(k);
 	if (r < 0)
 		roots_drop(k);
 	return r;
@@ -127,6 +125,9 @@ int custody_unseal(struct keeper *k, int fd)
 		return -EOPNOTSUPP;
 	if (has_root(k) && k->sealed == 0)
 		return -EALREADY;
+	/* Its sender has it too, and may read first what poll(2) has seen here. */
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
 	r = secret_read(fd, READ_MS, &secret);
 	return r == 0 ? unseal(k, secret_span(&secret)) : r;
 }

@@ -271,8 +271,17 @@ int worker_start(struct keeper *k, struct worker *w)
 	return 0; /* worker_reaped() sees to a dead one */
 }
 
-static void on_ready(struct keeper *k, struct worker *w, const struct link_msg *msg)
+/* Its words go to the log, to terminals and into a label: printable, and nothing that ends a label. */
+static void text_clean(char *s)
 {
+	for (; *s; s++)
+		if (*s < ' ' || *s > '~' || *s == '"' || *s == '\\')
+			*s = '?';
+}
+
+static void on_ready(struct keeper *k, struct worker *w, struct link_msg *msg)
+{
+	text_clean(msg->text);
 	memcpy(k->ring_text, msg->text, sizeof(k->ring_text) - 1);
 	w->serving = true;
 	w->probed_ns = now_ns();
@@ -331,10 +340,33 @@ static void on_pong(struct worker *w)
 	notify_state("WATCHDOG=1");
 }
 
-static void on_stats(struct keeper *k, struct worker *w, const struct link_msg *msg)
+static bool is_upstream(const struct keeper *k, const struct metrics_upstream *u)
+{
+	if (strnlen(u->path, sizeof(u->path)) == sizeof(u->path))
+		return false;
+	return conf_names_upstream(k->conf, u->path) ||
+	       (k->next_conf && conf_names_upstream(k->next_conf, u->path));
+}
+
+/*
+ * Only plugins that the configuration names: the totals have room for so many and keep them for ever, and a
+ * label that is no UTF-8 makes Prometheus refuse the whole page.
+ */
+static void upstreams_clean(const struct keeper *k, struct metrics *m)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < m->n_upstreams && i < METRICS_UPSTREAMS; i++)
+		if (is_upstream(k, &m->upstreams[i]))
+			m->upstreams[n++] = m->upstreams[i];
+	m->n_upstreams = n;
+}
+
+static void on_stats(struct keeper *k, struct worker *w, struct link_msg *msg)
 {
 	int32_t probe_r = w->stats.probe_r;
 
+	upstreams_clean(k, &msg->stats);
 	metrics_add(&k->metrics, &msg->stats);
 	w->stats = msg->stats;
 	if (msg->stats.probes > 0)
@@ -391,6 +423,7 @@ void worker_hear(struct keeper *k, struct worker *w)
 		on_reloaded(k, w, &msg);
 		break;
 	case LINK_FAILED:
+		text_clean(msg.text);
 		log_error("server: %s", msg.text);
 		break;
 	case LINK_NEED:

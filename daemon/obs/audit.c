@@ -155,7 +155,7 @@ static void line_make(struct line *l, const struct audit_line *in)
 		put(l, ",\"uid\":");
 		put_string(l, uid);
 	}
-	if (in->peer_pid > 0)
+	if (in->asked)
 		put(l, ",\"peerUid\":%u,\"peerPid\":%d", in->peer_uid, in->peer_pid);
 	put_field(l, "provider", in->provider);
 	put_field(l, "key", in->key);

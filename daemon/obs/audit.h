@@ -31,8 +31,9 @@ struct audit_line {
 	const char *event; /* "operation", "command", "key" */
 	const char *what;  /* "v2.Encrypt", "key rotate", "created" */
 	struct span uid;   /* of the request, as its sender wrote it; cut and escaped */
+	bool asked;        /* by a peer; otherwise the next two are left out */
 	uid_t peer_uid;
-	pid_t peer_pid; /* 0: nobody asked, left out with the uid */
+	pid_t peer_pid; /* 0: of another pid namespace, as kekd in a container sees the host's */
 	const char *provider;
 	const char *key;    /* hash of a key_id, or a key's label; "" or NULL is left out */
 	const char *state;  /* of the key */

@@ -68,6 +68,7 @@ int server_audit_event(struct server *s, const struct kms_event *e)
 					   .event = "operation",
 					   .what = e->method,
 					   .uid = e->uid,
+					   .asked = true,
 					   .peer_uid = e->peer->uid,
 					   .peer_pid = e->peer->pid,
 					   .provider = e->provider,

@@ -17,6 +17,7 @@ static const struct audit_line example = {
 	.event = "operation",
 	.what = "v2.Encrypt",
 	.uid = { (const uint8_t *)"4711", 4 },
+	.asked = true,
 	.peer_uid = 7,
 	.peer_pid = 42,
 	.provider = "aesgcm",
@@ -58,6 +59,29 @@ static const char *field(const json_t *j, const char *name)
 static int scratch(void)
 {
 	return memfd_create("audit", MFD_CLOEXEC);
+}
+
+/* Who asks from another pid namespace has no pid here, and a uid all the same. */
+TEST(a_peer_without_a_pid)
+{
+	struct audit_line line = example;
+	int fd = scratch();
+	struct audit *a = audit_over(dup(fd), AUDIT_FILE, false);
+	json_t *j;
+
+	line.peer_pid = 0;
+	EXPECT_OK(audit_add(a, &line));
+	line.asked = false;
+	EXPECT_OK(audit_add(a, &line));
+	EXPECT_OK(audit_flush(a));
+	j = line_of(fd, 0);
+	EXPECT_EQ(7, json_integer_value(json_object_get(j, "peerUid")));
+	json_decref(j);
+	j = line_of(fd, 1);
+	EXPECT_NULL(json_object_get(j, "peerUid"));
+	json_decref(j);
+	audit_free(a);
+	close(fd);
 }
 
 TEST(a_line)

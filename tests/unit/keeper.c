@@ -4,6 +4,7 @@
  * clock is the argument of server_tick(); the server is this very program, which then only waits.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -151,8 +152,8 @@ static unsigned int said(int fd, const char *what)
 	return n;
 }
 
-/* A disk that is full for a day is said once and not every five seconds. */
-TEST_F(keeper, automatic_rotation_that_fails)
+/* A key store with one active key "a" that is rotated by itself. */
+static void rotating(struct ktest_data_of_keeper *self, const char *dir)
 {
 	static const char yaml[] = "apiVersion: apiserver.config.k8s.io/v1\n"
 				   "kind: EncryptionConfiguration\n"
@@ -161,28 +162,67 @@ TEST_F(keeper, automatic_rotation_that_fails)
 				   "  providers: [ { aesgcm: { keys: [ { name: a } ] } } ]\n";
 	struct yaml_error err = { 0 };
 	const struct keyset_key *key;
-	struct scratch dir;
-	int fd = memfd_create("log", MFD_CLOEXEC);
 
-	scratch_make(&dir);
 	ASSERT_OK(encconf_parse(span_str(yaml), "e", 0, &self->conf.enc, &err));
-	ASSERT_OK(key_store_open(dir.path, &self->k.store));
+	ASSERT_OK(key_store_open(dir, &self->k.store));
 	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
 	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, &self->k.keys));
 	ASSERT_OK(keyset_load(self->k.keys));
 	ASSERT_OK(keyset_create(self->k.keys, "a", KEY_ACTIVE, &key));
-	scratch_remove(&dir); /* nothing can be written from now on */
 	self->config.rotation.automatic = true;
 	self->k.workers[0].serving = true;
-	ASSERT_LE(0, dup2(fd, STDERR_FILENO));
-	for (uint64_t i = 1; i <= 10; i++)
-		rotation_tick(&self->k, i * 60 * START_NS);
-	EXPECT_EQ(1, said(fd, "automatic rotation failed"));
+}
+
+static void rotating_end(struct ktest_data_of_keeper *self)
+{
 	keyset_free(self->k.keys);
 	soft_root_free(self->k.soft_root);
 	key_store_close(self->k.store);
 	encconf_free(self->conf.enc);
+}
+
+/* A disk that is full for a day is said once and not every five seconds. */
+TEST_F(keeper, automatic_rotation_that_fails)
+{
+	struct scratch dir;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	scratch_remove(&dir); /* nothing can be written from now on */
+	ASSERT_LE(0, dup2(fd, STDERR_FILENO));
+	for (uint64_t i = 1; i <= 10; i++)
+		rotation_tick(&self->k, i * 60 * START_NS);
+	EXPECT_EQ(1, said(fd, "automatic rotation failed"));
+	rotating_end(self);
 	close(fd);
+}
+
+/* A server that says of each new key that it has done enough does not fill the key store. */
+TEST_F(keeper, automatic_rotation_by_lies)
+{
+	const struct keyset_key *key;
+	struct scratch dir;
+	size_t n = 0;
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	self->config.rotation.max_encryptions = 1000;
+	for (uint64_t i = 1; i <= 60; i++) {
+		struct link_msg used = { .encryptions = UINT64_MAX };
+
+		ASSERT_OK(keyset_active(self->k.keys, "a", &key));
+		memcpy(used.id, key->rec.id, sizeof(used.id));
+		counts_add(&self->k, &used);
+		rotation_tick(&self->k, i * 60 * START_NS);
+	}
+	for (const struct list *i = keyset_list(self->k.keys)->next; i != keyset_list(self->k.keys);
+	     i = i->next)
+		n++;
+	EXPECT_LE(2, n);
+	EXPECT_GE(16, n);
+	rotating_end(self);
+	scratch_remove(&dir);
 }
 
 /* A peer of the admin socket, as it is once it has been accepted. */
@@ -236,6 +276,55 @@ TEST_F(keeper, admin_of_this_version)
 		ASSERT_OK(admin_recv(fd, &reply));
 		EXPECT_ERR(-EOPNOTSUPP, reply.r);
 	}
+	close(fd);
+}
+
+/* A record comes through a pipe: what a file of somebody's file system does with a reader, nobody knows. */
+TEST_F(keeper, record_that_is_a_file)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RECORD_PUT };
+	int fd = client(self), file = memfd_create("record", MFD_CLOEXEC);
+	struct admin_reply reply = { 0 };
+
+	ASSERT_OK(admin_send_fd(fd, &req, sizeof(req), file));
+	admin_serve(&self->k, 0);
+	ASSERT_OK(admin_recv(fd, &reply));
+	EXPECT_ERR(-EPERM, reply.r);
+	close(file);
+	close(fd);
+}
+
+static size_t fds_open(void)
+{
+	size_t n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* The room for one descriptor is, for alignment, room for two: nothing that was passed stays open. */
+TEST_F(keeper, admin_packet_with_two_descriptors)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = UINT32_MAX };
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(2 * sizeof(int))];
+	} control = { .align = { .cmsg_len = CMSG_LEN(2 * sizeof(int)),
+				 .cmsg_level = SOL_SOCKET,
+				 .cmsg_type = SCM_RIGHTS } };
+	struct iovec iov = { .iov_base = &req, .iov_len = sizeof(req) };
+	struct msghdr hdr = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	int fd = client(self), passed[2] = { fd, fd };
+	size_t before = fds_open();
+
+	memcpy(CMSG_DATA(&control.align), passed, sizeof(passed));
+	ASSERT_EQ((ssize_t)sizeof(req), sendmsg(fd, &hdr, 0));
+	admin_serve(&self->k, 0);
+	EXPECT_EQ(before, fds_open());
 	close(fd);
 }
 

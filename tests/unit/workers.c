@@ -484,6 +484,42 @@ TEST_F(workers, a_lie_does_not_lower_counts)
 		  counts_of(&self->k, key->rec.id)->reserved);
 }
 
+/* What a taken-over server says of itself stays in the page of metrics when it is long gone. */
+TEST_F(workers, a_lie_does_not_spoil_metrics)
+{
+	static const char yaml[] =
+		"apiVersion: apiserver.config.k8s.io/v1\n"
+		"kind: EncryptionConfiguration\n"
+		"resources:\n"
+		"- resources: [secrets]\n"
+		"  providers: [ { kms: { apiVersion: v2, name: a, endpoint: unix:///run/a } } ]\n";
+	struct link_msg stats = { .type = LINK_STATS };
+	struct link_msg ready = { .type = LINK_READY, .text = "a\"} 1\nkekd_up 1\xff" };
+	struct metrics_upstream *u = stats.stats.upstreams;
+	struct yaml_error err = { 0 };
+	int fds[2];
+
+	ASSERT_OK(encconf_parse(span_str(yaml), "e", 0, &self->conf.enc, &err));
+	ASSERT_OK(link_pair(fds));
+	self->k.n_workers = 1;
+	self->k.workers[0].link_fd = fds[0];
+	stats.stats.n_upstreams = UINT32_MAX;
+	strcpy(u[0].path, "\xff");
+	memset(u[1].path, 'x', sizeof(u[1].path));
+	strcpy(u[2].path, "/run/a");
+	u[2].calls = 3;
+	ASSERT_OK(link_send(fds[1], &stats, NULL));
+	ASSERT_OK(link_send(fds[1], &ready, NULL));
+	worker_hear(&self->k, &self->k.workers[0]);
+	worker_hear(&self->k, &self->k.workers[0]);
+	EXPECT_EQ(1, self->k.metrics.n_upstreams);
+	EXPECT_STREQ("/run/a", self->k.metrics.upstreams[0].path);
+	EXPECT_EQ(3, self->k.metrics.upstreams[0].calls);
+	EXPECT_STREQ("a?} 1?kekd_up 1?", self->k.ring_text);
+	encconf_free(self->conf.enc);
+	close(fds[1]);
+}
+
 /* A taken-over server can have given its end away; what it has said before is heard all the same. */
 TEST_F(workers, link_that_outlives_its_server)
 {
