@@ -16,8 +16,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "daemon/base/log.h"
@@ -38,16 +36,6 @@ struct input {
 static void input_release(struct input *in)
 {
 	secmem_free(in->text, FILE_MAX + 1);
-}
-
-/* No other process of this user may look in, and a crash leaves nothing. */
-static int harden(void)
-{
-	const struct rlimit none = { 0 };
-
-	if (prctl(PR_SET_DUMPABLE, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
-		return -errno;
-	return 0;
 }
 
 static int input_read(const char *path, struct input *ret)
@@ -236,14 +224,10 @@ static int run(const struct ctl *ctl, const char *file, const char *output)
 int ctl_key_import(const struct ctl *ctl, int argc, char **argv)
 {
 	_cleanup_free_ char *beside = NULL;
-	int r;
 
 	if (argc != 1)
 		return ctl_usage("key import takes the file of an EncryptionConfiguration");
 	if (asprintf(&beside, "%s.kekd.yaml", argv[0]) < 0)
 		return ctl_fail("out of memory");
-	r = harden();
-	if (r < 0)
-		return ctl_fail("cannot protect this process: %s", errno_text(r));
 	return run(ctl, argv[0], ctl->output ? ctl->output : beside);
 }

@@ -3,10 +3,13 @@
  * kekctl: the operator's command line. Key commands go to the keeper's admin socket, never through
  * the server; encrypt and decrypt are an ordinary KMS client.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
@@ -258,6 +261,19 @@ static void long_options(struct option *ret)
 	ret[n] = (struct option){ 0 };
 }
 
+/*
+ * Root keys, files of keys and plaintext pass through here: no other process of this user may look in,
+ * and a crash leaves nothing.
+ */
+static int harden(void)
+{
+	const struct rlimit none = { 0 };
+
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
+		return ctl_fail("cannot protect this process: %s", errno_text(errno));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct option longs[ARRAY_SIZE(options) + 5];
@@ -267,6 +283,8 @@ int main(int argc, char **argv)
 	int c;
 
 	log_init("kekctl", LOG_LEVEL_WARNING);
+	if (harden() != 0)
+		return 1;
 	long_options(longs);
 	while ((c = getopt_long(argc, argv, "hV", longs, NULL)) != -1) {
 		if (c == '?')
