@@ -34,6 +34,7 @@ struct dump_info {
 	uint64_t done, total; /* of the way, for a progress bar; total 0: not known */
 	bool whole;           /* every key of etcd at that revision, and nothing has cut it short */
 	bool truncated;       /* the dump says itself that there are more keys */
+	bool database;        /* a file of etcd's own, not what etcdctl printed */
 	bool hashed;          /* a snapshot that carries the right SHA-256 of itself */
 };
 

@@ -165,6 +165,7 @@ int snapshot_read(int fd, size_t seen_max, dump_each_fn *each, void *ctx, struct
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	info->database = true;
 	r = check_hash(fd, (uint64_t)st.st_size, info, err, &size);
 	if (r == 0)
 		r = bolt_open(fd, size, err, &bolt);
@@ -176,6 +177,7 @@ int snapshot_read(int fd, size_t seen_max, dump_each_fn *each, void *ctx, struct
 		r = bolt_walk_back(bolt, &bucket, count_each, &rd);
 	if (r == 0)
 		r = read_parts(&rd, bolt, &bucket, seen_max);
-	info->whole = r == 0;
+	/* A member's own file may be torn, or lack what etcd had only in its log. */
+	info->whole = r == 0 && info->hashed;
 	return r;
 }

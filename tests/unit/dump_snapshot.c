@@ -102,6 +102,7 @@ TEST_F(snapshot, without_its_hash)
 	ASSERT_OK(read_fd(&self->b, self->fd, 1000));
 	EXPECT_STREQ(expected, self->b.text);
 	EXPECT_FALSE(self->b.info.hashed);
+	EXPECT_FALSE(self->b.info.whole);
 }
 
 TEST_F(snapshot, is_told_from_json)
