@@ -47,8 +47,9 @@ static int refuse(const struct scan *s)
 		return ctl_fail(
 			"no proof: the dump does not have all keys; make it without --limit");
 	if (s->file.info.database && !s->file.info.hashed)
-		return ctl_fail("no proof: a copy of a member's file may lack what etcd had only in "
-				"its log; take what `etcdctl snapshot save` writes");
+		return ctl_fail(
+			"no proof: a copy of a member's file may lack what etcd had only in "
+			"its log; take what `etcdctl snapshot save` writes");
 	if (s->file.info.values == 0)
 		return ctl_fail("no proof: the dump is empty");
 	if (s->use.bytes == 0)

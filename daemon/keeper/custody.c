@@ -169,6 +169,7 @@ static void name_check(struct keeper *k, const struct encconf_provider *p)
 	    p->kind != ENCCONF_SECRETBOX) {
 		r = keeper_make(k, name, KEY_ACTIVE, &key);
 		if (r == 0) {
+			keeper_audit_key(k, NULL, key, "created for an ephemeral root");
 			log_notice(
 				"made key \"%s\" under an ephemeral root: what it encrypts cannot "
 				"be read after a restart of kekd",

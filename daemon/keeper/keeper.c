@@ -129,10 +129,11 @@ static int acquire(struct keeper *k)
 	r = custody_open(k);
 	if (r < 0)
 		return r;
-	custody_names_check(k, k->conf);
 	r = keeper_audit_open(k);
-	if (r == 0)
-		r = observer_open(k);
+	if (r < 0)
+		return r;
+	custody_names_check(k, k->conf); /* may make keys */
+	r = observer_open(k);
 	return r < 0 ? r : sockets_open(k);
 }
 
