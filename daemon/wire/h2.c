@@ -161,18 +161,19 @@ static int on_header(nghttp2_session *session _unused_, const nghttp2_frame *fra
 	struct h2 *h2 = user;
 	struct h2_stream *st = stream_of(h2, frame->hd.stream_id);
 	struct span n = span_of(name, name_len), v = span_of(value, value_len);
+	int r;
 
 	if (!st)
 		return 0;
-	if (h2_block_field(&st->block, &st->length, n, v) < 0)
-		return 0; /* the whole block must be decoded before the stream can be reset */
+	r = h2_block_field(&st->block, &st->length, n, v);
 	if (st->block.bytes > h2->config->header_bytes)
 		st->too_large = true;
 	if (st->block.bytes > 8 * h2->config->header_bytes) {
 		h2_fail(h2, -EPROTO); /* a few bytes of HPACK can name a large field many times */
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	}
-	if (!st->mute && !st->too_large && !st->block.informational)
+	/* Of a block with a fault too the rest must be decoded before the stream can be reset. */
+	if (r == 0 && !st->mute && !st->too_large && !st->block.informational)
 		h2->ops->field(st, n, v);
 	return 0;
 }
