@@ -202,6 +202,13 @@ int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req)
 				fd, -EBUSY,
 				"the key was used, or may have been used, after the dump "
 				"that the proof is of: make a new dump, and a proof of it");
+		if (counts_written_until(k, &key->rec) > req->proof_time)
+			return admin_end(
+				fd, -EBUSY,
+				"the dump that the proof is of was made less than three minutes "
+				"after another key, or this daemon, began: for so long a "
+				"kube-apiserver may write with what the key has wrapped for it. "
+				"Make a new dump, and a proof of it");
 	} else if (may_be_needed && used_of_late(k, key)) {
 		return admin_end(
 			fd, -EBUSY,

@@ -24,6 +24,7 @@
 
 #define COUNTS_ROOM     10000
 #define COUNTS_TEXT_MAX (128 * 1024)
+#define SEED_S          180 /* kube-apiserver writes on with a seed for so long (kmsv2 of the chain) */
 #define REPORT_MAX      UINT32_MAX /* no server does so much between two reports */
 
 static struct keeper_counts *find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
@@ -224,6 +225,15 @@ void counts_touch(struct keeper *k, const struct keyset_key *key)
 		c->last_used = time(NULL);
 }
 
+void counts_gave_way(struct keeper *k, const struct keyset_key *key)
+{
+	struct keeper_counts *c = get(k, key->rec.id);
+
+	if (c)
+		c->gave_way = time(NULL);
+	counts_touch(k, key);
+}
+
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
 {
 	static const struct keeper_counts none;
@@ -237,4 +247,13 @@ time_t counts_last_used(const struct keeper *k, const struct key_record *rec)
 	const struct keeper_counts *c = counts_of(k, rec->id);
 
 	return c->complete || c->last_used > k->started ? c->last_used : k->started;
+}
+
+time_t counts_written_until(const struct keeper *k, const struct key_record *rec)
+{
+	const struct keeper_counts *c = counts_of(k, rec->id);
+
+	if (c->complete && c->gave_way == 0)
+		return 0; /* it never wrote */
+	return (c->gave_way > k->started ? c->gave_way : k->started) + SEED_S;
 }

@@ -33,7 +33,8 @@ struct keeper_counts {
 	uint64_t encryptions, decryptions;
 	uint64_t reserved; /* encryptions that the file grants */
 	time_t last_used;
-	bool complete; /* counted since the key was made */
+	time_t gave_way; /* to another key of its name, 0: not that we know of */
+	bool complete;   /* counted since the key was made */
 };
 
 enum worker_reload { RELOAD_NONE, RELOAD_ASKED, RELOAD_TAKEN, RELOAD_REFUSED };
@@ -142,8 +143,10 @@ void counts_server_died(struct keeper *k);
 void counts_end(struct keeper *k);
 /* A key has just been made: all use of it will be counted. */
 void counts_made(struct keeper *k, const struct keyset_key *key);
-/* A key was active until now: that is use, though the server's last report is still on its way. */
+/* A key may be in use, whatever the servers have reported. */
 void counts_touch(struct keeper *k, const struct keyset_key *key);
+/* A key was active until now: that is use, though the server's last report is still on its way. */
+void counts_gave_way(struct keeper *k, const struct keyset_key *key);
 /* Never NULL; static zeros for a key without. */
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID]);
 /*
@@ -151,6 +154,8 @@ const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[s
  * so a key that it has not made counts as used until then.
  */
 time_t counts_last_used(const struct keeper *k, const struct key_record *rec);
+/* Until when, at the latest, a kube-apiserver may write with a seed that a key which has given way wrapped. */
+time_t counts_written_until(const struct keeper *k, const struct key_record *rec);
 
 /* rotate.c: as keyset_create() and keyset_step(), counts and server included */
 int keeper_make(struct keeper *k, const char *name, enum key_state state,

@@ -60,7 +60,7 @@ int keeper_step(struct keeper *k, const uint8_t id[static KEKD_KEY_ID], enum key
 	if (r < 0)
 		return r;
 	if (old && old->rec.state != KEY_ACTIVE)
-		counts_touch(k, old);
+		counts_gave_way(k, old);
 	counts_reserve(k);
 	send_step(k, key, from);
 	server_sync(k);
