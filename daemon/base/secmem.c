@@ -232,10 +232,10 @@ static int slab_note(struct secpool *pool, struct slab *s)
 
 	if (!slabs)
 		return -ENOBUFS;
+	pool->slabs = slabs;
 	for (; i > 0 && (uintptr_t)slabs[i - 1] > (uintptr_t)s; i--)
 		slabs[i] = slabs[i - 1];
 	slabs[i] = s;
-	pool->slabs = slabs;
 	pool->n_slabs++;
 	return 0;
 }
