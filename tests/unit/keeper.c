@@ -225,6 +225,27 @@ TEST_F(keeper, automatic_rotation_by_lies)
 	scratch_remove(&dir);
 }
 
+/* A key that cannot be used any more gives way too: what it has wrapped may be written with for minutes. */
+TEST_F(keeper, a_dead_key_gives_way)
+{
+	const struct keyset_key *key, *next;
+	struct scratch dir;
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	ASSERT_OK(keyset_active(self->k.keys, "a", &key));
+	counts_made(&self->k, key);
+	counts_reserve(&self->k);
+	EXPECT_EQ(0, counts_written_until(&self->k, &key->rec));
+	((struct keyset_key *)(uintptr_t)key)->why = -EKEYREVOKED;
+	ASSERT_OK(keeper_make(&self->k, "a", KEY_ACTIVE, &next));
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key->rec.state);
+	EXPECT_LT(time(NULL), counts_written_until(&self->k, &key->rec));
+	EXPECT_EQ(0, counts_written_until(&self->k, &next->rec));
+	rotating_end(self);
+	scratch_remove(&dir);
+}
+
 /* A peer of the admin socket, as it is once it has been accepted. */
 static int client(struct ktest_data_of_keeper *self)
 {
