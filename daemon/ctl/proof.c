@@ -57,8 +57,10 @@ static int refuse(const struct scan *s)
 			"no proof: the dump has keys without values; make it without --keys-only");
 	if (may_be_older(s))
 		return ctl_fail(
-			"no proof: another key writes now, and the dump has no value of that; it "
-			"may be older than what this key has written");
+			"no proof: another key of this name came after it, and the dump has no "
+			"value of that: it may be older than what this key has written. Make a new "
+			"dump once such a value is there; where nothing is written with the name "
+			"any more, retire the key without --proof, after rotation.retireAfter");
 	return 0;
 }
 
