@@ -116,6 +116,10 @@ static int config_get(struct scan *s, struct encconf **ret)
 	if (!s->ctl->config)
 		return 0;
 	r = file_read(s->ctl->config, &text, &len);
+	if (r == -ENOMEM || r == -EPERM)
+		return ctl_fail("%s: no locked memory for the file (RLIMIT_MEMLOCK too low?)",
+				s->ctl->config),
+		       SCAN_FAILED;
 	if (r < 0)
 		return ctl_fail("%s: %s", s->ctl->config, errno_text(r)), SCAN_FAILED;
 	r = config_parse_any(s, span_of(text, len), ret);
