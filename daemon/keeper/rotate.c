@@ -98,7 +98,7 @@ static bool too_often(const struct keeper *k, const char *name)
 
 		n += strcmp(key->rec.name, name) == 0 && key->rec.created >= since;
 	}
-	return n > HOUR_MAX;
+	return n >= HOUR_MAX;
 }
 
 /* NULL, or why @key has done enough. */
