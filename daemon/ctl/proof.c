@@ -185,6 +185,10 @@ static int check(const char *path, json_t *proof, const struct admin_key *key, i
 	    json_integer_value(json_object_get(proof, "version")) != 1 || !is_whole(proof))
 		return ctl_fail("%s: not a proof of kekctl scan, or altered", path);
 	/* Imported keys of different clusters share a label, but no id; made offline, there is none. */
+	if (strcmp(text_of(of, "label"), key->label) != 0 && !*text_of(of, "keyId"))
+		return ctl_fail("%s: the proof is for another key: made --offline it is for the "
+				"label \"%s\", and this key has \"%s\"",
+				path, text_of(of, "label"), key->label);
 	if (strcmp(text_of(of, "label"), key->label) != 0 ||
 	    (*text_of(of, "keyId") && strcmp(text_of(of, "keyId"), key->key_id) != 0))
 		return ctl_fail("%s: the proof is for another key", path);
