@@ -247,15 +247,21 @@ static int needs(const struct scan *s, struct span value, bool *ret)
 	return 0;
 }
 
+/* Where a key_id is, that says of which activation too: a key that came back has written before as well. */
+static bool is_of(const struct rules_key *k, const struct stored *v)
+{
+	if (v->own && v->key_id.len > 0)
+		return span_equal(v->key_id, span_str(k->key_id));
+	return span_equal(v->label, span_str(k->label));
+}
+
 /* Is it a value of a key that was activated in the place of this one? */
 static bool is_later(const struct scan *s, const struct stored *v)
 {
 	for (size_t i = 0; i < s->rules.n_keys; i++) {
 		const struct rules_key *k = &s->rules.keys[i];
 
-		if (rules_key_follows(k, s->use.key) &&
-		    (span_equal(v->label, span_str(k->label)) ||
-		     (v->own && span_equal(v->key_id, span_str(k->key_id)))))
+		if (rules_key_follows(k, s->use.key) && is_of(k, v))
 			return true;
 	}
 	return false;
