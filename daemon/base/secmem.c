@@ -4,8 +4,8 @@
  * call here enters the kernel. A free buffer is all zero but for the link to the next one.
  *
  * Only a pool that has no room left, or gets no more from the kernel, gives up slabs of which nothing is
- * in use, so that a burst of one size takes nothing away from the other sizes once it is over. How much of a slab is free is counted
- * then, and at no other time.
+ * in use, so that a burst of one size takes nothing away from the other sizes once it is over. How much
+ * of a slab is free is counted then, and at no other time.
  *
  * MADV_DONTFORK rather than MADV_WIPEONFORK: nothing in this program may use a secret across a
  * fork, so an attempt should fault instead of reading zeros. mlock2(MLOCK_ONFAULT) is not used: a

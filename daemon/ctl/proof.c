@@ -57,8 +57,10 @@ static int refuse(const struct scan *s)
 			"no proof: the dump has keys without values; make it without --keys-only");
 	if (may_be_older(s))
 		return ctl_fail(
-			"no proof: another key writes now, and the dump has no value of that; it "
-			"may be older than what this key has written");
+			"no proof: another key of this name came after it, and the dump has no "
+			"value of that: it may be older than what this key has written. Make a new "
+			"dump once such a value is there; where nothing is written with the name "
+			"any more, retire the key without --proof, after rotation.retireAfter");
 	return 0;
 }
 
@@ -183,6 +185,10 @@ static int check(const char *path, json_t *proof, const struct admin_key *key, i
 	    json_integer_value(json_object_get(proof, "version")) != 1 || !is_whole(proof))
 		return ctl_fail("%s: not a proof of kekctl scan, or altered", path);
 	/* Imported keys of different clusters share a label, but no id; made offline, there is none. */
+	if (strcmp(text_of(of, "label"), key->label) != 0 && !*text_of(of, "keyId"))
+		return ctl_fail("%s: the proof is for another key: made --offline it is for the "
+				"label \"%s\", and this key has \"%s\"",
+				path, text_of(of, "label"), key->label);
 	if (strcmp(text_of(of, "label"), key->label) != 0 ||
 	    (*text_of(of, "keyId") && strcmp(text_of(of, "keyId"), key->key_id) != 0))
 		return ctl_fail("%s: the proof is for another key", path);

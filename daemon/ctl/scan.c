@@ -116,6 +116,10 @@ static int config_get(struct scan *s, struct encconf **ret)
 	if (!s->ctl->config)
 		return 0;
 	r = file_read(s->ctl->config, &text, &len);
+	if (r == -ENOMEM || r == -EPERM)
+		return ctl_fail("%s: no locked memory for the file (RLIMIT_MEMLOCK too low?)",
+				s->ctl->config),
+		       SCAN_FAILED;
 	if (r < 0)
 		return ctl_fail("%s: %s", s->ctl->config, errno_text(r)), SCAN_FAILED;
 	r = config_parse_any(s, span_of(text, len), ret);
@@ -180,6 +184,49 @@ static int use_find(struct scan *s)
 	return ctl_fail("no key \"%s\"; see kekctl key list", what), SCAN_FAILED;
 }
 
+/* Where nobody has told of the keys: the label that kekd has made of a name and an id says both. */
+
+/* The digits in an id, its beginning, or a key_id; none in anything else. */
+static struct span digits_of(const char *what)
+{
+	size_t n = strspn(what, "0123456789abcdef");
+	bool whole = n == KEKD_KEY_ID_HEX;
+
+	if (n < ID_PREFIX_MIN || n > KEKD_KEY_ID_HEX || (what[n] && !(whole && what[n] == '.')))
+		return SPAN_NULL;
+	return span_of(what, n);
+}
+
+static bool label_cut(struct span label, struct span *ret_name, struct span *ret_id)
+{
+	size_t at = label.len > KEKD_KEY_ID_HEX ? label.len - KEKD_KEY_ID_HEX - 1 : 0;
+
+	if (at == 0 || label.data[at] != '.')
+		return false;
+	*ret_name = span_of(label.data, at);
+	*ret_id = span_skip(label, at + 1);
+	return true;
+}
+
+static bool has_id(const char *what, const struct stored *v)
+{
+	struct span digits = digits_of(what), name, id;
+
+	if (digits.len == 0)
+		return false;
+	return (label_cut(v->label, &name, &id) && span_starts_with(id, digits)) ||
+	       (v->own && span_starts_with(v->key_id, digits));
+}
+
+/* A name, or a label that is one: of a value of a key of that name nobody can say. */
+static bool has_name(const struct scan *s, const struct stored *v)
+{
+	struct span name, id;
+
+	return !s->use.key && !s->rules.literal && label_cut(v->label, &name, &id) &&
+	       span_equal(name, span_str(s->use.name));
+}
+
 /*
  * What it needs is known by the label of its key, or by the key_id in it; either is enough. The label is
  * looked for as a whole, whatever others there are: it may hold a colon, and another may be its beginning.
@@ -195,8 +242,17 @@ static int needs(const struct scan *s, struct span value, bool *ret)
 	if (r < 0)
 		return r;
 	*ret = span_equal(v.label, label) ||
-	       (key && v.own && span_equal(v.key_id, span_str(key->key_id)));
+	       (key && v.own && span_equal(v.key_id, span_str(key->key_id))) ||
+	       (!key && has_id(s->use.name, &v));
 	return 0;
+}
+
+/* Where a key_id is, that says of which activation too: a key that came back has written before as well. */
+static bool is_of(const struct rules_key *k, const struct stored *v)
+{
+	if (v->own && v->key_id.len > 0)
+		return span_equal(v->key_id, span_str(k->key_id));
+	return span_equal(v->label, span_str(k->label));
 }
 
 /* Is it a value of a key that was activated in the place of this one? */
@@ -205,9 +261,7 @@ static bool is_later(const struct scan *s, const struct stored *v)
 	for (size_t i = 0; i < s->rules.n_keys; i++) {
 		const struct rules_key *k = &s->rules.keys[i];
 
-		if (rules_key_follows(k, s->use.key) &&
-		    (span_equal(v->label, span_str(k->label)) ||
-		     (v->own && span_equal(v->key_id, span_str(k->key_id)))))
+		if (rules_key_follows(k, s->use.key) && is_of(k, v))
 			return true;
 	}
 	return false;
@@ -222,7 +276,7 @@ static int use_count(struct scan *s, struct span value, const struct stored *v)
 	if (r < 0)
 		return r;
 	s->use.n += needed;
-	s->use.undecided += s->use.name && !needed && v->fault;
+	s->use.undecided += s->use.name && !needed && (v->fault || has_name(s, v));
 	s->use.bytes += value.len;
 	s->use.later |= s->use.key && is_later(s, v);
 	return 0;

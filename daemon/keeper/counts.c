@@ -143,14 +143,27 @@ static void save_or_say(struct keeper *k)
 	k->counts_failed = r < 0;
 }
 
+/* Those that were active until now: that is use, though the server's last report is still on its way. */
+static void note_ends(struct keeper *k)
+{
+	for (size_t i = 0; i < k->n_counts; i++) {
+		struct keeper_counts *c = &k->counts[i];
+		const struct keyset_key *key = c->active ? keyset_find(k->keys, c->id) : NULL;
+
+		if (!c->active || (key && key->rec.state == KEY_ACTIVE))
+			continue;
+		c->active = false;
+		c->gave_way = c->last_used = time(NULL);
+	}
+}
+
 /* Is there room for what the key may do before the next look? If not, there is in the table now. */
-static bool make_room(struct keeper *k, const struct keyset_key *key)
+static bool make_room(struct keeper *k, struct keeper_counts *c)
 {
 	uint64_t much = k->largest_report * 4;
 	uint64_t room = (much > COUNTS_ROOM ? much : COUNTS_ROOM) * k->conf->config->workers;
-	struct keeper_counts *c = get(k, key->rec.id);
 
-	if (!c || c->reserved >= c->encryptions + room / 2)
+	if (c->reserved >= c->encryptions + room / 2)
 		return false;
 	c->reserved = c->encryptions + room;
 	return true;
@@ -161,11 +174,16 @@ void counts_reserve(struct keeper *k)
 	const struct list *head = keyset_list(k->keys);
 	bool changed = false;
 
+	note_ends(k);
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+		struct keeper_counts *c = key->rec.state == KEY_ACTIVE ? get(k, key->rec.id) : NULL;
 
-		if (key->rec.state == KEY_ACTIVE && key->why == 0)
-			changed |= make_room(k, key);
+		if (!c)
+			continue;
+		c->active = true;
+		if (key->why == 0)
+			changed |= make_room(k, c);
 	}
 	if (changed)
 		save_or_say(k);
@@ -223,15 +241,6 @@ void counts_touch(struct keeper *k, const struct keyset_key *key)
 
 	if (c)
 		c->last_used = time(NULL);
-}
-
-void counts_gave_way(struct keeper *k, const struct keyset_key *key)
-{
-	struct keeper_counts *c = get(k, key->rec.id);
-
-	if (c)
-		c->gave_way = time(NULL);
-	counts_touch(k, key);
 }
 
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID])

@@ -34,6 +34,7 @@ struct keeper_counts {
 	uint64_t reserved; /* encryptions that the file grants */
 	time_t last_used;
 	time_t gave_way; /* to another key of its name, 0: not that we know of */
+	bool active;     /* at the last counts_reserve() */
 	bool complete;   /* counted since the key was made */
 };
 
@@ -133,7 +134,10 @@ void custody_names_check(struct keeper *k, const struct conf *c);
 
 /* counts.c */
 void counts_load(struct keeper *k);
-/* Durable room for what the active keys may do until the next look. Before a key gets active. */
+/*
+ * Durable room for what the active keys may do until the next look, and a note of those that are active no
+ * more. Whenever states have changed, before a server hears of it.
+ */
 void counts_reserve(struct keeper *k);
 /* What the server has reported. */
 void counts_add(struct keeper *k, const struct link_msg *used);
@@ -145,8 +149,6 @@ void counts_end(struct keeper *k);
 void counts_made(struct keeper *k, const struct keyset_key *key);
 /* A key may be in use, whatever the servers have reported. */
 void counts_touch(struct keeper *k, const struct keyset_key *key);
-/* A key was active until now: that is use, though the server's last report is still on its way. */
-void counts_gave_way(struct keeper *k, const struct keyset_key *key);
 /* Never NULL; static zeros for a key without. */
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID]);
 /*

@@ -48,19 +48,16 @@ static void send_step(struct keeper *k, const struct keyset_key *key, enum key_s
 int keeper_step(struct keeper *k, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
 		uint32_t activation)
 {
-	const struct keyset_key *key = keyset_find(k->keys, id), *old = NULL;
+	const struct keyset_key *key = keyset_find(k->keys, id);
 	enum key_state from;
 	int r;
 
 	if (!key)
 		return -ENOKEY;
 	from = key->rec.state;
-	keyset_active(k->keys, key->rec.name, &old);
 	r = keyset_step(k->keys, id, to, activation);
 	if (r < 0)
 		return r;
-	if (old && old->rec.state != KEY_ACTIVE)
-		counts_gave_way(k, old);
 	counts_reserve(k);
 	send_step(k, key, from);
 	server_sync(k);
@@ -101,7 +98,7 @@ static bool too_often(const struct keeper *k, const char *name)
 
 		n += strcmp(key->rec.name, name) == 0 && key->rec.created >= since;
 	}
-	return n > HOUR_MAX;
+	return n >= HOUR_MAX;
 }
 
 /* NULL, or why @key has done enough. */
