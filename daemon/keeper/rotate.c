@@ -101,16 +101,17 @@ static bool too_often(const struct keeper *k, const char *name)
 	return n >= HOUR_MAX;
 }
 
+static const char by_number[] = "number of encryptions";
+
 /* NULL, or why @key has done enough. */
 static const char *due(const struct keeper *k, const struct keyset_key *key)
 {
 	const struct config_rotation *c = &k->conf->config->rotation;
 
-	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions &&
-	    !(c->automatic && too_often(k, key->rec.name)))
-		return "number of encryptions";
 	if (c->max_age > 0 && time(NULL) - key->rec.created >= c->max_age / NS_PER_S)
 		return "age";
+	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions)
+		return by_number;
 	return NULL;
 }
 
@@ -136,10 +137,16 @@ static int rotate(struct keeper *k, const struct keyset_key *old, const char *wh
 	const struct keyset_key *key;
 	int r;
 
-	r = next_key(k, old->rec.name, &key);
+	r = why == by_number && too_often(k, old->rec.name) ? -EDQUOT
+							    : next_key(k, old->rec.name, &key);
 	if (r == 0)
 		r = keeper_step(k, key->rec.id, KEY_ACTIVE, 0);
-	if (r < 0 && r != k->rotate_r)
+	if (r == -EDQUOT && r != k->rotate_r)
+		log_warning("key %s should be rotated for its %s, but its name has had %d new keys "
+			    "within an hour: it is rotated when that has passed. Look at "
+			    "rotation.maxEncryptions",
+			    old->rec.label, why, HOUR_MAX);
+	else if (r < 0 && r != k->rotate_r)
 		log_error("key %s: automatic rotation failed, and is tried again: %s",
 			  old->rec.label, errno_text(r));
 	else if (r < 0)

@@ -81,8 +81,13 @@ static int root_prove(struct keeper *k)
 		r = keyset_check_root(k->keys);
 	if (r == -EKEYREJECTED)
 		log_error("unseal: not the root key of any key in the key store; still sealed");
-	if (r == 0)
+	if (r == 0) {
 		r = lockdown_root(k);
+		if (r < 0)
+			log_error(
+				"unseal: the root key cannot be put out of reach: %s; still sealed",
+				errno_text(r));
+	}
 	if (r < 0)
 		roots_drop(k);
 	return r;

@@ -203,10 +203,12 @@ TEST_F(keeper, automatic_rotation_by_lies)
 {
 	const struct keyset_key *key;
 	struct scratch dir;
+	int fd = memfd_create("log", MFD_CLOEXEC);
 	size_t n = 0;
 
 	scratch_make(&dir);
 	rotating(self, dir.path);
+	ASSERT_LE(0, dup2(fd, STDERR_FILENO));
 	self->config.rotation.max_encryptions = 1000;
 	ASSERT_OK(keyset_active(self->k.keys, "a", &key));
 	((struct keyset_key *)(uintptr_t)key)->rec.created -= 7200;
@@ -222,6 +224,8 @@ TEST_F(keeper, automatic_rotation_by_lies)
 	     i = i->next)
 		n++;
 	EXPECT_EQ(1 + 8, n);
+	EXPECT_EQ(1, said(fd, "within an hour"));
+	close(fd);
 	rotating_end(self);
 	scratch_remove(&dir);
 }
