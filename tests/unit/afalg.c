@@ -5,10 +5,11 @@
 #include "tests/unit/custody.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <sys/socket.h>
 
 #include <kekd/limits.h>
+
+#include "tests/support/caps.h"
 
 #define RUN_MAX ((size_t)KEKD_RUN_BLOCKS_MAX * KEKD_AES_BLOCK)
 
@@ -324,14 +325,6 @@ static int restrict_level(void)
 	return n > 0 ? atoi(text) : -1;
 }
 
-static void drop_capabilities(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { 0 };
-
-	ASSERT_EQ(0, syscall(SYS_capset, &head, none));
-}
-
 /* Bound with the capability, everything else goes on without it. */
 static void key_without_capability(void *ctx)
 {
@@ -339,7 +332,7 @@ static void key_without_capability(void *ctx)
 	int tfm, op, fd, r;
 
 	ASSERT_OK(afalg_bind("skcipher", "ecb(aes)", &tfm));
-	drop_capabilities();
+	caps_drop();
 	EXPECT_OK(afalg_set_key(tfm, key));
 	ASSERT_OK(afalg_accept(tfm, &op));
 	expect_works(op);

@@ -6,16 +6,15 @@
 #include "tests/harness/ktest.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/base/secmem.h"
+#include "tests/support/caps.h"
 
 #define MAX (1U << 20)
 
@@ -295,14 +294,6 @@ TEST_F(pool, a_burst_takes_nothing_away_for_ever)
 				secbuf_release(&b[--n]);
 		}
 	}
-}
-
-static void caps_drop(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { 0 };
-
-	ASSERT_EQ(0, syscall(SYS_capset, &head, none));
 }
 
 /* The same where RLIMIT_MEMLOCK ends the burst, before the pool's own bound does. */

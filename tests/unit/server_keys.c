@@ -4,14 +4,13 @@
  * the key, so one that had no memory for it must not be there to answer.
  */
 #include <errno.h>
-#include <linux/capability.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/keys/softkey.h"
 #include "daemon/server/server_private.h"
 #include "tests/harness/ktest.h"
+#include "tests/support/caps.h"
 
 #define POOL (4U << 20)
 
@@ -87,12 +86,10 @@ TEST_F(server_keys, taken_whatever_requests_lock)
 /* From here on nothing can be locked, by root either. */
 static void lock_no_more(void)
 {
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { 0 };
 	struct rlimit nothing = { 0 };
 
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &nothing));
-	ASSERT_EQ(0, syscall(SYS_capset, &head, none));
+	caps_drop();
 }
 
 TEST_F(server_keys, no_memory_ends_the_server)
