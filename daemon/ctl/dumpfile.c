@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
 #include "daemon/dump/etcdjson.h"
@@ -66,26 +67,6 @@ static int each(void *ctx, const struct dump_value *v)
 	return rd->r;
 }
 
-/* Bytes up to the buffer's size; fewer only at the end. */
-static int fill(struct reading *rd, size_t want, size_t *ret)
-{
-	size_t n = 0;
-
-	while (n < want) {
-		ssize_t r = read(rd->fd, rd->buf + n, want - n);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		if (r == 0)
-			break;
-		n += (size_t)r;
-	}
-	*ret = n;
-	return 0;
-}
-
 static int read_json(struct reading *rd, size_t have)
 {
 	_cleanup_(etcdjson_freep) struct etcdjson *j = NULL;
@@ -96,7 +77,7 @@ static int read_json(struct reading *rd, size_t have)
 	while (r == 0 && have > 0) {
 		r = etcdjson_feed(j, span_of(rd->buf, have));
 		if (r == 0)
-			r = fill(rd, sizeof(rd->buf), &have);
+			r = io_read_all(rd->fd, rd->buf, sizeof(rd->buf), &have);
 	}
 	return r == 0 ? etcdjson_end(j) : r;
 }
@@ -127,7 +108,7 @@ static int read_single(struct reading *rd, size_t have)
 		all = p;
 		memcpy(all + len, rd->buf, have);
 		len += have;
-		r = fill(rd, sizeof(rd->buf), &have);
+		r = io_read_all(rd->fd, rd->buf, sizeof(rd->buf), &have);
 		if (r < 0)
 			return r;
 	}
@@ -148,7 +129,7 @@ static int read_any(struct reading *rd)
 		rd->file->made = st.st_mtime;
 	if (S_ISREG(st.st_mode) && st.st_size > 0)
 		rd->file->info.total = (uint64_t)st.st_size;
-	r = fill(rd, SNAPSHOT_HEAD, &have);
+	r = io_read_all(rd->fd, rd->buf, SNAPSHOT_HEAD, &have);
 	if (r < 0)
 		return r;
 	if (rd->file->single && span_starts_with(span_of(rd->buf, have), span_str("k8s:enc:")))

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/base/secmem.h"
 #include "daemon/chain/encconf.h"
@@ -42,7 +43,7 @@ static int input_read(const char *path, struct input *ret)
 {
 	_cleanup_(input_release) struct input in = { 0 };
 	_cleanup_close_ int fd = -1;
-	ssize_t n;
+	int r;
 
 	in.text = secmem_alloc(FILE_MAX + 1);
 	if (!in.text)
@@ -51,11 +52,9 @@ static int input_read(const char *path, struct input *ret)
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return ctl_fail("%s: %s", path, errno_text(errno));
-	while (in.len <= FILE_MAX && (n = read(fd, in.text + in.len, FILE_MAX + 1 - in.len)) != 0) {
-		if (n < 0)
-			return ctl_fail("%s: %s", path, errno_text(errno));
-		in.len += (size_t)n;
-	}
+	r = io_read_all(fd, in.text, FILE_MAX + 1, &in.len);
+	if (r < 0)
+		return ctl_fail("%s: %s", path, errno_text(r));
 	if (in.len > FILE_MAX)
 		return ctl_fail("%s: more than %d bytes", path, FILE_MAX);
 	*ret = in;

@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/base/secmem.h"
 #include "daemon/ctl/ctl.h"
@@ -252,40 +253,21 @@ static int proxy_connect(const char *path, int *ret_fd)
 	return 0;
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Until the other side closes, into what is left of the arena. */
 static int read_all(int fd, struct span *ret)
 {
 	uint8_t *start = arena.data + arena.used;
-	ssize_t n;
+	size_t n = 0;
+	int r;
 
-	while (arena.used < arena.size) {
-		n = read(fd, arena.data + arena.used, arena.size - arena.used);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0) {
-			*ret = span_of(start, (size_t)(arena.data + arena.used - start));
-			return 0;
-		}
-		arena.used += (size_t)n;
-	}
-	return -ENOBUFS;
+	r = io_read_all(fd, start, arena.size - arena.used, &n);
+	if (r < 0)
+		return r;
+	arena.used += n;
+	if (arena.used == arena.size)
+		return -ENOBUFS;
+	*ret = span_of(start, n);
+	return 0;
 }
 
 static const char *content_type(const char *method, const char *body)
@@ -317,9 +299,9 @@ static int exchange(struct kubeapi *api, const char *method, const char *path, c
 		return n;
 	r = proxy_connect(api->socket, &fd);
 	if (r == 0)
-		r = write_all(fd, head, (size_t)n);
+		r = io_send_all(fd, head, (size_t)n);
 	if (r == 0 && body)
-		r = write_all(fd, body, len);
+		r = io_send_all(fd, body, len);
 	return r == 0 ? read_all(fd, ret) : r;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/base/secmem.h"
 #include "daemon/ctl/bulk.h"
@@ -69,7 +70,6 @@ static int file_read(const char *path, char **ret, size_t *ret_len)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t len = 0;
-	ssize_t n = 0;
 	char *text;
 	int r;
 
@@ -78,9 +78,9 @@ static int file_read(const char *path, char **ret, size_t *ret_len)
 	text = secmem_alloc(TEXT_ROOM);
 	if (!text)
 		return -errno;
-	while (len < TEXT_ROOM && (n = read(fd, text + len, TEXT_ROOM - len)) > 0)
-		len += (size_t)n;
-	r = n < 0 ? -errno : len > YAML_BYTES_MAX ? -EFBIG : 0;
+	r = io_read_all(fd, text, TEXT_ROOM, &len);
+	if (r == 0 && len > YAML_BYTES_MAX)
+		r = -EFBIG;
 	if (r < 0) {
 		secmem_free(text, TEXT_ROOM);
 		return r;

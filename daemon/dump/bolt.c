@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <limits.h>
 
+#include "daemon/base/io.h"
+
 #define MAGIC         0xED0CDAEDU
 #define VERSION       2U
 #define PAGE_SIZE_MIN 1024U
@@ -73,22 +75,9 @@ static int damaged(struct bolt *b, const char *what)
 /* All @len bytes. -EBADMSG: the file has become shorter. */
 static int read_at(int fd, uint64_t offset, void *buf, size_t len)
 {
-	uint8_t *p = buf;
+	int r = io_pread_exactly(fd, buf, len, offset);
 
-	while (len > 0) {
-		ssize_t n = pread(fd, p, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EBADMSG;
-		p += n;
-		offset += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return r == -ENODATA ? -EBADMSG : r;
 }
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo; IETF draft-eastlake-fnv). */

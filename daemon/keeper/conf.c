@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/chain/policy.h"
 
@@ -20,7 +21,7 @@ static int file_take(const char *path, char **ret_text, size_t *ret_len, int *re
 	_cleanup_free_ char *text = NULL;
 	struct stat st;
 	size_t len = 0;
-	ssize_t n;
+	int r;
 
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
@@ -32,11 +33,9 @@ static int file_take(const char *path, char **ret_text, size_t *ret_len, int *re
 	text = malloc(CONF_BYTES_MAX + 1);
 	if (!text)
 		return -ENOMEM;
-	while (len <= CONF_BYTES_MAX && (n = read(fd, text + len, CONF_BYTES_MAX + 1 - len)) != 0) {
-		if (n < 0)
-			return -errno;
-		len += (size_t)n;
-	}
+	r = io_read_all(fd, text, CONF_BYTES_MAX + 1, &len);
+	if (r < 0)
+		return r;
 	if (len > CONF_BYTES_MAX)
 		return -EFBIG;
 	mem = memfd_create("kekd-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);

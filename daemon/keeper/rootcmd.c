@@ -16,6 +16,7 @@
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keys/secret.h"
@@ -147,8 +148,7 @@ int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret)
 		command_kill(pid);
 		r = ended;
 	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	(void)io_retry(waitpid(pid, &status, 0));
 	stderr_take(err, text);
 	r = end_report(argv[0], status, r, text);
 	if (r < 0)

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/base/io.h"
+
 #define MAPPING (SECRET_MAX + 1)
 
 static int secret_new(struct secret *ret)
@@ -51,11 +53,10 @@ int secret_random(size_t len, struct secret *ret)
 	if (r < 0)
 		return r;
 	while (s.len < len) {
-		n = getrandom(s.data + s.len, len - s.len, 0);
-		if (n < 0 && errno != EINTR)
+		n = io_retry(getrandom(s.data + s.len, len - s.len, 0));
+		if (n < 0)
 			return -errno;
-		if (n > 0)
-			s.len += (size_t)n;
+		s.len += (size_t)n;
 	}
 	*ret = secret_move(&s);
 	return 0;

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/secmem.h"
 #include "daemon/crypto/digest.h"
 #include "daemon/crypto/openssl_seal.h"
@@ -136,9 +137,7 @@ static int random_bytes(void *ret, size_t len)
 	/* Up to 256 bytes come whole and uninterrupted once the kernel is seeded: getrandom(2). */
 	ssize_t n;
 
-	do
-		n = getrandom(ret, len, 0);
-	while (n < 0 && errno == EINTR);
+	n = io_retry(getrandom(ret, len, 0));
 	if (n < 0)
 		return -errno;
 	return (size_t)n == len ? 0 : -EIO;

@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 
 #define SUFFIX     ".key"
@@ -257,25 +258,6 @@ static int check_file(const struct key_store *s, const char *file, const struct 
 	return r;
 }
 
-static int read_all(int fd, char *buf, size_t size, size_t *ret_len)
-{
-	size_t len = 0;
-	ssize_t n;
-
-	while (len < size) {
-		n = read(fd, buf + len, size - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	*ret_len = len;
-	return 0;
-}
-
 static int read_text(const struct key_store *s, const char *file, char *buf, size_t size,
 		     size_t *ret_len)
 {
@@ -294,7 +276,7 @@ static int read_text(const struct key_store *s, const char *file, char *buf, siz
 	r = check_file(s, file, &st, size - 1);
 	if (r < 0)
 		return r;
-	r = read_all(fd, buf, size, ret_len);
+	r = io_read_all(fd, buf, size, ret_len);
 	if (r < 0)
 		log_warning("key store: %s/%s cannot be read: %s", s->path, file, errno_text(r));
 	return r;
@@ -409,21 +391,6 @@ static int check_room(const struct key_store *s, const char *file)
 	return n < KEKD_KEYS_MAX ? 0 : -ENOBUFS;
 }
 
-static int write_all(int fd, const char *buf, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, buf, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		buf += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* A new file, whole and durable under @tmp. */
 static int write_tmp(const struct key_store *s, const char *tmp, const char *text, size_t len)
 {
@@ -434,7 +401,7 @@ static int write_tmp(const struct key_store *s, const char *tmp, const char *tex
 	if (fd < 0)
 		return -errno;
 	durable_step();
-	r = write_all(fd, text, len);
+	r = io_write_all(fd, text, len);
 	durable_step();
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;

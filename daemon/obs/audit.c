@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <time.h>
 
+#include "daemon/base/io.h"
+
 #define BUFFER       (1024 * 1024)
 #define LINE_BYTES   4096 /* the longest label, all of it escaped, is 1530 */
 #define UID_SHOWN    64
@@ -244,10 +246,8 @@ static uint64_t lines_in(const char *from, size_t len)
 static int flush_file(struct audit *a)
 {
 	while (a->done < a->len) {
-		ssize_t n = write(a->fd, a->buf + a->done, a->len - a->done);
+		ssize_t n = io_retry(write(a->fd, a->buf + a->done, a->len - a->done));
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		a->written += lines_in(a->buf + a->done, (size_t)n);

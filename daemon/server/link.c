@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/sys/fdpass.h"
 
 int link_pair(int ret_fds[static 2])
 {
@@ -19,75 +20,30 @@ int link_pair(int ret_fds[static 2])
 	return 0;
 }
 
-union fd_control {
-	struct cmsghdr align;
-	char buf[CMSG_SPACE(sizeof(int) * LINK_FDS)];
-};
-
 int link_send(int fd, const struct link_msg *msg, const struct link_fds *fds)
 {
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)msg, .iov_len = sizeof(*msg) };
-	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
-	union fd_control control = { 0 };
-	struct cmsghdr *c;
-	ssize_t n;
-
-	if (fds && fds->n > 0) {
-		hdr.msg_control = control.buf;
-		hdr.msg_controllen = CMSG_SPACE(sizeof(int) * fds->n);
-		c = CMSG_FIRSTHDR(&hdr);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * fds->n);
-		memcpy(CMSG_DATA(c), fds->fd, sizeof(int) * fds->n);
-	}
-	do {
-		n = sendmsg(fd, &hdr, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return n == (ssize_t)sizeof(*msg) ? 0 : -EIO;
-}
-
-static void fds_from_control(struct msghdr *hdr, struct link_fds *ret)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(hdr);
-
-	ret->n = 0;
-	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-		return;
-	ret->n = (unsigned int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-	memcpy(ret->fd, CMSG_DATA(c), sizeof(int) * ret->n);
+	return fdpass_send(fd, msg, sizeof(*msg), fds ? fds->fd : NULL, fds ? fds->n : 0);
 }
 
 int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds)
 {
-	struct iovec iov = { .iov_base = ret, .iov_len = sizeof(*ret) };
-	union fd_control control = { 0 };
-	struct msghdr hdr = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.buf,
-		.msg_controllen = sizeof(control.buf),
-	};
-	struct link_fds fds;
-	ssize_t n;
+	struct link_fds fds = { 0 };
+	size_t len, n;
+	int r;
 
-	do {
-		n = recvmsg(fd, &hdr, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	fds_from_control(&hdr, &fds);
-	if (n == (ssize_t)sizeof(*ret) && !(hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
-		ret->name[sizeof(ret->name) - 1] = '\0';
-		ret->label[sizeof(ret->label) - 1] = '\0';
-		ret->text[sizeof(ret->text) - 1] = '\0';
-		*ret_fds = fds;
-		return 0;
+	r = fdpass_recv(fd, ret, sizeof(*ret), &len, fds.fd, LINK_FDS, &n);
+	if (r < 0)
+		return r;
+	fds.n = (unsigned int)n;
+	if (len != sizeof(*ret)) {
+		link_fds_close(&fds);
+		return -EPROTO;
 	}
-	link_fds_close(&fds);
-	return n == 0 ? -ENODATA : -EPROTO;
+	ret->name[sizeof(ret->name) - 1] = '\0';
+	ret->label[sizeof(ret->label) - 1] = '\0';
+	ret->text[sizeof(ret->text) - 1] = '\0';
+	*ret_fds = fds;
+	return 0;
 }
 
 void link_fds_close(struct link_fds *fds)
