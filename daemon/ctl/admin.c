@@ -3,82 +3,172 @@
 #include "daemon/ctl/admin.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/io.h"
+#include "daemon/sys/ring.h"
 
-int admin_connect(const char *path, int *ret_fd)
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
+int admin_connect(const char *path, uint64_t timeout_ns, int *ret_fd)
 {
+	struct timeval wait = { .tv_sec = (time_t)(timeout_ns / NS_PER_S),
+				.tv_usec = (suseconds_t)(timeout_ns % NS_PER_S / 1000) };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = -1;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(addr.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+	/* It holds for connect(2) too, which waits as long as the backlog is full. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0)
 		return -errno;
+	if (io_retry(connect(fd, (struct sockaddr *)&addr, sizeof(addr))) < 0)
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
 	*ret_fd = move_fd(fd);
 	return 0;
 }
 
-int admin_send(int fd, const void *packet, size_t size)
+/* Until @fd is ready for @events; @end_ns 0: no bound. -ETIMEDOUT. */
+static int await(int fd, short events, uint64_t end_ns)
 {
-	ssize_t n;
+	struct pollfd p = { .fd = fd, .events = events };
+	int wait_ms = -1, n;
 
 	do {
-		n = send(fd, packet, size, MSG_NOSIGNAL);
+		if (end_ns != 0) {
+			uint64_t now = now_ns();
+
+			wait_ms = now < end_ns ? (int)((end_ns - now) / NS_PER_MS) + 1 : 0;
+		}
+		n = poll(&p, 1, wait_ms);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	return (size_t)n == size ? 0 : -EIO;
+	return n > 0 ? 0 : -ETIMEDOUT;
 }
 
-int admin_send_fd(int fd, const void *packet, size_t size, int passed)
+static uint64_t end_of(uint64_t timeout_ns)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)packet, .iov_len = size };
-	struct msghdr hdr = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&hdr);
-	ssize_t n;
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &passed, sizeof(passed));
-	do {
-		n = sendmsg(fd, &hdr, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == size ? 0 : -EIO;
+	return timeout_ns == 0 ? 0 : now_ns() + timeout_ns;
 }
 
-int admin_recv(int fd, struct admin_reply *ret)
+static int send_all(int fd, uint64_t end_ns, struct span s)
 {
-	struct admin_reply reply;
-	ssize_t n;
+	while (s.len > 0) {
+		ssize_t n = io_retry(send(fd, s.data, s.len, MSG_NOSIGNAL | MSG_DONTWAIT));
+		int r = 0;
 
-	do {
-		n = recv(fd, &reply, sizeof(reply), 0);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	if (n == 0)
-		return -ENODATA;
-	if (n != (ssize_t)sizeof(reply) || reply.version != ADMIN_VERSION)
-		return -EPROTO;
-	reply.text[sizeof(reply.text) - 1] = '\0';
-	*ret = reply;
+		if (n < 0 && errno == EAGAIN)
+			r = await(fd, POLLOUT, end_ns);
+		else if (n < 0)
+			r = -errno;
+		if (r < 0)
+			return r;
+		if (n > 0)
+			s = span_of(s.data + n, s.len - (size_t)n);
+	}
 	return 0;
+}
+
+int admin_send(int fd, uint64_t timeout_ns, const struct admin_request *req, struct span blob)
+{
+	struct admin_request whole = *req;
+	uint64_t end_ns = end_of(timeout_ns);
+	int r;
+
+	if (blob.len > ADMIN_BODY_MAX - sizeof(*req))
+		return -EMSGSIZE;
+	whole.length = (uint32_t)(sizeof(*req) - sizeof(struct admin_head) + blob.len);
+	r = send_all(fd, end_ns, span_of(&whole, sizeof(whole)));
+	return r == 0 ? send_all(fd, end_ns, blob) : r;
+}
+
+static int recv_all(int fd, uint64_t end_ns, void *buf, size_t size)
+{
+	size_t len = 0;
+
+	while (len < size) {
+		ssize_t n = io_retry(recv(fd, (char *)buf + len, size - len, MSG_DONTWAIT));
+		int r = 0;
+
+		if (n == 0)
+			return -ENODATA;
+		if (n < 0 && errno == EAGAIN)
+			r = await(fd, POLLIN, end_ns);
+		else if (n < 0)
+			r = -errno;
+		if (r < 0)
+			return r;
+		len += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/* What a message of this type has to be as long as; 0: any length. */
+static size_t length_of(uint32_t type)
+{
+	switch (type) {
+	case ADMIN_KEY:
+		return sizeof(struct admin_key);
+	case ADMIN_STATUS_REPLY:
+		return sizeof(struct admin_status);
+	case ADMIN_METRICS_REPLY:
+		return sizeof(struct metrics);
+	case ADMIN_PROBE_REPLY:
+		return ADMIN_PROBE_BYTES;
+	default:
+		return 0;
+	}
+}
+
+/* END is the same in every version, so that what is wrong can be said. */
+static bool head_is_sound(const struct admin_head *head)
+{
+	size_t length = length_of(head->type);
+
+	if (head->length > ADMIN_BODY_MAX)
+		return false;
+	if (head->version != ADMIN_VERSION)
+		return head->type == ADMIN_END;
+	return length == 0 || head->length == length;
+}
+
+int admin_recv(int fd, uint64_t timeout_ns, struct admin_message *ret)
+{
+	_cleanup_(admin_message_clear) struct admin_message m = { 0 };
+	uint64_t end_ns = end_of(timeout_ns);
+	int r;
+
+	r = recv_all(fd, end_ns, &m.head, sizeof(m.head));
+	if (r < 0)
+		return r;
+	if (!head_is_sound(&m.head))
+		return -EPROTO;
+	m.data = malloc((size_t)m.head.length + 1);
+	if (!m.data)
+		return -ENOMEM;
+	r = recv_all(fd, end_ns, m.data, m.head.length);
+	if (r < 0)
+		return r;
+	m.data[m.head.length] = '\0';
+	*ret = m;
+	m.data = NULL;
+	return 0;
+}
+
+void admin_message_clear(struct admin_message *m)
+{
+	free(m->data);
+	*m = (struct admin_message){ 0 };
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The admin protocol: kekctl asks, the keeper answers. SOCK_SEQPACKET, one struct a packet, fixed
- * size, no parsing; the same structs on both sides. A request is answered by any number of
- * ADMIN_KEY packets and then one ADMIN_END. The peer must be root or in the configured group
- * (SO_PEERCRED, checked at accept).
+ * The admin protocol: kekctl asks, the keeper answers, over a stream that anything may relay (ssh -L).
+ * Both ends are of one machine's kind, so what travels are these structs; PROTOCOL.admin has them byte by
+ * byte, with the limits and what changes with a version.
  *
- * No packet carries a key but one: ADMIN_KEY_IMPORT is a struct admin_import, from locked memory to
- * locked memory. Text is UTF-8, NUL-terminated, for people.
+ * A message is a head and as many bytes as it says. A request is a struct admin_request and, behind it,
+ * what its verb takes: a text, or a secret, which lies in locked memory on both sides. It is answered by
+ * any number of messages and one ADMIN_END.
  */
 #ifndef KEKD_CTL_ADMIN_H
 #define KEKD_CTL_ADMIN_H
@@ -17,14 +17,16 @@
 
 #include "daemon/obs/metrics.h"
 #include <kekd/limits.h>
+#include <kekd/span.h>
 
-#define ADMIN_VERSION 3
+#define ADMIN_VERSION  4
+#define ADMIN_BODY_MAX (1U << 20) /* bytes of a message behind its head; a verb may have less */
 
 enum admin_verb {
-	ADMIN_STATUS = 1,   /* → END with status */
+	ADMIN_STATUS = 1,   /* → STATUS END */
 	ADMIN_KEY_LIST,     /* → KEY … END */
 	ADMIN_KEY_CREATE,   /* name → KEY END */
-	ADMIN_KEY_IMPORT,   /* a struct admin_import → KEY END */
+	ADMIN_KEY_IMPORT,   /* name, a struct admin_import → KEY END */
 	ADMIN_KEY_STAGE,    /* name → KEY END: as create, but not active */
 	ADMIN_KEY_ACTIVATE, /* id, activation → KEY … END: all keys whose state changes */
 	ADMIN_KEY_RETIRE,   /* id → KEY END */
@@ -33,12 +35,12 @@ enum admin_verb {
 	ADMIN_KEY_ROTATE,   /* name → KEY … END: stage and activate */
 	ADMIN_KEY_ACCEPT,   /* → KEY … END: a new manifest over what the store holds */
 	ADMIN_KEY_RELOAD,   /* → KEY … END: keys that had died in the kernel */
-	ADMIN_UNSEAL,       /* with a pipe (SCM_RIGHTS) that holds the root key → END */
-	ADMIN_RECORD_GET,   /* id → END with the sealed record */
-	ADMIN_RECORD_PUT,   /* with a pipe that holds a sealed record → END */
-	ADMIN_PROBE,        /* id, nonce → END with the key's answer (keys/check.h) */
+	ADMIN_UNSEAL,       /* the root key → END */
+	ADMIN_RECORD_GET,   /* id → TEXT END: the sealed record */
+	ADMIN_RECORD_PUT,   /* a sealed record → END */
+	ADMIN_PROBE,        /* id, nonce → PROBE END: the key's answer (keys/check.h) */
 	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
-	ADMIN_METRICS,      /* → END with metrics */
+	ADMIN_METRICS,      /* → METRICS END */
 	ADMIN_VERBS,
 };
 
@@ -48,31 +50,56 @@ enum admin_flag {
 	ADMIN_PROOF = 4,   /* RETIRE, DESTROY: proof_time and proof_revision say why */
 };
 
-enum admin_reply_type { ADMIN_KEY = 1, ADMIN_END };
+enum admin_reply_type {
+	ADMIN_KEY = 1,       /* a struct admin_key */
+	ADMIN_STATUS_REPLY,  /* a struct admin_status */
+	ADMIN_METRICS_REPLY, /* a struct metrics */
+	ADMIN_PROBE_REPLY,   /* ADMIN_PROBE_BYTES */
+	ADMIN_TEXT,          /* a text of any length up to ADMIN_BODY_MAX */
+	ADMIN_END,           /* head.word: 0 or -errno; what to do, UTF-8, for people */
+};
 
+#define ADMIN_PROBE_BYTES 16
+
+/* length and version stay where they are in every version: they are how a difference is seen. */
+struct admin_head {
+	uint32_t length; /* bytes behind the head */
+	uint32_t version;
+	uint32_t type; /* enum admin_verb, or of an answer enum admin_reply_type */
+	int32_t word;  /* enum admin_flag, or of END 0 or -errno */
+};
+_Static_assert(sizeof(struct admin_head) == 16, "as on the wire");
+
+/* The head, and what any verb may need. admin_send() fills length in. */
 struct admin_request {
+	uint32_t length;
 	uint32_t version;
 	uint32_t verb;
-	uint32_t flags;      /* enum admin_flag */
+	uint32_t flags;
 	uint32_t activation; /* ACTIVATE: the number to give it; 0: the next */
+	uint32_t reserved;   /* 0 */
 	uint8_t id[KEKD_KEY_ID];
 	uint8_t nonce[16];
 	int64_t proof_time;      /* seconds since 1970: no value of etcd needed the key then */
 	uint64_t proof_revision; /* of etcd */
 	char name[KEKD_LABEL_MAX];
 };
+_Static_assert(offsetof(struct admin_request, verb) == offsetof(struct admin_head, type) &&
+		       offsetof(struct admin_request, activation) == sizeof(struct admin_head) &&
+		       sizeof(struct admin_request) == 328,
+	       "as on the wire");
 
 /*
- * A key from outside: @name is to be its chain entry, @label what stands in values that it has
+ * A key from outside: the request's name is to be its chain entry, @label what stands in values that it has
  * written. The KEY in the answer may have another name: this very key was imported before.
  */
 struct admin_import {
-	struct admin_request req; /* first */
 	char label[KEKD_LABEL_MAX];
 	uint32_t key_bytes; /* 16, 24, 32 */
 	uint32_t secretbox; /* 0: AES */
 	uint8_t key[KEKD_AES_KEY_MAX];
 };
+_Static_assert(sizeof(struct admin_import) == 296, "as on the wire");
 
 struct admin_key {
 	uint8_t id[KEKD_KEY_ID];
@@ -84,10 +111,12 @@ struct admin_key {
 	char state[16]; /* "active", … */
 	int32_t usable; /* 0, or why not: -EKEYREVOKED, … */
 	uint32_t activation;
+	uint32_t reserved;                 /* 0 */
 	uint64_t created;                  /* seconds since 1970 */
 	uint64_t encryptions, decryptions; /* by this keeper's servers */
 	uint64_t last_used;                /* seconds since 1970, 0: never; at the latest */
 };
+_Static_assert(sizeof(struct admin_key) == 664, "as on the wire");
 
 struct admin_status {
 	char version[32];
@@ -105,29 +134,30 @@ struct admin_status {
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
 	char socket[108];
 	char transform[108]; /* socket of kekd.v1.Transform, or "" */
+	uint32_t reserved;   /* 0 */
+};
+_Static_assert(sizeof(struct admin_status) == 624, "as on the wire");
+
+/* One message of an answer, as it came. Zero-initialised is none. */
+struct admin_message {
+	struct admin_head head;
+	char *data; /* head.length bytes and a NUL */
 };
 
-struct admin_reply {
-	uint32_t version;
-	uint32_t type;
-	int32_t r; /* END: 0 or -errno */
-	uint32_t reserved;
-	union {
-		struct admin_key key;
-		struct admin_status status;
-		char record[2048]; /* ciphertext */
-		uint8_t probe[16];
-		struct metrics metrics;
-	};
-	char text[512]; /* END with r < 0: what to do */
-};
+void admin_message_clear(struct admin_message *m);
 
-/* Connected SEQPACKET socket. -ENOENT, -ECONNREFUSED: no keeper there; -EACCES. */
-int admin_connect(const char *path, int *ret_fd);
-/* One packet each. -ENODATA: the keeper hung up; -EPROTO: another version. */
-int admin_send(int fd, const void *packet, size_t size);
-/* The same with a descriptor beside it, borrowed. */
-int admin_send_fd(int fd, const void *packet, size_t size, int passed);
-int admin_recv(int fd, struct admin_reply *ret);
+/*
+ * kekctl's side; the descriptor does not block, and no call takes longer than @timeout_ns, 0: any time.
+ * -ETIMEDOUT: the keeper did not answer within that.
+ */
+/* -ENOENT, -ECONNREFUSED: no keeper there; -EACCES; -EPROTOTYPE: one of kekd 0.1's first versions. */
+int admin_connect(const char *path, uint64_t timeout_ns, int *ret_fd);
+/* @blob goes behind the request. -EPIPE: the keeper does not listen any more, but may have answered. */
+int admin_send(int fd, uint64_t timeout_ns, const struct admin_request *req, struct span blob);
+/*
+ * The next message, the caller's to clear. -ENODATA: the keeper hung up; -EPROTO: another version, or too
+ * long. What END says of another version's keeper is given out.
+ */
+int admin_recv(int fd, uint64_t timeout_ns, struct admin_message *ret);
 
 #endif

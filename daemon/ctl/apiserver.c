@@ -46,6 +46,9 @@ int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv)
 	r = ctl_kms_socket(ctl, socket, sizeof(socket));
 	if (r != 0)
 		return r;
+	if (socket[0] != '/')
+		return ctl_usage("config apiserver takes an absolute path as --socket: it is "
+				 "kube-apiserver that goes by it");
 	puts("apiVersion: apiserver.config.k8s.io/v1\n"
 	     "kind: EncryptionConfiguration\n"
 	     "resources:\n"

@@ -20,7 +20,7 @@
 #include "daemon/ctl/ctl.h"
 
 #define SUMS     "SHA256SUMS"
-#define TEXT_MAX 2048 /* as admin_reply.record */
+#define TEXT_MAX 2048 /* more than a record has */
 #define HASH_HEX (2 * crypto_hash_sha256_BYTES + 1)
 
 static int file_write(int dir, const char *name, const char *text)
@@ -61,21 +61,18 @@ static void hash_hex(const char *text, char ret[static HASH_HEX])
 
 static int save_key(const struct ctl *ctl, int dir, const struct admin_key *key, FILE *sums)
 {
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RECORD_GET };
 	char name[KEKD_KEY_ID_HEX + sizeof(".key")], hash[HASH_HEX];
-	struct admin_reply end;
+	_cleanup_free_ char *record = NULL;
 	int r;
 
-	memcpy(req.id, key->id, sizeof(req.id));
-	r = ctl_ask(ctl, &req, NULL, NULL, &end);
+	r = ctl_record_get(ctl, key->id, &record);
 	if (r != 0)
 		return r;
-	end.record[sizeof(end.record) - 1] = '\0';
 	sodium_bin2hex(name, sizeof(name), key->id, sizeof(key->id));
 	strcat(name, ".key");
-	hash_hex(end.record, hash);
+	hash_hex(record, hash);
 	fprintf(sums, "%s  %s\n", hash, name);
-	return file_write(dir, name, end.record);
+	return file_write(dir, name, record);
 }
 
 /* The list is written last: a backup without it is not one. */
@@ -107,7 +104,6 @@ static void say_if_incomplete(const struct ctl *ctl)
 
 	if (ctl_ask_quiet(ctl, &req, &end) != 0 || end.r == 0)
 		return;
-	end.text[sizeof(end.text) - 1] = '\0';
 	fprintf(stderr,
 		"kekctl: warning: the backup may lack keys: %s; see `kekctl key verify`, and keep "
 		"older backups\n",

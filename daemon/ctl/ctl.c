@@ -38,89 +38,173 @@ int ctl_usage(const char *fmt, ...)
 	return 2;
 }
 
-static int connect_fail(const char *path, int r)
+void ctl_admin_words(const struct ctl *ctl, int r, char *ret, size_t size)
 {
+	const char *at = ctl->admin;
+
 	switch (r) {
 	case -ENOENT:
 	case -ECONNREFUSED:
-		return ctl_fail("%s: no daemon there (%s); is kekd running, and is --admin its "
-				"admin.socket?",
-				path, errno_text(r));
+		snprintf(
+			ret, size,
+			"%s: no daemon there (%s); is kekd running (systemctl status kekd), and is "
+			"--admin its admin.socket?",
+			at, r == -ENOENT ? "no such file" : "nobody listens");
+		break;
 	case -EACCES:
 	case -EPERM:
-		return ctl_fail("%s: not permitted; be root or in the group of admin.gid", path);
+		snprintf(ret, size, "%s: not permitted; be root or in the group of admin.gid", at);
+		break;
+	case -ENAMETOOLONG:
+		snprintf(ret, size,
+			 "%s: longer than a socket's path can be, 107 bytes; change into its "
+			 "directory and give a relative path",
+			 at);
+		break;
+	case -ETIMEDOUT:
+		snprintf(ret, size,
+			 "no answer from the keeper on %s within %u s; see what holds it up with "
+			 "`systemctl status kekd` and `journalctl -u kekd`, or wait longer with "
+			 "--timeout SECONDS",
+			 at, ctl->timeout_s);
+		break;
+	case -EPROTOTYPE:
+	case -EPROTO:
+		snprintf(ret, size,
+			 "%s: not the admin socket of a kekd of this version, " KEKD_VERSION "; is "
+			 "--admin its admin.socket? After an upgrade: systemctl restart kekd",
+			 at);
+		break;
+	case -ENODATA:
+	case -ECONNRESET:
+	case -EPIPE:
+		snprintf(ret, size,
+			 "%s: the daemon closed the connection; be root or in the group of "
+			 "admin.gid, and see `journalctl -u kekd`",
+			 at);
+		break;
 	default:
-		return ctl_fail("%s: %s", path, errno_text(r));
+		snprintf(ret, size, "%s: %s", at, strerror(-r));
 	}
 }
 
-static int ask(const struct ctl *ctl, const struct admin_request *req, int passed,
-	       ctl_each_fn *each, void *ctx, struct admin_reply *ret_end)
+/* Take @m of an answer in. Its length is that of its type (admin_recv()). */
+static int take(const struct ctl_exchange *x, const struct admin_message *m,
+		struct admin_reply *reply)
 {
+	switch (m->head.type) {
+	case ADMIN_KEY:
+		if (x->each)
+			x->each(x->ctx, (const struct admin_key *)(const void *)m->data);
+		return 0;
+	case ADMIN_STATUS_REPLY:
+		memcpy(&reply->status, m->data, sizeof(reply->status));
+		return 0;
+	case ADMIN_METRICS_REPLY:
+		memcpy(&reply->metrics, m->data, sizeof(reply->metrics));
+		return 0;
+	case ADMIN_PROBE_REPLY:
+		memcpy(reply->probe, m->data, sizeof(reply->probe));
+		return 0;
+	case ADMIN_END:
+		reply->r = m->head.word;
+		snprintf(reply->text, sizeof(reply->text), "%s", m->data);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+/* All of the answer up to its END. @text: what ADMIN_TEXT has brought. */
+static int hear(int fd, uint64_t timeout_ns, const struct ctl_exchange *x,
+		struct admin_reply *reply, struct admin_message *text)
+{
+	uint32_t type = 0;
+	int r = 0;
+
+	while (r == 0 && type != ADMIN_END) {
+		_cleanup_(admin_message_clear) struct admin_message m = { 0 };
+
+		r = admin_recv(fd, timeout_ns, &m);
+		if (r < 0)
+			break;
+		type = m.head.type;
+		if (type == ADMIN_TEXT) {
+			admin_message_clear(text);
+			*text = m;
+			m.data = NULL;
+		} else {
+			r = take(x, &m, reply);
+		}
+	}
+	return r;
+}
+
+int ctl_try(const struct ctl *ctl, const struct ctl_exchange *x, struct admin_reply *ret_end)
+{
+	_cleanup_(admin_message_clear) struct admin_message text = { 0 };
+	uint64_t timeout_ns = ctl->timeout_s * UINT64_C(1000000000);
+	struct admin_reply reply = { 0 };
 	_cleanup_close_ int fd = -1;
-	struct admin_reply reply;
 	int r;
 
-	r = admin_connect(ctl->admin, &fd);
+	r = admin_connect(ctl->admin, timeout_ns, &fd);
+	if (r == 0)
+		r = admin_send(fd, timeout_ns, x->req, x->blob);
+	/* Why it listens no more may have been said. */
+	if (r == 0 || r == -EPIPE)
+		r = hear(fd, timeout_ns, x, &reply, &text);
 	if (r < 0)
-		return connect_fail(ctl->admin, r);
-	r = passed < 0 ? admin_send(fd, req, sizeof(*req))
-		       : admin_send_fd(fd, req, sizeof(*req), passed);
-	while (r == 0) {
-		r = admin_recv(fd, &reply);
-		if (r < 0 || reply.type == ADMIN_END)
-			break;
-		if (reply.type == ADMIN_KEY && each)
-			each(ctx, &reply.key);
+		return r;
+	if (x->ret_text) {
+		*x->ret_text = text.data;
+		*x->ret_len = text.head.length;
+		text.data = NULL;
 	}
-	if (r == -ENODATA || r == -ECONNRESET || r == -EPIPE)
-		return ctl_fail("%s: the daemon closed the connection; be root or in the group of "
-				"admin.gid",
-				ctl->admin);
-	if (r < 0)
-		return ctl_fail("%s: %s", ctl->admin, errno_text(r));
 	*ret_end = reply;
 	return 0;
 }
 
-/* What the keeper refuses is said. */
-static int judge(const struct admin_reply *end)
+int ctl_exchange(const struct ctl *ctl, const struct ctl_exchange *x, struct admin_reply *ret_end)
 {
-	if (end->r < 0)
-		return ctl_fail("%s", *end->text ? end->text : errno_text(end->r));
+	char words[512];
+	int r = ctl_try(ctl, x, ret_end);
+
+	if (r == 0)
+		return 0;
+	ctl_admin_words(ctl, r, words, sizeof(words));
+	return ctl_fail("%s", words);
+}
+
+int ctl_ask_with(const struct ctl *ctl, const struct ctl_exchange *x, struct admin_reply *ret_end)
+{
+	struct admin_reply end;
+
+	if (ctl_exchange(ctl, x, &end) != 0)
+		return 1;
+	if (end.r < 0) {
+		if (x->ret_text)
+			free(move_ptr(*x->ret_text));
+		return ctl_fail("%s", *end.text ? end.text : errno_text(end.r));
+	}
+	*ret_end = end;
 	return 0;
 }
 
 int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
 	    struct admin_reply *ret_end)
 {
-	struct admin_reply end;
-	int r = ask(ctl, req, -1, each, ctx, &end);
+	const struct ctl_exchange x = { .req = req, .each = each, .ctx = ctx };
 
-	if (r == 0)
-		r = judge(&end);
-	if (r == 0)
-		*ret_end = end;
-	return r;
+	return ctl_ask_with(ctl, &x, ret_end);
 }
 
 int ctl_ask_quiet(const struct ctl *ctl, const struct admin_request *req,
 		  struct admin_reply *ret_end)
 {
-	return ask(ctl, req, -1, NULL, NULL, ret_end);
-}
+	const struct ctl_exchange x = { .req = req };
 
-int ctl_ask_fd(const struct ctl *ctl, const struct admin_request *req, int fd,
-	       struct admin_reply *ret_end)
-{
-	struct admin_reply end;
-	int r = ask(ctl, req, fd, NULL, NULL, &end);
-
-	if (r == 0)
-		r = judge(&end);
-	if (r == 0)
-		*ret_end = end;
-	return r;
+	return ctl_exchange(ctl, &x, ret_end);
 }
 
 int ctl_print_json(json_t *j)

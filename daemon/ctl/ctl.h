@@ -13,10 +13,14 @@
 #include "daemon/ctl/admin.h"
 
 #define CTL_ADMIN_DEFAULT "/run/kekd/admin.sock"
+#define CTL_TIMEOUT       10    /* seconds */
+#define CTL_TIMEOUT_MAX   86400 /* a day */
 
 /* The options of a command line; kekctl.c says which command has which. NULL, false: not given. */
 struct ctl {
 	const char *admin, *socket;
+	const char *timeout;
+	unsigned int timeout_s; /* that the keeper has to answer; 0: any time */
 	bool json;
 
 	bool dry_run, force;
@@ -75,13 +79,45 @@ int ctl_fail(const char *fmt, ...) _printf_(1, 2);
 /* The same for wrong usage; always 2. */
 int ctl_usage(const char *fmt, ...) _printf_(1, 2);
 
-/*
- * Ask the keeper. @each is called for every KEY packet, may be NULL. *ret_end is the END packet.
- * Says on stderr what went wrong and how to mend it; 0 or 1.
- */
+/* What a request was answered, but for its keys and its text. */
+struct admin_reply {
+	int32_t r; /* 0 or -errno */
+	union {
+		struct admin_status status;
+		struct metrics metrics;
+		uint8_t probe[ADMIN_PROBE_BYTES];
+	};
+	char text[512]; /* with r < 0: what to do */
+};
+
 typedef void ctl_each_fn(void *ctx, const struct admin_key *key);
+
+/* What is asked, and where the answer goes. All borrowed. */
+struct ctl_exchange {
+	const struct admin_request *req;
+	struct span blob;  /* that the verb takes, or none */
+	ctl_each_fn *each; /* for every KEY, or NULL */
+	void *ctx;
+	char **ret_text; /* of the answer, or NULL: not wanted. The caller frees it; NULL if none came */
+	size_t *ret_len; /* of that; a NUL follows */
+};
+
+/*
+ * Ask the keeper. ctl_try() says nothing: 0 or -errno, which ctl_admin_words() puts in words. ctl_exchange() says
+ * why there is no answer; 0 or 1. With both a refusal is the caller's to judge: ret_end->r. ctl_ask_with() says
+ * that too; 0 or 1.
+ */
+int ctl_try(const struct ctl *ctl, const struct ctl_exchange *x, struct admin_reply *ret_end);
+int ctl_exchange(const struct ctl *ctl, const struct ctl_exchange *x, struct admin_reply *ret_end);
+int ctl_ask_with(const struct ctl *ctl, const struct ctl_exchange *x, struct admin_reply *ret_end);
+/* What happened, where, and what to type next. */
+void ctl_admin_words(const struct ctl *ctl, int r, char *ret, size_t size);
+
+/* ctl_ask_with() and ctl_exchange() for a request that brings nothing. */
 int ctl_ask(const struct ctl *ctl, const struct admin_request *req, ctl_each_fn *each, void *ctx,
 	    struct admin_reply *ret_end);
+int ctl_ask_quiet(const struct ctl *ctl, const struct admin_request *req,
+		  struct admin_reply *ret_end);
 
 /* A node's keys. Zero-initialised is none. */
 struct ctl_keys {
@@ -97,14 +133,8 @@ void ctl_keys_clear(struct ctl_keys *keys);
 json_t *ctl_key_json(const struct admin_key *key);
 void ctl_key_print(const struct admin_key *key);
 
-/* The same with a descriptor that goes with the request; borrowed. */
-int ctl_ask_fd(const struct ctl *ctl, const struct admin_request *req, int fd,
-	       struct admin_reply *ret_end);
-
-/* The same, and a refusal is the caller's to judge: ret_end->r. 1 (said) if there is no answer. */
-int ctl_ask_quiet(const struct ctl *ctl, const struct admin_request *req,
-		  struct admin_reply *ret_end);
-/* Give the keeper the text of a sealed record (rotate.c). */
+/* The text of a sealed record, from the keeper, the caller's to free, and to it (rotate.c). */
+int ctl_record_get(const struct ctl *ctl, const uint8_t id[static KEKD_KEY_ID], char **ret_record);
 int ctl_record_put(const struct ctl *ctl, const char *record, struct admin_reply *ret_end);
 
 /* metrics.c: everything that is counted, into a zeroed *@ret. 0 or 1 (said). */

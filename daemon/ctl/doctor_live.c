@@ -142,21 +142,21 @@ static void check_status(struct doctor *d, const struct admin_status *s)
 
 static void check_daemon(struct doctor *d)
 {
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
-	_cleanup_close_ int fd = -1;
+	const struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 	struct admin_reply reply;
+	char words[512];
 	int r;
 
-	r = admin_connect(d->ctl->admin, &fd);
-	if (r == 0)
-		r = admin_send(fd, &req, sizeof(req));
-	if (r == 0)
-		r = admin_recv(fd, &reply);
-	if (r < 0) {
+	r = ctl_try(d->ctl, &(struct ctl_exchange){ .req = &req }, &reply);
+	if (r == 0 && reply.r < 0)
+		snprintf(words, sizeof(words), "%s", reply.text);
+	else if (r < 0)
+		ctl_admin_words(d->ctl, r, words, sizeof(words));
+	if (r < 0 || reply.r < 0) {
 		doctor_report(
 			d, DOCTOR_PROBLEM, "daemon",
 			"systemctl start kekd; or name its admin.socket with --admin; be root",
-			"no answer on %s: %s", d->ctl->admin, errno_text(r));
+			"%s", words);
 		return;
 	}
 	check_status(d, &reply.status);

@@ -62,25 +62,9 @@ static int input_read(const char *path, struct input *ret)
 	return 0;
 }
 
-/* Ask once: the keeper's verdict is ret_end->r. 0, or 1 when it could not be asked (said). */
-static int ask(int fd, const struct admin_import *packet, struct admin_key *ret_key,
-	       struct admin_reply *ret_end)
+static void keep_key(void *ctx, const struct admin_key *key)
 {
-	struct admin_reply reply;
-	int r;
-
-	r = admin_send(fd, packet, sizeof(*packet));
-	while (r == 0) {
-		r = admin_recv(fd, &reply);
-		if (r == 0 && reply.type == ADMIN_END)
-			break;
-		if (r == 0)
-			*ret_key = reply.key;
-	}
-	if (r < 0)
-		return ctl_fail("the daemon does not answer: %s", errno_text(r));
-	*ret_end = reply;
-	return 0;
+	*(struct admin_key *)ctx = *key;
 }
 
 /* The @n-th name to try for a key called @label in the old configuration. -ENAMETOOLONG. */
@@ -102,21 +86,29 @@ static void say_imported(const struct encconf_provider *p, const char *label,
 }
 
 /* Hand over one key under the first name that is free, and call it by that name from now on. */
-static int import_one(int fd, struct admin_import *packet, const struct encconf_provider *p,
-		      struct encconf_key *key)
+static int import_one(const struct ctl *ctl, struct admin_import *in,
+		      const struct encconf_provider *p, struct encconf_key *key)
 {
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_IMPORT };
 	struct admin_reply end = { .r = -EEXIST };
 	struct admin_key made = { 0 };
+	const struct ctl_exchange x = {
+		.req = &req,
+		.blob = span_of(in, sizeof(*in)),
+		.each = keep_key,
+		.ctx = &made,
+	};
 
-	packet->req = (struct admin_request){ .version = ADMIN_VERSION, .verb = ADMIN_KEY_IMPORT };
-	snprintf(packet->label, sizeof(packet->label), "%s", key->name);
-	packet->key_bytes = (uint32_t)key->secret_len;
-	packet->secretbox = p->kind == ENCCONF_SECRETBOX;
-	memcpy(packet->key, key->secret, key->secret_len);
+	*in = (struct admin_import){
+		.key_bytes = (uint32_t)key->secret_len,
+		.secretbox = p->kind == ENCCONF_SECRETBOX,
+	};
+	snprintf(in->label, sizeof(in->label), "%s", key->name);
+	memcpy(in->key, key->secret, key->secret_len);
 	for (unsigned int n = 1; end.r == -EEXIST && n <= NAMES_MAX; n++) {
-		if (candidate(key->name, n, packet->req.name) < 0)
+		if (candidate(key->name, n, req.name) < 0)
 			break;
-		if (ask(fd, packet, &made, &end) != 0)
+		if (ctl_exchange(ctl, &x, &end) != 0)
 			return 1;
 	}
 	if (end.r < 0)
@@ -131,25 +123,19 @@ static int import_one(int fd, struct admin_import *packet, const struct encconf_
 
 static int import_all(const struct ctl *ctl, struct encconf *conf)
 {
-	_cleanup_close_ int fd = -1;
-	struct admin_import *packet;
-	int r;
+	struct admin_import *in = secmem_alloc(sizeof(*in));
+	int r = 0;
 
-	r = admin_connect(ctl->admin, &fd);
-	if (r < 0)
-		return ctl_fail("%s: %s; is kekd running?", ctl->admin, errno_text(r));
-	packet = secmem_alloc(sizeof(*packet));
-	if (!packet)
+	if (!in)
 		return ctl_fail("no locked memory: %s", errno_text(errno));
-	r = 0;
 	for (size_t i = 0; i < conf->items_count; i++)
 		for (size_t j = 0; j < conf->items[i].providers_count; j++) {
 			struct encconf_provider *p = &conf->items[i].providers[j];
 
 			for (size_t k = 0; r == 0 && k < p->keys_count; k++)
-				r = import_one(fd, packet, p, &p->keys[k]);
+				r = import_one(ctl, in, p, &p->keys[k]);
 		}
-	secmem_free(packet, sizeof(*packet));
+	secmem_free(in, sizeof(*in));
 	return r;
 }
 

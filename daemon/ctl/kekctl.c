@@ -80,10 +80,11 @@ struct ctl_option {
 	}
 
 /* The first GLOBAL ones go with every command. */
-#define GLOBAL 3
+#define GLOBAL 4
 static const struct ctl_option options[] = {
 	TEXT("admin", "SOCKET", admin, "the keeper's socket (default " CTL_ADMIN_DEFAULT ")"),
 	TEXT("socket", "SOCKET", socket, "the KMS socket (default: what the keeper says)"),
+	TEXT("timeout", "SECONDS", timeout, "that the keeper has to answer (10; 0: any time)"),
 	FLAG("json", json, "output for programs"),
 	FLAG("dry-run", dry_run, "say what would be done, do nothing"),
 	FLAG("force", force, "although the key was used of late"),
@@ -245,6 +246,21 @@ static void set_option(struct ctl *ctl, const struct ctl_option *o)
 		*(bool *)field = true;
 }
 
+static int timeout_take(struct ctl *ctl)
+{
+	char *end;
+	unsigned long n;
+
+	if (!ctl->timeout)
+		return 0;
+	n = strtoul(ctl->timeout, &end, 10);
+	if (*ctl->timeout < '0' || *ctl->timeout > '9' || *end || n > CTL_TIMEOUT_MAX)
+		return ctl_usage("--timeout takes a number of seconds from 0 to %d",
+				 CTL_TIMEOUT_MAX);
+	ctl->timeout_s = (unsigned int)n;
+	return 0;
+}
+
 static void long_options(struct option *ret)
 {
 	size_t n = ARRAY_SIZE(options);
@@ -277,7 +293,7 @@ static int harden(void)
 int main(int argc, char **argv)
 {
 	struct option longs[ARRAY_SIZE(options) + 5];
-	struct ctl ctl = { .admin = CTL_ADMIN_DEFAULT };
+	struct ctl ctl = { .admin = CTL_ADMIN_DEFAULT, .timeout_s = CTL_TIMEOUT };
 	uint32_t given = 0;
 	bool help = false;
 	int c;
@@ -305,5 +321,6 @@ int main(int argc, char **argv)
 			set_option(&ctl, &options[c - OPT_FIRST]);
 		}
 	}
-	return run(&ctl, argc - optind, argv + optind, given, help);
+	c = timeout_take(&ctl);
+	return c == 0 ? run(&ctl, argc - optind, argv + optind, given, help) : c;
 }

@@ -61,17 +61,12 @@ static int number_parse(const char *option, const char *text, unsigned int other
 /* Which key writes now; "" if no keeper is here. A rewriting can be started from elsewhere. */
 static void key_id_get(const struct ctl *ctl, char *ret, size_t size)
 {
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
+	const struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 	struct admin_reply reply;
-	int fd;
 
 	ret[0] = '\0';
-	if (admin_connect(ctl->admin, &fd) < 0)
-		return;
-	if (admin_send(fd, &req, sizeof(req)) == 0 && admin_recv(fd, &reply) == 0 &&
-	    reply.type == ADMIN_END && reply.r == 0)
+	if (ctl_try(ctl, &(struct ctl_exchange){ .req = &req }, &reply) == 0 && reply.r == 0)
 		snprintf(ret, size, "%s", reply.status.key_id);
-	close(fd);
 }
 
 static void report_text(const struct reencrypt *re, const struct rewrite *w)

@@ -192,35 +192,42 @@ static int choose(struct cluster *c, uint8_t ret_id[KEKD_KEY_ID], uint32_t *ret_
 	return r == 0 ? look(c) : r;
 }
 
+int ctl_record_get(const struct ctl *ctl, const uint8_t id[static KEKD_KEY_ID], char **ret_record)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RECORD_GET };
+	struct admin_reply end;
+	char *record = NULL;
+	size_t len;
+	int r;
+
+	memcpy(req.id, id, KEKD_KEY_ID);
+	r = ctl_ask_with(
+		ctl, &(struct ctl_exchange){ .req = &req, .ret_text = &record, .ret_len = &len },
+		&end);
+	if (r != 0)
+		return r;
+	if (!record)
+		return ctl_fail("%s: the daemon gave no record", ctl->admin);
+	*ret_record = record;
+	return 0;
+}
+
 int ctl_record_put(const struct ctl *ctl, const char *record, struct admin_reply *ret_end)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RECORD_PUT };
-	_cleanup_close_ int in = -1, out = -1;
-	size_t len = strlen(record);
-	int fds[2];
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return ctl_fail("pipe: %s", errno_text(errno));
-	out = fds[0];
-	in = fds[1];
-	if (write(in, record, len) != (ssize_t)len)
-		return ctl_fail("pipe: %s", errno_text(errno));
-	close(move_fd(in));
-	return ctl_ask_fd(ctl, &req, out, ret_end);
+	return ctl_ask_with(ctl, &(struct ctl_exchange){ .req = &req, .blob = span_str(record) },
+			    ret_end);
 }
 
 static int copy(const struct node *from, const struct node *to, const uint8_t id[KEKD_KEY_ID])
 {
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RECORD_GET };
+	_cleanup_free_ char *record = NULL;
 	struct admin_reply end;
 	int r;
 
-	memcpy(req.id, id, KEKD_KEY_ID);
-	r = ctl_ask(&from->ctl, &req, NULL, NULL, &end);
-	if (r != 0)
-		return r;
-	end.record[sizeof(end.record) - 1] = '\0';
-	return ctl_record_put(&to->ctl, end.record, &end);
+	r = ctl_record_get(&from->ctl, id, &record);
+	return r == 0 ? ctl_record_put(&to->ctl, record, &end) : r;
 }
 
 /* Every node that has not got the key @id of @from gets it. */

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The admin socket: root, whoever runs the keeper, or a configured group. One fixed-size packet
- * asks, fixed-size packets answer. A peer that stops reading is dropped after a second, and of
- * more peers than there is room for the oldest, which has no request waiting.
+ * The admin socket: root, whoever runs the keeper, or a configured group. One table says of each command what
+ * it may bring, what must be so before it is tried, and who does it. Of more clients than there is
+ * room for the oldest gives way that waits for nothing.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include "daemon/base/log.h"
-#include "daemon/ctl/admin.h"
+#include "daemon/keeper/admin_client.h"
 #include "daemon/keeper/keeper_private.h"
+#include "daemon/keys/secret.h"
 
 /* SO_PEERGROUPS: the supplementary groups at the time of connect(2), which is where people are. */
 static bool peer_in_group(int fd, gid_t gid)
@@ -39,50 +39,68 @@ static bool peer_allowed(const struct keeper *k, int fd, const struct op_peer *p
 	return gid->given && (peer->gid == gid->id || peer_in_group(fd, gid->id));
 }
 
-/* @fd consumed. The clients stand in the order in which they came. */
-static void client_add(struct keeper *k, int fd)
+static void client_drop(struct keeper *k, size_t i)
+{
+	admin_client_free(move_ptr(k->clients[i]));
+}
+
+/* The clients stand in the order in which they came, without gaps; how many there are. */
+static size_t clients_close_up(struct keeper *k)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
-		int client = move_fd(k->clients[i]);
+		struct admin_client *c = move_ptr(k->clients[i]);
 
-		if (client >= 0)
-			k->clients[n++] = client;
+		if (c)
+			k->clients[n++] = c;
 	}
+	return n;
+}
+
+/* @c consumed. */
+static void client_add(struct keeper *k, struct admin_client *c)
+{
+	size_t n = clients_close_up(k), i = 0;
+
 	if (n == ADMIN_CLIENTS) {
-		close(k->clients[0]);
-		n--;
-		memmove(&k->clients[0], &k->clients[1], n * sizeof(k->clients[0]));
+		while (i < n && admin_client_busy(k->clients[i]))
+			i++;
+		client_drop(k, i < n ? i : 0);
+		n = clients_close_up(k);
 	}
-	k->clients[n] = fd;
+	k->clients[n] = c;
+}
+
+static int verb_room(uint32_t verb, struct admin_room *ret);
+
+void admin_add(struct keeper *k, int fd)
+{
+	_cleanup_(admin_client_freep) struct admin_client *c = NULL;
+	const struct op_peer *peer;
+
+	if (admin_client_new(fd, verb_room, &c) < 0) {
+		close(fd);
+		return;
+	}
+	peer = admin_client_peer(c);
+	if (peer_allowed(k, fd, peer))
+		client_add(k, move_ptr(c));
+	else
+		log_warning("admin socket: refused uid %u, pid %d", peer->uid, peer->pid);
 }
 
 void admin_accept(struct keeper *k)
 {
-	struct timeval wait = { .tv_sec = 1 };
-	_cleanup_close_ int fd = -1;
-	struct op_peer peer;
+	int fd = accept4(k->admin_fd, NULL, NULL, SOCK_CLOEXEC);
 
-	fd = accept4(k->admin_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd < 0 || peer_cred(fd, &peer) < 0)
-		return;
-	if (!peer_allowed(k, fd, &peer)) {
-		log_warning("admin socket: refused uid %u, pid %d", peer.uid, peer.pid);
-		return;
-	}
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
-		return;
-	client_add(k, move_fd(fd));
+	if (fd >= 0)
+		admin_add(k, fd);
 }
 
-int admin_end(int fd, int result, const char *text)
+int admin_end(struct admin_client *c, int result, const char *text)
 {
-	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END, .r = result };
-
-	snprintf(reply.text, sizeof(reply.text), "%s", text);
-	return admin_send(fd, &reply, sizeof(reply));
+	return admin_client_put(c, ADMIN_END, result, text, strlen(text));
 }
 
 static void text_put(char *to, size_t size, const char *from)
@@ -111,11 +129,16 @@ void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct
 	*ret = a;
 }
 
-int admin_send_key(int fd, const struct admin_key *key)
+int admin_send_key(struct admin_client *c, const struct admin_key *key)
 {
-	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_KEY, .key = *key };
+	return admin_client_put(c, ADMIN_KEY, 0, key, sizeof(*key));
+}
 
-	return admin_send(fd, &reply, sizeof(reply));
+int admin_end_with(struct admin_client *c, enum admin_reply_type type, const void *data, size_t len)
+{
+	int r = admin_client_put(c, type, 0, data, len);
+
+	return r == 0 ? admin_end(c, 0, "") : r;
 }
 
 /* The name that the first chain writes with, or NULL when its first provider has no keys. */
@@ -142,10 +165,10 @@ static unsigned int list_count(const struct list *head)
 	return n;
 }
 
-static int do_status(struct keeper *k, int fd, const struct admin_request *req _unused_)
+static int do_status(struct keeper *k, struct admin_client *c,
+		     const struct admin_request *req _unused_)
 {
-	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
-	struct admin_status *s = &reply.status;
+	struct admin_status status = { 0 }, *s = &status;
 	const char *name = writing_name(k);
 	const struct keyset_key *key;
 
@@ -168,10 +191,11 @@ static int do_status(struct keeper *k, int fd, const struct admin_request *req _
 	s->keys = list_count(keyset_list(k->keys));
 	if (name && k->sealed == 0 && keyset_active(k->keys, name, &key) == 0)
 		key_id_format(&key->rec, s->key_id);
-	return admin_send(fd, &reply, sizeof(reply));
+	return admin_end_with(c, ADMIN_STATUS_REPLY, s, sizeof(*s));
 }
 
-static int do_key_list(struct keeper *k, int fd, const struct admin_request *req _unused_)
+static int do_key_list(struct keeper *k, struct admin_client *c,
+		       const struct admin_request *req _unused_)
 {
 	const struct list *head = keyset_list(k->keys);
 	struct admin_key key;
@@ -179,145 +203,129 @@ static int do_key_list(struct keeper *k, int fd, const struct admin_request *req
 
 	for (const struct list *n = head->next; r == 0 && n != head; n = n->next) {
 		admin_key_fill(k, list_entry(n, struct keyset_key, link), &key);
-		r = admin_send_key(fd, &key);
+		r = admin_send_key(c, &key);
 	}
-	return r == 0 ? admin_end(fd, 0, "") : r;
+	return r == 0 ? admin_end(c, 0, "") : r;
 }
 
-static int do_metrics(struct keeper *k, int fd, const struct admin_request *req _unused_)
+static int do_metrics(struct keeper *k, struct admin_client *c,
+		      const struct admin_request *req _unused_)
 {
-	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
+	struct metrics m;
 
-	server_metrics(k, &reply.metrics);
-	return admin_send(fd, &reply, sizeof(reply));
+	server_metrics(k, &m);
+	return admin_end_with(c, ADMIN_METRICS_REPLY, &m, sizeof(m));
 }
 
-static int (*const verbs[ADMIN_VERBS])(struct keeper *k, int fd,
-				       const struct admin_request *req) = {
-	[ADMIN_STATUS] = do_status,
-	[ADMIN_KEY_LIST] = do_key_list,
-	[ADMIN_KEY_CREATE] = admin_key_create,
-	[ADMIN_KEY_IMPORT] = admin_key_import,
-	[ADMIN_KEY_STAGE] = admin_key_stage,
-	[ADMIN_KEY_ACTIVATE] = admin_key_activate,
-	[ADMIN_KEY_RETIRE] = admin_key_retire,
-	[ADMIN_KEY_REOPEN] = admin_key_reopen,
-	[ADMIN_KEY_DESTROY] = admin_key_destroy,
-	[ADMIN_KEY_ROTATE] = admin_key_rotate,
-	[ADMIN_KEY_ACCEPT] = admin_key_accept,
-	[ADMIN_KEY_RELOAD] = admin_key_reload,
-	[ADMIN_UNSEAL] = admin_unseal,
-	[ADMIN_RECORD_GET] = admin_record_get,
-	[ADMIN_RECORD_PUT] = admin_record_put,
-	[ADMIN_PROBE] = admin_probe,
-	[ADMIN_KEY_VERIFY] = admin_key_verify,
-	[ADMIN_METRICS] = do_metrics,
+enum command_flag {
+	ROOT_KEY = 1, /* is refused while the root key is not there */
+	CHANGES =
+		2, /* changes keys: the audit tells of it before it is tried, and of nothing else */
+	SECRET = 4, /* brings a secret, which is received into locked memory */
 };
 
-/* What changes keys, by the name that kekctl has for it; the audit tells of nothing else. */
-static const char *const changes[ADMIN_VERBS] = {
-	[ADMIN_KEY_CREATE] = "key create",   [ADMIN_KEY_IMPORT] = "key import",
-	[ADMIN_KEY_STAGE] = "key stage",     [ADMIN_KEY_ACTIVATE] = "key activate",
-	[ADMIN_KEY_RETIRE] = "key retire",   [ADMIN_KEY_REOPEN] = "key reopen",
-	[ADMIN_KEY_DESTROY] = "key destroy", [ADMIN_KEY_ROTATE] = "key rotate",
-	[ADMIN_KEY_ACCEPT] = "key accept",   [ADMIN_KEY_RELOAD] = "key reload",
-	[ADMIN_UNSEAL] = "unseal",           [ADMIN_RECORD_PUT] = "restore",
+static const struct admin_command {
+	const char *name; /* that kekctl has for it */
+	int (*run)(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+	unsigned int flags;
+	size_t room; /* for bytes behind the request */
+} commands[ADMIN_VERBS] = {
+	[ADMIN_STATUS] = { "status", do_status, 0, 0 },
+	[ADMIN_KEY_LIST] = { "key list", do_key_list, 0, 0 },
+	[ADMIN_KEY_CREATE] = { "key create", admin_key_create, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEY_IMPORT] = { "key import", admin_key_import, ROOT_KEY | CHANGES | SECRET,
+			       sizeof(struct admin_import) },
+	[ADMIN_KEY_STAGE] = { "key stage", admin_key_stage, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEY_ACTIVATE] = { "key activate", admin_key_activate, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEY_RETIRE] = { "key retire", admin_key_retire, CHANGES, 0 },
+	[ADMIN_KEY_REOPEN] = { "key reopen", admin_key_reopen, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEY_DESTROY] = { "key destroy", admin_key_destroy, CHANGES, 0 },
+	[ADMIN_KEY_ROTATE] = { "key rotate", admin_key_rotate, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEY_ACCEPT] = { "key accept", admin_key_accept, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEY_RELOAD] = { "key reload", admin_key_reload, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_UNSEAL] = { "unseal", admin_unseal, CHANGES | SECRET, SECRET_MAX },
+	[ADMIN_RECORD_GET] = { "backup", admin_record_get, 0, 0 },
+	[ADMIN_RECORD_PUT] = { "restore", admin_record_put, ROOT_KEY | CHANGES,
+			       KEY_RECORD_TEXT_MAX },
+	[ADMIN_PROBE] = { "probe", admin_probe, ROOT_KEY, 0 },
+	[ADMIN_KEY_VERIFY] = { "key verify", admin_key_verify, ROOT_KEY, 0 },
+	[ADMIN_METRICS] = { "metrics", do_metrics, 0, 0 },
 };
 
-static int dispatch(struct keeper *k, int fd, const struct admin_request *req)
+static int verb_room(uint32_t verb, struct admin_room *ret)
 {
-	struct admin_request unread;
+	const struct admin_command *cmd = verb < ADMIN_VERBS ? &commands[verb] : NULL;
 
-	if (!changes[req->verb] || keeper_audit_command(k, fd, changes[req->verb], req->name) == 0)
-		return verbs[req->verb](k, fd, req);
-	if (req->verb == ADMIN_KEY_IMPORT)
-		(void)recv(fd, &unread, sizeof(unread), 0); /* the key is thrown away */
-	return admin_end(fd, -EIO, "the audit cannot be written; nothing was done");
+	if (!cmd || !cmd->run)
+		return -EOPNOTSUPP;
+	*ret = (struct admin_room){ cmd->room, cmd->flags & SECRET };
+	return 0;
 }
 
-#define PASSED_MAX ((CMSG_SPACE(sizeof(int)) - CMSG_LEN(0)) / sizeof(int))
-
-/*
- * The one descriptor that may be there, or -1. The buffer for one is, for alignment, one for two: with more
- * than one all are closed.
- */
-static int passed_take(struct msghdr *hdr)
+/* admin_client_read() has let no other verb pass. */
+static int dispatch(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	struct cmsghdr *c = CMSG_FIRSTHDR(hdr);
-	int fds[PASSED_MAX];
-	size_t n;
+	const struct admin_command *cmd = &commands[req->verb];
 
-	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-		return -1;
-	n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	memcpy(fds, CMSG_DATA(c), n * sizeof(int));
-	if (n == 1)
-		return fds[0];
-	for (size_t i = 0; i < n; i++)
-		close(fds[i]);
-	return -1;
+	if ((cmd->flags & CHANGES) &&
+	    keeper_audit_command(k, admin_client_peer(c), cmd->name, req->name) < 0)
+		return admin_end(c, -EIO, "the audit cannot be written; nothing was done");
+	if ((cmd->flags & ROOT_KEY) && k->sealed < 0)
+		return admin_end(
+			c, -EKEYEXPIRED,
+			"sealed: the root key is not loaded; give it with `kekctl unseal`");
+	return cmd->run(k, c, req);
 }
 
-/* The request, and the one descriptor that may come with it; the caller closes that. */
-static int receive(int fd, struct admin_request *ret, int *ret_passed)
+/* One request at most, so that each client has its turn. */
+static int serve_one(struct keeper *k, struct admin_client *c)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = ret, .iov_len = sizeof(*ret) };
-	struct msghdr hdr = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
-	ssize_t n = recvmsg(fd, &hdr, MSG_CMSG_CLOEXEC);
+	int r = admin_client_flush(c);
 
-	if (n >= 0)
-		*ret_passed = passed_take(&hdr);
-	return n == (ssize_t)sizeof(*ret) ? 0 : -EPROTO;
-}
-
-static int serve_one(struct keeper *k, int fd)
-{
-	_cleanup_close_ int passed = -1;
-	struct admin_request req;
-	ssize_t n;
-	bool import;
-	int r;
-
-	/* A key is behind the request proper: it stays in the socket for import_take(). */
-	n = recv(fd, &req, sizeof(req), MSG_PEEK | MSG_TRUNC);
-	import = n == (ssize_t)sizeof(struct admin_import) && req.verb == ADMIN_KEY_IMPORT;
-	if (!import && (n != (ssize_t)sizeof(req) || req.verb == ADMIN_KEY_IMPORT))
-		return -EPROTO;
-	if (!import && receive(fd, &req, &passed) < 0)
-		return -EPROTO;
-	req.name[sizeof(req.name) - 1] = '\0';
-	if (req.version != ADMIN_VERSION) {
-		/* What is closed unread takes the answer along: unix(7)'s ECONNRESET. */
-		if (import)
-			(void)recv(fd, &req, sizeof(req), 0);
-		admin_end(fd, -EPROTO, "kekctl and kekd are of different versions");
-		return -EPROTO; /* closes */
+	if (r < 0 || admin_client_events(c) != POLLIN)
+		return r;
+	r = admin_client_read(c, now_ns());
+	if (r > 0) {
+		r = dispatch(k, c, admin_client_request(c));
+		admin_client_done(c);
 	}
-	if (req.verb >= ADMIN_VERBS || !verbs[req.verb])
-		return admin_end(fd, -EOPNOTSUPP, "this kekd does not know that command");
-	k->passed_fd = passed;
-	r = dispatch(k, fd, &req);
-	k->passed_fd = -1;
-	return r;
+	return r < 0 ? r : admin_client_flush(c);
 }
 
 void admin_serve(struct keeper *k, size_t client)
 {
-	if (serve_one(k, k->clients[client]) < 0)
-		close(move_fd(k->clients[client]));
+	if (k->clients[client] && serve_one(k, k->clients[client]) < 0)
+		client_drop(k, client);
+}
+
+void admin_poll(const struct keeper *k, struct pollfd ret[static ADMIN_CLIENTS])
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		const struct admin_client *c = k->clients[i];
+
+		ret[i] = (struct pollfd){ .fd = c ? admin_client_fd(c) : -1,
+					  .events = c ? admin_client_events(c) : (short)0 };
+	}
+}
+
+void admin_tick(struct keeper *k, uint64_t now)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *c = k->clients[i];
+
+		if (!c || !admin_client_late(c, now))
+			continue;
+		log_warning(
+			"admin socket: uid %u, pid %d has neither sent its request nor read the "
+			"answer within %u s; dropped",
+			admin_client_peer(c)->uid, admin_client_peer(c)->pid,
+			(unsigned int)(ADMIN_CLIENT_NS / 1000000000));
+		client_drop(k, i);
+	}
 }
 
 void admin_close(struct keeper *k)
 {
-	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
-		closep(&k->clients[i]);
-		k->clients[i] = -1;
-	}
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		client_drop(k, i);
 }

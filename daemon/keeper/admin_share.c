@@ -1,59 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Admin commands for what nodes share (kekctl rotate --peers): give a sealed record, take one,
- * answer a probe. No packet carries a key: a record is ciphertext under the root that the nodes
+ * answer a probe. No message carries a key: a record is ciphertext under the root that the nodes
  * share, a probe one AES block that no message has.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "daemon/base/log.h"
-#include "daemon/ctl/admin.h"
+#include "daemon/keeper/admin_client.h"
 #include "daemon/keeper/keeper_private.h"
 
-#define RECORD_MS 1000 /* kekctl fills the pipe before it sends it */
-
-int admin_record_get(struct keeper *k, int fd, const struct admin_request *req)
+int admin_record_get(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	char text[KEY_RECORD_TEXT_MAX];
 	size_t len;
 	int r;
 
-	_Static_assert(sizeof(reply.record) >= KEY_RECORD_TEXT_MAX, "a record fits");
-	r = key ? key_record_format(&key->rec, reply.record, sizeof(reply.record), &len) : -ENOKEY;
-	return r < 0 ? admin_end(fd, r, errno_text(r)) : admin_send(fd, &reply, sizeof(reply));
-}
-
-/* A file may make its reader wait whatever its flags say: the file system may be a user's. */
-static bool is_pipe(int fd)
-{
-	struct stat st;
-
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
-}
-
-/* All that is in the pipe, which kekctl has filled and closed. */
-static int record_read(int fd, struct key_record *ret)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	char text[KEY_RECORD_TEXT_MAX];
-	unsigned int line;
-	ssize_t n;
-
-	/* A pipe that nobody fills must not hold up the keeper. */
-	if (!is_pipe(fd))
-		return -EPERM;
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || poll(&p, 1, RECORD_MS) <= 0)
-		return -EINVAL;
-	n = read(fd, text, sizeof(text));
-	if (n < 0)
-		return -errno;
-	return key_record_parse(text, (size_t)n, ret, &line);
+	r = key ? key_record_format(&key->rec, text, sizeof(text), &len) : -ENOKEY;
+	return r < 0 ? admin_end(c, r, errno_text(r)) : admin_end_with(c, ADMIN_TEXT, text, len);
 }
 
 static const char *put_text(int r)
@@ -69,40 +34,43 @@ static const char *put_text(int r)
 		return "not a record of a key that opens here";
 	case -ERANGE:
 		return "the record's activation number is too large to be one of kekd's";
-	case -EKEYEXPIRED:
-		return "sealed: the root key is not loaded";
 	default:
 		return errno_text(r);
 	}
 }
 
-int admin_record_put(struct keeper *k, int fd, const struct admin_request *req _unused_)
+int admin_record_put(struct keeper *k, struct admin_client *c,
+		     const struct admin_request *req _unused_)
 {
 	const struct keyset_key *key;
+	struct span text = admin_client_blob(c);
 	struct key_record rec;
+	unsigned int line;
 	int r;
 
-	r = record_read(k->passed_fd, &rec);
+	r = key_record_parse((const char *)text.data, text.len, &rec, &line);
 	if (r == 0)
 		r = keyset_adopt(k->keys, &rec, &key);
 	if (r == -EALREADY)
-		return admin_end(fd, 0, "");
+		return admin_end(c, 0, "");
 	if (r < 0)
-		return admin_end(fd, r, put_text(r));
+		return admin_end(c, r, put_text(r));
 	counts_touch(k, key); /* where it comes from it may be in use */
 	server_send_key(k, key);
 	server_sync(k);
-	admin_audit(k, fd, key, "taken from another node");
-	return admin_end(fd, 0, "");
+	admin_audit(k, c, key, "taken from another node");
+	return admin_end(c, 0, "");
 }
 
-int admin_probe(struct keeper *k, int fd, const struct admin_request *req)
+int admin_probe(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	struct admin_reply reply = { .version = ADMIN_VERSION, .type = ADMIN_END };
+	uint8_t answer[ADMIN_PROBE_BYTES];
 	int r;
 
 	_Static_assert(sizeof(req->nonce) == KEY_PROBE_NONCE, "one size");
 	server_sync(k); /* the answer is for the server too: others write when they have heard it */
-	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_probe(k->keys, req->id, req->nonce, reply.probe);
-	return r < 0 ? admin_end(fd, r, errno_text(r)) : admin_send(fd, &reply, sizeof(reply));
+	r = keyset_probe(k->keys, req->id, req->nonce, answer);
+	if (r < 0)
+		return admin_end(c, r, errno_text(r));
+	return admin_end_with(c, ADMIN_PROBE_REPLY, answer, sizeof(answer));
 }

@@ -116,19 +116,17 @@ static int write_line(struct keeper *k, const struct audit_line *line)
 	return r;
 }
 
-int keeper_audit_command(struct keeper *k, int fd, const char *what, const char *key)
+int keeper_audit_command(struct keeper *k, const struct op_peer *peer, const char *what,
+			 const char *key)
 {
-	struct op_peer peer = { 0 };
-
 	if (!k->audit)
 		return 0;
-	peer_cred(fd, &peer);
 	return write_line(k, &(struct audit_line){
 				     .event = "command",
 				     .what = what,
 				     .asked = true,
-				     .peer_uid = peer.uid,
-				     .peer_pid = peer.pid,
+				     .peer_uid = peer->uid,
+				     .peer_pid = peer->pid,
 				     .key = key,
 				     .micros = -1,
 			     });

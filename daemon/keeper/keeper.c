@@ -6,7 +6,7 @@
  *   3. acquire            root key, key store, keys, listeners
  *   4. drop               capabilities, files and system calls that a running keeper does not need
  *   5. servers            start them, hand them op sockets
- *   6. loop               signals, the links, admin packets, the watch over the keys
+ *   6. loop               signals, the links, admin requests, the watch over the keys
  *
  * Nothing here is on the path of a request, so the loop is plain poll(2).
  */
@@ -38,11 +38,9 @@ static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 	k->opt = opt;
 	k->started = time(NULL);
 	k->transform_fd = k->metrics_fd = k->audit_fd = -1;
-	k->passed_fd = k->test_tfm = k->admin_fd = k->exe_fd = k->signal_fd = k->timer_fd = -1;
+	k->test_tfm = k->admin_fd = k->exe_fd = k->signal_fd = k->timer_fd = -1;
 	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
 		k->workers[i].link_fd = -1;
-	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
-		k->clients[i] = -1;
 	*ret = k;
 	return 0;
 }
@@ -224,8 +222,7 @@ static int turn(struct keeper *k)
 		[POLL_ADMIN] = { .fd = k->admin_fd, .events = POLLIN },
 	};
 
-	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
-		p[POLL_CLIENT + i] = (struct pollfd){ .fd = k->clients[i], .events = POLLIN };
+	admin_poll(k, p + POLL_CLIENT);
 	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
 		p[POLL_LINK + i] = (struct pollfd){ .fd = k->workers[i].link_fd, .events = POLLIN };
 	if (poll(p, ARRAY_SIZE(p), server_wait_ms(k, now_ns())) < 0)
@@ -240,6 +237,7 @@ static int turn(struct keeper *k)
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		if (p[POLL_CLIENT + i].revents)
 			admin_serve(k, i);
+	admin_tick(k, now_ns());
 	if (p[POLL_ADMIN].revents)
 		admin_accept(k);
 	server_reload_end(k);

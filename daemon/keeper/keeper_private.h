@@ -10,7 +10,7 @@
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   worker.c    a server process: started, fed, heard, replaced
  *   server.c    all of them together, and in which order they hear of keys
- *   admin.c     what kekctl asks
+ *   admin.c     what kekctl asks; admin_client.c: how it comes and goes
  *   import.c    keys from outside
  *   admin_share.c  its commands for what nodes share
  *   admin_key.c its commands that take a key through its life
@@ -20,6 +20,9 @@
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
 
+#include <poll.h>
+
+#include "daemon/ctl/admin.h"
 #include "daemon/keeper/conf.h"
 #include "daemon/keeper/keeper.h"
 #include "daemon/keys/keyset.h"
@@ -104,8 +107,7 @@ struct keeper {
 	struct observer *observer; /* observer.c; NULL without `metrics:` */
 
 	/* admin.c */
-	int clients[ADMIN_CLIENTS];
-	int passed_fd; /* came with the request being served; -1 for none */
+	struct admin_client *clients[ADMIN_CLIENTS]; /* NULL: none */
 
 	/* keeper.c */
 	int signal_fd, timer_fd;
@@ -172,16 +174,18 @@ struct secret;
 int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret);
 
 /*
- * import.c: receive an admin_import from @fd (borrowed) and take its key in; *ret is the set's.
- * Errors of keyset_import(); -EPROTO: not such a packet; -EKEYEXPIRED: sealed.
+ * import.c: take in the key that @c has brought; *ret is the set's. Errors of keyset_import(); -EPROTO: it is no
+ * admin_import.
  */
-int import_take(struct keeper *k, int fd, const struct keyset_key **ret);
+struct admin_client;
+int import_take(struct keeper *k, struct admin_client *c, const struct keyset_key **ret);
 
 /*
- * unseal.c: take the root key out of the pipe @fd (borrowed). -EALREADY: not sealed. -EOPNOTSUPP:
- * an ephemeral root cannot come back. -EKEYREJECTED: it opens no key of the store. Errors of secret_read() and of making a root.
+ * unseal.c: the root key is @secret, borrowed, in locked memory. -EALREADY: not sealed. -EOPNOTSUPP: an
+ * ephemeral root cannot come back. -EINVAL: too short or too long. -EKEYREJECTED: it opens no key of the
+ * store. Errors of making a root.
  */
-int custody_unseal(struct keeper *k, int fd);
+int custody_unseal(struct keeper *k, struct span secret);
 
 /*
  * audit.c. _feed: a new server needs it. _command: before it is tried; an error means that it must not be,
@@ -192,7 +196,8 @@ void keeper_audit_close(struct keeper *k);
 void keeper_audit_feed(struct keeper *k, struct worker *w);
 void keeper_audit_reload(struct keeper *k);
 void keeper_audit_tick(struct keeper *k, uint64_t now);
-int keeper_audit_command(struct keeper *k, int fd, const char *what, const char *key);
+int keeper_audit_command(struct keeper *k, const struct op_peer *peer, const char *what,
+			 const char *key);
 void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct keyset_key *key,
 		      const char *what);
 
@@ -284,36 +289,45 @@ bool server_reload_start(struct keeper *k);
 void server_reload_end(struct keeper *k);
 
 /* admin_key.c: one verb each; 0, or -errno when the client is to be dropped */
-struct admin_request;
-int admin_key_create(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_import(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_stage(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_activate(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_retire(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_reopen(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_destroy(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_rotate(struct keeper *k, int fd, const struct admin_request *req);
-int admin_unseal(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_reload(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_accept(struct keeper *k, int fd, const struct admin_request *req);
-int admin_key_verify(struct keeper *k, int fd, const struct admin_request *req);
+int admin_key_create(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_import(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_stage(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_activate(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_reopen(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_destroy(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_unseal(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_reload(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_accept(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_verify(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 
-/* One line for each change: what, and who asked, the peer of @fd. */
-void admin_audit(struct keeper *k, int fd, const struct keyset_key *key, const char *what);
+/* One line for each change: what, and who asked. */
+void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
+		 const char *what);
 
 /* admin_share.c */
-int admin_record_get(struct keeper *k, int fd, const struct admin_request *req);
-int admin_record_put(struct keeper *k, int fd, const struct admin_request *req);
-int admin_probe(struct keeper *k, int fd, const struct admin_request *req);
+int admin_record_get(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_record_put(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_probe(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 
 /* admin.c */
-struct admin_key;
-/* The END packet. */
-int admin_end(int fd, int result, const char *text);
+/* The last message of an answer. */
+int admin_end(struct admin_client *c, int result, const char *text);
+/* The only other one, and an END that says 0. */
+int admin_end_with(struct admin_client *c, enum admin_reply_type type, const void *data,
+		   size_t len);
 void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret);
-int admin_send_key(int fd, const struct admin_key *key);
+int admin_send_key(struct admin_client *c, const struct admin_key *key);
 void admin_accept(struct keeper *k);
+/* @fd, consumed, is a client from now on if its peer may be one. */
+void admin_add(struct keeper *k, int fd);
+/* What to poll the clients for; fd -1: there is none. */
+void admin_poll(const struct keeper *k, struct pollfd ret[static ADMIN_CLIENTS]);
+/* Something of that is so. */
 void admin_serve(struct keeper *k, size_t client);
+/* Time passes: who takes too long is dropped. */
+void admin_tick(struct keeper *k, uint64_t now);
 void admin_close(struct keeper *k);
 
 #endif

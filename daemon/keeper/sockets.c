@@ -80,7 +80,7 @@ static int admin_socket(struct keeper *k, struct listener_passed *passed, size_t
 	k->admin_fd = passed_take(passed, n, c->admin_socket);
 	if (k->admin_fd >= 0)
 		return 0;
-	r = listener_open(c->admin_socket, SOCK_SEQPACKET, c->admin_gid.given ? 0660 : 0600, gid,
+	r = listener_open(c->admin_socket, SOCK_STREAM, c->admin_gid.given ? 0660 : 0600, gid,
 			  &k->admin_name, &k->admin_fd);
 	k->admin_ours = r == 0;
 	return r;

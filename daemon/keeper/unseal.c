@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The root key from an operator's hand: `kekctl unseal` sends the read end of a pipe that holds it.
+ * The root key from an operator's hand: `kekctl unseal` sends it, into locked memory (admin_client.h).
  * A keeper whose root source is `unseal` starts without a root: it knows its keys by their records
  * and can use none, and Status says "sealed".
  *
@@ -8,14 +8,11 @@
  * the store, so that what an administrator has killed is alive again only by this.
  */
 #include <errno.h>
-#include <fcntl.h>
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keys/secret.h"
 #include "daemon/sys/afalg.h"
-
-#define READ_MS 1000 /* kekctl fills the pipe before it sends it */
 
 static bool has_root(const struct keeper *k)
 {
@@ -121,18 +118,13 @@ static int unseal(struct keeper *k, struct span secret)
 	return r;
 }
 
-int custody_unseal(struct keeper *k, int fd)
+int custody_unseal(struct keeper *k, struct span secret)
 {
-	_cleanup_secret_ struct secret secret = { 0 };
-	int r;
-
 	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL)
 		return -EOPNOTSUPP;
 	if (has_root(k) && k->sealed == 0)
 		return -EALREADY;
-	/* Its sender has it too, and may read first what poll(2) has seen here. */
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
-		return -errno;
-	r = secret_read(fd, READ_MS, &secret);
-	return r == 0 ? unseal(k, secret_span(&secret)) : r;
+	if (secret.len < SECRET_MIN || secret.len > SECRET_MAX)
+		return -EINVAL;
+	return unseal(k, secret);
 }

@@ -500,7 +500,7 @@ static int address(const char *path, struct sockaddr_un *ret)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	if (path[0] != '/')
+	if (path[0] == '\0' || path[0] == '@')
 		return -EINVAL;
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;

@@ -40,7 +40,7 @@ struct grpc_client_config {
 typedef void grpc_client_done_fn(void *user, enum grpc_status status, const char *text,
 				 struct secbuf *msg);
 
-/* -ENOMEM, -ENAMETOOLONG, -EINVAL (not an absolute path). */
+/* -ENOMEM, -ENAMETOOLONG, -EINVAL (an abstract name, or none). */
 int grpc_client_new(const struct grpc_client_config *config, struct grpc_client **ret);
 /* Stopped and idle (grpc_client_idle()). */
 void grpc_client_free(struct grpc_client *client);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the keeper does with a server that does not come up, and with a kekctl of another version. The
- * clock is the argument of server_tick(); the server is this very program, which then only waits.
+ * What the keeper does with a server that does not come up. The clock is the argument of server_tick(); the
+ * server is this very program, which then only waits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "daemon/ctl/admin.h"
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keeper/spawn.h"
 #include "tests/harness/ktest.h"
@@ -39,14 +38,11 @@ FIXTURE_SETUP(keeper)
 	self->k.n_workers = 1;
 	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
 		self->k.workers[i].link_fd = -1;
-	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
-		self->k.clients[i] = -1;
 }
 
 /* The child ends with the test's process group, if not before. */
 FIXTURE_TEARDOWN(keeper)
 {
-	admin_close(&self->k);
 	closep(&self->k.workers[0].link_fd);
 	closep(&self->k.exe_fd);
 	closep(&self->conf.config_fd);
@@ -249,109 +245,6 @@ TEST_F(keeper, a_dead_key_gives_way)
 	EXPECT_EQ(0, counts_written_until(&self->k, &next->rec));
 	rotating_end(self);
 	scratch_remove(&dir);
-}
-
-/* A peer of the admin socket, as it is once it has been accepted. */
-static int client(struct ktest_data_of_keeper *self)
-{
-	int fd[2];
-
-	ASSERT_OK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd));
-	self->k.clients[0] = fd[0];
-	return fd[1];
-}
-
-/* One answer that says so, and then the end; also of a packet that is looked at before it is read. */
-static void expect_refused(struct ktest_data_of_keeper *self, const void *packet, size_t size)
-{
-	struct admin_reply reply = { 0 };
-	int fd = client(self);
-
-	ASSERT_OK(admin_send(fd, packet, size));
-	admin_serve(&self->k, 0);
-	EXPECT_EQ(-1, self->k.clients[0]);
-	ASSERT_EQ((ssize_t)sizeof(reply), recv(fd, &reply, sizeof(reply), MSG_DONTWAIT));
-	EXPECT_EQ(ADMIN_END, reply.type);
-	EXPECT_ERR(-EPROTO, reply.r);
-	EXPECT_EQ(0, recv(fd, &reply, sizeof(reply), MSG_DONTWAIT));
-	close(fd);
-}
-
-TEST_F(keeper, admin_of_another_version)
-{
-	struct admin_request req = { .version = ADMIN_VERSION + 1, .verb = ADMIN_STATUS };
-	struct admin_import import = {
-		.req = { .version = ADMIN_VERSION - 1, .verb = ADMIN_KEY_IMPORT },
-	};
-
-	expect_refused(self, &req, sizeof(req));
-	expect_refused(self, &import, sizeof(import));
-}
-
-/* An unknown command of the same version is answered, and the connection goes on. */
-TEST_F(keeper, admin_of_this_version)
-{
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = UINT32_MAX };
-	struct admin_reply reply = { 0 };
-	int fd = client(self);
-
-	for (int i = 0; i < 2; i++) {
-		ASSERT_OK(admin_send(fd, &req, sizeof(req)));
-		admin_serve(&self->k, 0);
-		ASSERT_LE(0, self->k.clients[0]);
-		ASSERT_OK(admin_recv(fd, &reply));
-		EXPECT_ERR(-EOPNOTSUPP, reply.r);
-	}
-	close(fd);
-}
-
-/* A record comes through a pipe: what a file of somebody's file system does with a reader, nobody knows. */
-TEST_F(keeper, record_that_is_a_file)
-{
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RECORD_PUT };
-	int fd = client(self), file = memfd_create("record", MFD_CLOEXEC);
-	struct admin_reply reply = { 0 };
-
-	ASSERT_OK(admin_send_fd(fd, &req, sizeof(req), file));
-	admin_serve(&self->k, 0);
-	ASSERT_OK(admin_recv(fd, &reply));
-	EXPECT_ERR(-EPERM, reply.r);
-	close(file);
-	close(fd);
-}
-
-static size_t fds_open(void)
-{
-	size_t n = 0;
-
-	for (int fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
-/* The room for one descriptor is, for alignment, room for two: nothing that was passed stays open. */
-TEST_F(keeper, admin_packet_with_two_descriptors)
-{
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = UINT32_MAX };
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(2 * sizeof(int))];
-	} control = { .align = { .cmsg_len = CMSG_LEN(2 * sizeof(int)),
-				 .cmsg_level = SOL_SOCKET,
-				 .cmsg_type = SCM_RIGHTS } };
-	struct iovec iov = { .iov_base = &req, .iov_len = sizeof(req) };
-	struct msghdr hdr = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
-	int fd = client(self), passed[2] = { fd, fd };
-	size_t before = fds_open();
-
-	memcpy(CMSG_DATA(&control.align), passed, sizeof(passed));
-	ASSERT_EQ((ssize_t)sizeof(req), sendmsg(fd, &hdr, 0));
-	admin_serve(&self->k, 0);
-	EXPECT_EQ(before, fds_open());
-	close(fd);
 }
 
 /* The server's part, as it is started by server_start(). */

@@ -254,11 +254,12 @@ TEST_F(workers, accepted_keys_are_left_in_place)
 	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_STAGED, &key));
 	ASSERT_OK(keyset_step(self->k.keys, key->rec.id, KEY_ACTIVE, 0));
 	ASSERT_OK(link_pair(link));
-	ASSERT_OK(link_pair(admin));
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, admin));
+	admin_add(&self->k, admin[0]);
 	self->k.n_workers = 1;
 	self->k.workers[0].link_fd = link[0];
 	ASSERT_OK(link_send(link[1], &msg, NULL));
-	ASSERT_OK(admin_key_accept(&self->k, admin[0], &req));
+	ASSERT_OK(admin_key_accept(&self->k, self->k.clients[0], &req));
 	do {
 		ASSERT_OK(link_recv(link[1], &msg, &fds));
 		keys += msg.type == LINK_KEY;
@@ -267,7 +268,7 @@ TEST_F(workers, accepted_keys_are_left_in_place)
 	} while (msg.type != LINK_SYNC);
 	EXPECT_EQ(2, keys);
 	close(link[1]);
-	close(admin[0]);
+	admin_close(&self->k);
 	close(admin[1]);
 }
 
