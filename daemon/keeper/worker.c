@@ -299,7 +299,7 @@ static void on_ready(struct keeper *k, struct worker *w, struct link_msg *msg)
 	notify_state("READY=1");
 }
 
-static void on_need(struct keeper *k, struct worker *w, const struct link_msg *need)
+static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 {
 	const struct keyset_key *key = keyset_find(k->keys, need->id);
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
@@ -319,7 +319,7 @@ static void on_need(struct keeper *k, struct worker *w, const struct link_msg *n
 }
 
 /* Only what the configuration names; the one that is being taken into use counts too. */
-static void on_connect(struct keeper *k, struct worker *w, const struct link_msg *want)
+static void on_connect(struct keeper *k, struct worker *w, struct link_msg *want)
 {
 	struct link_msg msg = { .type = LINK_CONNECTED, .index = want->index };
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
@@ -333,7 +333,7 @@ static void on_connect(struct keeper *k, struct worker *w, const struct link_msg
 }
 
 /* The service manager hears of this daemon only while a server of it turns its loop. */
-static void on_pong(struct worker *w)
+static void on_pong(struct keeper *k _unused_, struct worker *w, struct link_msg *msg _unused_)
 {
 	w->pinged_ns = 0;
 	w->answered_ns = now_ns();
@@ -388,7 +388,7 @@ static void bound_reload(struct keeper *k, uint64_t since)
 }
 
 /* Who answers when nobody waits for it any more goes on by what is in force. */
-static void on_reloaded(struct keeper *k, struct worker *w, const struct link_msg *msg)
+static void on_reloaded(struct keeper *k, struct worker *w, struct link_msg *msg)
 {
 	struct link_msg stay = { .type = LINK_RELOAD, .r = -ETIMEDOUT };
 
@@ -402,52 +402,53 @@ static void on_reloaded(struct keeper *k, struct worker *w, const struct link_ms
 		bound_reload(k, msg->since_ns);
 }
 
+static void on_failed(struct keeper *k _unused_, struct worker *w _unused_, struct link_msg *msg)
+{
+	text_clean(msg->text);
+	log_error("server: %s", msg->text);
+}
+
+static void on_used(struct keeper *k, struct worker *w _unused_, struct link_msg *msg)
+{
+	counts_add(k, msg);
+}
+
+static void on_synced(struct keeper *k _unused_, struct worker *w, struct link_msg *msg)
+{
+	w->synced = msg->index;
+}
+
+/* One for each that link_rules.c lets a server say. */
+static void (*const handlers[LINK_TYPES])(struct keeper *k, struct worker *w,
+					  struct link_msg *msg) = {
+	[LINK_READY] = on_ready, [LINK_FAILED] = on_failed,   [LINK_RELOADED] = on_reloaded,
+	[LINK_NEED] = on_need,   [LINK_CONNECT] = on_connect, [LINK_USED] = on_used,
+	[LINK_PONG] = on_pong,   [LINK_STATS] = on_stats,     [LINK_SYNCED] = on_synced,
+};
+
 void worker_hear(struct keeper *k, struct worker *w)
 {
 	struct link_fds fds = { 0 };
 	struct link_msg msg;
+	unsigned int n_fds;
 	int r;
 
 	r = link_recv(w->link_fd, &msg, &fds);
-	link_fds_close(&fds); /* a server has none to give */
 	if (r < 0) {
 		close(move_fd(w->link_fd));
 		worker_kill(k, w);
 		return;
 	}
-	switch (msg.type) {
-	case LINK_READY:
-		on_ready(k, w, &msg);
-		break;
-	case LINK_RELOADED:
-		on_reloaded(k, w, &msg);
-		break;
-	case LINK_FAILED:
-		text_clean(msg.text);
-		log_error("server: %s", msg.text);
-		break;
-	case LINK_NEED:
-		on_need(k, w, &msg);
-		break;
-	case LINK_CONNECT:
-		on_connect(k, w, &msg);
-		break;
-	case LINK_USED:
-		counts_add(k, &msg);
-		break;
-	case LINK_STATS:
-		on_stats(k, w, &msg);
-		break;
-	case LINK_PONG:
-		on_pong(w);
-		break;
-	case LINK_SYNCED:
-		w->synced = msg.index;
-		break;
-	default:
-		log_error("the server said something that is not in the protocol; killing it");
-		worker_kill(k, w);
+	r = link_check(&msg, &fds, LINK_SERVER, w->serving ? LINK_SERVING : LINK_STARTING);
+	n_fds = fds.n;
+	link_fds_close(&fds); /* a server has none to give */
+	if (r == 0) {
+		handlers[msg.type](k, w, &msg);
+		return;
 	}
+	log_error("the server said %s, with %u descriptors, which it must not %s; killing it",
+		  link_type_name(msg.type), n_fds, w->serving ? "while it serves" : "yet");
+	worker_kill(k, w);
 }
 
 static uint64_t next_delay(struct worker *w, uint64_t now)

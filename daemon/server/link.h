@@ -72,7 +72,13 @@ enum link_type {
 	LINK_SYNC,
 	LINK_SYNCED,
 	LINK_RELOAD,
+	LINK_TYPES,
 };
+
+enum link_side { LINK_KEEPER, LINK_SERVER };
+
+/* What the sender has said so far: the keeper before and after GO, the server before and after READY. */
+enum link_when { LINK_STARTING = 1, LINK_SERVING = 2 };
 
 struct link_msg {
 	uint32_t type;
@@ -107,6 +113,15 @@ int link_send(int fd, const struct link_msg *msg, const struct link_fds *fds);
  * when the other end is gone, -EPROTO if it is not one of ours.
  */
 int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds);
+
+/*
+ * link_rules.c: may @from say this @now, and with so many descriptors? -EPROTO: no. Both sides ask it of every
+ * message that they receive.
+ */
+int link_check(const struct link_msg *msg, const struct link_fds *fds, enum link_side from,
+	       enum link_when now);
+/* "KEY", for a log. */
+const char *link_type_name(uint32_t type);
 
 void link_fds_close(struct link_fds *fds);
 /* Take fd @i; ownership moves. */

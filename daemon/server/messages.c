@@ -129,8 +129,6 @@ int server_configs_parse(struct link_fds *fds, struct config **ret_config, struc
 	_cleanup_(encconf_freep) struct encconf *enc = NULL;
 	int r;
 
-	if (fds->n != 2)
-		return -EPROTO;
 	r = config_from(fds->fd[0], &config);
 	if (r == 0)
 		r = encconf_from(fds->fd[1], &enc);
@@ -283,10 +281,8 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	return r == 0 ? items_new(s) : r;
 }
 
-static int start_listener(struct server *s, const struct link_msg *msg, struct link_fds *fds)
+static int on_listener(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
-	if (!s->config || fds->n != 1)
-		return -EPROTO;
 	if (msg->index == LINK_TRANSFORM)
 		return server_transform_open(s, msg, link_fds_take(fds, 0));
 	if (msg->index >= s->n_items)
@@ -348,7 +344,7 @@ static int engine_key_over(struct server *s, struct block_key *block, bool soft,
 	return r;
 }
 
-static int on_testkey(struct server *s, struct link_msg *msg, struct link_fds *fds)
+static int on_testkey(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
 	struct block_key *block;
 	int r;
@@ -377,7 +373,7 @@ static int on_key_secretbox(struct server *s, const struct key_record *rec,
 	return r;
 }
 
-static int on_key(struct server *s, struct link_msg *msg, struct link_fds *fds)
+static int on_key(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
 	struct engine_key *engine = NULL;
 	struct block_key *block;
@@ -399,7 +395,7 @@ static int on_key(struct server *s, struct link_msg *msg, struct link_fds *fds)
 	return r;
 }
 
-static int on_socket(struct server *s, struct link_msg *msg, struct link_fds *fds)
+static int on_socket(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
 	struct chain_key *k = keytable_find(s->keys, msg->id);
 	struct block_key *block = k && k->engine ? engine_key_block(k->engine) : NULL;
@@ -416,54 +412,13 @@ static int on_socket(struct server *s, struct link_msg *msg, struct link_fds *fd
  * no memory for it while this server serves (requests cannot use up what keys need): once it has
  * answered SYNC others write with the key. It ends, and the next one is given all keys at its start.
  */
-static int on_key_or_say(struct server *s, struct link_msg *msg, struct link_fds *fds)
+static int on_key_or_say(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
 	int r = on_key(s, msg, fds);
 
 	if (r < 0)
 		log_error("key %s: not taken into use: %s", msg->label, errno_text(r));
 	return s->going && (r == -ENOMEM || r == -ENOBUFS) ? r : 0;
-}
-
-/* A key that was never taken has nothing to withdraw. */
-static int on_withdraw(struct server *s, const struct link_msg *msg)
-{
-	keytable_withdraw(s->keys, msg->id, msg->r);
-	return 0;
-}
-
-int server_receive(struct server *s)
-{
-	struct link_fds fds = { 0 };
-	int r = 0;
-
-	while (r == 0 && !s->going) {
-		r = link_recv(s->link_fd, &s->rx, &fds);
-		if (r < 0)
-			break;
-		if (!s->config && s->rx.type != LINK_CONFIG)
-			r = -EPROTO;
-		else if (s->rx.type == LINK_CONFIG)
-			r = start_config(s, &s->rx, &fds);
-		else if (s->rx.type == LINK_LISTENER)
-			r = start_listener(s, &s->rx, &fds);
-		else if (s->rx.type == LINK_AUDIT)
-			r = server_audit_take(s, link_fds_take(&fds, 0));
-		else if (s->rx.type == LINK_TESTKEY)
-			r = on_testkey(s, &s->rx, &fds);
-		else if (s->rx.type == LINK_KEY)
-			r = on_key_or_say(s, &s->rx, &fds);
-		else if (s->rx.type == LINK_WITHDRAW)
-			r = on_withdraw(s, &s->rx);
-		else if (s->rx.type == LINK_SEALED)
-			keytable_seal(s->keys, s->rx.r);
-		else if (s->rx.type == LINK_GO)
-			s->going = true;
-		else
-			r = -EPROTO;
-		link_fds_close(&fds);
-	}
-	return r == 0 && !s->test_key ? -EPROTO : r;
 }
 
 int server_listen(struct server *s)
@@ -484,7 +439,49 @@ int server_listen(struct server *s)
 	return server_transform_listen(s);
 }
 
-static int on_ping(const struct server *s)
+static int on_config(struct server *s, const struct link_msg *msg, struct link_fds *fds)
+{
+	return s->going ? reload_prepare(s, msg, fds) : start_config(s, msg, fds);
+}
+
+static int on_reload(struct server *s, const struct link_msg *msg, struct link_fds *fds _unused_)
+{
+	return reload_end(s, msg->r);
+}
+
+/* A key that was never taken has nothing to withdraw. */
+static int on_withdraw(struct server *s, const struct link_msg *msg, struct link_fds *fds _unused_)
+{
+	keytable_withdraw(s->keys, msg->id, msg->r);
+	return 0;
+}
+
+static int on_sealed(struct server *s, const struct link_msg *msg, struct link_fds *fds _unused_)
+{
+	keytable_seal(s->keys, msg->r);
+	return 0;
+}
+
+static int on_connected(struct server *s, const struct link_msg *msg, struct link_fds *fds)
+{
+	upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);
+	return 0;
+}
+
+static int on_audit(struct server *s, const struct link_msg *msg _unused_, struct link_fds *fds)
+{
+	return server_audit_take(s, link_fds_take(fds, 0));
+}
+
+static int on_go(struct server *s, const struct link_msg *msg _unused_,
+		 struct link_fds *fds _unused_)
+{
+	s->going = true;
+	return 0;
+}
+
+static int on_ping(struct server *s, const struct link_msg *ping _unused_,
+		   struct link_fds *fds _unused_)
 {
 	struct link_msg msg = { .type = LINK_PONG };
 
@@ -495,7 +492,7 @@ static int on_ping(const struct server *s)
  * Messages are taken in their order, one at a time, so what came before is in force; and what keys were
  * used for until now is reported before the answer.
  */
-static int on_sync(struct server *s, const struct link_msg *sync)
+static int on_sync(struct server *s, const struct link_msg *sync, struct link_fds *fds _unused_)
 {
 	struct link_msg msg = { .type = LINK_SYNCED, .index = sync->index };
 
@@ -503,41 +500,26 @@ static int on_sync(struct server *s, const struct link_msg *sync)
 	return link_send(s->link_fd, &msg, NULL);
 }
 
-static int dispatch(struct server *s, struct link_msg *msg, struct link_fds *fds)
+static int on_stop(struct server *s, const struct link_msg *msg _unused_,
+		   struct link_fds *fds _unused_)
 {
-	switch (msg->type) {
-	case LINK_CONFIG:
-		return reload_prepare(s, msg, fds);
-	case LINK_RELOAD:
-		return reload_end(s, msg->r);
-	case LINK_KEY:
-		return on_key_or_say(s, msg, fds);
-	case LINK_SOCKET:
-		return on_socket(s, msg, fds);
-	case LINK_WITHDRAW:
-		keytable_withdraw(s->keys, msg->id, msg->r);
-		return 0;
-	case LINK_SEALED:
-		keytable_seal(s->keys, msg->r);
-		return 0;
-	case LINK_CONNECTED:
-		upstreams_connected(s->upstreams, msg->index, link_fds_take(fds, 0), msg->r);
-		return 0;
-	case LINK_AUDIT:
-		return server_audit_take(s, link_fds_take(fds, 0));
-	case LINK_PING:
-		return on_ping(s);
-	case LINK_SYNC:
-		return on_sync(s, msg);
-	case LINK_STOP:
-		server_stop(s);
-		return 0;
-	default:
-		return -EPROTO;
-	}
+	server_stop(s);
+	return 0;
 }
 
-/* One message of the keeper. */
+/* One for each that link_rules.c lets the keeper say. Descriptors that one does not take are closed. */
+static int (*const handlers[LINK_TYPES])(struct server *s, const struct link_msg *msg,
+					 struct link_fds *fds) = {
+	[LINK_CONFIG] = on_config,     [LINK_LISTENER] = on_listener,
+	[LINK_TESTKEY] = on_testkey,   [LINK_KEY] = on_key_or_say,
+	[LINK_SOCKET] = on_socket,     [LINK_SEALED] = on_sealed,
+	[LINK_WITHDRAW] = on_withdraw, [LINK_GO] = on_go,
+	[LINK_STOP] = on_stop,         [LINK_CONNECTED] = on_connected,
+	[LINK_AUDIT] = on_audit,       [LINK_RELOAD] = on_reload,
+	[LINK_PING] = on_ping,         [LINK_SYNC] = on_sync,
+};
+
+/* One message of the keeper. All others need what comes with the configuration. */
 static int take_one(struct server *s)
 {
 	struct link_fds fds = { 0 };
@@ -545,9 +527,22 @@ static int take_one(struct server *s)
 
 	r = link_recv(s->link_fd, &s->rx, &fds);
 	if (r == 0)
-		r = dispatch(s, &s->rx, &fds);
+		r = link_check(&s->rx, &fds, LINK_KEEPER, s->going ? LINK_SERVING : LINK_STARTING);
+	if (r == 0 && !s->going && !s->config && s->rx.type != LINK_CONFIG)
+		r = -EPROTO;
+	if (r == 0)
+		r = handlers[s->rx.type](s, &s->rx, &fds);
 	link_fds_close(&fds);
 	return r;
+}
+
+int server_receive(struct server *s)
+{
+	int r = 0;
+
+	while (r == 0 && !s->going)
+		r = take_one(s);
+	return r == 0 && !s->test_key ? -EPROTO : r;
 }
 
 /* Nothing else is done until the keeper has said what becomes of the new configuration (reload.c). */

@@ -427,6 +427,7 @@ TEST_F(workers, reload_when_answers_are_heard_late)
 	ASSERT_OK(link_pair(fds));
 	self->k.n_workers = 1;
 	self->k.workers[0].link_fd = fds[0];
+	self->k.workers[0].serving = true;
 	next = reload_begin(self);
 	answer.since_ns = now_ns() - UINT64_C(2500000000);
 	ASSERT_OK(link_send(fds[1], &answer, NULL));
@@ -509,8 +510,8 @@ TEST_F(workers, a_lie_does_not_spoil_metrics)
 	memset(u[1].path, 'x', sizeof(u[1].path));
 	strcpy(u[2].path, "/run/a");
 	u[2].calls = 3;
-	ASSERT_OK(link_send(fds[1], &stats, NULL));
 	ASSERT_OK(link_send(fds[1], &ready, NULL));
+	ASSERT_OK(link_send(fds[1], &stats, NULL));
 	worker_hear(&self->k, &self->k.workers[0]);
 	worker_hear(&self->k, &self->k.workers[0]);
 	EXPECT_EQ(1, self->k.metrics.n_upstreams);
@@ -530,12 +531,57 @@ TEST_F(workers, link_that_outlives_its_server)
 	ASSERT_OK(link_pair(fds));
 	self->k.n_workers = 1;
 	self->k.workers[0].link_fd = fds[0];
+	self->k.workers[0].serving = true;
 	ASSERT_OK(link_send(fds[1], &synced, NULL));
 	worker_reaped(&self->k, &self->k.workers[0], SIGKILL);
 	EXPECT_EQ(-1, self->k.workers[0].link_fd);
 	EXPECT_EQ(5, self->k.workers[0].synced);
 	EXPECT_ERR(-EPIPE, link_send(fds[1], &synced, NULL));
 	close(fds[1]);
+}
+
+static void expect_killed(struct ktest_data_of_workers *self, pid_t pid)
+{
+	int status = 0;
+
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	worker_reaped(&self->k, &self->k.workers[0], SIGKILL);
+}
+
+/* What is in the protocol, but not now, or not with a descriptor, is not listened to. */
+TEST_F(workers, server_that_breaks_the_rules)
+{
+	static const struct {
+		bool serving;
+		uint32_t type;
+		unsigned int n_fds;
+	} cases[] = {
+		{ false, LINK_SYNCED, 0 }, { true, LINK_READY, 0 }, { true, LINK_KEY, 0 },
+		{ true, LINK_SYNCED, 1 },  { true, LINK_TYPES, 0 }, { true, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct link_msg msg = { .type = cases[i].type, .index = 77 };
+		struct link_fds with = { .fd = { self->heard[0] }, .n = cases[i].n_fds };
+		struct worker *w = self->k.workers;
+		int fds[2];
+
+		ASSERT_OK(link_pair(fds));
+		self->k.n_workers = 1;
+		w->serving = cases[i].serving;
+		w->link_fd = fds[0];
+		w->pid = fork();
+		ASSERT_LE(0, w->pid);
+		if (w->pid == 0)
+			for (;;)
+				pause();
+		ASSERT_OK(link_send(fds[1], &msg, &with));
+		worker_hear(&self->k, w);
+		EXPECT_NE(77, w->synced);
+		expect_killed(self, w->pid);
+		close(fds[1]);
+	}
 }
 
 /* Each may do before its first report what a single one may. */
