@@ -1,38 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one channel between keeper and server: a SOCK_SEQPACKET pair, one struct link_msg a packet,
- * file descriptors beside it (SCM_RIGHTS). Fixed size, no parsing, no pointers.
- *
- * keeper → server
- *   CONFIG     fds: kekd.yaml, EncryptionConfiguration (sealed memfds: both sides read the same
- *              bytes); who may connect, as numbers; index: ring to use (enum ring_kind)
- *   LISTENER   fd: a listening socket; index: which `resources` item, or LINK_TRANSFORM with who
- *              may connect there
- *   TESTKEY    op sockets of the self-test's public key; none when soft
- *   KEY        a key, new or changed; when new with op sockets, or when soft with what
- *              softkey_export() made
- *   SOCKET     one more op socket of a key that asked for it
- *   SEALED     r: the root key is not there, or 0: it is; for names and keys that are not known
- *   WITHDRAW   stop using a key at once; r says why
- *   GO         everything was sent: test, lock down, serve
- *   STOP       finish what is in flight and exit 0
- *   CONNECTED  the answer to CONNECT index: fd, or r
- *   AUDIT      fd: where the audit goes from now on
- *   RELOAD     after RELOADED of all servers: r 0, the CONFIG is in force; or it is not
- *   PING       say PONG: is the loop turning?
- *   SYNC       after GO: report what was used, and answer when all before this has been done; index to
- *              answer with
- * server → keeper
- *   READY      serving; text: the ring in use
- *   RELOADED   r: a CONFIG after GO can be taken into use. With 0 the server holds until RELOAD, not for
- *              long; since_ns: from then on (CLOCK_MONOTONIC)
- *   FAILED     cannot serve; r, text
- *   NEED       op socket wanted for key id
- *   CONNECT    connection wanted to the socket text of a kms entry; index to answer with
- *   USED       encryptions and decryptions of key id since the last USED
- *   PONG
- *   STATS      what was counted since the last STATS
- *   SYNCED     the answer to SYNC index
+ * file descriptors beside it (SCM_RIGHTS). Fixed size, no parsing, no pointers. PROTOCOL.link says what each
+ * message means, link_rules.c who may send it, when, and with what.
  */
 #ifndef KEKD_SERVER_LINK_H
 #define KEKD_SERVER_LINK_H

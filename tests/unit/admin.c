@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -318,6 +319,52 @@ TEST_F(admin, half_a_request_has_its_time)
 	settle(&self->k);
 	admin_tick(&self->k, UINT64_MAX / 2);
 	EXPECT_NULL(self->k.clients[0]);
+}
+
+/* The flags of the map of @p: proc(5), "dd" not in a core dump. What has it is of secmem's making. */
+static bool is_secret(const void *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	bool inside = false, secret = false;
+	unsigned long from, to;
+	char line[512];
+
+	ASSERT_NOT_NULL(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			inside = (unsigned long)p >= from && (unsigned long)p < to;
+		if (inside && strncmp(line, "VmFlags:", 8) == 0)
+			secret = strstr(line, " dd") != NULL;
+	}
+	fclose(f);
+	return secret;
+}
+
+/* From its first byte on. */
+TEST_F(admin, secret_is_received_into_locked_memory)
+{
+	static const struct {
+		uint32_t verb;
+		size_t len;
+		bool secret;
+	} cases[] = {
+		{ ADMIN_UNSEAL, SECRET_MIN, true },
+		{ ADMIN_KEY_IMPORT, sizeof(struct admin_import), true },
+		{ ADMIN_RECORD_PUT, 100, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int fd = connect_client(&self->k);
+
+		self->req.verb = cases[i].verb;
+		self->req.length = (uint32_t)(sizeof(self->req) - HEAD + cases[i].len);
+		send_bytes(fd, &self->req, sizeof(self->req));
+		settle(&self->k);
+		ASSERT_NOT_NULL(admin_client_request(self->k.clients[1]));
+		EXPECT_EQ(cases[i].secret, is_secret(admin_client_request(self->k.clients[1])));
+		close(fd);
+		settle(&self->k);
+	}
 }
 
 static bool is_client(const struct keeper *k, const struct admin_client *c)
