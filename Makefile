@@ -107,9 +107,6 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c -o $@ $<
 
-# .incbin is no #include: the compiler does not tell of it.
-$(BUILD)/daemon/ctl/schema.o: daemon/dist/kekd.schema.json
-
 # Carry-less multiplication for GHASH; chosen at run time by CPUID.
 CFLAGS_daemon_crypto_ghash_clmul := -mpclmul -mssse3 -msse4.1
 CPPFLAGS += -DVECTORS_DIR='"$(CURDIR)/tests/vectors"' -DBUILD_DIR='"$(abspath $(BUILD))"'

@@ -115,14 +115,37 @@ typedef int yaml_get_fn(const struct yaml_doc *doc, const struct yaml_node *node
 #define YAML_REQUIRED 1U
 #define YAML_NULLABLE 2U /* null is as if the field were not there */
 
+/*
+ * What a value may be, in the words of JSON Schema (draft 2020-12), for who prints a table. The
+ * getter judges; this stands beside the getter and says the same.
+ */
+struct yaml_kind {
+	const char *type;             /* "string", or several: "string integer" */
+	const char *pattern;          /* of a string, ECMA 262 */
+	uint32_t longest;             /* of a string; 0: not said */
+	const char *low, *high;       /* what min and max of the field are called; NULL: not said */
+	const char *example;          /* a good value, as JSON has it */
+	const struct yaml_kind *item; /* of a list: its elements */
+	const struct yaml_kind *first; /* and the first one, if it is of another kind */
+	const char *rule;              /* whatever else there is to say: a JSON object */
+};
+
+extern const struct yaml_kind yaml_kind_number; /* yaml_get_u32, yaml_get_u64 */
+extern const struct yaml_kind yaml_kind_word;   /* yaml_get_enum */
+extern const struct yaml_kind yaml_kind_duration;
+extern const struct yaml_kind yaml_kind_map;
+
 /* A table of fields ends with a name of NULL. */
 struct yaml_field {
 	const char *name;
 	yaml_get_fn *get;
 	size_t offset;
 	unsigned int flags;
-	int64_t min, max; /* of a number, of a duration in ns, of a string's bytes */
-	const void *arg;  /* yaml_get_map: the table; yaml_get_enum: the names */
+	int64_t min, max;             /* of a number, of a duration in ns, of a string's bytes */
+	const void *arg;              /* of a mapping: its table; yaml_get_enum: the names */
+	const struct yaml_kind *kind; /* this and the next two for yaml_presets() and a schema */
+	const char *preset;           /* what holds if the field is not there, as a file has it */
+	const char *help;
 };
 
 /* A field that is kept as it is and looked at later. */
@@ -138,6 +161,15 @@ struct yaml_field {
  */
 int yaml_read(const struct yaml_doc *doc, const struct yaml_node *map,
 	      const struct yaml_field *fields, void *out);
+
+/*
+ * Read each field's preset into @out as if the file had it, and those of inner tables: the table
+ * of a yaml_get_node fills @out too. Not the preset of a yaml_get_node itself, which keeps a node
+ * of the file. Errors as yaml_read().
+ */
+int yaml_presets(const struct yaml_doc *doc, const struct yaml_field *fields, void *out);
+/* The same of one field that has a preset: a node that points into the table. */
+struct yaml_node yaml_preset(const struct yaml_field *field);
 
 yaml_get_fn yaml_get_node;     /* const struct yaml_node *, borrowed */
 yaml_get_fn yaml_get_str;      /* char *, caller frees; a former value is freed */

@@ -154,6 +154,37 @@ int yaml_read(const struct yaml_doc *doc, const struct yaml_node *map,
 	return 0;
 }
 
+struct yaml_node yaml_preset(const struct yaml_field *field)
+{
+	struct yaml_node n = { .type = YAML_STR,
+			       .text = field->preset,
+			       .len = strlen(field->preset) };
+
+	if (strcmp(field->kind->type, "string") != 0)
+		yaml_scalar_resolve(&n);
+	return n;
+}
+
+int yaml_presets(const struct yaml_doc *doc, const struct yaml_field *fields, void *out)
+{
+	struct yaml_node n;
+	int r = 0;
+
+	for (const struct yaml_field *f = fields; f->name; f++) {
+		if (f->get == yaml_get_map) {
+			r = yaml_presets(doc, f->arg, (char *)out + f->offset);
+		} else if (f->get == yaml_get_node) {
+			r = f->arg ? yaml_presets(doc, f->arg, out) : 0;
+		} else if (f->preset) {
+			n = yaml_preset(f);
+			r = f->get(doc, &n, f, (char *)out + f->offset);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int yaml_expect(const struct yaml_doc *doc, const struct yaml_node *node, enum yaml_type type,
 		const char *what)
 {
@@ -243,6 +274,10 @@ int yaml_get_str(const struct yaml_doc *doc, const struct yaml_node *node,
 	return 0;
 }
 
+const struct yaml_kind yaml_kind_number = { .type = "integer",
+					    .low = "minimum",
+					    .high = "maximum" };
+
 int yaml_get_u32(const struct yaml_doc *doc, const struct yaml_node *node,
 		 const struct yaml_field *field, void *out)
 {
@@ -280,6 +315,8 @@ static void names_join(const char *const *names, char *buf, size_t size)
 	}
 }
 
+const struct yaml_kind yaml_kind_word = { .type = "string" };
+
 int yaml_get_enum(const struct yaml_doc *doc, const struct yaml_node *node,
 		  const struct yaml_field *field, void *out)
 {
@@ -300,6 +337,14 @@ int yaml_get_enum(const struct yaml_doc *doc, const struct yaml_node *node,
 	return yaml_fail(doc, node, "\"%s\" must be %s", field->name, list);
 }
 
+/* A negative one is below every field's least, unless it is -0. */
+const struct yaml_kind yaml_kind_duration = {
+	.type = "string",
+	.pattern = "^(\\+?|-(?!.*[1-9]))(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)"
+		   "(ns|us|\\u00b5s|\\u03bcs|ms|s|m|h))+)$",
+	.example = "\"10s\"",
+};
+
 int yaml_get_duration(const struct yaml_doc *doc, const struct yaml_node *node,
 		      const struct yaml_field *field, void *out)
 {
@@ -318,6 +363,8 @@ int yaml_get_duration(const struct yaml_doc *doc, const struct yaml_node *node,
 	*(int64_t *)out = ns;
 	return 0;
 }
+
+const struct yaml_kind yaml_kind_map = { .type = "object" };
 
 int yaml_get_map(const struct yaml_doc *doc, const struct yaml_node *node,
 		 const struct yaml_field *field, void *out)

@@ -13,10 +13,16 @@
 #include <string.h>
 
 #include "daemon/chain/config_private.h"
+#include "daemon/chain/config_schema.h"
 #include <kekd/limits.h>
 
 #define SECOND 1000000000LL
 #define DAY    (24 * 60 * 60 * SECOND)
+
+#define SOCKET_DEFAULT       "/run/kekd/kms.sock"
+#define ADMIN_SOCKET_DEFAULT "/run/kekd/admin.sock"
+
+#define ID_NAME_MAX 256
 
 static const char *const backend_names[] = { "kernel", "openssl", NULL };
 static const char *const ring_names[] = { "auto", "io_uring", "epoll", NULL };
@@ -36,6 +42,34 @@ static int get_path(const struct yaml_doc *doc, const struct yaml_node *node,
 {
 	return config_copy_path(doc, node, field->name, PATH_MAX - 1, out);
 }
+
+static const struct yaml_kind kind_path = {
+	.type = "string",
+	.pattern = "^" CONFIG_PATH_PATTERN "$",
+	.longest = PATH_MAX - 1,
+	.example = "\"/etc/kekd/file\"",
+};
+
+static const struct yaml_kind kind_socket = {
+	.type = "string",
+	.pattern = "^" CONFIG_PATH_PATTERN "$",
+	.longest = CONFIG_SOCKET_PATH_MAX,
+	.example = "\"/run/kekd/a.sock\"",
+};
+
+static const struct yaml_kind kind_sockets = {
+	.type = "array",
+	.low = "minItems",
+	.high = "maxItems",
+	.item = &kind_socket,
+	.rule = "{\"uniqueItems\": true}",
+};
+
+static const struct yaml_kind kind_mode = {
+	.type = "string",
+	.pattern = "^0?6[0246][0246]$",
+	.example = "\"0660\"",
+};
 
 /* "0660": a string, as a plain 0660 is 432 to one YAML reader and 660 to the next. */
 static int get_mode(const struct yaml_doc *doc, const struct yaml_node *node,
@@ -61,13 +95,39 @@ static int get_mode(const struct yaml_doc *doc, const struct yaml_node *node,
 	return 0;
 }
 
+#define ID_PATTERN "[^:/ \\x00-\\x1f\\x7f]+$"
+
+/* The greatest is that of read_id(). */
+static const struct yaml_kind kind_id = {
+	.type = "string integer",
+	.pattern = "^" ID_PATTERN,
+	.longest = ID_NAME_MAX,
+	.example = "1000",
+	.rule = "{\"minimum\": 0, \"maximum\": 4294967294}",
+};
+
+/* config_resolve() refuses the name. */
+static const struct yaml_kind kind_user = {
+	.type = "string integer",
+	.pattern = "^(?!root$)" ID_PATTERN,
+	.longest = ID_NAME_MAX,
+	.example = "1000",
+	.rule = "{\"minimum\": 1, \"maximum\": 4294967294}",
+};
+
+static const struct yaml_kind kind_ids = {
+	.type = "array",
+	.high = "maxItems",
+	.item = &kind_id,
+};
+
 static int id_name(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
 		   char **ret)
 {
 	if (node->type != YAML_STR)
 		return yaml_fail(doc, node, "\"%s\" must be a name or a whole number, not %s", what,
 				 yaml_type_name(node->type));
-	if (node->len == 0 || node->len > 256 || yaml_has_control(node->text) ||
+	if (node->len == 0 || node->len > ID_NAME_MAX || yaml_has_control(node->text) ||
 	    strpbrk(node->text, ":/ "))
 		return yaml_fail(doc, node, "\"%s\" is no name of a user or group", what);
 	return yaml_dup(node, ret);
@@ -130,7 +190,7 @@ static int get_ids(const struct yaml_doc *doc, const struct yaml_node *node,
 	struct config_ids *ids = out;
 	int r;
 
-	r = check_list(doc, node, field->name, CONFIG_PEERS_MAX);
+	r = check_list(doc, node, field->name, (size_t)field->max);
 	if (r < 0)
 		return r;
 	ids->v = yaml_array(node, sizeof(*ids->v));
@@ -145,6 +205,17 @@ static int get_ids(const struct yaml_doc *doc, const struct yaml_node *node,
 	}
 	return 0;
 }
+
+static const struct yaml_kind kind_string = { .type = "string" };
+
+static const struct yaml_kind kind_argv = {
+	.type = "array",
+	.low = "minItems",
+	.high = "maxItems",
+	.first = &kind_path,
+	.item = &kind_string,
+	.example = "[\"/bin/true\"]",
+};
 
 /* argv[0] is a path, as there is no search for it; the rest is any string. */
 static int read_argument(const struct yaml_doc *doc, const struct yaml_node *node,
@@ -181,6 +252,15 @@ static int read_argv(const struct yaml_doc *doc, const struct yaml_node *node,
 	return 0;
 }
 
+static const struct yaml_kind kind_bool = { .type = "boolean" };
+
+/* For a reader of YAML 1.2, on and off are words. */
+static const struct yaml_kind kind_switch = {
+	.type = "boolean string",
+	.example = "true",
+	.rule = "{\"enum\": [true, false, \"on\", \"off\"]}",
+};
+
 static int get_bool(const struct yaml_doc *doc, const struct yaml_node *node,
 		    const struct yaml_field *field, void *out)
 {
@@ -191,135 +271,160 @@ static int get_bool(const struct yaml_doc *doc, const struct yaml_node *node,
 	return r;
 }
 
-static const struct yaml_field peers_fields[] = {
-	{ .name = "uids", .get = get_ids, .offset = offsetof(struct draft, c.peer_uids) },
-	{ .name = "gids", .get = get_ids, .offset = offsetof(struct draft, c.peer_gids) },
-	{ 0 },
+/* read_peers() */
+static const struct yaml_kind kind_peers = {
+	.type = "object",
+	.rule = "{\"anyOf\": ["
+		"{\"required\": [\"uids\"], \"properties\": {\"uids\": {\"minItems\": 1}}},"
+		"{\"required\": [\"gids\"], \"properties\": {\"gids\": {\"minItems\": 1}}}]}",
 };
 
-static const struct yaml_field transform_fields[] = {
-	{ .name = "socket",
-	  .get = yaml_get_node,
-	  .offset = offsetof(struct draft, transform_socket),
-	  .flags = YAML_REQUIRED },
-	{ .name = "allowedPeers",
-	  .get = yaml_get_node,
-	  .offset = offsetof(struct draft, transform_peers),
-	  .flags = YAML_REQUIRED },
+/* read_root(); what this version cannot do, the keeper refuses. */
+static const struct yaml_kind kind_root = {
+	.type = "object",
+	.rule = "{\"if\": {\"properties\": {\"source\": {\"const\": \"command\"}}},"
+		"\"then\": {\"required\": [\"command\"]},"
+		"\"else\": {\"not\": {\"required\": [\"command\"]}},"
+		"\"not\": {\"properties\": {\"source\": {\"const\": \"trusted\"}}}}",
+};
+
+/* read_sockets() */
+static const struct yaml_kind kind_file = {
+	.type = "object",
+	.rule = "{\"not\": {\"required\": [\"socket\", \"sockets\"]}}",
+};
+
+#define FIELD(NAME, GET, KIND, MEMBER, ...)                           \
+	{                                                             \
+		.name = (NAME), .get = (GET), .kind = &(KIND),        \
+		.offset = offsetof(struct draft, MEMBER), __VA_ARGS__ \
+	}
+#define MAP(NAME, TABLE, HELP)                                                               \
+	{                                                                                    \
+		.name = (NAME), .get = yaml_get_map, .kind = &yaml_kind_map, .arg = (TABLE), \
+		.help = (HELP)                                                               \
+	}
+
+static const struct yaml_field peers_fields[] = {
+	FIELD("uids", get_ids, kind_ids, c.peer_uids, .max = CONFIG_PEERS_MAX, .help = "users"),
+	FIELD("gids", get_ids, kind_ids, c.peer_gids, .max = CONFIG_PEERS_MAX, .help = "groups"),
 	{ 0 },
 };
 
 static const struct yaml_field transform_peers_fields[] = {
-	{ .name = "uids", .get = get_ids, .offset = offsetof(struct draft, c.transform.uids) },
-	{ .name = "gids", .get = get_ids, .offset = offsetof(struct draft, c.transform.gids) },
+	FIELD("uids", get_ids, kind_ids, c.transform.uids, .max = CONFIG_PEERS_MAX,
+	      .help = "users"),
+	FIELD("gids", get_ids, kind_ids, c.transform.gids, .max = CONFIG_PEERS_MAX,
+	      .help = "groups"),
+	{ 0 },
+};
+
+static const struct yaml_field transform_fields[] = {
+	FIELD("socket", yaml_get_node, kind_socket, transform_socket, .flags = YAML_REQUIRED,
+	      .help = "path of its socket"),
+	FIELD("allowedPeers", yaml_get_node, kind_peers, transform_peers, .flags = YAML_REQUIRED,
+	      .arg = transform_peers_fields, .help = "whom to serve: they read every value"),
 	{ 0 },
 };
 
 static const struct yaml_field admin_fields[] = {
-	{ .name = "socket", .get = yaml_get_node, .offset = offsetof(struct draft, admin_socket) },
-	{ .name = "gid", .get = get_id, .offset = offsetof(struct draft, c.admin_gid) },
+	FIELD("socket", yaml_get_node, kind_socket, admin_socket, .preset = ADMIN_SOCKET_DEFAULT,
+	      .help = "its path"),
+	FIELD("gid", get_id, kind_id, c.admin_gid, .help = "a group that may use it beside root"),
 	{ 0 },
 };
 
 static const struct yaml_field root_fields[] = {
-	{ .name = "source",
-	  .get = yaml_get_enum,
-	  .offset = offsetof(struct draft, c.root_source),
-	  .flags = YAML_REQUIRED,
-	  .arg = root_names },
-	{ .name = "command", .get = yaml_get_node, .offset = offsetof(struct draft, command) },
-	{ .name = "timeout",
-	  .get = yaml_get_duration,
-	  .offset = offsetof(struct draft, c.root_timeout),
-	  .min = SECOND,
-	  .max = 600 * SECOND },
+	FIELD("source", yaml_get_enum, yaml_kind_word, c.root_source, .flags = YAML_REQUIRED,
+	      .arg = root_names, .help = "where it comes from"),
+	FIELD("command", yaml_get_node, kind_argv, command, .min = 1, .max = CONFIG_ARGV_MAX,
+	      .help = "for source: command, the program that prints it and its arguments"),
+	FIELD("timeout", yaml_get_duration, yaml_kind_duration, c.root_timeout, .preset = "10s",
+	      .min = SECOND, .max = 600 * SECOND, .help = "how long the command may take"),
 	{ 0 },
 };
 
 static const struct yaml_field server_fields[] = {
-	{ .name = "user", .get = get_user, .offset = offsetof(struct draft, c.server_user) },
+	FIELD("user", get_user, kind_user, c.server_user, .preset = "kekd",
+	      .help = "whom the server process becomes"),
 	{ 0 },
 };
 
 static const struct yaml_field rotation_fields[] = {
-	{ .name = "maxAge",
-	  .get = yaml_get_duration,
-	  .offset = offsetof(struct draft, c.rotation.max_age),
-	  .max = 36500 * DAY },
-	{ .name = "maxEncryptions",
-	  .get = yaml_get_u64,
-	  .offset = offsetof(struct draft, c.rotation.max_encryptions),
-	  .min = 1,
-	  .max = 1LL << 32 },
-	{ .name = "auto", .get = get_bool, .offset = offsetof(struct draft, c.rotation.automatic) },
-	{ .name = "retireAfter",
-	  .get = yaml_get_duration,
-	  .offset = offsetof(struct draft, c.rotation.retire_after),
-	  .max = 36500 * DAY },
+	FIELD("maxAge", yaml_get_duration, yaml_kind_duration, c.rotation.max_age, .preset = "0s",
+	      .max = 36500 * DAY, .help = "so long after the key was made; 0s is for ever"),
+	FIELD("maxEncryptions", yaml_get_u64, yaml_kind_number, c.rotation.max_encryptions,
+	      .preset = "200000", .min = 1, .max = 1LL << 32, .help = "under one key"),
+	FIELD("auto", get_bool, kind_switch, c.rotation.automatic, .preset = "off",
+	      .help = "rotate without being asked; not where nodes share keys"),
+	FIELD("retireAfter", yaml_get_duration, yaml_kind_duration, c.rotation.retire_after,
+	      .preset = "24h", .max = 36500 * DAY,
+	      .help = "how long a key must not have been used before it may be retired"),
 	{ 0 },
 };
-
-#define LIMIT(field, member, getter, low, high)                                                 \
-	{                                                                                       \
-		.name = (field), .get = (getter),                                               \
-		.offset = offsetof(struct draft, c.limits.member), .min = (low), .max = (high), \
-	}
 
 static const struct yaml_field limits_fields[] = {
-	LIMIT("connections", connections, yaml_get_u32, 1, 4096),
-	LIMIT("streams", streams, yaml_get_u32, 1, 16384),
-	LIMIT("inFlight", in_flight, yaml_get_u32, 1, 65536),
-	LIMIT("messageBytes", message_bytes, yaml_get_u32, 36 * 1024, KEKD_GRPC_MESSAGE_MAX),
-	LIMIT("lockedMemoryBytes", locked_memory, yaml_get_u64, 1 << 20, 1 << 30),
+	FIELD("connections", yaml_get_u32, yaml_kind_number, c.limits.connections, .preset = "256",
+	      .min = 1, .max = 4096, .help = "of all peers"),
+	FIELD("streams", yaml_get_u32, yaml_kind_number, c.limits.streams, .preset = "1024",
+	      .min = 1, .max = 16384, .help = "calls of one connection"),
+	FIELD("inFlight", yaml_get_u32, yaml_kind_number, c.limits.in_flight, .preset = "8192",
+	      .min = 1, .max = 65536, .help = "calls of all connections"),
+	FIELD("messageBytes", yaml_get_u32, yaml_kind_number, c.limits.message_bytes,
+	      .preset = "65536", .min = 36 * 1024, .max = KEKD_GRPC_MESSAGE_MAX,
+	      .help = "largest message"),
+	FIELD("lockedMemoryBytes", yaml_get_u64, yaml_kind_number, c.limits.locked_memory,
+	      .preset = "33554432", .min = 1 << 20, .max = 1 << 30,
+	      .help = "for messages and keys"),
 	{ 0 },
 };
 
-/* The inner tables fill the same struct draft: their mappings have no struct of their own. */
+/* The inner tables fill the same struct draft, whose first member is the struct config. */
 static const struct yaml_field fields[] = {
-	{ .name = "socket", .get = yaml_get_node, .offset = offsetof(struct draft, socket) },
-	{ .name = "sockets", .get = yaml_get_node, .offset = offsetof(struct draft, sockets) },
-	{ .name = "socketMode", .get = get_mode, .offset = offsetof(struct draft, c.socket_mode) },
-	{ .name = "socketGroup", .get = get_id, .offset = offsetof(struct draft, c.socket_group) },
-	{ .name = "allowedPeers",
-	  .get = yaml_get_node,
-	  .offset = offsetof(struct draft, peers),
-	  .flags = YAML_REQUIRED },
-	{ .name = "admin", .get = yaml_get_map, .arg = admin_fields },
-	{ .name = "transform", .get = yaml_get_node, .offset = offsetof(struct draft, transform) },
-	{ .name = "metrics", .get = yaml_get_node, .offset = offsetof(struct draft, metrics) },
-	{ .name = "audit", .get = config_get_audit, .offset = offsetof(struct draft, c.audit) },
-	{ .name = "encryptionConfig",
-	  .get = get_path,
-	  .offset = offsetof(struct draft, c.encryption_config) },
-	{ .name = "backend",
-	  .get = yaml_get_enum,
-	  .offset = offsetof(struct draft, c.backend),
-	  .arg = backend_names },
-	{ .name = "ring",
-	  .get = yaml_get_enum,
-	  .offset = offsetof(struct draft, c.ring),
-	  .arg = ring_names },
-	{ .name = "workers",
-	  .get = yaml_get_u32,
-	  .offset = offsetof(struct draft, c.workers),
-	  .min = 1,
-	  .max = KEKD_WORKERS_MAX },
-	{ .name = "keyStore", .get = get_path, .offset = offsetof(struct draft, c.key_store) },
-	{ .name = "rootKey",
-	  .get = yaml_get_node,
-	  .offset = offsetof(struct draft, root),
-	  .flags = YAML_REQUIRED },
-	{ .name = "server", .get = yaml_get_map, .arg = server_fields },
-	{ .name = "limits", .get = yaml_get_map, .arg = limits_fields },
-	{ .name = "rotation", .get = yaml_get_map, .arg = rotation_fields },
-	{ .name = "policy",
-	  .get = yaml_get_enum,
-	  .offset = offsetof(struct draft, c.policy),
-	  .arg = policy_names },
-	{ .name = "allowPlaintextWrites",
-	  .get = get_bool,
-	  .offset = offsetof(struct draft, c.plaintext_writes) },
+	FIELD("socket", yaml_get_node, kind_socket, socket, .preset = SOCKET_DEFAULT,
+	      .help = "path of the KMS socket"),
+	FIELD("sockets", yaml_get_node, kind_sockets, sockets, .min = 1, .max = CONFIG_SOCKETS_MAX,
+	      .help = "instead: one for each element of `resources`"),
+	FIELD("socketMode", get_mode, kind_mode, c.socket_mode, .preset = "0600",
+	      .help = "octal, in quotes"),
+	FIELD("socketGroup", get_id, kind_id, c.socket_group, .help = "group of the sockets"),
+	FIELD("allowedPeers", yaml_get_node, kind_peers, peers, .flags = YAML_REQUIRED,
+	      .arg = peers_fields,
+	      .help = "whom to serve: uid or gid of the process that connects"),
+	MAP("admin", admin_fields, "the socket that kekctl asks"),
+	FIELD("transform", yaml_get_node, yaml_kind_map, transform, .arg = transform_fields,
+	      .help = "the service for values of etcd; none without this"),
+	FIELD("metrics", yaml_get_node, yaml_kind_map, metrics, .arg = config_metrics_fields,
+	      .help = "HTTP for monitoring; none without this"),
+	FIELD("audit", yaml_get_map, yaml_kind_map, c.audit, .arg = config_audit_fields,
+	      .help = "a line for each operation; none without this"),
+	FIELD("encryptionConfig", get_path, kind_path, c.encryption_config,
+	      .preset = "/etc/kekd/encryption.yaml", .help = "path of the EncryptionConfiguration"),
+	FIELD("backend", yaml_get_enum, yaml_kind_word, c.backend, .preset = "kernel",
+	      .arg = backend_names, .help = "where keys live and AES runs"),
+	FIELD("ring", yaml_get_enum, yaml_kind_word, c.ring, .preset = "auto", .arg = ring_names,
+	      .help = "the event loop"),
+	FIELD("workers", yaml_get_u32, yaml_kind_number, c.workers, .preset = "1", .min = 1,
+	      .max = KEKD_WORKERS_MAX, .help = "server processes"),
+	FIELD("keyStore", get_path, kind_path, c.key_store, .preset = "/var/lib/kekd/keys",
+	      .help = "directory of the sealed keys"),
+	FIELD("rootKey", yaml_get_node, kind_root, root, .flags = YAML_REQUIRED, .arg = root_fields,
+	      .help = "the key that seals all others"),
+	MAP("server", server_fields, "the process that serves"),
+	MAP("limits", limits_fields, "what clients may hold at once"),
+	MAP("rotation", rotation_fields, "when a key has done enough"),
+	FIELD("policy", yaml_get_enum, yaml_kind_word, c.policy, .preset = "standard",
+	      .arg = policy_names, .help = "strict refuses keys in the daemon's memory"),
+	FIELD("allowPlaintextWrites", get_bool, kind_bool, c.plaintext_writes, .preset = "false",
+	      .help = "may identity be the first provider?"),
 	{ 0 },
+};
+
+const struct yaml_field config_schema = {
+	.name = "kekd.yaml",
+	.kind = &kind_file,
+	.arg = fields,
+	.help = "Configuration of kekd; kekd.yaml(5) is the full text, and kekd --check the last word.",
 };
 
 static int default_str(char **s, const char *value)
@@ -328,30 +433,12 @@ static int default_str(char **s, const char *value)
 	return *s ? 0 : -ENOMEM;
 }
 
-static int config_defaults(struct config *c, const char *file)
+static int config_defaults(const struct yaml_doc *doc, struct draft *d, const char *file)
 {
-	*c = (struct config){
-		.socket_mode = 0600,
-		.backend = CONFIG_BACKEND_KERNEL,
-		.ring = CONFIG_RING_AUTO,
-		.workers = 1,
-		.root_timeout = 10 * SECOND,
-		.policy = CONFIG_POLICY_STANDARD,
-		.rotation = { .max_encryptions = 200000, .retire_after = DAY },
-		.server_user = { .given = true },
-		.limits = { .connections = 256,
-			    .streams = 1024,
-			    .in_flight = 8192,
-			    .message_bytes = KEKD_GRPC_MESSAGE_MAX,
-			    .locked_memory = 32 << 20 },
-	};
-	if (default_str(&c->file, file) < 0 ||
-	    default_str(&c->admin_socket, CONFIG_ADMIN_SOCKET_DEFAULT) < 0 ||
-	    default_str(&c->encryption_config, CONFIG_ENCRYPTION_DEFAULT) < 0 ||
-	    default_str(&c->key_store, CONFIG_KEY_STORE_DEFAULT) < 0 ||
-	    default_str(&c->server_user.name, CONFIG_USER_DEFAULT) < 0)
+	if (default_str(&d->c.file, file) < 0 ||
+	    default_str(&d->c.admin_socket, ADMIN_SOCKET_DEFAULT) < 0)
 		return -ENOMEM;
-	return 0;
+	return yaml_presets(doc, fields, d);
 }
 
 static bool contains(const struct config_strings *list, const char *s)
@@ -416,7 +503,7 @@ static int read_sockets(const struct yaml_doc *doc, struct draft *d)
 	if (d->socket)
 		return add_socket(doc, d->socket, "socket", list);
 	list->count = 1;
-	return default_str(&list->v[0], CONFIG_SOCKET_DEFAULT);
+	return default_str(&list->v[0], SOCKET_DEFAULT);
 }
 
 static int read_admin_socket(const struct yaml_doc *doc, struct draft *d)
@@ -477,7 +564,7 @@ static int read_metrics(const struct yaml_doc *doc, struct draft *d)
 
 	if (!d->metrics)
 		return 0;
-	r = config_get_metrics(doc, d->metrics, NULL, &d->c.metrics);
+	r = yaml_read(doc, d->metrics, config_metrics_fields, &d->c);
 	return r < 0 ? r : config_check_metrics(&d->c, doc, d->metrics);
 }
 
@@ -566,7 +653,7 @@ int config_parse(struct span text, const char *file, struct config **ret, struct
 
 	r = yaml_doc_parse(text, file, err, &doc);
 	if (r == 0)
-		r = config_defaults(&d.c, file);
+		r = config_defaults(doc, &d, file);
 	if (r == 0)
 		r = config_read(doc, &d);
 	if (r < 0)

@@ -52,35 +52,51 @@ static int get_target(const struct yaml_doc *doc, const struct yaml_node *node,
 	return a->journal ? 0 : config_copy_path(doc, node, field->name, PATH_MAX - 1, &a->file);
 }
 
-static const struct yaml_field metrics_fields[] = {
+/* Wider than loopback_parse() in one thing: zeros and colons in any number before the 1 of ::1. */
+#define OCTET "\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+#define PORT                                                           \
+	":(?!0+$)([0-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655" \
+	"[0-2][0-9]|6553[0-5])"
+
+static const struct yaml_kind kind_listen = {
+	.type = "string",
+	.pattern = "^(" CONFIG_PATH_PATTERN "|(127(" OCTET "){3}|\\[[0:]*:0{0,3}1\\])" PORT ")$",
+	.longest = CONFIG_SOCKET_PATH_MAX,
+	.example = "\"127.0.0.1:9740\"",
+};
+
+static const struct yaml_kind kind_target = {
+	.type = "string",
+	.pattern = "^(journal|" CONFIG_PATH_PATTERN ")$",
+	.longest = PATH_MAX - 1,
+	.example = "\"journal\"",
+};
+
+const struct yaml_field config_metrics_fields[] = {
 	{ .name = "listen",
 	  .get = get_listen,
-	  .offset = offsetof(struct config_metrics, listen),
-	  .flags = YAML_REQUIRED },
+	  .offset = offsetof(struct config, metrics.listen),
+	  .flags = YAML_REQUIRED,
+	  .kind = &kind_listen,
+	  .help = "a path, or a loopback address with a port" },
 	{ 0 },
 };
 
-static const struct yaml_field audit_fields[] = {
-	{ .name = "to", .get = get_target, .flags = YAML_REQUIRED },
+const struct yaml_field config_audit_fields[] = {
+	{ .name = "to",
+	  .get = get_target,
+	  .flags = YAML_REQUIRED,
+	  .kind = &kind_target,
+	  .help = "journal, or the path of a file" },
 	{ .name = "onFailure",
 	  .get = yaml_get_enum,
 	  .offset = offsetof(struct config_audit, failure),
 	  .flags = YAML_REQUIRED,
-	  .arg = failure_names },
+	  .arg = failure_names,
+	  .kind = &yaml_kind_word,
+	  .help = "what happens while a line cannot be written" },
 	{ 0 },
 };
-
-int config_get_metrics(const struct yaml_doc *doc, const struct yaml_node *node,
-		       const struct yaml_field *field _unused_, void *out)
-{
-	return yaml_read(doc, node, metrics_fields, out);
-}
-
-int config_get_audit(const struct yaml_doc *doc, const struct yaml_node *node,
-		     const struct yaml_field *field _unused_, void *out)
-{
-	return yaml_read(doc, node, audit_fields, out);
-}
 
 int config_check_metrics(const struct config *c, const struct yaml_doc *doc,
 			 const struct yaml_node *at)

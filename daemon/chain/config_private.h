@@ -9,13 +9,15 @@
 
 #define CONFIG_SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
+/* What config_copy_path() takes, for a struct yaml_kind. */
+#define CONFIG_PATH_PATTERN "(/(?!\\.{1,2}(/|$))[^/\\x00-\\x1f\\x7f]+)+"
+
 /* A checked copy of a path of at most @max bytes; *ret is freed first. */
 int config_copy_path(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
 		     size_t max, char **ret);
 
-/* Into a struct config_metrics, a struct config_audit. */
-yaml_get_fn config_get_metrics;
-yaml_get_fn config_get_audit;
+/* Into a struct config, a struct config_audit. */
+extern const struct yaml_field config_metrics_fields[], config_audit_fields[];
 
 /* After everything has been read; @at is the node of `metrics`. */
 int config_check_metrics(const struct config *c, const struct yaml_doc *doc,

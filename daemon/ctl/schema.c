@@ -1,25 +1,155 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kekctl config schema: the JSON Schema of kekd.yaml, for editors and pipelines. The file is
- * daemon/dist/kekd.schema.json, put into the program by the assembler.
+ * kekctl config schema: the JSON Schema of kekd.yaml, for editors and pipelines, printed from the
+ * tables that the daemon reads the file by. It accepts what the daemon does, but for what JSON
+ * Schema has no words for: the bounds of a duration, two sockets of one path in different fields,
+ * users that this host does not have.
  */
-#include <stdio.h>
+#include <jansson.h>
+#include <string.h>
 
+#include "daemon/chain/config_schema.h"
 #include "daemon/ctl/ctl.h"
 
-__asm__(".pushsection .rodata\n"
-	"schema_start:\n"
-	".incbin \"daemon/dist/kekd.schema.json\"\n"
-	"schema_end:\n"
-	".popsection\n");
+/* A key and its value, which is consumed; NULL means that there is no memory. 0 or -1. */
+static int put(json_t *to, const char *key, json_t *value)
+{
+	return json_object_set_new(to, key, value);
+}
 
-extern const char schema_start[], schema_end[];
+/* "string integer" is a list, "string" a word. */
+static json_t *types(const char *words)
+{
+	json_t *list;
+	size_t n;
+
+	if (!strchr(words, ' '))
+		return json_string(words);
+	list = json_array();
+	for (; *words; words += n, words += *words == ' ') {
+		n = strcspn(words, " ");
+		json_array_append_new(list, json_stringn(words, n));
+	}
+	return list;
+}
+
+/* What a kind says wherever it is used, into @to. */
+static int put_kind(json_t *to, const struct yaml_kind *kind)
+{
+	json_t *part;
+	int r = put(to, "type", types(kind->type));
+
+	if (kind->pattern)
+		r |= put(to, "pattern", json_string(kind->pattern));
+	if (kind->longest > 0)
+		r |= put(to, "maxLength", json_integer(kind->longest));
+	if (kind->example)
+		r |= put(to, "examples",
+			 json_pack("[o]", json_loads(kind->example, JSON_DECODE_ANY, NULL)));
+	if (kind->first) {
+		part = json_object();
+		r |= put_kind(part, kind->first);
+		r |= put(to, "prefixItems", json_pack("[o]", part));
+	}
+	if (kind->item) {
+		part = json_object();
+		r |= put_kind(part, kind->item);
+		r |= put(to, "items", part);
+	}
+	if (kind->rule) {
+		part = json_loads(kind->rule, 0, NULL);
+		r |= json_object_update(to, part);
+		json_decref(part);
+	}
+	return r;
+}
+
+static json_t *words(const char *const *names)
+{
+	json_t *list = json_array();
+
+	for (; *names; names++)
+		json_array_append_new(list, json_string(*names));
+	return list;
+}
+
+static json_t *preset(const struct yaml_field *f)
+{
+	struct yaml_node n = yaml_preset(f);
+
+	switch (n.type) {
+	case YAML_INT:
+		return json_integer(n.i);
+	case YAML_BOOL:
+		return json_boolean(n.b);
+	default:
+		return json_string(n.text);
+	}
+}
+
+static json_t *help(const struct yaml_field *f)
+{
+	const long long second = 1000000000;
+
+	if (f->get != yaml_get_duration)
+		return json_string(f->help);
+	return json_sprintf("%s; %lld s to %lld s", f->help, (long long)f->min / second,
+			    (long long)f->max / second);
+}
+
+static int put_field(json_t *to, const struct yaml_field *f);
+
+static int put_table(json_t *to, const struct yaml_field *fields)
+{
+	json_t *properties = json_object(), *required = json_array(), *field;
+	int r = put(to, "additionalProperties", json_false());
+
+	for (const struct yaml_field *f = fields; f->name; f++) {
+		field = json_object();
+		r |= put_field(field, f);
+		r |= put(properties, f->name, field);
+		if (f->flags & YAML_REQUIRED)
+			r |= json_array_append_new(required, json_string(f->name));
+	}
+	r |= put(to, "properties", properties);
+	if (json_array_size(required) == 0)
+		json_decref(required);
+	else
+		r |= put(to, "required", required);
+	return r;
+}
+
+static int put_field(json_t *to, const struct yaml_field *f)
+{
+	int r = put(to, "description", help(f));
+
+	r |= put_kind(to, f->kind);
+	if (f->kind->low)
+		r |= put(to, f->kind->low, json_integer(f->min));
+	if (f->kind->high)
+		r |= put(to, f->kind->high, json_integer(f->max));
+	if (f->preset)
+		r |= put(to, "default", preset(f));
+	if (f->get == yaml_get_enum)
+		r |= put(to, "enum", words(f->arg));
+	else if (f->arg)
+		r |= put_table(to, f->arg);
+	return r;
+}
 
 int ctl_config_schema(const struct ctl *ctl _unused_, int argc, char **argv _unused_)
 {
-	size_t size = (size_t)(schema_end - schema_start);
+	json_t *j;
+	int r;
 
 	if (argc != 0)
 		return ctl_usage("config schema takes no argument");
-	return fwrite(schema_start, 1, size, stdout) == size ? 0 : ctl_fail("cannot write");
+	j = json_pack("{s:s, s:s}", "$schema", "https://json-schema.org/draft/2020-12/schema",
+		      "title", config_schema.name);
+	r = put_field(j, &config_schema);
+	if (r != 0) {
+		json_decref(j);
+		j = NULL;
+	}
+	return ctl_print_json(j);
 }
