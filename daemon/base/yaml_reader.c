@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/nearest.h"
+
 /*
  * The longest name of any field known here has 17 characters; 16 bytes in base64 have 24. So what
  * is shown of a typing error like `{secret:VALUE}`, where the value becomes part of the key, can
@@ -53,58 +55,16 @@ const char *yaml_type_name(enum yaml_type type)
 	return names[type];
 }
 
-/* Levenshtein's distance without regard to case; both at most NAME_SHOWN_MAX characters. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[NAME_SHOWN_MAX + 1], above, corner, best, len = strlen(b);
-
-	for (size_t j = 0; j <= len; j++)
-		row[j] = j;
-	for (size_t i = 0; a[i]; i++) {
-		corner = row[0];
-		row[0] = i + 1;
-		for (size_t j = 0; j < len; j++) {
-			above = row[j + 1];
-			best = corner +
-			       (tolower((unsigned char)a[i]) != tolower((unsigned char)b[j]));
-			if (above + 1 < best)
-				best = above + 1;
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			row[j + 1] = best;
-			corner = above;
-		}
-	}
-	return row[len];
-}
-
-static const char *nearest(const char *name, const struct yaml_field *fields)
-{
-	const char *best = NULL;
-	size_t d, best_d = 3;
-
-	if (strlen(name) > NAME_SHOWN_MAX)
-		return NULL;
-	for (const struct yaml_field *f = fields; f->name; f++) {
-		if (strlen(f->name) > NAME_SHOWN_MAX)
-			continue;
-		d = distance(name, f->name);
-		if (d < best_d && d < strlen(f->name)) {
-			best = f->name;
-			best_d = d;
-		}
-	}
-	return best;
-}
-
 static int fail_unknown(const struct yaml_doc *doc, const struct yaml_node *n,
 			const struct yaml_field *fields)
 {
-	const char *best = nearest(n->key, fields);
+	struct nearest nearest = nearest_to(n->key);
 
-	if (best)
+	for (const struct yaml_field *f = fields; f->name; f++)
+		nearest_offer(&nearest, f->name);
+	if (nearest.best)
 		return yaml_fail_key(doc, n, "unknown field \"%s\", did you mean \"%s\"?",
-				     yaml_shown(n->key), best);
+				     yaml_shown(n->key), nearest.best);
 	return yaml_fail_key(doc, n, "unknown field \"%s\"", yaml_shown(n->key));
 }
 
