@@ -2,6 +2,10 @@
 /*
  * kekctl: the operator's command line. Key commands go to the keeper's admin socket, never through
  * the server; encrypt and decrypt are an ordinary KMS client.
+ *
+ * A command is a row of `commands`, with its function; an option is a row of `options`, with its
+ * member of struct ctl, and is named in the rows of the commands that have it. --help, the
+ * completion of the shells and what is refused follow from that, and a test compares kekctl(1).
  */
 #include <errno.h>
 #include <getopt.h>
@@ -12,6 +16,7 @@
 #include <sys/resource.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/nearest.h"
 #include "daemon/ctl/ctl.h"
 
 static const struct ctl_command commands[] = {
@@ -22,7 +27,7 @@ static const struct ctl_command commands[] = {
 	{ "top", "[TIMES]", "", "what the daemon does now, again and again", ctl_top },
 	{ "config check", "[FILE]", "", "check kekd's configuration files", ctl_config_check },
 	{ "config schema", "", "", "JSON Schema of kekd.yaml, for editors", ctl_config_schema },
-	{ "config apiserver", "[RESOURCE]...", "",
+	{ "config apiserver", "[RESOURCE...]", "",
 	  "print the EncryptionConfiguration for kube-apiserver", ctl_config_apiserver },
 	{ "unseal", "< PIPE", "", "give the daemon its root key", ctl_unseal },
 	{ "key list", "", "", "keys, their states and ids", ctl_key_list },
@@ -67,25 +72,33 @@ static const struct ctl_command commands[] = {
 struct ctl_option {
 	const char *name, *arg;
 	size_t field;
+	bool every; /* it goes with every command */
 	const char *help;
 };
 
-#define TEXT(NAME, ARG, FIELD, HELP)                         \
-	{                                                    \
-		NAME, ARG, offsetof(struct ctl, FIELD), HELP \
+#define TEXT(NAME, ARG, FIELD, HELP)                                \
+	{                                                           \
+		NAME, ARG, offsetof(struct ctl, FIELD), false, HELP \
 	}
-#define FLAG(NAME, FIELD, HELP)                               \
-	{                                                     \
-		NAME, NULL, offsetof(struct ctl, FIELD), HELP \
+#define FLAG(NAME, FIELD, HELP)                                      \
+	{                                                            \
+		NAME, NULL, offsetof(struct ctl, FIELD), false, HELP \
+	}
+#define EVERY_TEXT(NAME, ARG, FIELD, HELP)                         \
+	{                                                          \
+		NAME, ARG, offsetof(struct ctl, FIELD), true, HELP \
+	}
+#define EVERY_FLAG(NAME, FIELD, HELP)                               \
+	{                                                           \
+		NAME, NULL, offsetof(struct ctl, FIELD), true, HELP \
 	}
 
-/* The first GLOBAL ones go with every command. */
-#define GLOBAL 4
 static const struct ctl_option options[] = {
-	TEXT("admin", "SOCKET", admin, "the keeper's socket (default " CTL_ADMIN_DEFAULT ")"),
-	TEXT("socket", "SOCKET", socket, "the KMS socket (default: what the keeper says)"),
-	TEXT("timeout", "SECONDS", timeout, "that the keeper has to answer (10; 0: any time)"),
-	FLAG("json", json, "output for programs"),
+	EVERY_TEXT("admin", "SOCKET", admin, "the keeper's socket (default " CTL_ADMIN_DEFAULT ")"),
+	EVERY_TEXT("socket", "SOCKET", socket, "the KMS socket (default: what the keeper says)"),
+	EVERY_TEXT("timeout", "SECONDS", timeout,
+		   "that the keeper has to answer (10; 0: any time)"),
+	EVERY_FLAG("json", json, "output for programs"),
 	FLAG("dry-run", dry_run, "say what would be done, do nothing"),
 	FLAG("force", force, "although the key was used of late"),
 	TEXT("yes-destroy", "NAME", yes_destroy, "the key's name, typed once more"),
@@ -110,30 +123,13 @@ static const struct ctl_option options[] = {
 	FLAG("migration", migration, "by a StorageVersionMigration of the cluster"),
 };
 
+/* What getopt_long() returns for the option of a row, and for those that kekctl itself has. */
 #define OPT_FIRST    256
 #define OPT_COMMANDS (OPT_FIRST + (int)ARRAY_SIZE(options))
 #define OPT_OPTIONS  (OPT_COMMANDS + 1)
+#define OPT_VERSION  (OPT_COMMANDS + 2)
+#define OPT_HELP     (OPT_COMMANDS + 3)
 _Static_assert(ARRAY_SIZE(options) <= 32, "a bit for each");
-
-static void print_option(FILE *to, const struct ctl_option *o)
-{
-	char text[40];
-
-	snprintf(text, sizeof(text), "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
-	fprintf(to, "  %-22s %s\n", text, o->help);
-}
-
-static void usage(FILE *to)
-{
-	fputs("usage: kekctl [OPTION]... COMMAND\n\n", to);
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(to, "  %-22s %-14s %s\n", commands[i].words, commands[i].args,
-			commands[i].help);
-	fputs("\n", to);
-	for (size_t i = 0; i < GLOBAL; i++)
-		print_option(to, &options[i]);
-	fputs("  --version, --help      kekctl COMMAND --help: its options\n", to);
-}
 
 /* Is @name one of @words, which have blanks between them? */
 static bool is_among(const char *words, const char *name)
@@ -151,29 +147,90 @@ static bool is_among(const char *words, const char *name)
 	return false;
 }
 
+static bool has_option(const struct ctl_command *c, const struct ctl_option *o)
+{
+	return o->every || is_among(c->options, o->name);
+}
+
+static void option_text(const struct ctl_option *o, char *ret, size_t size)
+{
+	snprintf(ret, size, "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+}
+
+static void print_option(FILE *to, const struct ctl_option *o)
+{
+	char text[40];
+
+	option_text(o, text, sizeof(text));
+	fprintf(to, "  %-22s %s\n", text, o->help);
+}
+
+/* Is it @group, or does its name begin with that word? "" is the group of all. */
+static bool is_in_group(const struct ctl_command *c, const char *group)
+{
+	size_t len = strlen(group);
+
+	if (len == 0 || strcmp(c->words, group) == 0)
+		return true;
+	return strncmp(c->words, group, len) == 0 && c->words[len] == ' ';
+}
+
+static bool is_group(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (is_in_group(&commands[i], word))
+			return true;
+	return false;
+}
+
+static void usage(FILE *to, const char *group)
+{
+	fprintf(to, "usage: kekctl [OPTION]... %s%sCOMMAND\n\n", group, *group ? " " : "");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (is_in_group(&commands[i], group))
+			fprintf(to, "  %-22s %-14s %s\n", commands[i].words, commands[i].args,
+				commands[i].help);
+	fputs("\n", to);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].every)
+			print_option(to, &options[i]);
+	fputs("  --version, --help      kekctl COMMAND --help: its options\n", to);
+}
+
 static void command_usage(const struct ctl_command *c)
 {
-	printf("usage: kekctl %s%s%s%s\n\n  %s\n", c->words, *c->args ? " " : "", c->args,
-	       *c->options ? " [OPTION]..." : "", c->help);
+	char text[40];
+
+	printf("usage: kekctl %s", c->words);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		option_text(&options[i], text, sizeof(text));
+		if (!options[i].every && has_option(c, &options[i]))
+			printf(" [%s]", text);
+	}
+	printf("%s%s\n\n  %s\n", *c->args ? " " : "", c->args, c->help);
 	if (*c->options)
 		puts("");
-	for (size_t i = GLOBAL; i < ARRAY_SIZE(options); i++)
-		if (is_among(c->options, options[i].name))
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (!options[i].every && has_option(c, &options[i]))
 			print_option(stdout, &options[i]);
 }
 
-/* For the shells' completion: commands, or options and what follows them. */
+/* For the shells' completion: commands, or the options of one (NULL: all) and what follows them. */
 static void list_commands(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		puts(commands[i].words);
 }
 
-static void list_options(void)
+static void list_options(const struct ctl_command *c)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		printf("--%s%s%s\n", options[i].name, options[i].arg ? " " : "",
-		       options[i].arg ? options[i].arg : "");
+	char text[40];
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		option_text(&options[i], text, sizeof(text));
+		if (!c || has_option(c, &options[i]))
+			puts(text);
+	}
 	puts("--version\n--help");
 }
 
@@ -207,31 +264,70 @@ static const struct ctl_command *find(int argc, char **argv, int *ret_words)
 /* An option that a command does not have is a mistake about what will be done. */
 static int check_options(const struct ctl_command *c, uint32_t given)
 {
-	for (size_t i = GLOBAL; i < ARRAY_SIZE(options); i++)
-		if ((given & UINT32_C(1) << i) && !is_among(c->options, options[i].name))
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if ((given & UINT32_C(1) << i) && !has_option(c, &options[i]))
 			return ctl_usage("%s has no option --%s; see kekctl %s --help", c->words,
 					 options[i].name, c->words);
 	return 0;
 }
 
-static int run(const struct ctl *ctl, int argc, char **argv, uint32_t given, bool help)
+/* Commands of two words are looked for by both: "key lst" is near to "key list". */
+static int unknown_command(int argc, char **argv)
+{
+	bool group = argc > 1 && is_group(argv[0]);
+	char two[NEAREST_MAX + 2];
+	struct nearest one = nearest_to(argv[0]), both = nearest_to(two);
+	const char *best;
+
+	snprintf(two, sizeof(two), "%s %s", argv[0], argc > 1 ? argv[1] : "");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		nearest_offer(strchr(commands[i].words, ' ') ? &both : &one, commands[i].words);
+	best = both.best ?: one.best;
+	return ctl_usage("unknown command \"%s%s%s\"%s%s%s", argv[0], group ? " " : "",
+			 group ? argv[1] : "", best ? ", did you mean \"" : "", best ?: "",
+			 best ? "\"?" : "");
+}
+
+/* Of a short one getopt_long() says the letter. A long one is @text, cut at "=" before its value. */
+static int wrong_option(char *text, const struct option *longs)
+{
+	struct nearest nearest;
+
+	if (optopt > 0 && optopt < OPT_FIRST)
+		return ctl_usage("unknown option -%c", optopt);
+	text[strcspn(text, "=")] = '\0';
+	nearest = nearest_to(text + strlen("--"));
+	for (const struct option *o = longs; o->name; o++) {
+		if (strcmp(o->name, nearest.typed) == 0)
+			return ctl_usage("%s takes no value", text);
+		nearest_offer(&nearest, o->name);
+	}
+	return ctl_usage("unknown option %s%s%s%s", text, nearest.best ? ", did you mean --" : "",
+			 nearest.best ?: "", nearest.best ? "?" : "");
+}
+
+static int help(int argc, char **argv, const struct ctl_command *c)
+{
+	if (c)
+		command_usage(c);
+	else if (argc == 0 || is_group(argv[0]))
+		usage(stdout, argc == 0 ? "" : argv[0]);
+	else
+		return unknown_command(argc, argv);
+	return 0;
+}
+
+static int run(const struct ctl *ctl, int argc, char **argv, uint32_t given)
 {
 	int words = 0, r;
 	const struct ctl_command *c = find(argc, argv, &words);
 
-	if (help && (c || argc == 0)) {
-		if (c)
-			command_usage(c);
-		else
-			usage(stdout);
-		return 0;
-	}
-	if (argc == 0) {
-		usage(stderr);
+	if (!c && (argc == 0 || (argc == 1 && is_group(argv[0])))) {
+		usage(stderr, argc == 0 ? "" : argv[0]);
 		return 2;
 	}
 	if (!c)
-		return ctl_usage("unknown command \"%s\"; see kekctl --help", argv[0]);
+		return unknown_command(argc, argv);
 	r = check_options(c, given);
 	return r == 0 ? c->run(ctl, argc - words, argv + words) : r;
 }
@@ -272,8 +368,8 @@ static void long_options(struct option *ret)
 					  .val = OPT_FIRST + (int)i };
 	ret[n++] = (struct option){ "commands", no_argument, NULL, OPT_COMMANDS };
 	ret[n++] = (struct option){ "options", no_argument, NULL, OPT_OPTIONS };
-	ret[n++] = (struct option){ "version", no_argument, NULL, 'V' };
-	ret[n++] = (struct option){ "help", no_argument, NULL, 'h' };
+	ret[n++] = (struct option){ "version", no_argument, NULL, OPT_VERSION };
+	ret[n++] = (struct option){ "help", no_argument, NULL, OPT_HELP };
 	ret[n] = (struct option){ 0 };
 }
 
@@ -294,33 +390,48 @@ int main(int argc, char **argv)
 {
 	struct option longs[ARRAY_SIZE(options) + 5];
 	struct ctl ctl = { .admin = CTL_ADMIN_DEFAULT, .timeout_s = CTL_TIMEOUT };
+	bool wants_help = false, wants_options = false;
 	uint32_t given = 0;
-	bool help = false;
-	int c;
+	int c, words;
 
 	log_init("kekctl", LOG_LEVEL_WARNING);
 	if (harden() != 0)
 		return 1;
 	long_options(longs);
-	while ((c = getopt_long(argc, argv, "hV", longs, NULL)) != -1) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":hV", longs, NULL)) != -1) {
 		if (c == '?')
-			return 2;
-		if (c == 'h') {
-			help = true;
-		} else if (c == 'V') {
+			return wrong_option(argv[optind - 1], longs);
+		if (c == ':')
+			return ctl_usage("%s needs a value", argv[optind - 1]);
+		if (c == 'h' || c == OPT_HELP) {
+			wants_help = true;
+		} else if (c == 'V' || c == OPT_VERSION) {
 			puts("kekctl " KEKD_VERSION);
 			return 0;
 		} else if (c == OPT_COMMANDS) {
 			list_commands();
 			return 0;
 		} else if (c == OPT_OPTIONS) {
-			list_options();
-			return 0;
+			wants_options = true;
 		} else {
 			given |= UINT32_C(1) << (c - OPT_FIRST);
 			set_option(&ctl, &options[c - OPT_FIRST]);
 		}
 	}
-	c = timeout_take(&ctl);
-	return c == 0 ? run(&ctl, argc - optind, argv + optind, given, help) : c;
+	argc -= optind;
+	argv += optind;
+	if (argc > 0 && strcmp(argv[0], "help") == 0) {
+		wants_help = true;
+		argc--;
+		argv++;
+	}
+	if (wants_options) {
+		list_options(find(argc, argv, &words));
+		return 0;
+	}
+	if (timeout_take(&ctl) != 0)
+		return 2;
+	return wants_help ? help(argc, argv, find(argc, argv, &words))
+			  : run(&ctl, argc, argv, given);
 }
