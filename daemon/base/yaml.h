@@ -8,8 +8,8 @@
  * the tree lives in locked memory that is wiped, and no message ever shows the value of a scalar.
  *
  *	static const struct yaml_field fields[] = {
- *		{ .name = "socket", .get = yaml_get_str, .offset = offsetof(struct x, socket),
- *		  .flags = YAML_REQUIRED, .min = 1, .max = 107 },
+ *		{ .name = "wait", .get = yaml_get_duration, .offset = offsetof(struct x, wait),
+ *		  .flags = YAML_REQUIRED, .max = 3600000000000 },
  *		{ .name = "connections", .get = yaml_get_u32, .offset = offsetof(struct x, conns),
  *		  .min = 1, .max = 4096 },
  *		{ 0 },
@@ -141,7 +141,7 @@ struct yaml_field {
 	yaml_get_fn *get;
 	size_t offset;
 	unsigned int flags;
-	int64_t min, max;             /* of a number, of a duration in ns, of a string's bytes */
+	int64_t min, max;             /* of a number, of a duration in ns */
 	const void *arg;              /* of a mapping: its table; yaml_get_enum: the names */
 	const struct yaml_kind *kind; /* this and the next two for yaml_presets() and a schema */
 	const char *preset;           /* what holds if the field is not there, as a file has it */
@@ -172,7 +172,6 @@ int yaml_presets(const struct yaml_doc *doc, const struct yaml_field *fields, vo
 struct yaml_node yaml_preset(const struct yaml_field *field);
 
 yaml_get_fn yaml_get_node;     /* const struct yaml_node *, borrowed */
-yaml_get_fn yaml_get_str;      /* char *, caller frees; a former value is freed */
 yaml_get_fn yaml_get_u32;      /* uint32_t */
 yaml_get_fn yaml_get_u64;      /* uint64_t */
 yaml_get_fn yaml_get_enum;     /* unsigned int: the index in a NULL-terminated array of names */

@@ -211,29 +211,6 @@ int yaml_get_node(const struct yaml_doc *doc _unused_, const struct yaml_node *n
 	return 0;
 }
 
-int yaml_get_str(const struct yaml_doc *doc, const struct yaml_node *node,
-		 const struct yaml_field *field, void *out)
-{
-	char *s;
-	int r;
-
-	r = yaml_expect(doc, node, YAML_STR, field->name);
-	if (r < 0)
-		return r;
-	if (node->len == 0 && field->min > 0)
-		return yaml_fail(doc, node, "\"%s\" must not be empty", field->name);
-	if ((int64_t)node->len < field->min || (int64_t)node->len > field->max)
-		return yaml_fail(doc, node,
-				 "\"%s\" must have between %" PRId64 " and %" PRId64 " bytes",
-				 field->name, field->min, field->max);
-	r = yaml_dup(node, &s);
-	if (r < 0)
-		return r;
-	free(*(char **)out);
-	*(char **)out = s;
-	return 0;
-}
-
 const struct yaml_kind yaml_kind_number = { .type = "integer",
 					    .low = "minimum",
 					    .high = "maximum" };
