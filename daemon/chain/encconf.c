@@ -9,6 +9,7 @@
 #include "daemon/chain/encconf.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,57 +103,41 @@ static int check_list(struct reader *rd, const struct yaml_node *list, const cha
 	return 0;
 }
 
-/* All ones if lo <= c <= hi, else zero; no branch. All operands are below 256. */
-static unsigned int in_range(unsigned int c, unsigned int lo, unsigned int hi)
-{
-	return ((lo - 1 - c) & (c - hi - 1)) >> 8 & 0xffffff;
-}
-
-/* RFC 4648 §4, without a table or a branch on the character: 0..63, or 64 for any other. */
-static unsigned int base64_value(uint8_t c)
-{
-	unsigned int upper = in_range(c, 'A', 'Z'), lower = in_range(c, 'a', 'z');
-	unsigned int digit = in_range(c, '0', '9'), plus = in_range(c, '+', '+');
-	unsigned int slash = in_range(c, '/', '/');
-
-	return (upper & (c - 'A')) | (lower & (c - 'a' + 26U)) | (digit & (c - '0' + 52U)) |
-	       (plus & 62) | (slash & 63) | (~(upper | lower | digit | plus | slash) & 64);
-}
-
 /*
  * Standard base64 with padding, as Go's base64.StdEncoding takes it: CR and LF are skipped
- * anywhere, bits behind the last byte are ignored. At most 32 bytes are stored; *ret_len counts
- * all of them. Time depends on the length and on where CR, LF and = are.
+ * anywhere, bits behind the last byte are ignored. libsodium decodes without a table or a branch on a
+ * character, but refuses such bits: it is given whole groups of four, with an A for each =. At most 32
+ * bytes are stored; *ret_len counts all of them. Time depends on the length, on where CR, LF and = are,
+ * and on whether a group is wrong.
  */
 static int base64_decode(const struct yaml_node *node, uint8_t out[static KEKD_AES_KEY_MAX],
 			 size_t *ret_len)
 {
-	unsigned int bits = 0, bad = 0, v;
-	size_t digits = 0, pads = 0, n = 0;
+	size_t chars = 0, pads = 0, n = 0;
+	uint8_t bytes[3];
+	char group[4];
+	int bad = 0;
 
-	for (size_t i = 0; i < node->len; i++) {
-		uint8_t c = (uint8_t)node->text[i];
+	for (size_t i = 0; i < node->len && !bad; i++) {
+		char c = node->text[i];
 
 		if (c == '\r' || c == '\n')
 			continue;
-		if (c == '=') {
-			pads++;
+		bad = c != '=' && pads > 0;
+		pads += c == '=';
+		group[chars++ % 4] = c == '=' ? 'A' : c;
+		if (chars % 4 != 0)
 			continue;
-		}
-		if (pads > 0)
-			return -EINVAL;
-		v = base64_value(c);
-		bad |= v & 64;
-		bits = (bits << 6 | v) & 0xffffff;
-		if (digits++ % 4 == 0)
-			continue;
-		if (n < KEKD_AES_KEY_MAX)
-			out[n] = (uint8_t)(bits >> (6 - 2 * ((digits - 1) % 4)));
-		n++;
+		bad |= sodium_base642bin(bytes, sizeof(bytes), group, sizeof(group), NULL, NULL,
+					 NULL, sodium_base64_VARIANT_ORIGINAL);
+		for (size_t k = 0; k < sizeof(bytes) && n < KEKD_AES_KEY_MAX; k++)
+			out[n++] = bytes[k];
 	}
-	if (bad || (digits + pads) % 4 != 0 || pads > 2 || (pads > 0 && digits % 4 < 2))
+	secmem_wipe(bytes, sizeof(bytes));
+	secmem_wipe(group, sizeof(group));
+	if (bad || chars % 4 != 0 || pads > 2)
 		return -EINVAL;
-	*ret_len = n;
+	*ret_len = chars / 4 * 3 - pads;
 	return 0;
 }
 

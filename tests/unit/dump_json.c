@@ -55,8 +55,11 @@ TEST(base64_is_sodiums)
 TEST(base64_refuses)
 {
 	static const char *const bad[] = {
-		"A",    "AA",   "AAA",   "AA=",  "====",     "A===",     "AAAAA",           "AA=A",
-		"AB==", "AAB=", "AA AA", "AA-_", "AAAA====", "AA==AAAA", "\xff\xff\xff\xff"
+		"A",        "AA",       "AAA",      "AA=",          "====",
+		"A===",     "AAAAA",    "AA=A",     "AB==",         "AAB=",
+		"AA AA",    "AA-_",     "AAAA====", "AA==AAAA",     "\xff\xff\xff\xff",
+		"AAAA    ", "    AAAA", "AAAA----", "AAAA\n\n\n\n", "AA==    ",
+		"A=AA"
 	};
 	uint8_t out[16];
 	size_t len;
