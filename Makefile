@@ -19,7 +19,7 @@ Q       := $(if $(V),,@)
 
 VERSION := 0.1.0
 LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lsodium -lseccomp
-CTLLIBS := -ljansson -lyajl
+CTLLIBS := -ljansson
 OBSLIBS := -lseccomp -lmicrohttpd
 
 # An option if the compiler takes it, as clang 14 does not take all of gcc 12's.

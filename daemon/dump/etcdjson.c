@@ -1,374 +1,556 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * yajl calls back for each token; a small machine keeps track of where in the answer it is. What is
- * of no interest is counted by its depth and skipped.
+ * jansson reads objects, one at a time: each element of "kvs" as it ends, and the answer itself, which
+ * has an empty list in the place of "kvs", when it is over. So nothing grows with the dump.
  *
- * yajl keeps a string that runs over the end of what it was fed, with no bound of its own, and it does
- * not look whether malloc() failed. So its memory is counted, and looked at after every piece it is fed:
- * it can grow by no more than a few times a piece in between, and an allocation that fails ends the
- * process instead of writing to NULL. Open brackets cost it little memory but, where realloc(3) copies,
- * much time; their number has a bound.
+ * Two things jansson is not given. It spends some 140 instructions on every byte, and nearly all of a dump
+ * is base64; and it refuses numbers beyond 2^63 - 1, as half of all cluster ids are. So strings and whole
+ * numbers that are values of a field are set apart: in jansson's text there stands a string in their
+ * place, which is their number in a table. A string there that follows a colon is always such a number,
+ * never one of the dump's own. For that this file knows where a string ends, and no more of JSON: the rest,
+ * also which fields there are, is jansson's to say; and so is what a string means that has an escape or a
+ * byte that is not ASCII in it. What is left of one element looks like what is left of the one before,
+ * mostly to the byte; then its tree serves again.
+ *
+ * What is kept of one object has bounds: the text, since jansson's tree is some thirty times as large, and
+ * what is set apart.
  */
 #include "daemon/dump/etcdjson.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <string.h>
-#include <yajl/yajl_parse.h>
 
 #include "daemon/dump/base64.h"
 
-#define PIECE      (1024 * 1024)
-#define MEMORY_MAX (4 * DUMP_VALUE_MAX) /* base64 of the largest value, and doubling */
-#define DEPTH_MAX  128U
-
-enum where { AT_TOP, AT_ROOT, AT_HEADER, AT_KVS, AT_KV };
-
-enum field {
-	F_OTHER,
-	F_HEADER,
-	F_KVS,
-	F_MORE,
-	F_COUNT,
-	F_CLUSTER_ID,
-	F_MEMBER_ID,
-	F_REVISION,
-	F_KEY,
-	F_VALUE,
-	F_MOD_REVISION,
-};
-
-static const struct {
-	enum where where;
-	const char *name;
-	enum field field;
-} names[] = {
-	{ AT_ROOT, "header", F_HEADER },
-	{ AT_ROOT, "kvs", F_KVS },
-	{ AT_ROOT, "more", F_MORE },
-	{ AT_ROOT, "count", F_COUNT },
-	{ AT_HEADER, "cluster_id", F_CLUSTER_ID },
-	{ AT_HEADER, "member_id", F_MEMBER_ID },
-	{ AT_HEADER, "revision", F_REVISION },
-	{ AT_KV, "key", F_KEY },
-	{ AT_KV, "value", F_VALUE },
-	{ AT_KV, "mod_revision", F_MOD_REVISION },
-};
+#define TEXT_MAX    ((size_t)256 * 1024)
+#define APART_MAX   ((size_t)2 * DUMP_VALUE_MAX) /* base64 of the largest value, and the rest */
+#define SCALARS_MAX 256U
+#define DEPTH_MAX   128U
+#define ROOM_MIN    ((size_t)256)
 
 struct bytes {
 	uint8_t *data;
 	size_t len, room;
 };
 
+/* What was set apart: a part of an object's bytes. */
+struct scalar {
+	size_t at, len;
+};
+
+/* An object that is being read. */
+struct part {
+	struct bytes text;  /* for jansson */
+	struct bytes read;  /* the text that tree was made from */
+	json_t *tree;       /* NULL: none yet */
+	struct bytes apart; /* what its scalars point to */
+	struct scalar scalars[SCALARS_MAX];
+	unsigned int n;
+	unsigned int depth; /* open brackets */
+	size_t name;        /* where the last string of the text begins */
+	uint8_t last;       /* character of the text that is no white space; 0: none yet */
+};
+
+enum token { NO_TOKEN, NUMBER, STRING, NAME /* any string that stays in the text */ };
+
 struct etcdjson {
-	yajl_handle yajl;
 	dump_each_fn *each;
 	void *ctx;
 	struct dump_info *info;
 	struct dump_error *err;
-	int r; /* of the callback that stopped the parser */
-	enum where where;
-	enum field field;
-	unsigned int seen; /* bits of the fields of this object */
-	unsigned int seen_root;
-	unsigned int skip; /* open brackets of what is skipped */
-	bool over;         /* the document is complete */
+	struct part root, kv;
+	struct part *part;  /* which of the two is being read; NULL: between two elements */
+	uint8_t list_last;  /* between two elements: '[', ',' or '}' */
+	enum token token;   /* that is open */
+	size_t token_start; /* in apart */
+	bool escape;        /* the next character is escaped */
+	bool odd;           /* the string is for jansson to read */
+	bool over;          /* the answer is complete */
 	struct bytes key, value;
-	uint64_t mod_revision, count;
-	size_t memory; /* of yajl */
 };
 
-/* yajl's memory, counted. The size stands before each block. */
-
-union head {
-	size_t size;
-	max_align_t align;
+/* Characters of a string that do not stand for themselves, or end it, or are not ASCII. */
+static const bool special[256] = {
+	[0 ... 0x1f] = true,
+	['"'] = true,
+	['\\'] = true,
+	[0x80 ... 0xff] = true,
 };
 
-static void *counted_realloc(void *ctx, void *p, size_t size)
+static bool is_space(uint8_t c)
 {
-	struct etcdjson *j = ctx;
-	union head *h = p ? (union head *)p - 1 : NULL;
-	size_t old = h ? h->size : 0;
-
-	h = realloc(h, sizeof(*h) + size);
-	if (!h)
-		abort();
-	h->size = size;
-	j->memory += size - old;
-	return h + 1;
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static void *counted_malloc(void *ctx, size_t size)
+static bool is_digit(uint8_t c)
 {
-	return counted_realloc(ctx, NULL, size);
-}
-
-static void counted_free(void *ctx, void *p)
-{
-	struct etcdjson *j = ctx;
-	union head *h = p;
-
-	if (!p)
-		return;
-	h--;
-	j->memory -= h->size;
-	free(h);
-}
-
-/* Callbacks: 1 to go on, 0 to stop with j->r set. */
-
-static int stop(struct etcdjson *j, int r, const char *what)
-{
-	j->r = dump_fail(j->err, r, "%s", what);
-	return 0;
+	return c >= '0' && c <= '9';
 }
 
 static int wrong(struct etcdjson *j)
 {
-	return stop(j, -EBADMSG, "not the JSON of etcdctl get: a field has an unexpected type");
+	return dump_fail(j->err, -EBADMSG,
+			 "not the JSON of etcdctl get: a field has an unexpected type");
 }
 
-/* One more open bracket of what is skipped. */
-static int skip_more(struct etcdjson *j)
+static int not_json(struct etcdjson *j)
 {
-	if (++j->skip > DEPTH_MAX)
-		return stop(j, -EBADMSG, "not the JSON of etcdctl get: nested too deep");
-	return 1;
+	return dump_fail(j->err, -EBADMSG, "not JSON, at byte %llu or before",
+			 (unsigned long long)j->info->done);
 }
 
-static bool skipping(const struct etcdjson *j)
+static int too_large(struct etcdjson *j)
 {
-	return j->skip > 0;
+	return dump_fail(j->err, -EMSGSIZE, "a key or value is larger than etcd allows");
 }
 
-static void object_enter(struct etcdjson *j, enum where where)
+static int too_much(struct etcdjson *j)
 {
-	if (where == AT_KV) {
-		j->key.len = j->value.len = 0;
-		j->mod_revision = 0;
+	return dump_fail(j->err, -EMSGSIZE,
+			 "not the JSON of etcdctl get: an object has too many other fields");
+}
+
+static int no_memory(struct etcdjson *j)
+{
+	return dump_fail(j->err, -ENOMEM, "out of memory");
+}
+
+static int bytes_reserve(struct etcdjson *j, struct bytes *b, size_t need)
+{
+	size_t room = b->room ?: ROOM_MIN;
+	uint8_t *p;
+
+	if (need <= b->room)
+		return 0;
+	while (room < need)
+		room *= 2;
+	p = realloc(b->data, room);
+	if (!p)
+		return no_memory(j);
+	b->data = p;
+	b->room = room;
+	return 0;
+}
+
+static int bytes_put(struct etcdjson *j, struct bytes *b, struct span s)
+{
+	int r = bytes_reserve(j, b, b->len + s.len);
+
+	if (r < 0)
+		return r;
+	memcpy(b->data + b->len, s.data, s.len);
+	b->len += s.len;
+	return 0;
+}
+
+static int text_put(struct etcdjson *j, struct span s)
+{
+	if (s.len > TEXT_MAX - j->part->text.len)
+		return too_much(j);
+	return bytes_put(j, &j->part->text, s);
+}
+
+static int apart_put(struct etcdjson *j, struct span s)
+{
+	if (s.len > APART_MAX - j->part->apart.len)
+		return too_large(j);
+	return bytes_put(j, &j->part->apart, s);
+}
+
+static void part_begin(struct etcdjson *j, struct part *p)
+{
+	p->text.len = p->apart.len = 0;
+	p->n = p->depth = 0;
+	p->last = 0;
+	j->part = p;
+}
+
+/* Objects, read by jansson. */
+
+/* Its own words may hold bytes of the dump and are not shown. */
+static int load(struct etcdjson *j, struct span text, size_t flags, json_t **ret)
+{
+	json_error_t e;
+	json_t *tree = json_loadb((const char *)text.data, text.len, flags | JSON_ALLOW_NUL, &e);
+
+	if (tree) {
+		*ret = tree;
+		return 0;
 	}
-	j->where = where;
-	j->seen = 0;
-	j->field = F_OTHER;
+	if (json_error_code(&e) == json_error_out_of_memory)
+		return no_memory(j);
+	if (json_error_code(&e) == json_error_duplicate_key)
+		return dump_fail(j->err, -EBADMSG,
+				 "not the JSON of etcdctl get: a field comes twice");
+	return not_json(j);
 }
 
-static int on_start_map(void *ctx)
+/* The scalar that stands in the place of @v; none if it is another thing. */
+static bool scalar_of(const struct part *p, const json_t *v, struct span *ret)
 {
-	struct etcdjson *j = ctx;
+	const struct scalar *s;
 
-	if (skipping(j) || (j->where != AT_TOP && j->where != AT_KVS && j->field == F_OTHER))
-		return skip_more(j);
-	if (j->where == AT_TOP && !j->over)
-		object_enter(j, AT_ROOT);
-	else if (j->where == AT_ROOT && j->field == F_HEADER)
-		object_enter(j, AT_HEADER);
-	else if (j->where == AT_KVS)
-		object_enter(j, AT_KV);
-	else
-		return wrong(j);
-	return 1;
+	if (!json_is_string(v))
+		return false;
+	s = &p->scalars[strtoul(json_string_value(v), NULL, 16)];
+	*ret = span_of(p->apart.data + s->at, s->len);
+	return true;
 }
 
-static enum field field_find(enum where where, struct span name)
+/*
+ * protobuf's JSON has 64-bit numbers as strings, Go's encoding/json as numbers: both are out there. Without
+ * the field *@ret is untouched.
+ */
+static int take_number(struct etcdjson *j, const json_t *object, const char *name, uint64_t *ret)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (names[i].where == where && span_equal(span_str(names[i].name), name))
-			return names[i].field;
-	return F_OTHER;
-}
-
-static int on_key(void *ctx, const unsigned char *name, size_t len)
-{
-	struct etcdjson *j = ctx;
-	unsigned int *seen = j->where == AT_ROOT ? &j->seen_root : &j->seen;
-
-	if (skipping(j))
-		return 1;
-	j->field = field_find(j->where, span_of(name, len));
-	if (j->field != F_OTHER && (*seen & (1U << j->field)))
-		return stop(j, -EBADMSG, "not the JSON of etcdctl get: a field comes twice");
-	*seen |= 1U << j->field;
-	return 1;
-}
-
-static int kv_end(struct etcdjson *j)
-{
-	struct dump_value v = {
-		.key = span_of(j->key.data, j->key.len),
-		.value = span_of(j->value.data, j->value.len),
-		.mod_revision = j->mod_revision,
-	};
-
-	if (j->key.len == 0)
-		return stop(j, -EBADMSG, "not the JSON of etcdctl get: a value without a key");
-	j->info->values++;
-	j->r = j->each(j->ctx, &v);
-	j->where = AT_KVS;
-	return j->r == 0;
-}
-
-static int on_end_map(void *ctx)
-{
-	struct etcdjson *j = ctx;
-
-	if (skipping(j)) {
-		j->skip--;
-		return 1;
-	}
-	j->field = F_OTHER;
-	if (j->where == AT_KV)
-		return kv_end(j);
-	j->over = j->where == AT_ROOT;
-	j->where = j->over ? AT_TOP : AT_ROOT;
-	return 1;
-}
-
-static int on_start_array(void *ctx)
-{
-	struct etcdjson *j = ctx;
-
-	if (skipping(j) || (j->where != AT_TOP && j->where != AT_KVS && j->field == F_OTHER))
-		return skip_more(j);
-	if (j->where != AT_ROOT || j->field != F_KVS)
-		return wrong(j);
-	j->where = AT_KVS;
-	return 1;
-}
-
-static int on_end_array(void *ctx)
-{
-	struct etcdjson *j = ctx;
-
-	if (skipping(j)) {
-		j->skip--;
-		return 1;
-	}
-	j->where = AT_ROOT;
-	j->field = F_OTHER;
-	return 1;
-}
-
-/* protobuf's JSON has 64-bit numbers as strings, Go's encoding/json as numbers: both are out there. */
-static int take_number(struct etcdjson *j, struct span text)
-{
+	const json_t *v = json_object_get(object, name);
+	struct span text;
 	uint64_t n = 0;
 
-	if (text.len == 0)
+	if (!v)
+		return 0;
+	if (!scalar_of(j->part, v, &text) || text.len == 0)
 		return wrong(j);
 	for (size_t i = 0; i < text.len; i++) {
-		if (text.data[i] < '0' || text.data[i] > '9' ||
-		    __builtin_mul_overflow(n, UINT64_C(10), &n) ||
+		if (!is_digit(text.data[i]) || __builtin_mul_overflow(n, UINT64_C(10), &n) ||
 		    __builtin_add_overflow(n, (uint64_t)(text.data[i] - '0'), &n))
 			return wrong(j);
 	}
-	if (j->field == F_CLUSTER_ID)
-		j->info->cluster_id = n;
-	else if (j->field == F_MEMBER_ID)
-		j->info->member_id = n;
-	else if (j->field == F_REVISION)
-		j->info->revision = n;
-	else if (j->field == F_MOD_REVISION)
-		j->mod_revision = n;
-	else if (j->field == F_COUNT)
-		j->count = n;
-	return 1;
+	*ret = n;
+	return 0;
 }
 
-static bool is_number(enum field field)
+/* Without the field, or if it is null, which is Go's word for none, there are no bytes. */
+static int take_bytes(struct etcdjson *j, const json_t *object, const char *name, struct bytes *b,
+		      size_t max)
 {
-	return field == F_CLUSTER_ID || field == F_MEMBER_ID || field == F_REVISION ||
-	       field == F_MOD_REVISION || field == F_COUNT;
-}
+	const json_t *v = json_object_get(object, name);
+	struct span text;
+	int r;
 
-static int take_bytes(struct etcdjson *j, struct bytes *b, struct span text, size_t max)
-{
-	size_t room = base64_room(text.len);
-	uint8_t *p;
-
-	if (room > max)
-		return stop(j, -EMSGSIZE, "a key or value is larger than etcd allows");
-	if (room > b->room) {
-		p = realloc(b->data, room);
-		if (!p)
-			return stop(j, -ENOMEM, "out of memory");
-		b->data = p;
-		b->room = room;
-	}
-	if (base64_decode(text, b->data, &b->len) < 0)
-		return stop(j, -EBADMSG,
-			    "not the JSON of etcdctl get: a key or value is no base64");
-	return 1;
-}
-
-/* A scalar stands where nothing is looked for. */
-static bool unwanted(const struct etcdjson *j)
-{
-	return skipping(j) || ((j->where != AT_TOP && j->where != AT_KVS) && j->field == F_OTHER);
-}
-
-static int on_string(void *ctx, const unsigned char *s, size_t len)
-{
-	struct etcdjson *j = ctx;
-
-	if (unwanted(j))
-		return 1;
-	if (j->where == AT_KV && j->field == F_KEY)
-		return take_bytes(j, &j->key, span_of(s, len), DUMP_KEY_MAX);
-	if (j->where == AT_KV && j->field == F_VALUE)
-		return take_bytes(j, &j->value, span_of(s, len), DUMP_VALUE_MAX);
-	return is_number(j->field) && j->where != AT_KVS ? take_number(j, span_of(s, len))
-							 : wrong(j);
-}
-
-static int on_number(void *ctx, const char *s, size_t len)
-{
-	struct etcdjson *j = ctx;
-
-	if (unwanted(j))
-		return 1;
-	return is_number(j->field) && j->where != AT_KVS ? take_number(j, span_of(s, len))
-							 : wrong(j);
-}
-
-static int on_boolean(void *ctx, int b)
-{
-	struct etcdjson *j = ctx;
-
-	if (unwanted(j))
-		return 1;
-	if (j->where != AT_ROOT || j->field != F_MORE)
+	b->len = 0;
+	if (!v || json_is_null(v))
+		return 0;
+	if (!scalar_of(j->part, v, &text))
 		return wrong(j);
-	j->info->truncated |= b != 0;
-	return 1;
+	if (base64_room(text.len) > max)
+		return too_large(j);
+	r = bytes_reserve(j, b, base64_room(text.len));
+	if (r < 0)
+		return r;
+	if (base64_decode(text, b->data, &b->len) < 0)
+		return dump_fail(j->err, -EBADMSG,
+				 "not the JSON of etcdctl get: a key or value is no base64");
+	return 0;
 }
 
-/* Of a list or bytes null is Go's word for none. */
-static int on_null(void *ctx)
+static int take_kv(struct etcdjson *j, const json_t *kv)
 {
-	struct etcdjson *j = ctx;
+	struct dump_value v = { 0 };
+	int r = take_bytes(j, kv, "key", &j->key, DUMP_KEY_MAX);
 
-	if (unwanted(j) || (j->where == AT_ROOT && j->field == F_KVS) || j->field == F_VALUE)
-		return 1;
-	return wrong(j);
+	if (r == 0)
+		r = take_bytes(j, kv, "value", &j->value, DUMP_VALUE_MAX);
+	if (r == 0)
+		r = take_number(j, kv, "mod_revision", &v.mod_revision);
+	if (r < 0)
+		return r;
+	if (j->key.len == 0)
+		return dump_fail(j->err, -EBADMSG,
+				 "not the JSON of etcdctl get: a value without a key");
+	v.key = span_of(j->key.data, j->key.len);
+	v.value = span_of(j->value.data, j->value.len);
+	j->info->values++;
+	return j->each(j->ctx, &v);
 }
 
-static const yajl_callbacks callbacks = {
-	.yajl_null = on_null,
-	.yajl_boolean = on_boolean,
-	.yajl_number = on_number,
-	.yajl_string = on_string,
-	.yajl_start_map = on_start_map,
-	.yajl_map_key = on_key,
-	.yajl_end_map = on_end_map,
-	.yajl_start_array = on_start_array,
-	.yajl_end_array = on_end_array,
-};
+static int take_header(struct etcdjson *j, const json_t *header)
+{
+	int r;
+
+	if (!header)
+		return dump_fail(j->err, -EBADMSG, "not the JSON of etcdctl get: no header");
+	if (!json_is_object(header))
+		return wrong(j);
+	r = take_number(j, header, "cluster_id", &j->info->cluster_id);
+	if (r == 0)
+		r = take_number(j, header, "member_id", &j->info->member_id);
+	if (r == 0)
+		r = take_number(j, header, "revision", &j->info->revision);
+	return r;
+}
+
+static int take_root(struct etcdjson *j, const json_t *root)
+{
+	const json_t *kvs = json_object_get(root, "kvs"), *more = json_object_get(root, "more");
+	uint64_t count = 0;
+	int r = take_header(j, json_object_get(root, "header"));
+
+	if (r == 0)
+		r = take_number(j, root, "count", &count);
+	if (r < 0)
+		return r;
+	if (more && !json_is_boolean(more))
+		return wrong(j);
+	/* Elements that are still there were not seen as such: "kvs" was written in another way. */
+	if (kvs && !json_is_null(kvs) && (!json_is_array(kvs) || json_array_size(kvs) > 0))
+		return wrong(j);
+	if (json_is_true(more) || count > j->info->values)
+		j->info->truncated = true;
+	j->over = true;
+	return 0;
+}
+
+/* Have the part's text read, unless it is the same again. */
+static int part_load(struct etcdjson *j, struct part *p)
+{
+	struct bytes text = p->text;
+	json_t *tree;
+	int r;
+
+	if (p->tree && span_equal(span_of(text.data, text.len), span_of(p->read.data, p->read.len)))
+		return 0;
+	r = load(j, span_of(text.data, text.len), JSON_REJECT_DUPLICATES, &tree);
+	if (r < 0)
+		return r;
+	json_decref(p->tree);
+	p->tree = tree;
+	p->text = p->read;
+	p->read = text;
+	return 0;
+}
+
+static int part_end(struct etcdjson *j)
+{
+	struct part *p = j->part;
+	int r = part_load(j, p);
+
+	if (r == 0)
+		r = p == &j->kv ? take_kv(j, p->tree) : take_root(j, p->tree);
+	j->part = NULL;
+	j->list_last = '}';
+	return r;
+}
+
+/* Tokens. */
+
+static char digit(unsigned int n)
+{
+	return "0123456789abcdef"[n % 16];
+}
+
+/* What is in apart since the token's start is a scalar, but for @quotes at both ends. */
+static int scalar_end(struct etcdjson *j, size_t quotes)
+{
+	struct part *p = j->part;
+	const char number[] = { '"', digit(p->n / 16), digit(p->n % 16), '"' };
+
+	if (p->n == SCALARS_MAX)
+		return too_much(j);
+	p->scalars[p->n] = (struct scalar){
+		.at = j->token_start + quotes,
+		.len = p->apart.len - j->token_start - 2 * quotes,
+	};
+	p->n++;
+	p->last = '"';
+	j->token = NO_TOKEN;
+	return text_put(j, span_of(number, sizeof(number)));
+}
+
+/* A number that is not whole goes into the text after all. */
+static int number_end(struct etcdjson *j)
+{
+	struct part *p = j->part;
+	struct span text = span_of(p->apart.data + j->token_start, p->apart.len - j->token_start);
+	bool whole = text.len == 1 || text.data[0] != '0';
+
+	for (size_t i = 0; i < text.len; i++)
+		whole &= is_digit(text.data[i]);
+	if (whole)
+		return scalar_end(j, 0);
+	p->apart.len = j->token_start;
+	p->last = '0';
+	j->token = NO_TOKEN;
+	return text_put(j, text);
+}
+
+/* What jansson makes of the string takes its place; it is never longer. */
+static int string_decode(struct etcdjson *j)
+{
+	struct bytes *apart = &j->part->apart;
+	uint8_t *at = apart->data + j->token_start;
+	json_t *string;
+	int r = load(j, span_of(at, apart->len - j->token_start), JSON_DECODE_ANY, &string);
+
+	if (r < 0)
+		return r;
+	memcpy(at + 1, json_string_value(string), json_string_length(string));
+	apart->len = j->token_start + json_string_length(string) + 2;
+	json_decref(string);
+	return 0;
+}
+
+static int string_end(struct etcdjson *j)
+{
+	int r = 0;
+
+	if (j->token == NAME) {
+		j->token = NO_TOKEN;
+		j->part->last = '"';
+		return 0;
+	}
+	if (j->odd)
+		r = string_decode(j);
+	return r == 0 ? scalar_end(j, 1) : r;
+}
+
+/* Up to the string's end, or all there is. */
+static int feed_string(struct etcdjson *j, struct span *text)
+{
+	bool ends = false;
+	size_t i = 0;
+	int r;
+
+	while (i < text->len && !ends) {
+		uint8_t c = text->data[i++];
+
+		if (!special[c] && !j->escape) {
+			while (i < text->len && !special[text->data[i]])
+				i++;
+			continue;
+		}
+		ends = c == '"' && !j->escape;
+		j->odd |= !ends;
+		j->escape = c == '\\' && !j->escape;
+	}
+	r = j->token == NAME ? text_put(j, span_of(text->data, i))
+			     : apart_put(j, span_of(text->data, i));
+	*text = span_skip(*text, i);
+	return r == 0 && ends ? string_end(j) : r;
+}
+
+static int feed_number(struct etcdjson *j, struct span *text)
+{
+	size_t i = 0;
+	int r;
+
+	while (i < text->len && (is_digit(text->data[i]) || memchr("+-.eE", text->data[i], 5)))
+		i++;
+	r = apart_put(j, span_of(text->data, i));
+	*text = span_skip(*text, i);
+	return r == 0 && text->len > 0 ? number_end(j) : r;
+}
+
+static int string_begin(struct etcdjson *j)
+{
+	struct part *p = j->part;
+
+	j->odd = false;
+	j->token = p->last == ':' ? STRING : NAME;
+	j->token_start = p->apart.len;
+	p->name = p->text.len;
+	return j->token == NAME ? text_put(j, span_str("\"")) : apart_put(j, span_str("\""));
+}
+
+static int number_begin(struct etcdjson *j)
+{
+	j->token = NUMBER;
+	j->token_start = j->part->apart.len;
+	return 0;
+}
+
+/* A bracket is about to open: that of the elements? */
+static bool is_list(const struct etcdjson *j, uint8_t c)
+{
+	static const char name[] = "\"kvs\"";
+	const struct part *p = j->part;
+
+	return c == '[' && p == &j->root && p->depth == 1 && p->last == ':' &&
+	       p->text.len - p->name >= sizeof(name) - 1 &&
+	       memcmp(p->text.data + p->name, name, sizeof(name) - 1) == 0;
+}
+
+/* A character of the text that is in no string. */
+static int feed_text(struct etcdjson *j, uint8_t c)
+{
+	struct part *p = j->part;
+	int r;
+
+	if (c == '"')
+		return string_begin(j);
+	if (is_list(j, c)) {
+		p->last = ']';
+		j->list_last = '[';
+		r = text_put(j, span_str("[]"));
+		j->part = NULL;
+		return r;
+	}
+	if ((c == '{' || c == '[') && ++p->depth > DEPTH_MAX)
+		return dump_fail(j->err, -EBADMSG, "not the JSON of etcdctl get: nested too deep");
+	if (c == '}' || c == ']')
+		p->depth--;
+	if (!is_space(c))
+		p->last = c;
+	return text_put(j, span_of(&c, 1));
+}
+
+static int feed_part(struct etcdjson *j, struct span *text)
+{
+	struct part *p = j->part;
+	uint8_t c = text->data[0];
+	int r;
+
+	if (p->last == ':' && is_digit(c))
+		return number_begin(j);
+	*text = span_skip(*text, 1);
+	if (p->last == 0 && !is_space(c) && c != '{')
+		return not_json(j);
+	r = feed_text(j, c);
+	return r == 0 && p->depth == 0 && p->last != 0 ? part_end(j) : r;
+}
+
+/* Between two elements, and at both ends of them. */
+static int feed_list(struct etcdjson *j, uint8_t c)
+{
+	bool after_element = j->list_last == '}';
+
+	if (is_space(c))
+		return 0;
+	if (c == '{' && !after_element) {
+		part_begin(j, &j->kv);
+		return feed_text(j, c);
+	}
+	if (c == ']' && j->list_last != ',') {
+		j->part = &j->root;
+		return 0;
+	}
+	if (c != ',' || !after_element)
+		return after_element ? not_json(j) : wrong(j);
+	j->list_last = c;
+	return 0;
+}
+
+static int feed_some(struct etcdjson *j, struct span *text)
+{
+	uint8_t c = text->data[0];
+
+	if (j->token == NUMBER)
+		return feed_number(j, text);
+	if (j->token != NO_TOKEN)
+		return feed_string(j, text);
+	if (j->part)
+		return feed_part(j, text);
+	*text = span_skip(*text, 1);
+	if (j->over)
+		return is_space(c) ? 0 : not_json(j);
+	return feed_list(j, c);
+}
 
 int etcdjson_new(dump_each_fn *each, void *ctx, struct dump_info *info, struct dump_error *err,
 		 struct etcdjson **ret)
 {
 	struct etcdjson *j = calloc(1, sizeof(*j));
-	yajl_alloc_funcs alloc = { counted_malloc, counted_realloc, counted_free, j };
 
 	if (!j)
 		return -ENOMEM;
@@ -376,59 +558,41 @@ int etcdjson_new(dump_each_fn *each, void *ctx, struct dump_info *info, struct d
 	j->ctx = ctx;
 	j->info = info;
 	j->err = err;
-	j->yajl = yajl_alloc(&callbacks, &alloc, j);
+	part_begin(j, &j->root);
 	*ret = j;
 	return 0;
+}
+
+static void part_clear(struct part *p)
+{
+	json_decref(p->tree);
+	free(p->text.data);
+	free(p->read.data);
+	free(p->apart.data);
 }
 
 void etcdjson_free(struct etcdjson *j)
 {
 	if (!j)
 		return;
-	yajl_free(j->yajl);
+	part_clear(&j->root);
+	part_clear(&j->kv);
 	free(j->key.data);
 	free(j->value.data);
 	free(j);
-}
-
-/* What yajl's answer means. Its own words may hold bytes of the dump and are not shown. */
-static int outcome(struct etcdjson *j, yajl_status status)
-{
-	if (status == yajl_status_client_canceled)
-		return j->r;
-	if (status == yajl_status_error)
-		return dump_fail(j->err, -EBADMSG, "not JSON, at byte %llu or before",
-				 (unsigned long long)j->info->done);
-	if (j->memory > MEMORY_MAX)
-		return dump_fail(j->err, -EMSGSIZE, "a key or value is larger than etcd allows");
-	return 0;
 }
 
 int etcdjson_feed(struct etcdjson *j, struct span text)
 {
 	int r = 0;
 
-	while (r == 0 && text.len > 0) {
-		size_t n = text.len < PIECE ? text.len : PIECE;
-
-		j->info->done += n;
-		r = outcome(j, yajl_parse(j->yajl, text.data, n));
-		text = span_skip(text, n);
-	}
+	j->info->done += text.len;
+	while (r == 0 && text.len > 0)
+		r = feed_some(j, &text);
 	return r;
 }
 
 int etcdjson_end(struct etcdjson *j)
 {
-	yajl_status status = yajl_complete_parse(j->yajl);
-	int r;
-
-	if (status == yajl_status_error || !j->over)
-		return dump_fail(j->err, -EBADMSG, "the dump ends too early");
-	r = outcome(j, status);
-	if (r == 0 && !(j->seen_root & (1U << F_HEADER)))
-		r = dump_fail(j->err, -EBADMSG, "not the JSON of etcdctl get: no header");
-	if (r == 0 && (j->seen_root & (1U << F_COUNT)) && j->count > j->info->values)
-		j->info->truncated = true;
-	return r;
+	return j->over ? 0 : dump_fail(j->err, -EBADMSG, "the dump ends too early");
 }

@@ -5,8 +5,7 @@
  *	{"header":{"cluster_id":…,"member_id":…,"revision":…},"kvs":[{"key":…,"value":…},…],"count":N}
  *
  * Bytes in, values out; nothing is kept but the value that is being read. Keys and values are
- * base64 (etcdserverpb.RangeResponse in Go's JSON). The JSON is yajl's to read: this is the only
- * file that knows it.
+ * base64 (etcdserverpb.RangeResponse in Go's JSON). The JSON is jansson's to read, object by object.
  *
  * Strict where it decides what is counted: a repeated field, a key that is no base64, a second
  * document or a count that is not met is an error. Fields that are not known are skipped.

@@ -139,6 +139,23 @@ TEST(skips_what_it_does_not_know)
 	EXPECT_STREQ("/a=;", b.text);
 }
 
+/* Escapes are JSON's to use, and an element need not look like the one before. */
+TEST(reads_however_it_is_written)
+{
+	struct dump_bed b;
+
+	ASSERT_OK(read_text(
+		&b, " {\r\n\t\"header\" : { \"revision\" : 12 } , \"kvs\" : [\n"
+		    "{ \"k\\u0065y\" : \"L2\\u0045=\" , \"value\":\"\\u0062\\u0032\\u0035l\"} ,"
+		    "{\"x\":\"00\",\"key\":\"L2I=\",\"y\":[\"01\",{\"key\":\"02\"}]},"
+		    "{\"value\":\"\\/\\/\\/\\/\",\"key\":\"L2M=\",\"x\":\"\\\\\\\"\\u00e9\"},"
+		    "{\"value\":\"b25l\",\"key\":\"L2Q=\",\"x\":\"\xc3\xa9\"},"
+		    "{\"value\":null,\"key\":\"L2U=\",\"x\":0}"
+		    " ] , \"a\\\"kvs\":[{\"key\":\"L2Y=\"}], \"count\" : \"5\" } \n"));
+	EXPECT_STREQ("/a=one;/b=;/c=\xff\xff\xff;/d=one;/e=;", b.text);
+	EXPECT_FALSE(b.info.truncated);
+}
+
 TEST(refuses)
 {
 	static const char *const bad[] = {
@@ -164,6 +181,37 @@ TEST(refuses)
 		HEADER "\"header\":{}}",
 		HEADER "\"kvs\":[]}{}",
 		HEADER "\"kvs\":[],}",
+		HEADER "\"kvs\":[,]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\"},]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\"}{\"key\":\"L2I=\"}]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\"}}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\"]]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\",}]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\"\"value\":\"\"}]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\",\"k\\u0065y\":\"L2I=\"}]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\",\"value\":[\"00\"]}]}",
+		HEADER "\"kvs\":[{\"key\":\"00\",\"x\":\"L2E=\"}]}",
+		HEADER "\"kvs\":[{\"key\":null}]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\",\"mod_revision\":1 2}]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\",\"mod_revision\":01}]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\",\"mod_revision\":1.0}]}",
+		HEADER "\"k\\u0076s\":[{\"key\":\"L2E=\"}]}",
+		HEADER "\"kvs\":[{\"key\":\"L2E=\"}],\"k\\u0076s\":[]}",
+		HEADER "\"x\":\"\\q\"}",
+		HEADER "\"x\":\"\xff\"}",
+		HEADER "\"x\":\"\n\"}",
+		HEADER "\"x\":01}",
+		HEADER "\"x\":1 2}",
+		HEADER "\"x\":}",
+		HEADER "\"count\":null}",
+		HEADER "\"more\":1}",
+		"{\"header\":[]}",
+		"{\"header\":null}",
+		HEADER "\"x\":[}]",
+		"}",
+		"]",
+		"\"",
+		"\xef\xbb\xbf{\"header\":{}}",
 		"k8s:enc:aesgcm:v1:key:",
 	};
 	struct dump_bed b;
@@ -204,10 +252,13 @@ TEST(endless_things_are_refused)
 		{ HEADER "\"kvs\":[{\"key\":\"", 'A', -EMSGSIZE },
 		{ HEADER "\"x\":\"", 'x', -EMSGSIZE },
 		{ HEADER "\"x\":", '[', -EBADMSG },
+		{ HEADER "\"", 'x', -EMSGSIZE },
+		{ HEADER "\"x\":", '1', -EMSGSIZE },
+		{ HEADER, ' ', -EMSGSIZE },
 	};
 	static char piece[1024 * 1024];
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_(etcdjson_freep) struct etcdjson *j = NULL;
 		struct dump_bed b = { 0 };
 
