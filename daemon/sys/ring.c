@@ -121,20 +121,6 @@ void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *buf, s
 	ring->twin->start(ring, op);
 }
 
-void ring_recvmsg(struct ring *ring, struct ring_op *op, int fd, struct msghdr *msg)
-{
-	op_begin(ring, op, RING_OP_RECVMSG, fd);
-	op->msg.in = msg;
-	ring->twin->start(ring, op);
-}
-
-void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *msg)
-{
-	op_begin(ring, op, RING_OP_SENDMSG, fd);
-	op->msg.out = msg;
-	ring->twin->start(ring, op);
-}
-
 void ring_poll(struct ring *ring, struct ring_op *op, int fd, short events)
 {
 	op_begin(ring, op, RING_OP_POLL, fd);

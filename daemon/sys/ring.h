@@ -13,8 +13,8 @@
  *   carries one operation at a time; starting it again inside its own callback is fine.
  * - Buffers, msghdrs and fds named by an operation are borrowed until its callback has run. An fd
  *   must not be closed while an operation on it is in flight: cancel first, close in the callback.
- * - An fd carries at most one reading operation (accept, recv, recvmsg, poll) and one writing
- *   operation (send, sendmsg, poll for POLLOUT alone) at a time. The epoll twin asserts it.
+ * - An fd carries at most one reading operation (accept, recv, poll) and one writing operation
+ *   (send, poll for POLLOUT alone) at a time. The epoll twin asserts it.
  * - Fds may be blocking or not; nothing here ever blocks on them. (The epoll twin makes a listener
  *   non-blocking, see there.)
  * - Callbacks run only from ring_turn(), never from inside a ring_… start call, so there is no
@@ -62,10 +62,6 @@ struct ring_op {
 			};
 			size_t len;
 		} data;
-		union {
-			struct msghdr *in;
-			const struct msghdr *out;
-		} msg;
 		unsigned int events;
 		struct {
 			const struct msghdr *msg;
@@ -115,9 +111,6 @@ void ring_accept_in_turns(struct ring *ring);
 void ring_recv(struct ring *ring, struct ring_op *op, int fd, void *buf, size_t len);
 /* res = bytes taken, may be fewer than @len; the caller sends the rest. MSG_NOSIGNAL. */
 void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *buf, size_t len);
-/* For SOCK_SEQPACKET with SCM_RIGHTS. Received fds are CLOEXEC. */
-void ring_recvmsg(struct ring *ring, struct ring_op *op, int fd, struct msghdr *msg);
-void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *msg);
 /* res = poll(2) revents. One shot. */
 void ring_poll(struct ring *ring, struct ring_op *op, int fd, short events);
 /*

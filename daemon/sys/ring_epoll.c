@@ -52,7 +52,6 @@ static uint32_t op_events(const struct ring_op *op)
 {
 	switch (op->kind) {
 	case RING_OP_SEND:
-	case RING_OP_SENDMSG:
 		return EPOLLOUT | EPOLLERR | EPOLLHUP;
 	case RING_OP_POLL:
 		return op->events | EPOLLERR | EPOLLHUP; /* epoll_ctl(2): the bits are poll(2)'s */
@@ -141,16 +140,6 @@ static ssize_t try_send(struct ring_op *op)
 	return send(op->fd, op->data.out, op->data.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static ssize_t try_recvmsg(struct ring_op *op)
-{
-	return recvmsg(op->fd, op->msg.in, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-}
-
-static ssize_t try_sendmsg(struct ring_op *op)
-{
-	return sendmsg(op->fd, op->msg.out, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 static ssize_t try_poll(struct ring_op *op)
 {
 	struct pollfd p = { .fd = op->fd, .events = (short)op->events };
@@ -168,8 +157,10 @@ static ssize_t try_poll(struct ring_op *op)
 }
 
 static ssize_t (*const try_call[])(struct ring_op *op) = {
-	[RING_OP_ACCEPT] = try_accept,   [RING_OP_RECV] = try_recv,       [RING_OP_SEND] = try_send,
-	[RING_OP_RECVMSG] = try_recvmsg, [RING_OP_SENDMSG] = try_sendmsg, [RING_OP_POLL] = try_poll,
+	[RING_OP_ACCEPT] = try_accept,
+	[RING_OP_RECV] = try_recv,
+	[RING_OP_SEND] = try_send,
+	[RING_OP_POLL] = try_poll,
 };
 
 static int try_once(struct epoll_ring *e, struct ring_op *op)

@@ -61,8 +61,9 @@ struct uring {
 	struct list backlog; /* to be started or, if already in the kernel, to be cancelled */
 };
 
+/* What prep_…() and queue_cancel() use. SENDMSG is the first half of an exchange. */
 static const uint8_t opcodes[] = {
-	IORING_OP_ACCEPT,  IORING_OP_RECV,     IORING_OP_SEND,         IORING_OP_RECVMSG,
+	IORING_OP_ACCEPT,  IORING_OP_RECV,     IORING_OP_SEND,
 	IORING_OP_SENDMSG, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
 };
 
@@ -118,16 +119,6 @@ static void prep_send(struct uring *u _unused_, struct io_uring_sqe *sqe, struct
 	io_uring_prep_send(sqe, op->fd, op->data.out, op->data.len, MSG_NOSIGNAL);
 }
 
-static void prep_recvmsg(struct uring *u _unused_, struct io_uring_sqe *sqe, struct ring_op *op)
-{
-	io_uring_prep_recvmsg(sqe, op->fd, op->msg.in, MSG_CMSG_CLOEXEC);
-}
-
-static void prep_sendmsg(struct uring *u _unused_, struct io_uring_sqe *sqe, struct ring_op *op)
-{
-	io_uring_prep_sendmsg(sqe, op->fd, op->msg.out, MSG_NOSIGNAL);
-}
-
 static void prep_poll(struct uring *u _unused_, struct io_uring_sqe *sqe, struct ring_op *op)
 {
 	io_uring_prep_poll_add(sqe, op->fd, op->events);
@@ -150,9 +141,10 @@ static void prep_exchange(struct uring *u, struct io_uring_sqe *sqe, struct ring
 }
 
 static void (*const prep[])(struct uring *u, struct io_uring_sqe *sqe, struct ring_op *op) = {
-	[RING_OP_ACCEPT] = prep_accept,   [RING_OP_RECV] = prep_recv,
-	[RING_OP_SEND] = prep_send,       [RING_OP_RECVMSG] = prep_recvmsg,
-	[RING_OP_SENDMSG] = prep_sendmsg, [RING_OP_POLL] = prep_poll,
+	[RING_OP_ACCEPT] = prep_accept,
+	[RING_OP_RECV] = prep_recv,
+	[RING_OP_SEND] = prep_send,
+	[RING_OP_POLL] = prep_poll,
 };
 
 /* False if there is no room: nothing has been queued then. */

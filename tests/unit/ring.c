@@ -322,11 +322,9 @@ TEST_F(ring, descriptor_reused_quietly)
 
 /* Start one operation of each kind that waits. */
 struct waiting {
-	struct probe recv, recvmsg, send, sendmsg, poll, accept, timer;
-	struct iovec iov;
-	struct msghdr in, out;
-	int listener, event, pair[2], extra[2];
-	char buf[2][4];
+	struct probe recv, send, poll, accept, timer;
+	int listener, event;
+	char buf[4];
 };
 
 static void waiting_start(struct waiting *w, struct ring *ring, int pair[2])
@@ -334,24 +332,14 @@ static void waiting_start(struct waiting *w, struct ring *ring, int pair[2])
 	struct sockaddr_un addr;
 	socklen_t len;
 
-	*w = (struct waiting){ .recv = PROBE,
-			       .recvmsg = PROBE,
-			       .send = PROBE,
-			       .sendmsg = PROBE,
-			       .poll = PROBE,
-			       .accept = PROBE,
-			       .timer = PROBE };
+	*w = (struct waiting){
+		.recv = PROBE, .send = PROBE, .poll = PROBE, .accept = PROBE, .timer = PROBE
+	};
 	w->listener = listen_anywhere(&addr, &len);
 	w->event = eventfd(0, EFD_CLOEXEC);
-	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w->extra));
 	fill(pair[0]);
-	fill(w->extra[0]);
-	w->iov = (struct iovec){ w->buf[1], 4 };
-	w->in = w->out = (struct msghdr){ .msg_iov = &w->iov, .msg_iovlen = 1 };
-	ring_recv(ring, &w->recv.op, pair[0], w->buf[0], 4);
+	ring_recv(ring, &w->recv.op, pair[0], w->buf, 4);
 	ring_send(ring, &w->send.op, pair[0], "x", 1);
-	ring_recvmsg(ring, &w->recvmsg.op, w->extra[0], &w->in);
-	ring_sendmsg(ring, &w->sendmsg.op, w->extra[0], &w->out);
 	ring_poll(ring, &w->poll.op, w->event, POLLIN);
 	ring_accept(ring, &w->accept.op, w->listener);
 	ring_timer(ring, &w->timer.op, UINT64_MAX);
@@ -359,8 +347,7 @@ static void waiting_start(struct waiting *w, struct ring *ring, int pair[2])
 
 static void waiting_cancel(struct waiting *w, struct ring *ring)
 {
-	struct probe *all[] = { &w->recv, &w->recvmsg, &w->send, &w->sendmsg,
-				&w->poll, &w->accept,  &w->timer };
+	struct probe *all[] = { &w->recv, &w->send, &w->poll, &w->accept, &w->timer };
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		EXPECT_TRUE(ring_op_busy(&all[i]->op));
@@ -378,8 +365,6 @@ static void waiting_cancel(struct waiting *w, struct ring *ring)
 		EXPECT_EQ(1, all[i]->calls);
 	close(w->listener);
 	close(w->event);
-	close(w->extra[0]);
-	close(w->extra[1]);
 }
 
 TEST_F(ring, cancel_waiting)
@@ -405,7 +390,6 @@ TEST_F(ring, cancel_waiting_on_nonblocking)
 
 	set_nonblock(self->stream[0], true);
 	waiting_start(&w, self->ring, self->stream);
-	set_nonblock(w.extra[0], true);
 	set_nonblock(w.listener, true);
 	settle(self->ring);
 	waiting_cancel(&w, self->ring);
@@ -567,48 +551,6 @@ TEST_F(ring, more_operations_than_the_ring_holds)
 		close(fd[i][0]);
 		close(fd[i][1]);
 	}
-}
-
-TEST_F(ring, passes_descriptors)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} out = { 0 }, in = { 0 };
-	char word[4] = "fd!", got[4] = { 0 };
-	struct iovec iov_out = { word, 4 }, iov_in = { got, 4 };
-	struct msghdr send = { .msg_iov = &iov_out,
-			       .msg_iovlen = 1,
-			       .msg_control = &out,
-			       .msg_controllen = sizeof(out) };
-	struct msghdr recv = { .msg_iov = &iov_in,
-			       .msg_iovlen = 1,
-			       .msg_control = &in,
-			       .msg_controllen = sizeof(in) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&send);
-	struct probe a = PROBE, b = PROBE;
-	int fd = eventfd(42, 0), passed = -1;
-	uint64_t value = 0;
-
-	*c = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	ring_recvmsg(self->ring, &b.op, self->packet[1], &recv);
-	settle(self->ring);
-	ring_sendmsg(self->ring, &a.op, self->packet[0], &send);
-	turn_until(self->ring, &a, 1);
-	turn_until(self->ring, &b, 1);
-	EXPECT_EQ(4, a.res);
-	EXPECT_EQ(4, b.res);
-	EXPECT_STREQ("fd!", got);
-	c = CMSG_FIRSTHDR(&recv);
-	ASSERT_NOT_NULL(c);
-	ASSERT_EQ(SCM_RIGHTS, c->cmsg_type);
-	memcpy(&passed, CMSG_DATA(c), sizeof(passed));
-	EXPECT_EQ(FD_CLOEXEC, fcntl(passed, F_GETFD));
-	EXPECT_EQ(8, read(passed, &value, 8));
-	EXPECT_EQ(42, value);
-	close(passed);
-	close(fd);
 }
 
 TEST_F(ring, poll)

@@ -59,12 +59,12 @@ static int answer(struct uring *u, unsigned int n)
 	return r;
 }
 
+/* Named here too, so that the list does not grow unseen. */
 static bool is_used(uint8_t opcode)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++)
-		if (opcodes[i] == opcode)
-			return true;
-	return false;
+	return opcode == IORING_OP_ACCEPT || opcode == IORING_OP_RECV || opcode == IORING_OP_SEND ||
+	       opcode == IORING_OP_SENDMSG || opcode == IORING_OP_POLL_ADD ||
+	       opcode == IORING_OP_ASYNC_CANCEL;
 }
 
 TEST_F(uring, opens_no_file)
