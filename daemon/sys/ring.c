@@ -132,9 +132,8 @@ void ring_timer(struct ring *ring, struct ring_op *op, uint64_t when_ns)
 {
 	op_begin(ring, op, RING_OP_TIMER, -1);
 	op->state = RING_STATE_TIMER;
-	op->timer.when = when_ns;
-	op->timer.seq = ring->timer_seq++;
-	ring_timers_add(&ring->timers, op);
+	op->timer = (struct timeq_node){ 0 };
+	timeq_set(&ring->timers, &op->timer, when_ns);
 }
 
 static size_t msg_bytes(const struct msghdr *msg)
@@ -217,7 +216,7 @@ void ring_cancel(struct ring *ring, struct ring_op *op)
 	if (op->state == RING_STATE_TWIN) {
 		ring->twin->cancel(ring, op);
 	} else if (op->state == RING_STATE_TIMER) {
-		ring_timers_remove(&ring->timers, op);
+		timeq_clear(&ring->timers, &op->timer);
 		ring_done(ring, op, -ECANCELED);
 	} else if (op->kind == RING_OP_TIMER) {
 		op->res = -ECANCELED;
@@ -253,9 +252,9 @@ static int64_t turn_timeout(const struct ring *ring, bool nowait)
 
 	if (nowait || !list_empty(&ring->done))
 		return 0;
-	if (!ring->timers)
+	if (!ring->timers.root)
 		return -1;
-	when = ring->timers->timer.when;
+	when = timeq_next(&ring->timers);
 	now = now_ns();
 	if (when <= now)
 		return 0;
@@ -264,17 +263,14 @@ static int64_t turn_timeout(const struct ring *ring, bool nowait)
 
 static void expire_timers(struct ring *ring)
 {
+	struct timeq_node *node;
 	uint64_t now;
 
-	if (!ring->timers)
+	if (!ring->timers.root)
 		return;
 	now = now_ns();
-	while (ring->timers && ring->timers->timer.when <= now) {
-		struct ring_op *op = ring->timers;
-
-		ring_timers_remove(&ring->timers, op);
-		ring_done(ring, op, 0);
-	}
+	while ((node = timeq_take(&ring->timers, now)))
+		ring_done(ring, container_of(node, struct ring_op, timer), 0);
 }
 
 int ring_turn(struct ring *ring, bool nowait)

@@ -32,6 +32,7 @@
 #include <sys/socket.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/timeq.h"
 #include <kekd/list.h>
 
 enum ring_kind { RING_AUTO, RING_IO_URING, RING_EPOLL };
@@ -70,10 +71,7 @@ struct ring_op {
 			int sent, got;
 			unsigned int pending;
 		} exchange;
-		struct {
-			struct ring_op *child, *next, *prev;
-			uint64_t when, seq;
-		} timer;
+		struct timeq_node timer;
 	};
 };
 

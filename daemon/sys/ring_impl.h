@@ -3,7 +3,7 @@
  * What the parts of the ring share: the twin's vtable, and the rules by which an operation passes
  * between ring.c and a twin. Included by daemon/sys/ring*.c and the ring's own test only.
  *
- * An operation is IDLE, or it is in exactly one of three places: in the timer heap, with the twin,
+ * An operation is IDLE, or it is in exactly one of three places: in the queue of timers, with the twin,
  * or on ring->done, its result known and its callback still to run. Timers and the list of results
  * are shared code, so the twins can differ only in how they talk to the kernel.
  */
@@ -43,8 +43,7 @@ struct ring_twin {
 struct ring {
 	const struct ring_twin *twin;
 	struct list done;
-	struct ring_op *timers; /* root of the heap, the earliest; or NULL */
-	uint64_t timer_seq;
+	struct timeq timers;
 	struct ring_stats stats;
 	bool turning, accept_in_turns;
 	char why[256];
@@ -73,9 +72,5 @@ int ring_uring_new(unsigned int entries, struct ring **ret);
 int ring_epoll_new(struct ring **ret);
 /* Why ring_uring_new() returned @r, and the cure. Writes at most @size bytes, NUL included. */
 void ring_uring_explain(int r, char *why, size_t size);
-
-/* The timer heap. @root is in and out; an @op is in the heap between add and remove. */
-void ring_timers_add(struct ring_op **root, struct ring_op *op);
-void ring_timers_remove(struct ring_op **root, struct ring_op *op);
 
 #endif

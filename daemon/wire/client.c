@@ -74,8 +74,9 @@ static int call_grow(struct grpc_client *client)
 {
 	_cleanup_free_ struct grpc_client_call *call = malloc(sizeof(*call));
 
-	if (!call || timeq_add(&client->timers.queue, &call->timer, call_fire) < 0)
+	if (!call)
 		return -ENOMEM;
+	call->timer = (struct timeq_node){ .fire = call_fire };
 	call->next = client->idle;
 	client->idle = move_ptr(call);
 	return 0;
@@ -524,11 +525,7 @@ int grpc_client_new(const struct grpc_client_config *config, struct grpc_client 
 	if (r < 0)
 		return r;
 	timers_init(&client->timers, config->ring);
-	r = timeq_add(&client->timers.queue, &client->retry, retry_fire);
-	if (r < 0) {
-		h2mem_free(client->mem);
-		return r;
-	}
+	client->retry.fire = retry_fire;
 	list_init(&client->awake);
 	list_init(&client->waiting);
 	client->conn_config = (struct conn_config){
@@ -555,7 +552,6 @@ void grpc_client_free(struct grpc_client *client)
 		free(call);
 	}
 	h2mem_free(client->mem);
-	timers_done(&client->timers);
 	free(client);
 }
 

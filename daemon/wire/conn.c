@@ -206,8 +206,8 @@ static void conn_release(struct conn *c)
 {
 	secbuf_release(&c->in);
 	secbuf_release(&c->out);
-	timeq_remove(c->config->timers, &c->rx_stall);
-	timeq_remove(c->config->timers, &c->tx_stall);
+	timeq_clear(c->config->timers, &c->rx_stall);
+	timeq_clear(c->config->timers, &c->tx_stall);
 }
 
 static int conn_acquire(struct conn *c)
@@ -217,10 +217,6 @@ static int conn_acquire(struct conn *c)
 	r = secpool_get(c->config->pool, IN_BYTES, &c->in);
 	if (r == 0)
 		r = secpool_get(c->config->pool, OUT_BYTES, &c->out);
-	if (r == 0)
-		r = timeq_add(c->config->timers, &c->rx_stall, rx_stalled);
-	if (r == 0)
-		r = timeq_add(c->config->timers, &c->tx_stall, tx_stalled);
 	if (r < 0)
 		conn_release(c);
 	return r;
@@ -239,6 +235,8 @@ int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *user
 	c->fd = fd;
 	c->rx.done = rx_done;
 	c->tx.done = tx_done;
+	c->rx_stall.fire = rx_stalled;
+	c->tx_stall.fire = tx_stalled;
 	list_init(&c->link);
 	r = conn_acquire(c);
 	if (r < 0)

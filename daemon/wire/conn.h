@@ -17,9 +17,9 @@
 #define KEKD_WIRE_CONN_H
 
 #include "daemon/base/secmem.h"
+#include "daemon/base/timeq.h"
 #include "daemon/sys/ring.h"
 #include "daemon/wire/h2.h"
-#include "daemon/wire/timeq.h"
 
 struct conn;
 

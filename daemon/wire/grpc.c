@@ -77,8 +77,9 @@ static int call_grow(struct grpc_core *core)
 {
 	_cleanup_free_ struct grpc_call *call = malloc(sizeof(*call));
 
-	if (!call || timeq_add(core->timers, &call->timer, call_fire) < 0)
+	if (!call)
 		return -ENOMEM;
+	call->timer = (struct timeq_node){ .fire = call_fire };
 	call->next = core->idle;
 	core->idle = move_ptr(call);
 	return 0;
@@ -446,7 +447,7 @@ void grpc_core_done(struct grpc_core *core)
 		struct grpc_call *call = core->idle;
 
 		core->idle = call->next;
-		timeq_remove(core->timers, &call->timer);
+		timeq_clear(core->timers, &call->timer);
 		free(call);
 	}
 	h2mem_free(core->mem);

@@ -9,10 +9,10 @@
 #ifndef KEKD_WIRE_GRPC_IMPL_H
 #define KEKD_WIRE_GRPC_IMPL_H
 
+#include "daemon/base/timeq.h"
 #include "daemon/wire/grpc.h"
 #include "daemon/wire/h2.h"
 #include "daemon/wire/h2mem.h"
-#include "daemon/wire/timeq.h"
 
 struct grpc_core {
 	const struct grpc_limits *limits; /* borrowed */

@@ -190,7 +190,7 @@ static void accepted(struct listening *l, int accepted_fd)
 
 static void listening_free(struct listening *l)
 {
-	timeq_remove(&l->server->timers.queue, &l->retry);
+	timeq_clear(&l->server->timers.queue, &l->retry);
 	list_del(&l->link);
 	close(l->fd);
 	free(l);
@@ -228,10 +228,9 @@ int grpc_server_listen(struct grpc_server *server, int fd, const struct grpc_ser
 {
 	struct listening *l = calloc(1, sizeof(*l));
 
-	if (!l || timeq_add(&server->timers.queue, &l->retry, accept_retry) < 0) {
-		free(l);
+	if (!l)
 		return -ENOMEM;
-	}
+	l->retry.fire = accept_retry;
 	l->server = server;
 	l->op.done = accept_done;
 	l->fd = fd;
@@ -294,7 +293,6 @@ void grpc_server_free(struct grpc_server *server)
 	if (!server)
 		return;
 	grpc_core_done(&server->core);
-	timers_done(&server->timers);
 	free(server);
 }
 

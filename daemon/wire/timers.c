@@ -50,8 +50,3 @@ bool timers_idle(const struct timers *t)
 {
 	return !ring_op_busy(&t->op);
 }
-
-void timers_done(struct timers *t)
-{
-	timeq_done(&t->queue);
-}

@@ -5,8 +5,8 @@
 #ifndef KEKD_WIRE_TIMERS_H
 #define KEKD_WIRE_TIMERS_H
 
+#include "daemon/base/timeq.h"
 #include "daemon/sys/ring.h"
-#include "daemon/wire/timeq.h"
 
 struct timers {
 	struct ring *ring;
@@ -23,7 +23,5 @@ void timers_arm(struct timers *t);
 /* End the ring's timer; it is gone when timers_idle(). */
 void timers_stop(struct timers *t);
 bool timers_idle(const struct timers *t);
-/* Idle only. */
-void timers_done(struct timers *t);
 
 #endif

@@ -273,7 +273,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else
 		run_server(&f, span_of(data + 3, size - 3));
 	must(timeq_next(&f.timers) == 0);
-	timeq_done(&f.timers);
 	must(secpool_used(f.pool) == 0);
 	secpool_free(f.pool);
 	return 0;

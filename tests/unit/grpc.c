@@ -340,7 +340,6 @@ FIXTURE_TEARDOWN(session)
 	EXPECT_EQ(0, self->core.stats.open_calls);
 	EXPECT_EQ(0, timeq_next(&self->timers));
 	grpc_core_done(&self->core);
-	timeq_done(&self->timers);
 	for (size_t i = 0; i < STREAMS; i++)
 		h2f_release(&self->got[i].body);
 	h2f_release(&self->in);
@@ -1008,7 +1007,6 @@ TEST_F(session, rapid_reset)
 TEST_F(session, a_thousand_calls_allocate_nothing)
 {
 	uint64_t fresh = 0;
-	size_t used = 0;
 
 	self->shadowless = true;
 	for (unsigned int i = 0; i < 1000; i++) {
@@ -1017,14 +1015,11 @@ TEST_F(session, a_thousand_calls_allocate_nothing)
 		h2f_call_headers(&self->in, id, 0, &H2F_CALL(.timeout = "3S"));
 		h2f_message(&self->in, id, H2F_END_STREAM, "0123456789abcdef", 16);
 		ASSERT_OK(push(self));
-		if (i == 100) {
+		if (i == 100)
 			fresh = h2mem_fresh(self->core.mem);
-			used = self->timers.cap;
-		}
 	}
 	EXPECT_EQ(1000, self->core.stats.replies);
 	EXPECT_EQ(fresh, h2mem_fresh(self->core.mem));
-	EXPECT_EQ(used, self->timers.cap);
 }
 
 TEST_HARNESS_MAIN

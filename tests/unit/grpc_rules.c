@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The pure parts of daemon/wire: gRPC's small formats, what makes a message well formed, the frame
- * watcher, the deadline heap and the recycling allocator.
+ * watcher and the recycling allocator.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +12,6 @@
 #include "daemon/wire/h2_block.h"
 #include "daemon/wire/h2_watch.h"
 #include "daemon/wire/h2mem.h"
-#include "daemon/wire/timeq.h"
 #include "tests/harness/ktest.h"
 #include "tests/support/h2_frames.h"
 
@@ -572,46 +571,6 @@ TEST(watch_refills_with_time)
 		ASSERT_OK(h2_watch_feed(&w, span_of(b.data, b.len),
 					2592000 * SECOND + i * SECOND / 100));
 	EXPECT_ERR(-EPROTO, watch_repeat(&w, &b, 10000));
-}
-
-/* Deadlines */
-
-#define NODES 300
-
-static uint64_t fired_last;
-static unsigned int fired;
-
-static void on_fire(struct timeq_node *node)
-{
-	EXPECT_LE(fired_last, node->when);
-	EXPECT_FALSE(timeq_queued(node));
-	fired_last = node->when;
-	fired++;
-}
-
-TEST(deadlines_in_order)
-{
-	struct timeq_node nodes[NODES] = { 0 };
-	struct timeq q = { 0 };
-	unsigned int cleared = 0;
-
-	for (size_t i = 0; i < NODES; i++)
-		ASSERT_OK(timeq_add(&q, &nodes[i], on_fire));
-	srand(1);
-	for (size_t round = 0; round < 3; round++)
-		for (size_t i = 0; i < NODES; i++) {
-			timeq_set(&q, &nodes[i], 1 + (uint64_t)rand() % 1000);
-		}
-	for (size_t i = 0; i < NODES; i += 3, cleared++) {
-		timeq_clear(&q, &nodes[i]);
-		timeq_clear(&q, &nodes[i]);
-	}
-	timeq_expire(&q, 500);
-	EXPECT_GT(timeq_next(&q), 500);
-	timeq_expire(&q, 1000);
-	EXPECT_EQ(NODES - cleared, fired);
-	EXPECT_EQ(0, timeq_next(&q));
-	timeq_done(&q);
 }
 
 /* The recycling allocator */

@@ -445,7 +445,6 @@ TEST_F(wire, partial_sends)
 		conn_flush_all(&p.awake);
 	}
 	grpc_core_done(&p.core);
-	timeq_done(&p.timers);
 }
 
 /* What one read brings is answered before the next: client and server work at once. */
