@@ -159,8 +159,3 @@ void dekcache_put(struct dekcache *c, const uint8_t id[static SHA256_LEN], uint6
 	list_add_head(bucket_of(c, id), &e->bucket);
 	list_add_tail(&c->ages, &e->age);
 }
-
-size_t dekcache_count(const struct dekcache *c)
-{
-	return c->count;
-}

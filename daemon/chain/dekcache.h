@@ -30,6 +30,5 @@ int dekcache_get(struct dekcache *c, const uint8_t id[static SHA256_LEN], uint64
  */
 void dekcache_put(struct dekcache *c, const uint8_t id[static SHA256_LEN], uint64_t now_ns,
 		  struct span dek);
-size_t dekcache_count(const struct dekcache *c);
 
 #endif

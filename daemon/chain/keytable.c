@@ -170,11 +170,6 @@ int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], str
 	return may_open(t, keytable_find(t, id), ret);
 }
 
-int keytable_by_label(struct keytable *t, struct span label, struct chain_key **ret)
-{
-	return may_open(t, find_label(t, label), ret);
-}
-
 struct list *keytable_list(struct keytable *t)
 {
 	return &t->keys;

@@ -61,7 +61,6 @@ int keytable_active(struct keytable *t, const char *name, struct chain_key **ret
 /* Any key that may open values; -ENOKEY, -EKEYREJECTED (retired, destroyed), why it was withdrawn. */
 int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
 		   struct chain_key **ret);
-int keytable_by_label(struct keytable *t, struct span label, struct chain_key **ret);
 /* The entry itself whatever its state, or NULL. */
 struct chain_key *keytable_find(struct keytable *t, const uint8_t id[static KEKD_KEY_ID]);
 

@@ -28,7 +28,8 @@ static size_t job_bytes(const struct engine_job *job)
 	return job->in.len + job->aad.len;
 }
 
-void lane_wake(struct lane *lane)
+/* Let the lane be looked at by the next pass. */
+static void lane_wake(struct lane *lane)
 {
 	if (list_empty(&lane->link))
 		list_add_tail(&lane->key->engine->lanes, &lane->link);

@@ -90,8 +90,6 @@ void engine_end(struct engine *engine, struct engine_job *job, int r);
 void engine_queue(struct engine_job *job);
 /* The same at its front: its run broke, and it keeps its turn. */
 void engine_queue_again(struct engine_job *job);
-/* Let the lane be looked at by the next pass. */
-void lane_wake(struct lane *lane);
 
 /* End the jobs of @lane whose deadline is over. */
 void lane_expire(struct lane *lane);

@@ -52,13 +52,24 @@ int keyring_new(const char *name, key_serial *ret)
 	return 0;
 }
 
+/* -ENOKEY unless @ring, or a keyring below it, holds a living key of that type and description. */
+static int find(key_serial ring, const char *type, const char *desc, key_serial *ret)
+{
+	long key = keyctl_search(ring, type, desc, 0);
+
+	if (key < 0)
+		return -errno;
+	*ret = (key_serial)key;
+	return 0;
+}
+
 static int add(key_serial ring, const char *type, const char *desc, struct span payload,
 	       key_serial *ret)
 {
 	key_serial key;
 	int r;
 
-	r = keyring_find(ring, type, desc, &key);
+	r = find(ring, type, desc, &key);
 	if (r != -ENOKEY)
 		return r < 0 ? r : -EEXIST;
 	key = add_key(type, desc, payload.data, payload.len, ring);
@@ -166,16 +177,6 @@ int keyring_unlink(key_serial ring, key_serial key)
 	int r = result(keyctl_unlink(key, ring));
 
 	return r == -ENOENT || r == -ENOKEY ? 0 : r;
-}
-
-int keyring_find(key_serial ring, const char *type, const char *desc, key_serial *ret)
-{
-	long key = keyctl_search(ring, type, desc, 0);
-
-	if (key < 0)
-		return -errno;
-	*ret = (key_serial)key;
-	return 0;
 }
 
 int keyring_resolve(const char *type, const char *desc, key_serial *ret)

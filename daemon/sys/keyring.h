@@ -66,8 +66,6 @@ int keyring_seal_rights(key_serial key);
 int keyring_alive(key_serial key);
 /* The last link's end wipes the payload in the kernel; 0 also when it is already gone. */
 int keyring_unlink(key_serial ring, key_serial key);
-/* -ENOKEY unless @ring, or a keyring below it, holds a living key of that type and description. */
-int keyring_find(key_serial ring, const char *type, const char *desc, key_serial *ret);
 /*
  * The key that the kernel itself will find under that description for this process: thread,
  * process and session keyring in turn (request_key(2) without upcall). A root is named, not given

@@ -145,7 +145,7 @@ void ring_cancel(struct ring *ring, struct ring_op *op);
  */
 int ring_turn(struct ring *ring, bool nowait);
 
-/* Counters since ring_new(), for metrics, tests and the benchmark. */
+/* Counters since ring_new(), for tests. */
 struct ring_stats {
 	uint64_t enters;      /* io_uring_enter calls, or epoll calls plus every plain call */
 	uint64_t submissions; /* operations started */

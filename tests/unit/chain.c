@@ -687,11 +687,6 @@ TEST_F(chain, table_finds)
 	ASSERT_OK(keytable_by_id(self->keys, rec.id, &k));
 	EXPECT_STREQ("primary.1", k->label);
 	k = NULL;
-	ASSERT_OK(keytable_by_label(self->keys, span_str("primary.1"), &k));
-	EXPECT_MEMEQ(rec.id, sizeof(rec.id), k->id, sizeof(k->id));
-	k = NULL;
-	EXPECT_ERR(-ENOKEY, keytable_by_label(self->keys, span_str("primary.10"), &k));
-	EXPECT_ERR(-ENOKEY, keytable_by_label(self->keys, span_str("primary."), &k));
 	memset(rec.id, 8, sizeof(rec.id));
 	EXPECT_ERR(-ENOKEY, keytable_by_id(self->keys, rec.id, &k));
 	EXPECT_ERR(-ENOKEY, keytable_withdraw(self->keys, rec.id, -EKEYREVOKED));

@@ -879,7 +879,6 @@ TEST(cache_forgets_the_least_recently_used)
 	EXPECT_MEMEQ(id, 16, dek.data, dek.len);
 	id_make(id, 300);
 	dekcache_put(cache, id, 1, span_of(id, 32));
-	EXPECT_EQ(300, dekcache_count(cache));
 	id_make(id, 0);
 	EXPECT_OK(dekcache_get(cache, id, 1, &dek));
 	id_make(id, 1);
@@ -896,7 +895,6 @@ TEST(cache_of_nothing)
 	id_make(id, 1);
 	dekcache_put(cache, id, 1, span_of(id, 32));
 	EXPECT_ERR(-ENOENT, dekcache_get(cache, id, 1, &dek));
-	EXPECT_EQ(0, dekcache_count(cache));
 }
 
 TEST_HARNESS_MAIN
