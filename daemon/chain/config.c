@@ -26,7 +26,7 @@
 
 static const char *const backend_names[] = { "kernel", "openssl", NULL };
 static const char *const ring_names[] = { "auto", "io_uring", "epoll", NULL };
-static const char *const root_names[] = { "ephemeral", "command", "unseal", "trusted", NULL };
+static const char *const root_names[] = { "ephemeral", "command", "unseal", NULL };
 static const char *const policy_names[] = { "strict", "standard", NULL };
 
 /* What the tables fill: the result, and the nodes of fields that have to agree. */
@@ -279,13 +279,12 @@ static const struct yaml_kind kind_peers = {
 		"{\"required\": [\"gids\"], \"properties\": {\"gids\": {\"minItems\": 1}}}]}",
 };
 
-/* read_root(); what this version cannot do, the keeper refuses. */
+/* read_root() */
 static const struct yaml_kind kind_root = {
 	.type = "object",
 	.rule = "{\"if\": {\"properties\": {\"source\": {\"const\": \"command\"}}},"
 		"\"then\": {\"required\": [\"command\"]},"
-		"\"else\": {\"not\": {\"required\": [\"command\"]}},"
-		"\"not\": {\"properties\": {\"source\": {\"const\": \"trusted\"}}}}",
+		"\"else\": {\"not\": {\"required\": [\"command\"]}}}",
 };
 
 /* read_sockets() */

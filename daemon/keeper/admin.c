@@ -153,7 +153,6 @@ static const char *const root_names[] = {
 	[CONFIG_ROOT_EPHEMERAL] = "ephemeral",
 	[CONFIG_ROOT_COMMAND] = "command",
 	[CONFIG_ROOT_UNSEAL] = "unseal",
-	[CONFIG_ROOT_TRUSTED] = "trusted",
 };
 
 static unsigned int list_count(const struct list *head)

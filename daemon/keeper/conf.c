@@ -79,21 +79,6 @@ static int sockets_match(const struct conf *c, const char *path)
 	return -EINVAL;
 }
 
-/* What a file may say and this version does not do; a start would fail half way. */
-static int offered(const struct conf *c, const char *path)
-{
-	const struct config *config = c->config;
-
-	if (config->root_source == CONFIG_ROOT_TRUSTED) {
-		log_error("%s: rootKey.source: this version of kekd makes no trusted keys, and no "
-			  "Debian kernel has the type; it offers \"command\" (systemd-creds and "
-			  "clevis use a TPM), \"unseal\" and \"ephemeral\"",
-			  path);
-		return -EOPNOTSUPP;
-	}
-	return 0;
-}
-
 int conf_load(const char *path, struct conf **ret)
 {
 	_cleanup_(conf_freep) struct conf *c = NULL;
@@ -126,9 +111,7 @@ int conf_load(const char *path, struct conf **ret)
 		log_error("%s", *err.text ? err.text : errno_text(r));
 		return r;
 	}
-	r = offered(c, path);
-	if (r == 0)
-		r = sockets_match(c, path);
+	r = sockets_match(c, path);
 	if (r < 0)
 		return r;
 	*ret = move_ptr(c);

@@ -19,17 +19,9 @@ static int secret_get(struct keeper *k, struct secret *ret)
 {
 	const struct config *c = k->conf->config;
 
-	switch (c->root_source) {
-	case CONFIG_ROOT_COMMAND:
+	if (c->root_source == CONFIG_ROOT_COMMAND)
 		return root_command_run(c->root_command.v, c->root_timeout, ret);
-	case CONFIG_ROOT_EPHEMERAL:
-		return secret_random(SECRET_MIN, ret);
-	default:
-		log_error(
-			"rootKey.source: trusted: this version makes no trusted keys, and no Debian "
-			"kernel has the type; \"command\" with systemd-creds or clevis uses a TPM");
-		return -EOPNOTSUPP;
-	}
+	return secret_random(SECRET_MIN, ret);
 }
 
 static int kernel_fail(const char *what, int r)

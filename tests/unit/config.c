@@ -261,7 +261,7 @@ TEST(ids)
 TEST(root_keys)
 {
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: file}\n",
-	    "kekd.yaml:2:19: \"source\" must be ephemeral, command, unseal or trusted");
+	    "kekd.yaml:2:19: \"source\" must be ephemeral, command or unseal");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: command}\n",
 	    "kekd.yaml:2:10: source: command needs a \"command\" to run");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: command, command: []}\n",
