@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kekctl's commands. Each has a file of its own (status.c, key.c, kms.c, apiserver.c) and one line
- * in kekctl.c's table. Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+ * kekctl's commands. Each has one line in kekctl.c's table, and its function, ctl_ and the words of
+ * that line, is in the file of its name. Commands that share what they do share a file: key… and
+ * import.c are `key`, kms.c is `encrypt` and `decrypt`, apiserver.c and schema.c are `config`, backup.c
+ * is `restore` too. Exit status: 0 done, 1 refused or failed, 2 wrong usage; scan.h has others.
  */
 #ifndef KEKD_CTL_CTL_H
 #define KEKD_CTL_CTL_H

@@ -82,7 +82,7 @@ static void put_item(FILE *to, const struct encconf_item *item)
 
 int import_print(const struct encconf *conf, FILE *to)
 {
-	fputs("# Keys are names: the keys themselves are in the kernel (kekctl key list).\n"
+	fputs("# Keys are names: kekd has the keys themselves (kekctl key list).\n"
 	      "apiVersion: apiserver.config.k8s.io/v1\n"
 	      "kind: EncryptionConfiguration\n"
 	      "resources:\n",

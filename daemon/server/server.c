@@ -3,12 +3,14 @@
  * The server's life, in order:
  *   1. take what the keeper sends (configuration, listeners, keys) until GO
  *   2. known-answer self-test of the backend
- *   3. lock down (Landlock, seccomp; uid and capabilities are gone since before exec)
- *   4. serve: completions → services → engine_flush() → upstreams_flush() → defer_run() →
- *      server_audit_flush() → grpc_server_flush() → ring_turn()
- *   5. STOP: drain, exit
+ *   3. accept at the listeners; whoever connects waits
+ *   4. lock down (Landlock, seccomp; uid and capabilities are gone since before exec), say READY
+ *   5. serve, turn by turn: defer_run() → engine_flush() → upstreams_flush() →
+ *      server_audit_flush() → grpc_server_flush() → ring_turn(), which runs what has completed, and
+ *      from there the services
+ *   6. STOP: drain, exit
  *
- * Steps 4's order is what makes one io_uring_enter carry the crypto and the socket writes of a turn.
+ * Step 5's order is what makes one io_uring_enter carry the crypto and the socket writes of a turn.
  */
 #include "daemon/server/server.h"
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One operation of one client, on its whole way: wire makes it from a complete gRPC message, a
- * service decides what it asks, a provider of the chain turns it into an engine job, and its done
- * callback answers. Nothing else is allocated for a request.
+ * One operation of one client, on its way through the chain. A service (daemon/kms) makes it from a
+ * decoded request: one for a call of the KMS services, one for each value of a Transform call. A provider
+ * of the chain answers it: by an engine job, by asking another plugin, or at once, as identity does. Then
+ * its done callback lets the service answer the call.
  *
- * Ownership: whoever created an op frees it in its done callback. Between op_start (a provider's
- * encrypt or decrypt returning 0) and done, the provider borrows it. done runs exactly once and
- * never from inside the call that started it.
+ * Ownership: an op is part of what its service keeps for the call, which must stay in place until done
+ * has run. When chain_encrypt() or chain_decrypt() has returned 0 the chain borrows it until then; done
+ * runs exactly once and never from inside that call. After an error it does not run.
  */
 #ifndef KEKD_OP_H
 #define KEKD_OP_H
