@@ -150,10 +150,12 @@ static void reload(struct keeper *k)
 {
 	_cleanup_(conf_freep) struct conf *next = NULL;
 
-	if (conf_load(k->opt->config_path, &next) < 0 || conf_reloadable(k->conf, next) < 0) {
+	if (conf_load(k->opt->config_path, &next) < 0) {
 		log_error("reload refused; the old configuration stays in force");
 		return;
 	}
+	if (conf_reloadable(k->conf, next) < 0)
+		return;
 	k->next_conf = move_ptr(next);
 	custody_names_check(k, k->next_conf); /* the keys first: the chains that use them follow */
 	if (!server_reload_start(k))

@@ -264,10 +264,10 @@ int worker_start(struct keeper *k, struct worker *w)
 	w->start_ns = now_ns();
 	w->restart_at_ns = 0;
 	r = feed(k, w);
-	if (r < 0) {
+	if (r < 0 && r != -EAGAIN) /* that has been said */
 		log_warning("the server was not given all its keys: %s", errno_text(r));
+	if (r < 0)
 		worker_kill(k, w);
-	}
 	return 0; /* worker_reaped() sees to a dead one */
 }
 
