@@ -28,7 +28,7 @@ static const char usage[] =
 	"  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
 	"      --check        check both configuration files and exit\n"
 	"      --ring KIND    event loop, whatever the configuration says\n"
-	"  -d, --debug        say more\n"
+	"  -d, --debug        say what each process does; never keys or what clients send\n"
 	"  -V, --version      version\n"
 	"  -h, --help         this text\n"
 	"\n"
@@ -125,10 +125,12 @@ static void standard_descriptors(void)
 
 int main(int argc, char **argv)
 {
+	bool debug = argc == 2 && strcmp(argv[1], SPAWN_DEBUG) == 0;
+
 	standard_descriptors();
 	/* Only execveat(2) of the keeper gives this name; the link is where it put it. */
-	if (argc == 1 && strcmp(argv[0], SPAWN_ARGV0) == 0) {
-		log_init(SPAWN_ARGV0, LOG_LEVEL_INFO);
+	if ((argc == 1 || debug) && strcmp(argv[0], SPAWN_ARGV0) == 0) {
+		log_init(SPAWN_ARGV0, debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 		return server_main(SPAWN_LINK_FD);
 	}
 	return keeper(argc, argv);

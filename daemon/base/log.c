@@ -5,18 +5,22 @@
 #include "daemon/base/log.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char *log_who = "kekd";
 static enum log_level log_max = LOG_LEVEL_INFO;
 static bool log_journal;
+static int log_pid;
+
+bool log_debugging;
 
 void log_init(const char *who, enum log_level max)
 {
 	log_who = who;
 	log_max = max;
+	log_debugging = max >= LOG_LEVEL_DEBUG;
+	log_pid = getpid();
 	log_journal = getenv("JOURNAL_STREAM") != NULL;
 }
 
@@ -31,6 +35,8 @@ void log_line(enum log_level level, const char *fmt, ...)
 		return;
 	if (log_journal)
 		n = snprintf(line, sizeof(line), "<%d>", (int)level);
+	else if (level == LOG_LEVEL_DEBUG)
+		n = snprintf(line, sizeof(line), "%s[%d]: debug: ", log_who, log_pid);
 	else
 		n = snprintf(line, sizeof(line), "%s: %s", log_who,
 			     level <= LOG_LEVEL_ERROR     ? "error: "

@@ -3,9 +3,15 @@
  * Operator's log: one line an event on stderr, prefixed with a journald priority (<3>, sd-daemon(3))
  * when stderr is the journal ($JOURNAL_STREAM) and with the process's name otherwise. Quiet by
  * design: nothing per request. Never a key, a request byte or a rejected value.
+ *
+ * --debug adds lines of level debug at each boundary that a request or a key crosses: connections,
+ * messages of the link, steps of keys and of a reload, timers that did something, sums over the engine's
+ * runs. The same rules hold for them. They name the process's pid, as there may be several servers.
  */
 #ifndef KEKD_BASE_LOG_H
 #define KEKD_BASE_LOG_H
+
+#include <stdbool.h>
 
 #include "daemon/base/cleanup.h"
 
@@ -19,13 +25,21 @@ enum log_level {
 
 /* @who is borrowed for ever ("kekd", "kekd-server"). */
 void log_init(const char *who, enum log_level max);
+/* True with --debug. Read by all, set by log_init() alone. */
+extern bool log_debugging;
 void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_notice(...)  log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)
 #define log_info(...)    log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...)   log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/* One branch that is not taken, and no argument is evaluated, without --debug. */
+#define log_debug(...)                                          \
+	do {                                                    \
+		if (__builtin_expect(log_debugging, false))     \
+			log_line(LOG_LEVEL_DEBUG, __VA_ARGS__); \
+	} while (0)
 
 /* "EKEYREVOKED (Key has been revoked)" of a positive or negative errno; static per-thread buffer. */
 const char *errno_text(int e);

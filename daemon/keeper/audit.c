@@ -90,6 +90,7 @@ void keeper_audit_reload(struct keeper *k)
 void keeper_audit_tick(struct keeper *k, uint64_t now)
 {
 	bool stuck;
+	int r;
 
 	if (!k->audit)
 		return;
@@ -99,7 +100,9 @@ void keeper_audit_tick(struct keeper *k, uint64_t now)
 	if (!stuck || now < k->audit_retry_ns)
 		return;
 	k->audit_retry_ns = now + RETRY_NS;
-	reopen(k);
+	r = reopen(k);
+	log_debug("timer: the audit cannot be written, so it is opened again: %s",
+		  r == 0 ? "open" : errno_text(r));
 }
 
 static int write_line(struct keeper *k, const struct audit_line *line)

@@ -26,6 +26,7 @@
 #include "daemon/sys/sandbox.h"
 
 #define TICK_NS     500000000L
+#define WATCHES     120 /* of which one is said, so that --debug has a line a minute */
 #define STOP_NS     (UINT64_C(8) * 1000 * 1000 * 1000)
 #define LOCKED_SELF (UINT64_C(8) << 20) /* beside the message pool: runs, keys, engine */
 
@@ -157,9 +158,12 @@ static void reload(struct keeper *k)
 	if (conf_reloadable(k->conf, next) < 0)
 		return;
 	k->next_conf = move_ptr(next);
+	log_debug("reload: both files are read; the servers are asked");
 	custody_names_check(k, k->next_conf); /* the keys first: the chains that use them follow */
-	if (!server_reload_start(k))
-		conf_free(move_ptr(k->next_conf));
+	if (server_reload_start(k))
+		return;
+	log_debug("reload: no server takes it; it waits for the next");
+	conf_free(move_ptr(k->next_conf));
 }
 
 /* One at a time, and only when each server is there to say yes or no. */
@@ -182,6 +186,7 @@ static void on_signal(struct keeper *k)
 			stop(k);
 			break;
 		case SIGHUP:
+			log_debug("reload: asked for by SIGHUP of pid %u", si.ssi_pid);
 			k->reload_wanted = true;
 			break;
 		case SIGCHLD:
@@ -195,6 +200,9 @@ static void on_timer(struct keeper *k)
 {
 	uint64_t ticks;
 
+	if (k->watches++ % WATCHES == 0)
+		log_debug("timer: watch over keys and servers, %llu until now",
+			  (unsigned long long)k->watches);
 	if (read(k->timer_fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
 		custody_watch(k);
 	rotation_tick(k, now_ns());

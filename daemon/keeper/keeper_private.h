@@ -113,6 +113,7 @@ struct keeper {
 	int signal_fd, timer_fd;
 	bool stopping, ended;
 	uint64_t stop_at_ns;
+	uint64_t watches; /* over keys, root and servers */
 	int status;
 };
 

@@ -152,6 +152,8 @@ static void start(struct keeper *k, struct observer *o, uint64_t now)
 	r = spawn_observer(o->exe_fd, c->server_user.id, c->server_gid, fds, &o->pid);
 	if (r < 0)
 		log_error("cannot start " SPAWN_OBSERVER ": %s", errno_text(r));
+	else
+		log_debug("timer: " SPAWN_OBSERVER " started, pid %d", o->pid);
 }
 
 void observer_tick(struct keeper *k, uint64_t now)

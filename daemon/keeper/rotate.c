@@ -126,6 +126,7 @@ static int next_key(struct keeper *k, const char *name, const struct keyset_key 
 		if (r < 0)
 			return r;
 		memcpy(k->made, key->rec.id, sizeof(k->made));
+		log_debug("key %s: made by automatic rotation", key->rec.label);
 		keeper_audit_key(k, NULL, key, "created by automatic rotation");
 	}
 	*ret = key;
@@ -191,6 +192,7 @@ void rotation_tick(struct keeper *k, uint64_t now)
 	if (k->sealed < 0 || server_serving(k) == 0 || now < k->rotate_at_ns)
 		return;
 	k->rotate_at_ns = now + (k->conf->config->rotation.automatic ? LOOK_NS : WARN_NS);
+	log_debug("timer: rotation looks at the active keys");
 	for (size_t i = 0; i < e->items_count; i++)
 		for (size_t j = 0; j < e->items[i].providers_count; j++)
 			if (e->items[i].providers[j].keys_count > 0 &&

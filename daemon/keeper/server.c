@@ -226,6 +226,9 @@ void server_reload_end(struct keeper *k)
 	if (!k->next_conf || reload_pends(k))
 		return;
 	r = reload_verdict(k);
+	log_debug("reload: of the servers %zu can, %zu cannot, %zu have not answered",
+		  reload_count(k, RELOAD_TAKEN), reload_count(k, RELOAD_REFUSED),
+		  reload_count(k, RELOAD_ASKED));
 	k->reload_until_ns = 0;
 	reload_tell(k, r);
 	if (r == 0) {

@@ -135,7 +135,8 @@ static int child_prepare(const struct program *p, pid_t parent, int *ret_exe_fd)
 
 static _noreturn_ void child(const struct program *p, pid_t parent)
 {
-	char *argv[] = { (char *)(uintptr_t)p->argv0, NULL };
+	char debug[] = SPAWN_DEBUG;
+	char *argv[] = { (char *)(uintptr_t)p->argv0, log_debugging ? debug : NULL, NULL };
 	char *env[ARRAY_SIZE(env_kept) + 1];
 	int exe_fd = -1, r;
 

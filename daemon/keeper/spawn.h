@@ -12,6 +12,8 @@
 /* argv of the program that main.c takes for "I am the server, my link is this descriptor". */
 #define SPAWN_ARGV0   "kekd-server"
 #define SPAWN_LINK_FD 3
+/* The one argument that a server and the observer may get: they log as much as who starts them. */
+#define SPAWN_DEBUG "--debug"
 
 /* A program of its own, beside kekd. */
 #define SPAWN_OBSERVER "kekd-observer"

@@ -53,6 +53,8 @@ int worker_tell(struct keeper *k, struct worker *w, const struct link_msg *msg,
 	r = link_send(w->link_fd, msg, fds);
 	if (r == -EAGAIN)
 		log_error("the server does not read its link; killing it");
+	else if (r < 0)
+		log_debug("link %d: broken: %s; killing the server", w->link_fd, errno_text(r));
 	if (r < 0)
 		worker_kill(k, w);
 	return r;
@@ -263,6 +265,7 @@ int worker_start(struct keeper *k, struct worker *w)
 	w->pinged_ns = 0;
 	w->start_ns = now_ns();
 	w->restart_at_ns = 0;
+	log_debug("server %d started, link %d", w->pid, w->link_fd);
 	r = feed(k, w);
 	if (r < 0 && r != -EAGAIN) /* that has been said */
 		log_warning("the server was not given all its keys: %s", errno_text(r));
@@ -435,6 +438,7 @@ void worker_hear(struct keeper *k, struct worker *w)
 
 	r = link_recv(w->link_fd, &msg, &fds);
 	if (r < 0) {
+		log_debug("link %d: ended: %s", w->link_fd, errno_text(r));
 		close(move_fd(w->link_fd));
 		worker_kill(k, w);
 		return;
@@ -479,8 +483,12 @@ void worker_reaped(struct keeper *k, struct worker *w, int status)
 	w->stats = (struct metrics){ 0 };
 	if (!k->stopping || status != 0) /* with 0 it has been asked to end, and reported before */
 		counts_server_died(k);
-	if (k->stopping || !k->ever_served)
+	if (k->stopping || !k->ever_served) {
+		log_debug("the server %s %d",
+			  WIFSIGNALED(status) ? "was killed by signal" : "ended with status",
+			  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		return;
+	}
 	w->restart_at_ns = now + next_delay(w, now);
 	if (WIFSIGNALED(status))
 		log_error("the server was killed by signal %d; starting another", WTERMSIG(status));

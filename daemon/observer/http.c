@@ -10,6 +10,8 @@
 #include <poll.h>
 #include <string.h>
 
+#include "daemon/base/log.h"
+
 #define CONNECTIONS     16
 #define SILENCE_S       10
 #define CONNECTION_SIZE (16 * 1024) /* bytes of a request's line and headers, and of the answer's */
@@ -66,6 +68,7 @@ static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *c,
 	if (!f)
 		return MHD_NO;
 	status = page->print(http->ctx, f);
+	log_debug("%s asked for, answered %u", page->path, status);
 	if (fclose(f) != 0) {
 		free(body);
 		return MHD_NO;

@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "daemon/base/log.h"
@@ -101,23 +102,26 @@ static void release(struct observer *o)
 	free(o->copy);
 }
 
-int main(int argc, char **argv _unused_)
+int main(int argc, char **argv)
 {
+	bool debug = argc == 2 && strcmp(argv[1], "--debug") == 0;
 	_cleanup_(release) struct observer o = { .copy = calloc(1, sizeof(struct board)) };
 	_cleanup_(http_freep) struct http *http = NULL;
 	int r = o.copy ? 0 : -ENOMEM;
 
-	if (argc != 1) {
+	if (argc != 1 && !debug) {
 		fputs("kekd starts this program; see metrics: in kekd.yaml(5)\n", stderr);
 		return 2;
 	}
-	log_init("kekd-observer", LOG_LEVEL_INFO);
+	log_init("kekd-observer", debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	if (r == 0)
 		r = board_page_map(PAGE_FD, &o.page);
 	if (r == 0)
 		r = http_new(LISTEN_FD, pages, &o, &http);
 	if (r == 0)
 		r = lock_down();
+	if (r == 0)
+		log_debug("serving its pages");
 	while (r == 0)
 		r = http_turn(http, ALIVE_FD);
 	if (r == -ENODATA)

@@ -1,13 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See link.h. SEQPACKET keeps message boundaries, so there is no framing and no partial read. */
+/*
+ * See link.h. SEQPACKET keeps message boundaries, so there is no framing and no partial read.
+ *
+ * Both ends tell of each message that they sent or took, under --debug. Of one that was
+ * taken nothing is said but numbers and ids: texts of a server that was taken over may be anything.
+ */
 #include "daemon/server/link.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/log.h"
 #include "daemon/sys/fdpass.h"
+
+static void log_key(int fd, bool sent, const struct link_msg *msg, unsigned int n_fds)
+{
+	const char *verb = sent ? "sent" : "took", *type = link_type_name(msg->type);
+	char hex[KEKD_KEY_ID_HEX + 1];
+
+	key_hex(msg->id, sizeof(msg->id), hex);
+	if (msg->type == LINK_USED)
+		log_debug("link %d: %s %s %s, encryptions %llu, decryptions %llu", fd, verb, type,
+			  hex, (unsigned long long)msg->encryptions,
+			  (unsigned long long)msg->decryptions);
+	else if (msg->type == LINK_KEY)
+		log_debug("link %d: %s %s %s %s%s%s, activation %u, %u descriptors", fd, verb, type,
+			  hex, sent ? msg->label : "", sent ? ", " : "",
+			  msg->state < KEY_STATES ? key_state_name(msg->state) : "in no state",
+			  msg->activation, n_fds);
+	else
+		log_debug("link %d: %s %s %s, r %d, %u descriptors", fd, verb, type, hex, msg->r,
+			  n_fds);
+}
+
+static void log_message(int fd, bool sent, const struct link_msg *msg, unsigned int n_fds)
+{
+	switch (msg->type) {
+	case LINK_KEY:
+	case LINK_SOCKET:
+	case LINK_WITHDRAW:
+	case LINK_NEED:
+	case LINK_USED:
+		log_key(fd, sent, msg, n_fds);
+		break;
+	default:
+		log_debug("link %d: %s %s, index %u, r %d, %u descriptors", fd,
+			  sent ? "sent" : "took", link_type_name(msg->type), msg->index, msg->r, n_fds);
+	}
+}
 
 int link_pair(int ret_fds[static 2])
 {
@@ -22,7 +65,11 @@ int link_pair(int ret_fds[static 2])
 
 int link_send(int fd, const struct link_msg *msg, const struct link_fds *fds)
 {
-	return fdpass_send(fd, msg, sizeof(*msg), fds ? fds->fd : NULL, fds ? fds->n : 0);
+	int r = fdpass_send(fd, msg, sizeof(*msg), fds ? fds->fd : NULL, fds ? fds->n : 0);
+
+	if (r == 0 && log_debugging)
+		log_message(fd, true, msg, fds ? fds->n : 0);
+	return r;
 }
 
 int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds)
@@ -43,6 +90,8 @@ int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds)
 	ret->label[sizeof(ret->label) - 1] = '\0';
 	ret->text[sizeof(ret->text) - 1] = '\0';
 	*ret_fds = fds;
+	if (log_debugging)
+		log_message(fd, false, ret, fds.n);
 	return 0;
 }
 

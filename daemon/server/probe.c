@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "daemon/base/log.h"
 #include "daemon/server/server_private.h"
 
 #define NS_PER_S    UINT64_C(1000000000)
@@ -54,6 +55,7 @@ static void round_end(struct server_probe *p)
 	p->step = PROBE_IDLE;
 	p->s->stats.probes++;
 	p->s->stats.probe_r = p->r;
+	log_debug("timer: the chains were tried: %s", p->r == 0 ? "well" : errno_text(p->r));
 	ring_timer(p->s->ring, &p->timer, now_ns() + PROBE_NS);
 }
 

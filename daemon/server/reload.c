@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 
+#include "daemon/base/log.h"
 #include "daemon/server/server_private.h"
 
 struct server_reload {
@@ -80,6 +81,10 @@ int reload_prepare(struct server *s, const struct link_msg *req, struct link_fds
 		return -EPROTO;
 	msg.r = prepare(s, req, fds);
 	msg.since_ns = now_ns();
+	if (msg.r == 0)
+		log_debug("reload: the new chains are built; requests wait for the keeper's word");
+	else
+		log_debug("reload: the new chains cannot be built: %s", errno_text(msg.r));
 	return link_send(s->link_fd, &msg, NULL);
 }
 
@@ -111,6 +116,7 @@ int reload_end(struct server *s, int r)
 			     : -EPROTO; /* given up meanwhile: this server must not go on by the old one */
 	if (r == 0)
 		swap(s, s->reload);
+	log_debug("reload: the %s chains are in force", r == 0 ? "new" : "old");
 	reload_drop(s);
 	return 0;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What wire, engine and plugins count since their start becomes what is new since the last report. A
- * report that cannot be sent is made again with the next.
+ * report that cannot be sent is made again with the next. --debug gets the sums of a report, not the runs.
  */
 #include <string.h>
 
+#include "daemon/base/log.h"
 #include "daemon/server/server_private.h"
 
 static void add_wire(struct metrics *m, const struct grpc_stats *now, const struct grpc_stats *seen)
@@ -32,6 +33,39 @@ static void add_plugin(void *ctx, const char *path, const struct upstream_stat *
 	metrics_upstream(ctx, path, stat->calls, stat->failures, stat->last);
 }
 
+/* "up to 4 blocks: 12, more: 1" */
+static void sizes_print(const struct metrics *m, char *to, size_t room)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < METRICS_RUNS && len < room; i++) {
+		const char *sep = len > 0 ? ", " : "";
+
+		if (m->runs[i] == 0)
+			continue;
+		if (i < METRICS_RUNS - 1)
+			len += (size_t)snprintf(to + len, room - len, "%sup to %u blocks: %llu",
+						sep, engine_run_size(i),
+						(unsigned long long)m->runs[i]);
+		else
+			len += (size_t)snprintf(to + len, room - len, "%smore: %llu", sep,
+						(unsigned long long)m->runs[i]);
+	}
+}
+
+static void log_engine(const struct metrics *m)
+{
+	char sizes[256] = "no run";
+
+	if (m->jobs == 0 && m->queued == 0 && m->run_blocks == 0)
+		return;
+	sizes_print(m, sizes, sizeof(sizes));
+	log_debug("engine: %llu messages, %llu failed, %u under way; %llu blocks in runs by size: "
+		  "%s; %llu broken",
+		  (unsigned long long)m->jobs, (unsigned long long)m->job_errors, m->queued,
+		  (unsigned long long)m->run_blocks, sizes, (unsigned long long)m->broken_runs);
+}
+
 void server_stats_report(struct server *s)
 {
 	struct link_msg msg = { .type = LINK_STATS };
@@ -46,6 +80,8 @@ void server_stats_report(struct server *s)
 	msg.stats = s->stats;
 	if (link_send(s->link_fd, &msg, NULL) < 0)
 		return;
+	if (log_debugging)
+		log_engine(&msg.stats);
 	s->seen_wire = wire;
 	s->seen_engine = engine;
 	s->stats = (struct metrics){ 0 };

@@ -404,7 +404,7 @@ static void call_elsewhere(struct grpc_client_call *call)
 
 	list_add_tail(&client->waiting, &call->link);
 	client->draining = true;
-	conn_close(client->conn);
+	conn_close(client->conn, "it has no stream left");
 }
 
 static void call_send(struct grpc_client_call *call)
@@ -563,7 +563,7 @@ void grpc_client_stop(struct grpc_client *client)
 		call_finish(list_first(&client->waiting, struct grpc_client_call, link),
 			    GRPC_CANCELLED, "the client was stopped");
 	if (client->conn)
-		conn_close(client->conn);
+		conn_close(client->conn, "this end needs it no more");
 	grpc_client_flush(client);
 }
 

@@ -31,6 +31,8 @@ struct conn {
 	void *user;
 	int fd;
 	enum conn_state state;
+	const char *why; /* it ends; static, the first of several reasons */
+	int why_r;
 	struct ring_op rx, tx;
 	struct secbuf in, out;
 	size_t sent;                /* of out */
@@ -50,8 +52,23 @@ void conn_wake(struct conn *c)
 		list_add_tail(c->config->awake, &c->link);
 }
 
-void conn_close(struct conn *c)
+static void ends(struct conn *c, const char *why, int r)
 {
+	if (c->why)
+		return;
+	c->why = why;
+	c->why_r = r < 0 ? r : 0;
+}
+
+const char *conn_why(const struct conn *c, int *ret_r)
+{
+	*ret_r = c->why_r;
+	return c->why;
+}
+
+void conn_close(struct conn *c, const char *why)
+{
+	ends(c, why, 0);
 	if (c->state == CONN_CLOSING)
 		return;
 	c->state = CONN_CLOSING;
@@ -104,14 +121,17 @@ static void rx_start(struct conn *c)
 static void rx_done(struct ring_op *op, int res, unsigned int flags _unused_)
 {
 	struct conn *c = container_of(op, struct conn, rx);
+	int r;
 
 	if (c->state == CONN_CLOSING || res <= 0) {
-		conn_close(c);
+		ends(c, res < 0 ? "reading failed" : "its peer closed it", res);
+		conn_close(c, c->why);
 		conn_wake(c);
 		return;
 	}
-	if (c->state == CONN_OPEN &&
-	    h2_feed(c->h2, span_of(c->in.data, (size_t)res), now_ns()) < 0) {
+	r = c->state == CONN_OPEN ? h2_feed(c->h2, span_of(c->in.data, (size_t)res), now_ns()) : 0;
+	if (r < 0) {
+		ends(c, "its HTTP/2 cannot go on", r);
 		c->state = CONN_ENDING;
 		timeq_clear(c->config->timers, &c->rx_stall);
 	}
@@ -133,7 +153,8 @@ static void tx_done(struct ring_op *op, int res, unsigned int flags _unused_)
 	struct conn *c = container_of(op, struct conn, tx);
 
 	if (c->state == CONN_CLOSING || res <= 0) {
-		conn_close(c);
+		ends(c, "sending failed", res);
+		conn_close(c, c->why);
 		conn_wake(c);
 		return;
 	}
@@ -150,13 +171,18 @@ static void tx_done(struct ring_op *op, int res, unsigned int flags _unused_)
 
 static void conn_flush(struct conn *c)
 {
+	int r;
+
 	if (c->state != CONN_CLOSING && !ring_op_busy(&c->tx)) {
-		if (h2_drain(c->h2, &c->out) < 0)
+		r = h2_drain(c->h2, &c->out);
+		if (r < 0) {
+			ends(c, "its HTTP/2 cannot go on", r);
 			c->state = CONN_ENDING;
+		}
 		if (c->out.len > 0)
 			tx_start(c);
 		else if (c->state == CONN_ENDING || h2_finished(c->h2))
-			conn_close(c);
+			conn_close(c, "all that it began is done");
 	}
 	rx_start(c);
 }
@@ -189,7 +215,7 @@ static void stalled(struct conn *c, const char *what)
 {
 	if (c->config->stalled)
 		c->config->stalled(c->user, what);
-	conn_close(c);
+	conn_close(c, "its peer did not move");
 }
 
 static void rx_stalled(struct timeq_node *node)

@@ -49,7 +49,9 @@ void conn_free(struct conn *c);
 void conn_wake(struct conn *c);
 /* Start sends and reads for, and end, the connections that are awake. Once a turn. */
 void conn_flush_all(struct list *awake);
-/* Close without sending anything more. */
-void conn_close(struct conn *c);
+/* Close without sending anything more. @why, static, is for conn_why(), if nothing else ended it before. */
+void conn_close(struct conn *c, const char *why);
+/* Why it ends, from conn_close() on; and *@ret_r 0, or -errno of what failed. */
+const char *conn_why(const struct conn *c, int *ret_r);
 
 #endif

@@ -35,6 +35,7 @@ struct peer {
 	struct grpc_server *server;
 	const struct grpc_peers *allowed; /* its listener's */
 	struct op_peer cred;
+	int fd; /* the connection's number in the log; conn's to use */
 	struct grpc_session *session;
 	struct conn *conn;
 };
@@ -89,8 +90,20 @@ static void peer_free(struct peer *p)
 	free(p);
 }
 
+static void log_ended(const struct peer *p)
+{
+	const char *why;
+	int r;
+
+	why = conn_why(p->conn, &r);
+	log_debug("connection %d of uid %u gid %u pid %d ended: %s%s%s", p->fd, p->cred.uid,
+		  p->cred.gid, p->cred.pid, why, r < 0 ? ": " : "", r < 0 ? errno_text(r) : "");
+}
+
 static void peer_closed(void *user)
 {
+	if (log_debugging)
+		log_ended(user);
 	peer_free(user);
 }
 
@@ -134,6 +147,7 @@ static int peer_new(const struct listening *l, int fd, const struct op_peer *cre
 	p->server = server;
 	p->allowed = l->peers;
 	p->cred = *cred;
+	p->fd = fd;
 	list_add_tail(&server->peers, &p->link);
 	server->core.stats.open_connections++;
 	r = grpc_session_new(&server->core, &config, &p->session);
@@ -160,6 +174,12 @@ static bool peer_listed(const struct grpc_peers *peers, const struct op_peer *cr
 	return false;
 }
 
+static void log_turned_away(const struct op_peer *cred, const char *why)
+{
+	log_debug("connection of uid %u gid %u pid %d refused: %s", cred->uid, cred->gid, cred->pid,
+		  why);
+}
+
 static void log_refused(struct grpc_server *server, const struct op_peer *cred)
 {
 	server->core.stats.refused_peers++;
@@ -168,6 +188,8 @@ static void log_refused(struct grpc_server *server, const struct op_peer *cred)
 			"refused a peer that is not listed: uid %u gid %u pid %d (%llu since the "
 			"last such line)",
 			cred->uid, cred->gid, cred->pid, seldom_take(&server->refused));
+	else
+		log_turned_away(cred, "it is not listed");
 }
 
 static void accepted(struct listening *l, int accepted_fd)
@@ -175,17 +197,33 @@ static void accepted(struct listening *l, int accepted_fd)
 	struct grpc_server *server = l->server;
 	_cleanup_close_ int fd = accepted_fd;
 	struct op_peer cred;
+	int r;
 
-	if (server->stopping || peer_cred(fd, &cred) < 0)
+	r = peer_cred(fd, &cred);
+	if (r < 0) {
+		log_debug("connection refused: its peer is not known: %s", errno_text(r));
 		return;
+	}
+	if (server->stopping) {
+		log_turned_away(&cred, "this server is stopping");
+		return;
+	}
 	if (!peer_listed(l->peers, &cred)) {
 		log_refused(server, &cred);
 		return;
 	}
-	if (server->core.stats.open_connections >= server->limits.connections)
+	if (server->core.stats.open_connections >= server->limits.connections) {
+		log_turned_away(&cred, "as many as limits.connections allows are open");
 		return;
-	if (peer_new(l, fd, &cred) == 0)
-		(void)move_fd(fd);
+	}
+	r = peer_new(l, fd, &cred);
+	if (r < 0) {
+		log_turned_away(&cred, errno_text(r));
+		return;
+	}
+	log_debug("connection %d of uid %u gid %u pid %d accepted", fd, cred.uid, cred.gid,
+		  cred.pid);
+	(void)move_fd(fd);
 }
 
 static void listening_free(struct listening *l)
@@ -194,6 +232,12 @@ static void listening_free(struct listening *l)
 	list_del(&l->link);
 	close(l->fd);
 	free(l);
+}
+
+static void accept_later(struct listening *l, int why)
+{
+	log_debug("no connection can be taken: %s; tried again soon", errno_text(why));
+	timeq_set(&l->server->timers.queue, &l->retry, now_ns() + ACCEPT_RETRY_NS);
 }
 
 static void accept_done(struct ring_op *op, int res, unsigned int flags)
@@ -213,7 +257,7 @@ static void accept_done(struct ring_op *op, int res, unsigned int flags)
 	else if (res >= 0 || res == -ECONNABORTED)
 		ring_accept(server->ring, op, l->fd);
 	else /* out of fds or memory: the queue is still there a moment later */
-		timeq_set(&server->timers.queue, &l->retry, now_ns() + ACCEPT_RETRY_NS);
+		accept_later(l, res);
 }
 
 static void accept_retry(struct timeq_node *node)
@@ -250,7 +294,7 @@ void grpc_server_peers_changed(struct grpc_server *server)
 		if (peer_listed(p->allowed, &p->cred))
 			continue;
 		log_refused(server, &p->cred);
-		conn_close(p->conn);
+		conn_close(p->conn, "its peer is not listed any more");
 	}
 }
 
@@ -329,7 +373,7 @@ void grpc_server_shutdown(struct grpc_server *server)
 		struct h2 *h2 = grpc_session_h2(p->session);
 
 		if (!h2_greeted(h2) || h2_shutdown(h2) < 0)
-			conn_close(p->conn);
+			conn_close(p->conn, "the server is stopping");
 		conn_wake(p->conn);
 	}
 	grpc_server_flush(server);
@@ -339,7 +383,8 @@ void grpc_server_shutdown(struct grpc_server *server)
 void grpc_server_abort(struct grpc_server *server)
 {
 	list_for_each_safe (n, &server->peers)
-		conn_close(list_entry(n, struct peer, link)->conn);
+		conn_close(list_entry(n, struct peer, link)->conn,
+			   "the server ends without waiting");
 	grpc_server_shutdown(server);
 	grpc_server_flush(server);
 }
