@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/crypto/engine_impl.h"
 
@@ -188,6 +189,7 @@ static void key_free(struct engine_key *key)
 {
 	list_del(&key->link);
 	key->block->ops->free(key->block);
+	free(key->label);
 	secmem_free(key, sizeof(*key));
 }
 
@@ -263,6 +265,7 @@ static int engine_make_runs(struct engine *engine)
 	for (size_t i = 0; i < config->runs_max; i++) {
 		struct run *run = &engine->runs[i];
 
+		run->number = (uint32_t)i;
 		run->buf = engine->bufs + i * config->run_blocks * KEKD_AES_BLOCK;
 		list_init(&run->jobs);
 		list_add_tail(&engine->idle, &run->link);
@@ -353,6 +356,12 @@ void engine_key_remove(struct engine_key *key)
 	lane_revoke(&key->lane[BLOCK_DECRYPT]);
 	list_del(&key->link);
 	list_add_tail(&key->engine->dying, &key->link);
+}
+
+void engine_key_label(struct engine_key *key, const char *label)
+{
+	free(key->label);
+	key->label = strdup(label);
 }
 
 struct block_key *engine_key_block(struct engine_key *key)

@@ -108,6 +108,9 @@ struct block_defer *engine_defer(struct engine *engine);
  */
 int engine_key_new(struct engine *engine, struct block_key *block, struct engine_key **ret);
 
+/* What probes call the key (daemon/base/probe.h); copied. Without memory it has no name. */
+void engine_key_label(struct engine_key *key, const char *label);
+
 /*
  * Withdraw @key, which must not be used after this call. Its queued jobs, and jobs in flight that
  * would need another run, end with -EKEYREVOKED; a job whose last run is in flight may still end

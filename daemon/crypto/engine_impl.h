@@ -46,6 +46,7 @@ struct engine_key {
 	uint32_t flying;         /* runs */
 	bool removed, have_h;
 	struct ghash_key h;
+	char *label; /* for probes; owned, or NULL */
 };
 
 /* A run and its buffer, both for the life of the engine. */
@@ -53,8 +54,9 @@ struct run {
 	struct block_run block;
 	struct list link; /* engine->idle */
 	struct engine_key *key;
-	struct list jobs; /* in the order of their blocks */
-	bool fetch_h;     /* the last block is the zero block that gives H */
+	struct list jobs;          /* in the order of their blocks */
+	uint32_t number, messages; /* for probes: which of engine->runs, and jobs in it */
+	bool fetch_h;              /* the last block is the zero block that gives H */
 	uint8_t *buf;
 };
 

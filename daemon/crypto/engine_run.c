@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 
+#include "daemon/base/probe.h"
 #include "daemon/crypto/engine_impl.h"
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
@@ -134,9 +135,11 @@ static void run_fill(struct run *run)
 {
 	uint8_t *at = run->buf;
 
+	run->messages = 0;
 	list_for_each (n, &run->jobs) {
 		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
 
+		run->messages++;
 		job_fill(job, job->priv.take, at);
 		at += (size_t)job->priv.take * KEKD_AES_BLOCK;
 	}
@@ -228,6 +231,7 @@ static void run_done(struct block_run *block, int r)
 	struct engine_key *key = run->key;
 	struct engine *engine = key->engine;
 
+	PROBE_RUN_END(run->number, key->label, block->dir, run->messages, block->blocks, r);
 	key->flying--;
 	engine->flying--;
 	if (r < 0) {
@@ -275,6 +279,7 @@ void lane_start(struct lane *lane)
 	engine->started += run->block.blocks;
 	engine->flying++;
 	key->flying++;
+	PROBE_RUN_START(run->number, key->label, run->block.dir, run->messages, run->block.blocks);
 	r = key->block->ops->start(key->block, &run->block);
 	if (r < 0)
 		run_done(&run->block, r);

@@ -391,4 +391,4 @@ static const struct grpc_method kms_methods[] = {
 	{ NULL, NULL },
 };
 
-const struct grpc_service kms_grpc_service = { kms_methods, kms_cancel };
+const struct grpc_service kms_grpc_service = { kms_methods, kms_cancel, "kms" };

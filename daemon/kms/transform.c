@@ -426,4 +426,5 @@ static const struct grpc_method transform_methods[] = {
 	{ NULL, NULL },
 };
 
-const struct grpc_service transform_grpc_service = { transform_methods, transform_cancel };
+const struct grpc_service transform_grpc_service = { transform_methods, transform_cancel,
+						     "transform" };

@@ -2,7 +2,7 @@
 /*
  * See link.h. SEQPACKET keeps message boundaries, so there is no framing and no partial read.
  *
- * Both ends tell of each message that they sent or took, under --debug. Of one that was
+ * Both ends tell of each message that they sent or took, under --debug and by a probe. Of one that was
  * taken nothing is said but numbers and ids: texts of a server that was taken over may be anything.
  */
 #include "daemon/server/link.h"
@@ -14,6 +14,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/log.h"
+#include "daemon/base/probe.h"
 #include "daemon/sys/fdpass.h"
 
 static void log_key(int fd, bool sent, const struct link_msg *msg, unsigned int n_fds)
@@ -67,9 +68,12 @@ int link_send(int fd, const struct link_msg *msg, const struct link_fds *fds)
 {
 	int r = fdpass_send(fd, msg, sizeof(*msg), fds ? fds->fd : NULL, fds ? fds->n : 0);
 
-	if (r == 0 && log_debugging)
+	if (r < 0)
+		return r;
+	PROBE_LINK_OUT(link_type_name(msg->type));
+	if (log_debugging)
 		log_message(fd, true, msg, fds ? fds->n : 0);
-	return r;
+	return 0;
 }
 
 int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds)
@@ -90,6 +94,7 @@ int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds)
 	ret->label[sizeof(ret->label) - 1] = '\0';
 	ret->text[sizeof(ret->text) - 1] = '\0';
 	*ret_fds = fds;
+	PROBE_LINK_IN(link_type_name(ret->type));
 	if (log_debugging)
 		log_message(fd, false, ret, fds.n);
 	return 0;

@@ -387,6 +387,8 @@ static int on_key(struct server *s, const struct link_msg *msg, struct link_fds 
 		r = key_block(s, msg, fds, &block);
 		if (r == 0)
 			r = engine_key_over(s, block, msg->soft, fds, &engine);
+		if (r == 0)
+			engine_key_label(engine, rec.label);
 	}
 	if (r == 0)
 		r = keytable_put(s->keys, &rec, engine);

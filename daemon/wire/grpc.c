@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "daemon/base/probe.h"
 #include "daemon/wire/grpc_impl.h"
 #include "daemon/wire/grpc_rules.h"
 
@@ -43,6 +44,7 @@ struct grpc_call {
 	struct grpc_intake intake;
 	struct timeq_node timer;
 	uint64_t deadline; /* 0: none */
+	uint64_t started;  /* its headers were there */
 	enum call_state state;
 	bool post, content_type, te, bad_timeout;
 	void *user;
@@ -114,14 +116,18 @@ static void call_leave(struct grpc_call *call, enum call_state to)
 	call->state = to;
 }
 
-static void call_answered(struct grpc_call *call)
+static void call_answered(struct grpc_call *call, enum grpc_status status, size_t bytes)
 {
 	struct grpc_session *s = call->session;
 	struct grpc_core *core = s->core;
+	uint64_t now = core->clock();
 
+	if (call->state == CALL_SERVICE)
+		PROBE_CALL_END(s->config.service->name, call->method->path, bytes, status,
+			       now - call->started);
 	call_leave(call, CALL_ANSWERED);
 	grpc_intake_release(&call->intake);
-	timeq_set(core->timers, &call->timer, grpc_deadline(core->clock(), core->limits->idle_ns));
+	timeq_set(core->timers, &call->timer, grpc_deadline(now, core->limits->idle_ns));
 	if (s->config.wake)
 		s->config.wake(s->config.user);
 }
@@ -153,7 +159,7 @@ static void call_refuse(struct grpc_call *call, const char *http, enum grpc_stat
 	grpc_percent_encode(text, encoded);
 	h2_answer(&call->stream, fields, n, NULL, NULL, 0);
 	call->session->core->stats.failures++;
-	call_answered(call);
+	call_answered(call, status, 0);
 }
 
 static void call_error(struct grpc_call *call, enum grpc_status status, const char *text)
@@ -184,7 +190,7 @@ void grpc_call_reply(struct grpc_call *call, struct span msg)
 	h2_answer(&call->stream, response_fields, ARRAY_SIZE(response_fields), &body, trailers_ok,
 		  ARRAY_SIZE(trailers_ok));
 	core->stats.replies++;
-	call_answered(call);
+	call_answered(call, GRPC_OK, msg.len);
 }
 
 /* Header fields. */
@@ -294,13 +300,15 @@ static void ev_headers(struct h2_stream *st, bool trailer)
 {
 	struct grpc_call *call = call_of(st);
 	struct grpc_core *core = call->session->core;
-	uint64_t limit;
+	uint64_t now, limit;
 
 	if (trailer || !head_accept(call))
 		return;
 	call->state = CALL_BODY;
 	core->stats.open_calls++;
-	limit = grpc_deadline(core->clock(), core->limits->idle_ns);
+	now = core->clock();
+	call->started = now;
+	limit = grpc_deadline(now, core->limits->idle_ns);
 	if (call->deadline && call->deadline < limit)
 		limit = call->deadline;
 	timeq_set(core->timers, &call->timer, limit);
@@ -359,6 +367,7 @@ static void ev_end(struct h2_stream *st)
 	msg = secbuf_move(&call->intake.msg);
 	call->state = CALL_SERVICE;
 	s->core->stats.calls++;
+	PROBE_CALL_START(s->config.service->name, call->method->path, msg.len);
 	call->method->call(s->config.ctx, call, &msg);
 }
 
@@ -373,11 +382,15 @@ static void call_cancel(struct grpc_call *call)
 static void ev_closed(struct h2_stream *st, uint32_t error _unused_)
 {
 	struct grpc_call *call = call_of(st);
+	const struct grpc_session *s = call->session;
 	bool cancel = call->state == CALL_SERVICE;
 
 	call_leave(call, CALL_ANSWERED);
-	if (cancel)
+	if (cancel) {
+		PROBE_CALL_END(s->config.service->name, call->method->path, 0, GRPC_CANCELLED,
+			       s->core->clock() - call->started);
 		call_cancel(call);
+	}
 	call_give(call->session->core, call);
 }
 

@@ -41,6 +41,7 @@ struct grpc_service {
 	const struct grpc_method *methods; /* ends with path == NULL */
 	/* The call is going away unanswered; forget it. Not called after a reply or fail. */
 	void (*cancel)(void *ctx, struct grpc_call *call);
+	const char *name; /* for who watches: "kms" */
 };
 
 struct grpc_limits {
