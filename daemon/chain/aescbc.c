@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/base/random.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/keyed.h"
 #include "daemon/chain/providers.h"
@@ -51,7 +52,7 @@ static int aescbc_encrypt(struct provider *p, struct op *op)
 	padded = pkcs7_padded(op->in.len);
 	if (op->out_cap < head + padded)
 		return -EMSGSIZE;
-	r = nonce_get(g->env.nonces, op->job.iv, KEKD_AES_BLOCK);
+	r = random_bytes(op->job.iv, KEKD_AES_BLOCK);
 	if (r < 0)
 		return r;
 

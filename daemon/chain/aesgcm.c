@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/base/random.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/keyed.h"
 #include "daemon/chain/providers.h"
@@ -82,7 +83,7 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 	head = codec_prefix_len(PREFIX, span_str(k->label)) + KEKD_GCM_NONCE;
 	if (op->out_cap < head + KEKD_GCM_TAG || op->in.len > op->out_cap - head - KEKD_GCM_TAG)
 		return -EMSGSIZE;
-	r = nonce_get(g->env.nonces, op->job.iv, KEKD_GCM_NONCE);
+	r = random_bytes(op->job.iv, KEKD_GCM_NONCE);
 	if (r < 0)
 		return r;
 

@@ -11,7 +11,6 @@
 #include "daemon/chain/defer.h"
 #include "daemon/chain/encconf.h"
 #include "daemon/chain/keytable.h"
-#include "daemon/crypto/nonce.h"
 #include "daemon/sys/ring.h"
 #include <kekd/provider.h>
 #include <kekd/upstream.h>
@@ -23,7 +22,6 @@ struct defer;
 struct chain_env {
 	struct engine *engine;
 	struct keytable *keys;
-	struct nonce_source *nonces;
 	bool plaintext_writes; /* allowPlaintextWrites of kekd.yaml */
 	/* For kms entries; without upstreams those are not offered. */
 	struct upstream_source *upstreams;

@@ -100,17 +100,6 @@ void envelope_report(struct envelope *e, int r, const char *text)
 	}
 }
 
-int envelope_random(struct envelope *e, uint8_t *ret, size_t len)
-{
-	int r = 0;
-
-	for (size_t n; r == 0 && len > 0; ret += n, len -= n) {
-		n = len < NONCE_MAX ? len : NONCE_MAX;
-		r = nonce_get(e->env.nonces, ret, n);
-	}
-	return r;
-}
-
 int envelope_key_id(const struct envelope *e, struct span key_id, char ret[static ENVELOPE_KEY_ID])
 {
 	static const char hex[] = "0123456789abcdef";

@@ -69,8 +69,6 @@ int envelope_open(struct envelope *e, struct op *op, const uint8_t id[static SHA
 
 /* How a call ended: says so in the log when that has changed. */
 void envelope_report(struct envelope *e, int r, const char *text);
-/* @len bytes from the kernel's generator, @len a multiple of 4. */
-int envelope_random(struct envelope *e, uint8_t *ret, size_t len);
 
 /*
  * The key_id that our own KMS clients see for the plugin's @key_id: a hash of name and key_id, so

@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 
+#include "daemon/base/random.h"
 #include "daemon/base/secmem.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/defer.h"
@@ -147,7 +148,7 @@ static int write_seal(struct write *w, struct span edek)
 	*out++ = (uint8_t)edek.len;
 	memcpy(out, edek.data, edek.len);
 	out += edek.len;
-	r = nonce_get(k->env.env.nonces, out, KEKD_GCM_NONCE);
+	r = random_bytes(out, KEKD_GCM_NONCE);
 	if (r < 0)
 		return r;
 	op->out_len = extra + op->in.len;
@@ -203,7 +204,7 @@ static int write_start(struct write *w)
 	struct upstream_request req = { .method = UPSTREAM_ENCRYPT, .timeout_ns = e->timeout_ns };
 	int r;
 
-	r = envelope_random(e, w->dek, sizeof(w->dek));
+	r = random_bytes(w->dek, sizeof(w->dek));
 	if (r < 0)
 		return r;
 	req.data = span_of(w->dek, sizeof(w->dek));

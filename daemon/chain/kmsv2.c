@@ -16,6 +16,7 @@
 #include <errno.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/random.h"
 #include "daemon/base/secmem.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/defer.h"
@@ -108,9 +109,7 @@ static int seal_data(struct kmsv2 *k, struct op *op, uint8_t *out)
 	uint8_t *nonce = out + INFO_LEN, *dek = k->env.scratch;
 	int r;
 
-	r = envelope_random(&k->env, out, INFO_LEN);
-	if (r == 0)
-		r = envelope_random(&k->env, nonce, KEKD_GCM_NONCE);
+	r = random_bytes(out, INFO_LEN + KEKD_GCM_NONCE);
 	if (r == 0)
 		r = hkdf_expand_sha256(span_of(k->seed->secret, SEED_LEN), span_of(out, INFO_LEN),
 				       dek, KEKD_AES_KEY_MAX);
@@ -280,7 +279,7 @@ static int seed_begin(struct kmsv2 *k, struct span key_id)
 
 	if (!s)
 		return -ENOMEM;
-	r = envelope_random(e, s->secret, SEED_LEN);
+	r = random_bytes(s->secret, SEED_LEN);
 	if (r < 0)
 		return r;
 	memcpy(s->key_id, key_id.data, key_id.len);

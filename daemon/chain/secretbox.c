@@ -14,6 +14,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "daemon/base/random.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/keyed.h"
 #include "daemon/chain/providers.h"
@@ -29,18 +30,6 @@ _Static_assert(crypto_secretbox_KEYBYTES == KEKD_AES_KEY_MAX, "a softkey holds t
 static size_t secretbox_overhead(const struct provider *p _unused_)
 {
 	return strlen(PREFIX) + KEKD_LABEL_MAX + 1 + NONCE + TAG;
-}
-
-/* The source gives at most NONCE_MAX bytes at once. */
-static int fresh_nonce(struct keyed *g, uint8_t ret[static NONCE])
-{
-	int r;
-
-	_Static_assert(NONCE > NONCE_MAX && NONCE <= 2 * NONCE_MAX, "two pieces");
-	r = nonce_get(g->env.nonces, ret, NONCE_MAX);
-	if (r == 0)
-		r = nonce_get(g->env.nonces, ret + NONCE_MAX, NONCE - NONCE_MAX);
-	return r;
 }
 
 static int secretbox_encrypt(struct provider *p, struct op *op)
@@ -60,7 +49,7 @@ static int secretbox_encrypt(struct provider *p, struct op *op)
 	if (op->in.len > KEKD_VALUE_MAX || op->out_cap < head + NONCE + TAG + op->in.len)
 		return -EMSGSIZE;
 	nonce = op->out + head;
-	r = fresh_nonce(g, nonce);
+	r = random_bytes(nonce, NONCE);
 	if (r < 0)
 		return r;
 	codec_prefix_put(op->out, PREFIX, span_str(k->label));

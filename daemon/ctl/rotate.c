@@ -14,11 +14,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/random.h"
 #include "daemon/ctl/ctl.h"
 
 #define PEERS_MAX 64
@@ -275,10 +275,12 @@ static int probe_turn(const struct cluster *c, const uint8_t id[KEKD_KEY_ID])
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_PROBE };
 	uint8_t first[16], answer[16];
-	int r = 0;
+	int r;
 
 	memcpy(req.id, id, KEKD_KEY_ID);
-	randombytes_buf(req.nonce, sizeof(req.nonce));
+	r = random_bytes(req.nonce, sizeof(req.nonce));
+	if (r < 0)
+		return ctl_fail("no random number from the kernel: %s", errno_text(r));
 	for (size_t i = 0; r == 0 && i < c->n; i++) {
 		r = probe(&c->nodes[i], &req, i == 0 ? first : answer);
 		if (r == 0 && i > 0 && memcmp(first, answer, sizeof(first)) != 0)

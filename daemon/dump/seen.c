@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <sodium.h>
 
+#include "daemon/base/random.h"
+
 struct hash {
 	uint64_t lo, hi; /* both zero: an empty place */
 };
@@ -19,6 +21,7 @@ int seen_new(size_t max, struct seen **ret)
 {
 	_cleanup_(seen_freep) struct seen *s = calloc(1, sizeof(*s));
 	size_t size = 16;
+	int r;
 
 	if (!s || max > SIZE_MAX / 64)
 		return -ENOMEM;
@@ -29,7 +32,9 @@ int seen_new(size_t max, struct seen **ret)
 		return -ENOMEM;
 	s->mask = size - 1;
 	s->max = max;
-	randombytes_buf(s->key, sizeof(s->key));
+	r = random_bytes(s->key, sizeof(s->key));
+	if (r < 0)
+		return r;
 	*ret = move_ptr(s);
 	return 0;
 }

@@ -8,8 +8,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include "daemon/base/random.h"
 #include "daemon/base/secmem.h"
 #include "daemon/crypto/digest.h"
 #include "daemon/keys/check.h"
@@ -139,9 +139,9 @@ int imported_seal(const struct imported_root *root, struct key_record *rec, stru
 		return -EINVAL;
 	made.kind = KEY_KIND_IMPORTED;
 	memcpy(made.root, root_id(root), sizeof(made.root));
-	if (getrandom(s.nonce, sizeof(s.nonce), 0) != (ssize_t)sizeof(s.nonce))
-		return -EIO;
-	r = stream_xor(root, &made, s.nonce, key.data, s.text);
+	r = random_bytes(s.nonce, sizeof(s.nonce));
+	if (r == 0)
+		r = stream_xor(root, &made, s.nonce, key.data, s.text);
 	if (r == 0)
 		r = mac_of(root, TAG_TEXT, &made, s.nonce, span_of(s.text, key.len), s.tag);
 	if (r == 0)

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
+#include "daemon/base/random.h"
 #include "daemon/keys/imported.h"
 #include "daemon/keys/keyset_private.h"
 
@@ -25,9 +25,9 @@ static int fresh_record(const struct keyset *set, const char *name, enum key_sta
 	struct key_record rec = { .state = state };
 	int r;
 
-	if (getrandom(rec.id, sizeof(rec.id), 0) != (ssize_t)sizeof(rec.id))
-		return -EIO;
-	r = state == KEY_ACTIVE ? keyset_next_activation(set, name, &rec.activation) : 0;
+	r = random_bytes(rec.id, sizeof(rec.id));
+	if (r == 0 && state == KEY_ACTIVE)
+		r = keyset_next_activation(set, name, &rec.activation);
 	if (r < 0)
 		return r;
 	rec.created = time(NULL);

@@ -8,12 +8,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/io.h"
+#include "daemon/base/random.h"
 
 #define MAPPING (SECRET_MAX + 1)
 
@@ -44,7 +44,6 @@ void secret_release(struct secret *s)
 int secret_random(size_t len, struct secret *ret)
 {
 	_cleanup_secret_ struct secret s = { 0 };
-	ssize_t n;
 	int r;
 
 	if (len < SECRET_MIN || len > SECRET_MAX)
@@ -52,12 +51,10 @@ int secret_random(size_t len, struct secret *ret)
 	r = secret_new(&s);
 	if (r < 0)
 		return r;
-	while (s.len < len) {
-		n = io_retry(getrandom(s.data + s.len, len - s.len, 0));
-		if (n < 0)
-			return -errno;
-		s.len += (size_t)n;
-	}
+	r = random_bytes(s.data, len);
+	if (r < 0)
+		return r;
+	s.len = len;
 	*ret = secret_move(&s);
 	return 0;
 }

@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "daemon/base/io.h"
+#include "daemon/base/random.h"
 #include "daemon/base/secmem.h"
 #include "daemon/crypto/digest.h"
 #include "daemon/crypto/openssl_seal.h"
@@ -130,17 +130,6 @@ void softkey_free(struct softkey *key)
 const uint8_t *softkey_bytes(const struct softkey *key)
 {
 	return key->key;
-}
-
-static int random_bytes(void *ret, size_t len)
-{
-	/* Up to 256 bytes come whole and uninterrupted once the kernel is seeded: getrandom(2). */
-	ssize_t n;
-
-	n = io_retry(getrandom(ret, len, 0));
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
 }
 
 static void format_blob(const struct sealed *s, char ret[static KEY_BLOB_MAX])

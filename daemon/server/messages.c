@@ -62,7 +62,6 @@ void server_free(struct server *s)
 	if (s->test_key)
 		engine_key_remove(s->test_key);
 	engine_free(s->engine);
-	nonce_source_free(s->nonces);
 	ring_free(s->ring);
 	secpool_free(s->pool);
 	encconf_free(s->encconf);
@@ -162,7 +161,6 @@ void server_chain_env(struct server *s, const struct config *config, struct chai
 	*ret = (struct chain_env){
 		.engine = s->engine,
 		.keys = s->keys,
-		.nonces = s->nonces,
 		.plaintext_writes = config->plaintext_writes,
 		.upstreams = upstreams_source(s->upstreams),
 		.pool = s->pool,
@@ -268,8 +266,6 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 		r = secpool_new(s->config->limits.locked_memory, &s->pool);
 	if (r == 0)
 		r = engine_new(&engine, &s->engine);
-	if (r == 0)
-		r = nonce_source_new(&s->nonces);
 	if (r == 0)
 		r = keytable_new(&s->keys);
 	if (r == 0)

@@ -11,9 +11,9 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/random.h"
 #include "daemon/server/server_private.h"
 
 #define NS_PER_S    UINT64_C(1000000000)
@@ -196,8 +196,9 @@ int server_probe_start(struct server *s)
 	s->probe->self = self;
 	s->probe->s = s;
 	s->probe->timer.done = on_timer;
-	if (getrandom(s->probe->text, TEXT, 0) != TEXT)
-		return -errno;
+	r = random_bytes(s->probe->text, TEXT);
+	if (r < 0)
+		return r;
 	ring_timer(s->ring, &s->probe->timer, now_ns());
 	return 0;
 }

@@ -10,7 +10,6 @@
 #include "daemon/chain/encconf.h"
 #include "daemon/chain/keytable.h"
 #include "daemon/crypto/engine.h"
-#include "daemon/crypto/nonce.h"
 #include "daemon/kms/service.h"
 #include "daemon/kms/transform.h"
 #include "daemon/kms/upstream.h"
@@ -51,7 +50,6 @@ struct server {
 	struct ring *ring;
 	struct secpool *pool;
 	struct engine *engine;
-	struct nonce_source *nonces;
 	struct keytable *keys;
 	struct upstreams *upstreams;
 	struct defer defer;

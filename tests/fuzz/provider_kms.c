@@ -80,7 +80,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t value[OUT_MAX];
 	static struct secpool *pool;
-	static struct nonce_source *nonces;
 	char name[] = "x", path[] = "/x";
 	struct fake_upstream fake;
 	struct defer defer;
@@ -92,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1 || size > OUT_MAX / 2)
 		return 0;
 	if (!pool)
-		require(secpool_new(1024 * 1024, &pool) == 0 && nonce_source_new(&nonces) == 0);
+		require(secpool_new(1024 * 1024, &pool) == 0);
 	conf.kms = (struct encconf_kms){
 		.version = 1 + (data[0] & 1), .name = name, .path = path, .timeout = 1
 	};
@@ -100,7 +99,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake.open = open_all;
 	list_init(&defer.ops);
 	env = (struct chain_env){
-		.nonces = nonces,
 		.upstreams = &fake.source,
 		.pool = pool,
 		.defer = &defer,

@@ -30,8 +30,6 @@ int chain_bed_open(struct chain_bed *b, enum bed_backend backend, const char *ya
 	if (r == 0)
 		r = keytable_new(&b->keys);
 	if (r == 0)
-		r = nonce_source_new(&b->nonces);
-	if (r == 0)
 		r = secpool_new(4U << 20, &b->pool);
 	if (r < 0)
 		return r;
@@ -41,7 +39,6 @@ int chain_bed_open(struct chain_bed *b, enum bed_backend backend, const char *ya
 	b->env = (struct chain_env){
 		.engine = b->bed.engine,
 		.keys = b->keys,
-		.nonces = b->nonces,
 		.defer = &b->defer,
 		.plaintext_writes = plaintext_writes,
 	};
@@ -67,7 +64,6 @@ void chain_bed_close(struct chain_bed *b)
 	chain_free(b->chain);
 	encconf_free(b->conf);
 	keytable_free(b->keys);
-	nonce_source_free(b->nonces);
 	bed_close(&b->bed);
 	secpool_free(b->pool);
 	free(b->out);

@@ -13,7 +13,6 @@
 struct chain_bed {
 	struct bed bed;
 	struct keytable *keys;
-	struct nonce_source *nonces;
 	struct secpool *pool;
 	struct defer defer;
 	struct encconf *conf;

@@ -26,7 +26,6 @@ FIXTURE(chain)
 {
 	struct bed bed;
 	struct keytable *keys;
-	struct nonce_source *nonces;
 	struct chain_env env;
 	struct encconf_key names[2];
 	struct encconf_provider provider;
@@ -48,10 +47,7 @@ FIXTURE_SETUP(chain)
 
 	ASSERT_OK(bed_open(&self->bed, BED_OPENSSL, &config));
 	ASSERT_OK(keytable_new(&self->keys));
-	ASSERT_OK(nonce_source_new(&self->nonces));
-	self->env = (struct chain_env){ .engine = self->bed.engine,
-					.keys = self->keys,
-					.nonces = self->nonces };
+	self->env = (struct chain_env){ .engine = self->bed.engine, .keys = self->keys };
 	self->names[0].name = primary;
 	self->names[1].name = legacy;
 	self->provider = (struct encconf_provider){ .kind = ENCCONF_AESGCM,
@@ -65,7 +61,6 @@ FIXTURE_TEARDOWN(chain)
 {
 	chain_free(self->chain);
 	keytable_free(self->keys);
-	nonce_source_free(self->nonces);
 	bed_close(&self->bed);
 }
 

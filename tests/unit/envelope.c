@@ -28,7 +28,6 @@ FIXTURE(kms)
 	struct fake_upstream fake;
 	struct defer defer;
 	struct secpool *pool;
-	struct nonce_source *nonces;
 	struct chain_env env;
 	struct encconf_provider conf;
 	struct encconf_item item;
@@ -40,9 +39,7 @@ FIXTURE_SETUP(kms)
 	fake_upstream_init(&self->fake);
 	list_init(&self->defer.ops);
 	ASSERT_OK(secpool_new(1024 * 1024, &self->pool));
-	ASSERT_OK(nonce_source_new(&self->nonces));
 	self->env = (struct chain_env){
-		.nonces = self->nonces,
 		.upstreams = &self->fake.source,
 		.pool = self->pool,
 		.defer = &self->defer,
@@ -59,7 +56,6 @@ FIXTURE_TEARDOWN(kms)
 	defer_run(&self->defer);
 	EXPECT_EQ(self->fake.opened, self->fake.freed);
 	EXPECT_EQ(0, secpool_used(self->pool));
-	nonce_source_free(self->nonces);
 	secpool_free(self->pool);
 }
 
