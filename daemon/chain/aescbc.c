@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/base/random.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/keyed.h"
 #include "daemon/chain/providers.h"
@@ -31,6 +30,8 @@ static void aescbc_done(struct engine_job *job, int r)
 
 	if (r == 0 && job->mode == ENGINE_CBC_DECRYPT)
 		r = pkcs7_unpad(job->out, job->in.len, &op->out_len);
+	else if (r == 0)
+		memcpy(job->out - KEKD_AES_BLOCK, job->iv, KEKD_AES_BLOCK);
 	op->done(op, r);
 }
 
@@ -52,18 +53,15 @@ static int aescbc_encrypt(struct provider *p, struct op *op)
 	padded = pkcs7_padded(op->in.len);
 	if (op->out_cap < head + padded)
 		return -EMSGSIZE;
-	r = random_bytes(op->job.iv, KEKD_AES_BLOCK);
-	if (r < 0)
-		return r;
 
 	codec_prefix_put(op->out, PREFIX, span_str(k->label));
-	memcpy(op->out + head - KEKD_AES_BLOCK, op->job.iv, KEKD_AES_BLOCK);
 	if (op->in.len > 0)
 		memcpy(op->out + head, op->in.data, op->in.len);
 	pkcs7_pad(op->out + head, op->in.len);
 	op->out_len = head + padded;
 	op->stale = false;
 	op->job.mode = ENGINE_CBC_ENCRYPT;
+	op->job.draw_iv = true;
 	op->job.aad = SPAN_NULL;
 	op->job.in = span_of(op->out + head, padded);
 	op->job.out = op->out + head;
@@ -87,6 +85,7 @@ static int aescbc_decrypt(struct provider *p, struct op *op)
 		return -EINVAL;
 	memcpy(op->job.iv, body.data, KEKD_AES_BLOCK);
 	op->job.mode = ENGINE_CBC_DECRYPT;
+	op->job.draw_iv = false;
 	op->job.aad = SPAN_NULL;
 	op->job.in = span_skip(body, KEKD_AES_BLOCK);
 	if (op->job.in.len > op->out_cap)

@@ -7,12 +7,11 @@
  * (daemon/chain/keyed.h). For KMS purposes one key is meant and no other is tried: the key_id that
  * the apiserver hands back must name the KEK whose label the value carries, and is part of the AAD.
  *
- * The nonce comes fresh from getrandom(2) for every message and is never taken from a caller.
+ * The nonce of every message is drawn by the engine when it encrypts, and is never taken from a caller.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/base/random.h"
 #include "daemon/chain/codec.h"
 #include "daemon/chain/keyed.h"
 #include "daemon/chain/providers.h"
@@ -65,8 +64,10 @@ static void aesgcm_done(struct engine_job *job, int r)
 {
 	struct op *op = container_of(job, struct op, job);
 
-	if (r == 0 && job->mode == ENGINE_GCM_SEAL)
+	if (r == 0 && job->mode == ENGINE_GCM_SEAL) {
+		memcpy(job->out - KEKD_GCM_NONCE, job->iv, KEKD_GCM_NONCE);
 		memcpy(job->out + job->in.len, job->tag, KEKD_GCM_TAG);
+	}
 	op->done(op, r);
 }
 
@@ -83,15 +84,12 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 	head = codec_prefix_len(PREFIX, span_str(k->label)) + KEKD_GCM_NONCE;
 	if (op->out_cap < head + KEKD_GCM_TAG || op->in.len > op->out_cap - head - KEKD_GCM_TAG)
 		return -EMSGSIZE;
-	r = random_bytes(op->job.iv, KEKD_GCM_NONCE);
-	if (r < 0)
-		return r;
 
 	codec_prefix_put(op->out, PREFIX, span_str(k->label));
-	memcpy(op->out + head - KEKD_GCM_NONCE, op->job.iv, KEKD_GCM_NONCE);
 	op->out_len = head + op->in.len + KEKD_GCM_TAG;
 	op->stale = false;
 	op->job.mode = ENGINE_GCM_SEAL;
+	op->job.draw_iv = true;
 	op->job.in = op->in;
 	op->job.out = op->out + head;
 	op->job.aad = aad_of(op, k, span_str(k->key_id));
@@ -141,6 +139,7 @@ static int aesgcm_decrypt(struct provider *p, struct op *op)
 
 	memcpy(op->job.iv, body.data, KEKD_GCM_NONCE);
 	op->job.mode = ENGINE_GCM_OPEN;
+	op->job.draw_iv = false;
 	op->job.in = span_of(body.data + KEKD_GCM_NONCE, body.len - KEKD_GCM_NONCE - KEKD_GCM_TAG);
 	memcpy(op->job.tag, body.data + body.len - KEKD_GCM_TAG, KEKD_GCM_TAG);
 	if (op->job.in.len > op->out_cap)

@@ -57,6 +57,7 @@ struct run {
 	struct list jobs;          /* in the order of their blocks */
 	uint32_t number, messages; /* for probes: which of engine->runs, and jobs in it */
 	bool fetch_h;              /* the last block is the zero block that gives H */
+	size_t draw;               /* bytes of IVs to be drawn for jobs that begin here */
 	uint8_t *buf;
 };
 

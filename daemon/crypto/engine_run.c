@@ -5,6 +5,10 @@
  * A buffer holds, in turn, counter blocks and keystream, or ciphertext and what it decrypts to. It
  * is wiped after every run, also after a failed one, whose content nobody looks at.
  *
+ * First of all it holds the IVs that are drawn for its messages, at its end. As each of them needs no more
+ * bytes than the blocks of its message, the blocks that are laid from the front have covered all IVs when the
+ * run is whole, and none before it is taken. So they need no memory of their own and leave nothing.
+ *
  * A broken run (-EIO) is not sent again as it is: the cipher may have worked in place and destroyed
  * its input. Its jobs go back to the front of their lane and are laid out anew. A piece of a job is
  * tried twice and no more.
@@ -12,6 +16,7 @@
 #include <errno.h>
 
 #include "daemon/base/probe.h"
+#include "daemon/base/random.h"
 #include "daemon/crypto/engine_impl.h"
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
@@ -101,6 +106,7 @@ static uint32_t run_take_from(struct run *run, struct list *jobs, uint32_t left,
 		}
 		job->priv.take = min_u32(min_u32(want, engine->config.share_blocks), left);
 		job->priv.state = JOB_FLYING;
+		run->draw += job_draws(job);
 		left -= job->priv.take;
 		*some_want_more |= job->priv.take < want;
 		last = n;
@@ -131,20 +137,32 @@ static uint32_t run_take(struct run *run, struct lane *lane)
 	return some_want_more ? run_extend(run, left) : left;
 }
 
-static void run_fill(struct run *run)
+static int run_fill(struct run *run)
 {
-	uint8_t *at = run->buf;
+	uint8_t *at = run->buf, *iv = at + run->block.blocks * KEKD_AES_BLOCK - run->draw;
 
 	run->messages = 0;
+	if (run->draw > 0) {
+		int r = random_bytes(iv, run->draw);
+
+		if (r < 0)
+			return r;
+	}
 	list_for_each (n, &run->jobs) {
 		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
+		size_t draws = job_draws(job);
 
 		run->messages++;
+		if (draws > 0) {
+			job_begin_with(job, iv);
+			iv += draws;
+		}
 		job_fill(job, job->priv.take, at);
 		at += (size_t)job->priv.take * KEKD_AES_BLOCK;
 	}
 	if (run->fetch_h)
 		memset(at, 0, KEKD_AES_BLOCK);
+	return 0;
 }
 
 /*
@@ -263,11 +281,11 @@ void lane_start(struct lane *lane)
 
 	run->key = key;
 	run->fetch_h = false;
+	run->draw = 0;
 	left = run_take(run, lane);
 	if (left == engine->config.run_blocks)
 		return; /* every job had run out of time; the run stays idle */
 	list_del(&run->link);
-	run_fill(run);
 	run->block = (struct block_run){
 		.in = run->buf,
 		.out = run->buf,
@@ -279,8 +297,12 @@ void lane_start(struct lane *lane)
 	engine->started += run->block.blocks;
 	engine->flying++;
 	key->flying++;
-	PROBE_RUN_START(run->number, key->label, run->block.dir, run->messages, run->block.blocks);
-	r = key->block->ops->start(key->block, &run->block);
+	r = run_fill(run);
+	if (r == 0) {
+		PROBE_RUN_START(run->number, key->label, run->block.dir, run->messages,
+				run->block.blocks);
+		r = key->block->ops->start(key->block, &run->block);
+	}
 	if (r < 0)
 		run_done(&run->block, r);
 }

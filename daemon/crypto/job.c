@@ -152,6 +152,8 @@ static int job_check(const struct engine_job *job)
 		return -EMSGSIZE;
 	if (!job_is_gcm(job) && job->in.len % KEKD_AES_BLOCK != 0)
 		return -EINVAL;
+	if (job->draw_iv && job->mode != ENGINE_GCM_SEAL && job->mode != ENGINE_CBC_ENCRYPT)
+		return -EINVAL;
 	return job_overlaps(job) ? -EINVAL : 0;
 }
 
@@ -165,6 +167,9 @@ int job_begin(struct engine_job *job)
 	job->priv.todo = (uint32_t)(text + (job_is_gcm(job) ? 1 : 0));
 	job->priv.done = 0;
 	job->priv.take = 0;
+	job->priv.draw = 0;
+	if (job->draw_iv)
+		job->priv.draw = job_is_gcm(job) ? KEKD_GCM_NONCE : KEKD_AES_BLOCK;
 	job->priv.cancelled = false;
 	job->priv.retried = false;
 	memcpy(job->priv.chain, job->iv, KEKD_AES_BLOCK);

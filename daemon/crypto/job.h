@@ -22,6 +22,23 @@ static inline enum block_dir job_dir(const struct engine_job *job)
 	return job->mode == ENGINE_CBC_DECRYPT ? BLOCK_DECRYPT : BLOCK_ENCRYPT;
 }
 
+/* Bytes that must be drawn before the job's first blocks are asked for. */
+static inline size_t job_draws(const struct engine_job *job)
+{
+	return job->priv.done == 0 ? job->priv.draw : 0;
+}
+
+/* They are @iv. A job that has to begin anew gets others. */
+static inline void job_begin_with(struct engine_job *job, const uint8_t *iv)
+{
+	if (job->priv.draw == KEKD_GCM_NONCE) {
+		memcpy(job->iv, iv, KEKD_GCM_NONCE);
+	} else {
+		memcpy(job->iv, iv, KEKD_AES_BLOCK);
+		memcpy(job->priv.chain, iv, KEKD_AES_BLOCK);
+	}
+}
+
 /* If so, job_absorb() needs H. */
 static inline bool job_is_gcm(const struct engine_job *job)
 {

@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/base/io.h"
 #include "daemon/base/random.h"
 
 #define MAPPING (SECRET_MAX + 1)

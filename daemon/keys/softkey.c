@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "daemon/base/io.h"
 #include "daemon/base/random.h"
 #include "daemon/base/secmem.h"
 #include "daemon/crypto/digest.h"

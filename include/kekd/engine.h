@@ -17,6 +17,10 @@
  *   cancel, and remove keys.
  * - Buffers of a job are borrowed until its callback has run. They must be locked memory, and so
  *   must the job itself: a large one keeps E_K(J0) between two runs.
+ * - An IV that the engine draws (draw_iv) comes from the kernel's generator in the very flush in which the
+ *   first block under it is encrypted: one request for all messages of the run, of as many bytes as they
+ *   need. A random 96-bit nonce serves for at most 2^32 messages under one key (SP 800-38D §8.3): whoever
+ *   writes in bulk has to rotate in time.
  * - Decryption: the tag is compared, in constant time, before the first byte of plaintext exists.
  * - Every job completes exactly once. engine_cancel() makes that happen with -ECANCELED, after the
  *   kernel has let go of what it was given.
@@ -61,6 +65,7 @@ struct engine_job {
 	struct engine_key *key; /* borrowed; may be removed meanwhile */
 	enum engine_mode mode;
 	uint8_t iv[KEKD_AES_BLOCK]; /* GCM: the first 12 bytes; CBC: 16 */
+	bool draw_iv;               /* seal, encrypt: the engine does, and done finds it in iv */
 	struct span aad;            /* GCM only */
 	struct span in;
 	uint8_t *out; /* in.len bytes; in.data itself is fine (in place), another overlap is not */
@@ -74,6 +79,7 @@ struct engine_job {
 		uint32_t todo, done, take; /* blocks: in all, answered, in the run that flies */
 		int result;
 		uint8_t state;
+		uint8_t draw; /* bytes of an IV that the first run draws */
 		bool cancelled, retried;
 		uint8_t chain[KEKD_AES_BLOCK]; /* CBC: last ciphertext block; GCM: E_K(J0) */
 		uint8_t hash[KEKD_AES_BLOCK];  /* GCM seal: GHASH so far */
