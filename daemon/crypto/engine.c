@@ -190,7 +190,7 @@ static void key_free(struct engine_key *key)
 	list_del(&key->link);
 	key->block->ops->free(key->block);
 	free(key->label);
-	secmem_free(key, sizeof(*key));
+	free(key);
 }
 
 static void engine_reap(struct engine *engine)
@@ -244,7 +244,7 @@ void engine_stats(const struct engine *engine, struct engine_stats *ret)
 
 static bool config_is_sound(const struct engine_config *c)
 {
-	return c->jobs_max > 0 && c->runs_max > 0 && c->run_blocks > 0 &&
+	return c->jobs_max > 0 && c->runs_max > 0 && c->run_blocks > 1 &&
 	       c->run_blocks <= KEKD_RUN_BLOCKS_MAX && c->share_blocks > 0 && c->now && c->ghash &&
 	       c->ghash->supported();
 }
@@ -254,14 +254,20 @@ static size_t bufs_size(const struct engine_config *c)
 	return (size_t)c->runs_max * c->run_blocks * KEKD_AES_BLOCK;
 }
 
+static size_t locked_size(const struct engine_config *c)
+{
+	return bufs_size(c) + sizeof(struct ghash_key);
+}
+
 static int engine_make_runs(struct engine *engine)
 {
 	const struct engine_config *config = &engine->config;
 
 	engine->runs = calloc(config->runs_max, sizeof(*engine->runs));
-	engine->bufs = secmem_alloc(bufs_size(config));
+	engine->bufs = secmem_alloc(locked_size(config));
 	if (!engine->runs || !engine->bufs)
 		return -ENOMEM;
+	engine->h = (struct ghash_key *)(void *)(engine->bufs + bufs_size(config));
 	for (size_t i = 0; i < config->runs_max; i++) {
 		struct run *run = &engine->runs[i];
 
@@ -309,7 +315,7 @@ void engine_free(struct engine *engine)
 	list_splice_tail(&engine->dying, &engine->keys);
 	engine_reap(engine);
 	assert(engine->stats.queued == 0 && list_empty(&engine->dying));
-	secmem_free(engine->bufs, bufs_size(&engine->config));
+	secmem_free(engine->bufs, locked_size(&engine->config));
 	free(engine->runs);
 	free(engine);
 }
@@ -321,7 +327,7 @@ struct block_defer *engine_defer(struct engine *engine)
 
 int engine_key_new(struct engine *engine, struct block_key *block, struct engine_key **ret)
 {
-	struct engine_key *key = secmem_alloc(sizeof(*key));
+	struct engine_key *key = calloc(1, sizeof(*key));
 
 	if (!key)
 		return -ENOMEM;

@@ -37,15 +37,13 @@ static inline bool lane_empty(const struct lane *lane)
 	return list_empty(&lane->small) && list_empty(&lane->large);
 }
 
-/* In locked memory of its own, because of H. */
 struct engine_key {
 	struct engine *engine;
 	struct block_key *block; /* owned */
 	struct list link;        /* engine->keys, or engine->dying once removed */
 	struct lane lane[2];     /* by enum block_dir */
 	uint32_t flying;         /* runs */
-	bool removed, have_h;
-	struct ghash_key h;
+	bool removed;
 	char *label; /* for probes; owned, or NULL */
 };
 
@@ -70,6 +68,7 @@ struct engine {
 	struct block_defer defer;
 	struct run *runs; /* runs_max of them */
 	uint8_t *bufs;
+	struct ghash_key *h; /* of the run that is being answered; behind bufs, in locked memory */
 	size_t bytes;        /* of jobs under way */
 	size_t started;      /* blocks, in this flush */
 	unsigned int direct; /* runs that were offered to be answered at once, in this flush */

@@ -5,6 +5,10 @@
  * A buffer holds, in turn, counter blocks and keystream, or ciphertext and what it decrypts to. It
  * is wiped after every run, also after a failed one, whose content nobody looks at.
  *
+ * H, the key of the tags, is E_K of the zero block. It is fetched by every run that has messages of GCM, as
+ * one more block, and wiped with it, so that nothing by which tags could be forged lies here between two
+ * runs. What it costs: daemon/crypto/engine.h.
+ *
  * First of all it holds the IVs that are drawn for its messages, at its end. As each of them needs no more
  * bytes than the blocks of its message, the blocks that are laid from the front have covered all IVs when the
  * run is whole, and none before it is taken. So they need no memory of their own and leave nothing.
@@ -79,10 +83,6 @@ static void list_cut(struct list *to, struct list *from, struct list *last)
 /*
  * Move jobs from @jobs to @run, each with its share of @left blocks, until those are used up or nobody
  * waits. Returns the blocks left over. A job that could do with more than its share sets @some_want_more.
- *
- * The first job that needs an H that is not there makes the run carry one more block. If that was
- * the last one, the job still comes along, with no blocks: so that it shares the run's fate and a
- * key whose H cannot be had does not retry for ever.
  */
 static uint32_t run_take_from(struct run *run, struct list *jobs, uint32_t left,
 			      bool *some_want_more)
@@ -100,10 +100,7 @@ static uint32_t run_take_from(struct run *run, struct list *jobs, uint32_t left,
 			engine_end(engine, job, -ETIME);
 			continue;
 		}
-		if (!run->key->have_h && !run->fetch_h && job_is_gcm(job)) {
-			run->fetch_h = true;
-			left--;
-		}
+		run->fetch_h |= job_is_gcm(job);
 		job->priv.take = min_u32(min_u32(want, engine->config.share_blocks), left);
 		job->priv.state = JOB_FLYING;
 		run->draw += job_draws(job);
@@ -117,20 +114,21 @@ static uint32_t run_take_from(struct run *run, struct list *jobs, uint32_t left,
 }
 
 /*
- * Half of the run's blocks are kept for large messages if there are any, the other half for small ones;
+ * Half of the run's @left blocks are kept for large messages if there are any, the other half for small ones;
  * what the one does not need is the other's. An odd block goes to the one and the other in turn, as a
  * run may have just one. Returns the blocks left over.
  */
-static uint32_t run_take(struct run *run, struct lane *lane)
+static uint32_t run_take(struct run *run, struct lane *lane, uint32_t left)
 {
-	uint32_t left = run->key->engine->config.run_blocks;
-	uint32_t kept = 0;
 	bool some_want_more = false;
+	uint32_t kept;
 
-	if (!list_empty(&lane->large)) {
-		kept = (left + lane->odd_large) / 2;
-		lane->odd_large = !lane->odd_large;
+	if (list_empty(&lane->large)) { /* as almost always */
+		left = run_take_from(run, &lane->small, left, &some_want_more);
+		return some_want_more ? run_extend(run, left) : left;
 	}
+	kept = (left + lane->odd_large) / 2;
+	lane->odd_large = !lane->odd_large;
 	left = kept + run_take_from(run, &lane->small, left - kept, &some_want_more);
 	left = run_take_from(run, &lane->large, left, &some_want_more);
 	left = run_take_from(run, &lane->small, left, &some_want_more);
@@ -177,7 +175,7 @@ static void run_land(struct run *run, struct engine_job *job, const uint8_t *blo
 	if (job->priv.cancelled)
 		r = -ECANCELED;
 	else
-		r = job_absorb(job, &key->h, blocks, job->priv.take);
+		r = job_absorb(job, key->engine->h, blocks, job->priv.take);
 	if (r == 0 && job_want(job) > 0) {
 		if (!key->removed) {
 			job->priv.retried = false;
@@ -195,11 +193,9 @@ static void run_succeed(struct run *run)
 	struct engine_key *key = run->key;
 	const uint8_t *at = run->buf;
 
-	if (run->fetch_h && !key->have_h) {
-		ghash_key_init(&key->h, run->buf + (run->block.blocks - 1) * KEKD_AES_BLOCK,
+	if (run->fetch_h)
+		ghash_key_init(key->engine->h, run->buf + (run->block.blocks - 1) * KEKD_AES_BLOCK,
 			       key->engine->config.ghash);
-		key->have_h = true;
-	}
 	list_for_each_safe (n, &run->jobs) {
 		struct engine_job *job = list_entry(n, struct engine_job, priv.link);
 		size_t len = (size_t)job->priv.take * KEKD_AES_BLOCK;
@@ -208,6 +204,8 @@ static void run_succeed(struct run *run)
 		at += len;
 	}
 	list_splice_tail(&key->engine->due, &run->jobs);
+	if (run->fetch_h)
+		ghash_key_forget(key->engine->h);
 }
 
 /* From the last job to the first, so that those which try again keep their order. */
@@ -276,21 +274,23 @@ void lane_start(struct lane *lane)
 	struct engine_key *key = lane->key;
 	struct engine *engine = key->engine;
 	struct run *run = list_first(&engine->idle, struct run, link);
+	bool decrypts = lane == &key->lane[BLOCK_DECRYPT];
+	uint32_t room = engine->config.run_blocks - !decrypts; /* one is for H */
 	uint32_t left;
 	int r;
 
 	run->key = key;
 	run->fetch_h = false;
 	run->draw = 0;
-	left = run_take(run, lane);
-	if (left == engine->config.run_blocks)
+	left = run_take(run, lane, room);
+	if (left == room)
 		return; /* every job had run out of time; the run stays idle */
 	list_del(&run->link);
 	run->block = (struct block_run){
 		.in = run->buf,
 		.out = run->buf,
-		.blocks = engine->config.run_blocks - left,
-		.dir = lane == &key->lane[BLOCK_DECRYPT] ? BLOCK_DECRYPT : BLOCK_ENCRYPT,
+		.blocks = room - left + run->fetch_h,
+		.dir = decrypts ? BLOCK_DECRYPT : BLOCK_ENCRYPT,
 		.done = run_done,
 		.alone = run_is_alone(engine, lane) ? &engine->defer : NULL,
 	};

@@ -6,7 +6,6 @@
 
 #include <endian.h>
 
-#include "daemon/crypto/block.h"
 #include "daemon/crypto/xor.h"
 
 /*
@@ -31,72 +30,22 @@ void gcm_counters(const uint8_t nonce[static KEKD_GCM_NONCE], uint32_t first, si
 	}
 }
 
-void gcm_hash_aad(const struct ghash_key *h, struct span aad, uint8_t ret_y[static KEKD_AES_BLOCK])
+void gcm_hash_aad(struct ghash_key *h, struct span aad, uint8_t ret_y[static KEKD_AES_BLOCK])
 {
 	memset(ret_y, 0, KEKD_AES_BLOCK);
 	ghash_padded(h, ret_y, aad);
 }
 
-void gcm_hash_text(const struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], struct span text)
+void gcm_hash_text(struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], struct span text)
 {
 	ghash_padded(h, y, text);
 }
 
 /* Steps 5 and 6: the lengths in bits as the last block, then the mask. */
-void gcm_tag(const struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], uint64_t aad_len,
+void gcm_tag(struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], uint64_t aad_len,
 	     uint64_t text_len, const uint8_t ekj0[static KEKD_AES_BLOCK],
 	     uint8_t ret_tag[static KEKD_GCM_TAG])
 {
-	uint64_t bits[2] = { htobe64(aad_len * 8), htobe64(text_len * 8) };
-
-	ghash_padded(h, y, span_of(bits, sizeof(bits)));
+	ghash_lengths(h, y, aad_len, text_len);
 	xor_bytes(ret_tag, y, ekj0, KEKD_GCM_TAG);
-}
-
-/* The blocks that @data takes with its last one filled up. */
-static size_t blocks_of(struct span data)
-{
-	return data.len / KEKD_AES_BLOCK + (data.len % KEKD_AES_BLOCK > 0);
-}
-
-/* Copy @data, the short way for the whole blocks of which small messages are made. */
-static void put(uint8_t *at, struct span data)
-{
-	size_t done = 0;
-
-	for (; data.len - done >= KEKD_AES_BLOCK; done += KEKD_AES_BLOCK)
-		memcpy(at + done, data.data + done, KEKD_AES_BLOCK);
-	if (done < data.len)
-		memcpy(at + done, data.data + done, data.len - done);
-}
-
-/* Everything that is hashed (step 5), side by side. All of it is public, so nothing is wiped. */
-static void hash_short(const struct ghash_key *h, struct span aad, struct span text,
-		       uint8_t y[static KEKD_AES_BLOCK])
-{
-	uint64_t bits[2] = { htobe64(aad.len * 8), htobe64(text.len * 8) };
-	uint8_t blocks[GHASH_POWERS * KEKD_AES_BLOCK] = { 0 };
-	size_t n = blocks_of(aad);
-
-	put(blocks, aad);
-	put(blocks + n * KEKD_AES_BLOCK, text);
-	n += blocks_of(text);
-	memcpy(blocks + n * KEKD_AES_BLOCK, bits, sizeof(bits));
-	h->impl->update(h, y, blocks, n + 1);
-}
-
-void gcm_tag_whole(const struct ghash_key *h, struct span aad, struct span text,
-		   const uint8_t ekj0[static KEKD_AES_BLOCK], uint8_t ret_tag[static KEKD_GCM_TAG])
-{
-	uint8_t y[KEKD_AES_BLOCK] = { 0 };
-
-	if (blocks_of(aad) + blocks_of(text) < GHASH_POWERS) {
-		hash_short(h, aad, text, y);
-		xor_bytes(ret_tag, y, ekj0, KEKD_GCM_TAG);
-	} else {
-		gcm_hash_aad(h, aad, y);
-		gcm_hash_text(h, y, text);
-		gcm_tag(h, y, aad.len, text.len, ekj0, ret_tag);
-	}
-	block_wipe(y); /* with the tag it gives E_K(J0) away */
 }

@@ -15,6 +15,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "daemon/crypto/ghash.h"
 #include <kekd/limits.h>
@@ -33,19 +34,21 @@ void gcm_counters(const uint8_t nonce[static KEKD_GCM_NONCE], uint32_t first, si
 		  uint8_t *ret_blocks);
 
 /* Start the hash of a message: @ret_y from the AAD. */
-void gcm_hash_aad(const struct ghash_key *h, struct span aad, uint8_t ret_y[static KEKD_AES_BLOCK]);
+void gcm_hash_aad(struct ghash_key *h, struct span aad, uint8_t ret_y[static KEKD_AES_BLOCK]);
 /* Go on with ciphertext; every piece but the last is a multiple of 16 bytes. */
-void gcm_hash_text(const struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], struct span text);
+void gcm_hash_text(struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], struct span text);
 /* Lengths in bytes of all AAD and text; @ekj0 = E_K(J0). @y is used up. */
-void gcm_tag(const struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], uint64_t aad_len,
+void gcm_tag(struct ghash_key *h, uint8_t y[static KEKD_AES_BLOCK], uint64_t aad_len,
 	     uint64_t text_len, const uint8_t ekj0[static KEKD_AES_BLOCK],
 	     uint8_t ret_tag[static KEKD_GCM_TAG]);
 
-/*
- * The tag of a message whose ciphertext @text is there as a whole; @ekj0 = E_K(J0). Short ones, up to
- * GHASH_POWERS blocks with AAD and lengths, take one multiplication pass and one reduction.
- */
-void gcm_tag_whole(const struct ghash_key *h, struct span aad, struct span text,
-		   const uint8_t ekj0[static KEKD_AES_BLOCK], uint8_t ret_tag[static KEKD_GCM_TAG]);
+/* The tag of a message whose ciphertext @text is there as a whole; @ekj0 = E_K(J0). */
+static inline void gcm_tag_whole(struct ghash_key *h, struct span aad, struct span text,
+				 const uint8_t ekj0[static KEKD_AES_BLOCK],
+				 uint8_t ret_tag[static KEKD_GCM_TAG])
+{
+	memcpy(ret_tag, ekj0, KEKD_GCM_TAG);
+	h->impl->message(h, aad, text, ret_tag);
+}
 
 #endif

@@ -6,7 +6,8 @@
 
 #include <endian.h>
 
-#include "daemon/base/secmem.h"
+#include "daemon/crypto/block.h"
+#include "daemon/crypto/xor.h"
 
 const struct ghash_impl *ghash_best(void)
 {
@@ -30,19 +31,27 @@ static struct ghash_elem ghash_div_x(struct ghash_elem a)
 void ghash_key_init(struct ghash_key *ret, const uint8_t h[static KEKD_AES_BLOCK],
 		    const struct ghash_impl *impl)
 {
-	uint64_t w[2];
+	uint64_t hi, lo;
 
-	memcpy(w, h, sizeof(w));
-	ret->power[0] =
-		ghash_div_x((struct ghash_elem){ .lo = be64toh(w[1]), .hi = be64toh(w[0]) });
-	/* H^i x^-1 · H x^-1 · x = H^(i+1) x^-1 */
-	for (size_t i = 1; i < GHASH_POWERS; i++)
-		ret->power[i] = ghash_mul(ret->power[i - 1], ret->power[0]);
+	memcpy(&hi, h, sizeof(hi));
+	memcpy(&lo, h + sizeof(hi), sizeof(lo));
+	ret->power[0] = ghash_div_x((struct ghash_elem){ .lo = be64toh(lo), .hi = be64toh(hi) });
+	ret->made = 1;
+	ret->used = false;
 	ret->impl = impl;
-	secmem_wipe(w, sizeof(w));
 }
 
-void ghash_padded(const struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], struct span data)
+void ghash_key_forget(struct ghash_key *key)
+{
+	for (unsigned int i = 0; i < key->made; i++)
+		key->power[i] = (struct ghash_elem){ 0 };
+	__asm__ volatile("" : : "r"(key) : "memory"); /* the zeros are stored, as in block_wipe() */
+	key->made = 0;
+	if (key->impl->forget)
+		key->impl->forget();
+}
+
+void ghash_padded(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], struct span data)
 {
 	size_t whole = data.len / KEKD_AES_BLOCK, rest = data.len % KEKD_AES_BLOCK;
 	uint8_t last[KEKD_AES_BLOCK] = { 0 };
@@ -53,4 +62,24 @@ void ghash_padded(const struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK],
 		memcpy(last, data.data + whole * KEKD_AES_BLOCK, rest);
 		key->impl->update(key, y, last, 1);
 	}
+}
+
+void ghash_lengths(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], uint64_t aad_len,
+		   uint64_t text_len)
+{
+	uint64_t bits[2] = { htobe64(aad_len * 8), htobe64(text_len * 8) };
+
+	key->impl->update(key, y, (const uint8_t *)bits, 1);
+}
+
+void ghash_message(struct ghash_key *key, struct span aad, struct span text,
+		   uint8_t tag[static KEKD_AES_BLOCK])
+{
+	uint8_t y[KEKD_AES_BLOCK] = { 0 };
+
+	ghash_padded(key, y, aad);
+	ghash_padded(key, y, text);
+	ghash_lengths(key, y, aad.len, text.len);
+	xor_bytes(tag, tag, y, KEKD_AES_BLOCK);
+	block_wipe(y); /* with the tag it gives E_K(J0) away */
 }

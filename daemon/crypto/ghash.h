@@ -6,8 +6,9 @@
  * arithmetic. Both take the same time for all values of H, y and the data: no branch and no address
  * depends on them. The caller picks one per key: ghash_best() asks the CPU, tests force each.
  *
- * H is a secret: whoever knows it forges tags. A struct ghash_key lives in locked memory and is
- * wiped by its owner.
+ * H is a secret: whoever knows it forges tags. A struct ghash_key lives in locked memory, no longer than a
+ * run (engine.h), and ghash_key_forget() wipes it. So its powers are made when they pay: a message of n
+ * blocks takes n multiplications anyhow, and with n powers one reduction, which is half a multiplication.
  */
 #ifndef KEKD_CRYPTO_GHASH_H
 #define KEKD_CRYPTO_GHASH_H
@@ -34,8 +35,10 @@ struct ghash_elem {
 struct ghash_impl;
 
 struct ghash_key {
-	/* power[i] = H^(i+1) · x^-1. Why x^-1: see ghash_mul(). */
+	/* power[i] = H^(i+1) · x^-1. Why x^-1: see ghash_mul(). Those beyond made are zero. */
 	struct ghash_elem power[GHASH_POWERS];
+	unsigned int made;
+	bool used; /* by a message */
 	const struct ghash_impl *impl;
 };
 
@@ -43,8 +46,13 @@ struct ghash_impl {
 	const char *name;
 	bool (*supported)(void);
 	/* Absorb @n whole blocks at @in, of any alignment, into @y. */
-	void (*update)(const struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK],
-		       const uint8_t *in, size_t n);
+	void (*update)(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], const uint8_t *in,
+		       size_t n);
+	/* XOR the hash of a whole message, AAD, text and lengths (SP 800-38D §7.1 step 5), to @tag. */
+	void (*message)(struct ghash_key *key, struct span aad, struct span text,
+			uint8_t tag[static KEKD_AES_BLOCK]);
+	/* Clear what else holds parts of the key; NULL if nothing does. */
+	void (*forget)(void);
 };
 
 extern const struct ghash_impl ghash_clmul; /* "clmul" */
@@ -53,12 +61,24 @@ extern const struct ghash_impl ghash_soft;  /* "soft" */
 /* The fastest that this CPU has; never NULL. */
 const struct ghash_impl *ghash_best(void);
 
-/* Make @ret from @h = E_K(0). @impl must be supported here, and is borrowed for ever. */
+/*
+ * Make @ret, zero but for what an earlier use left after ghash_key_forget(), from @h = E_K(0). @impl must
+ * be supported here, and is borrowed for ever.
+ */
 void ghash_key_init(struct ghash_key *ret, const uint8_t h[static KEKD_AES_BLOCK],
 		    const struct ghash_impl *impl);
 
+/* Wipe the key, and the CPU's registers of what was computed with it. */
+void ghash_key_forget(struct ghash_key *key);
+
 /* Absorb @data, its last block filled up with zeros (SP 800-38D §7.1 step 5). */
-void ghash_padded(const struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], struct span data);
+void ghash_padded(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], struct span data);
+/* Absorb the last block of a message: the lengths of all AAD and text, given in bytes. */
+void ghash_lengths(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], uint64_t aad_len,
+		   uint64_t text_len);
+/* ghash_impl.message by update alone. */
+void ghash_message(struct ghash_key *key, struct span aad, struct span text,
+		   uint8_t tag[static KEKD_AES_BLOCK]);
 
 /*
  * a · b · x, of ghash_soft.c; also makes the powers of a key. The product of two mirrored 128-bit

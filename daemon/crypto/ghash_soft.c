@@ -116,8 +116,8 @@ static void store(uint8_t *p, struct ghash_elem e)
 	memcpy(p, w, sizeof(w));
 }
 
-static void soft_update(const struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK],
-			const uint8_t *in, size_t n)
+static void soft_update(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], const uint8_t *in,
+			size_t n)
 {
 	struct ghash_elem acc = load(y);
 
@@ -135,4 +135,5 @@ const struct ghash_impl ghash_soft = {
 	.name = "soft",
 	.supported = soft_supported,
 	.update = soft_update,
+	.message = ghash_message,
 };

@@ -46,7 +46,7 @@ static struct span gcm_mask(struct engine_job *job, const uint8_t *blocks, size_
 }
 
 /* A piece of a message whose tag needs more than one run: the hash so far stays in the job. */
-static void gcm_seal_piece(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
+static void gcm_seal_piece(struct engine_job *job, struct ghash_key *h, const uint8_t *blocks,
 			   size_t n)
 {
 	if (job->priv.done == 0) {
@@ -64,7 +64,7 @@ static void gcm_mask_whole(struct engine_job *job, const uint8_t *blocks)
 	xor_bytes(job->out, job->in.data, blocks + KEKD_AES_BLOCK, job->in.len);
 }
 
-static int gcm_seal_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
+static int gcm_seal_absorb(struct engine_job *job, struct ghash_key *h, const uint8_t *blocks,
 			   size_t n)
 {
 	if (n < job->priv.todo) {
@@ -76,7 +76,7 @@ static int gcm_seal_absorb(struct engine_job *job, const struct ghash_key *h, co
 	return 0;
 }
 
-static bool gcm_tag_holds(const struct engine_job *job, const struct ghash_key *h,
+static bool gcm_tag_holds(const struct engine_job *job, struct ghash_key *h,
 			  const uint8_t ekj0[static KEKD_AES_BLOCK])
 {
 	uint8_t tag[KEKD_GCM_TAG];
@@ -88,7 +88,7 @@ static bool gcm_tag_holds(const struct engine_job *job, const struct ghash_key *
 	return holds;
 }
 
-static int gcm_open_absorb(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
+static int gcm_open_absorb(struct engine_job *job, struct ghash_key *h, const uint8_t *blocks,
 			   size_t n)
 {
 	if (job->priv.done == 0 && !gcm_tag_holds(job, h, blocks))
@@ -106,7 +106,7 @@ static void cbc_encrypt_fill(const struct engine_job *job, _unused_ size_t n, ui
 			  ret_blocks);
 }
 
-static int cbc_encrypt_absorb(struct engine_job *job, _unused_ const struct ghash_key *h,
+static int cbc_encrypt_absorb(struct engine_job *job, _unused_ struct ghash_key *h,
 			      const uint8_t *blocks, _unused_ size_t n)
 {
 	cbc_encrypt_output(job->priv.chain, blocks,
@@ -120,7 +120,7 @@ static void cbc_decrypt_fill(const struct engine_job *job, size_t n, uint8_t *re
 	       n * KEKD_AES_BLOCK);
 }
 
-static int cbc_decrypt_absorb(struct engine_job *job, _unused_ const struct ghash_key *h,
+static int cbc_decrypt_absorb(struct engine_job *job, _unused_ struct ghash_key *h,
 			      const uint8_t *blocks, size_t n)
 {
 	size_t off = job->priv.done * (size_t)KEKD_AES_BLOCK;

@@ -39,7 +39,7 @@ static inline void job_begin_with(struct engine_job *job, const uint8_t *iv)
 	}
 }
 
-/* If so, job_absorb() needs H. */
+/* If so, job_absorb() needs H, and the run fetches it. */
 static inline bool job_is_gcm(const struct engine_job *job)
 {
 	return job->mode == ENGINE_GCM_SEAL || job->mode == ENGINE_GCM_OPEN;
@@ -56,8 +56,7 @@ static inline uint32_t job_want(const struct engine_job *job)
 /* What a mode does with at least one block; job_fill() and job_absorb() are how to ask for it. */
 struct job_mode {
 	void (*fill)(const struct engine_job *job, size_t n, uint8_t *ret_blocks);
-	int (*absorb)(struct engine_job *job, const struct ghash_key *h, const uint8_t *blocks,
-		      size_t n);
+	int (*absorb)(struct engine_job *job, struct ghash_key *h, const uint8_t *blocks, size_t n);
 };
 extern const struct job_mode job_modes[ENGINE_MODES];
 
@@ -72,8 +71,8 @@ static inline void job_fill(const struct engine_job *job, size_t n, uint8_t *ret
  * Take the answers to what job_fill() asked. -EBADMSG: the tag does not hold, nothing was written.
  * @h may be NULL unless job_is_gcm().
  */
-static inline int job_absorb(struct engine_job *job, const struct ghash_key *h,
-			     const uint8_t *blocks, size_t n)
+static inline int job_absorb(struct engine_job *job, struct ghash_key *h, const uint8_t *blocks,
+			     size_t n)
 {
 	int r = n > 0 ? job_modes[job->mode].absorb(job, h, blocks, n) : 0;
 

@@ -7,7 +7,7 @@
  * <kekd/engine.h> over the openssl backend, with IN_FLIGHT messages submitted before each flush. `evp` takes
  * the next number as a nonce, the engine draws one, whose system call is not counted. Both have 21 bytes of
  * AAD, as a KMS value has some. Warming up, with the
- * first use of every page and symbol and the fetch of H, comes before; so does a comparison of the
+ * first use of every page and symbol, comes before; so does a comparison of the
  * two, tags included.
  */
 #include <errno.h>

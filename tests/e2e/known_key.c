@@ -3,6 +3,7 @@
  * known_key kernel|openssl DIR: makes a KEK whose bytes are known, for tests/e2e/kek_nowhere.
  *
  *	DIR/kek     its 32 bytes
+ *	DIR/h       what it makes of the zero block; the same backwards; and what GHASH multiplies by
  *	DIR/label   its label
  *	DIR/root    the root secret: what rootKey.command is to print
  *	DIR/store   a key store with that key, active, of the chain entry "known"
@@ -29,6 +30,7 @@
 #include "daemon/base/cleanup.h"
 #include "daemon/base/log.h"
 #include "daemon/crypto/digest.h"
+#include "daemon/crypto/ghash.h"
 #include "daemon/crypto/openssl_seal.h"
 #include "daemon/keys/check.h"
 #include "daemon/keys/root.h"
@@ -209,6 +211,23 @@ static int store(const struct known *k, const char *dir)
 	return r < 0 ? r : key_store_put(s, &k->rec);
 }
 
+static int put_h(const struct known *k, int dir_fd)
+{
+	static const uint8_t zero[KEKD_AES_BLOCK];
+	uint8_t out[3 * KEKD_AES_BLOCK];
+	struct ghash_key key;
+	int r;
+
+	r = openssl_aes_block(k->kek, zero, out);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < KEKD_AES_BLOCK; i++)
+		out[KEKD_AES_BLOCK + i] = out[KEKD_AES_BLOCK - 1 - i];
+	ghash_key_init(&key, out, &ghash_soft);
+	memcpy(out + 2 * KEKD_AES_BLOCK, key.power, KEKD_AES_BLOCK);
+	return put(dir_fd, "h", out, sizeof(out));
+}
+
 static int save(const struct known *k, const char *dir)
 {
 	_cleanup_close_ int fd = -1;
@@ -218,6 +237,8 @@ static int save(const struct known *k, const char *dir)
 	if (fd < 0)
 		return -errno;
 	r = put(fd, "kek", k->kek, sizeof(k->kek));
+	if (r == 0)
+		r = put_h(k, fd);
 	if (r == 0)
 		r = put(fd, "root", k->root, sizeof(k->root));
 	if (r == 0)

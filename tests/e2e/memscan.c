@@ -18,9 +18,11 @@
  *
  *	searched NAME BYTES unread MAP...
  *
- * Two things are looked for that must be there, as proof that the search sees what it should:
- * control.label is the key's label, and control.h the first 16 bytes of the engine's GHASH table of
- * this key, which lies in the server's locked memory.
+ * The key of GHASH is looked for too: h.bytes and h.swapped are H = E_K(0) as it comes from the cipher and
+ * with its bytes in the opposite order, h.powers what the engine multiplies by (daemon/crypto/ghash.h).
+ *
+ * One thing is looked for that must be there, as proof that the search sees what it should:
+ * control.label is the key's label.
  */
 #include <elf.h>
 #include <errno.h>
@@ -273,11 +275,34 @@ static void load(const char *path, void *ret, size_t size, size_t *ret_len)
 	*ret_len = (size_t)n;
 }
 
+static void needle_add_h(const uint8_t h[static KEKD_AES_BLOCK])
+{
+	unsigned int bytes = needle_kind(&needles, "h", "bytes");
+	unsigned int swapped = needle_kind(&needles, "h", "swapped");
+	unsigned int powers = needle_kind(&needles, "h", "powers");
+	uint8_t copy[KEKD_AES_BLOCK];
+	struct ghash_elem power;
+	struct ghash_key key;
+
+	for (size_t i = 0; i < sizeof(copy); i++)
+		copy[i] = h[sizeof(copy) - 1 - i];
+	for (size_t i = 0; i + WINDOW <= sizeof(copy); i++) {
+		needle_add(&needles, bytes, h + i, WINDOW);
+		needle_add(&needles, swapped, copy + i, WINDOW);
+	}
+	ghash_key_init(&key, h, &ghash_soft);
+	power = key.power[0];
+	for (size_t i = 0; i < GHASH_POWERS; i++) {
+		needle_add(&needles, powers, &power.lo, sizeof(power.lo));
+		needle_add(&needles, powers, &power.hi, sizeof(power.hi));
+		power = ghash_mul(power, key.power[0]);
+	}
+}
+
 static void need_kek(const char *path)
 {
 	static const uint8_t zero[KEKD_AES_BLOCK];
 	uint8_t key[KEY_LEN], h[KEKD_AES_BLOCK];
-	struct ghash_key table;
 	size_t len;
 
 	load(path, key, sizeof(key), &len);
@@ -285,9 +310,7 @@ static void need_kek(const char *path)
 		die("kek");
 	needle_add_key(&needles, "kek", key);
 	needle_add_schedule(&needles, "kek", key);
-	ghash_key_init(&table, h, ghash_best());
-	needle_add(&needles, needle_kind(&needles, "control", "h"), &table.power[0],
-		   KEKD_AES_BLOCK);
+	needle_add_h(h);
 }
 
 static void need_root(const char *path)

@@ -22,7 +22,7 @@
 #include <kekd/span.h>
 
 #define NEEDLE_MAX  64
-#define NEEDLES_MAX 256
+#define NEEDLES_MAX 512
 #define KINDS_MAX   16
 #define KEY_LEN     KEKD_AES_KEY_MAX
 #define WINDOW      8

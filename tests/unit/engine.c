@@ -83,7 +83,7 @@ static struct engine_stats stats(struct ktest_data_of_engine *self)
 	return s;
 }
 
-/* Get H out of the way, so that a test counts only its own blocks. */
+/* A run that is over. */
 static void warm_up(struct ktest_data_of_engine *self)
 {
 	struct msg *m = submit(self, ENGINE_GCM_SEAL, 0);
@@ -124,12 +124,12 @@ TEST_F(engine, lone_message_waits_for_nobody)
 	EXPECT_TRUE(msg_right(m));
 }
 
-TEST_F(engine, h_is_fetched_once)
+TEST_F(engine, each_run_fetches_h)
 {
 	warm_up(self);
 	submit(self, ENGINE_GCM_SEAL, 32);
 	engine_flush(self->engine);
-	EXPECT_EQ(3, self->fake->last_blocks);
+	EXPECT_EQ(4, self->fake->last_blocks);
 }
 
 TEST_F(engine, cbc_needs_no_h)
@@ -647,13 +647,13 @@ TEST_F(engine, start_refuses)
 	EXPECT_FALSE(self->fake->dirty);
 }
 
-/* With one block a run, H has a run for itself; a job must not wait for it for ever. */
-TEST_F(engine, h_cannot_be_had)
+/* A run that is as small as can be has one block beside H. */
+TEST_F(engine, smallest_run_breaks)
 {
 	struct engine_config config = bed_config();
 	struct msg *m;
 
-	config.run_blocks = 1;
+	config.run_blocks = 2;
 	rebed(self, &config);
 	m = submit(self, ENGINE_GCM_SEAL, 32);
 	self->fake->fail_every = 1;
@@ -684,13 +684,13 @@ TEST_F(engine, large_does_not_starve_small)
 	EXPECT_TRUE(msg_right(small[2]));
 }
 
-/* Nor the other way round, and also where a run is one block, which cannot be shared. */
+/* Nor the other way round, and also where a run has one block for both, which cannot be shared. */
 TEST_F(engine, small_do_not_starve_large)
 {
 	struct engine_config config = bed_config();
 	struct msg *large;
 
-	for (config.run_blocks = 1; config.run_blocks <= 3; config.run_blocks++) {
+	for (config.run_blocks = 2; config.run_blocks <= 4; config.run_blocks++) {
 		struct msg *small[2];
 
 		rebed(self, &config);

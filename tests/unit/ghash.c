@@ -160,10 +160,14 @@ TEST_F(ghash, published)
 	EXPECT_MEMEQ(hash, sizeof(hash), tag, sizeof(tag));
 }
 
-/* A tag in one go is the tag by pieces, short or not, for every remainder on both sides. */
+/*
+ * A tag in one go is the tag by pieces, short or not, for every remainder on both sides: of the first
+ * message with a key, of the second, and of one among many.
+ */
 TEST_F(ghash, whole_message)
 {
 	uint8_t h[BLOCK], ekj0[BLOCK], data[2 * 150], y[BLOCK], expected[BLOCK], tag[BLOCK];
+	struct ghash_key fresh;
 
 	random_bytes(h, sizeof(h));
 	random_bytes(ekj0, sizeof(ekj0));
@@ -178,7 +182,50 @@ TEST_F(ghash, whole_message)
 			gcm_tag(&self->key, y, a, t, ekj0, expected);
 			gcm_tag_whole(&self->key, aad, text, ekj0, tag);
 			ASSERT_MEMEQ(expected, BLOCK, tag, BLOCK);
+			ghash_key_init(&fresh, h, variant->impl);
+			for (unsigned int i = 0; i < 2; i++) {
+				gcm_tag_whole(&fresh, aad, text, ekj0, tag);
+				ASSERT_MEMEQ(expected, BLOCK, tag, BLOCK);
+			}
 		}
+	}
+}
+
+/* Pieces, whatever powers there are from messages before. */
+TEST_F(ghash, pieces_with_few_powers)
+{
+	uint8_t h[BLOCK], mask[BLOCK] = { 0 }, data[20 * BLOCK], y[BLOCK], expected[BLOCK];
+
+	random_bytes(h, sizeof(h));
+	random_bytes(data, sizeof(data));
+	for (size_t before = 0; before <= GHASH_POWERS; before++) {
+		ghash_key_init(&self->key, h, variant->impl);
+		for (size_t i = 0; i < 2 && before > 0; i++)
+			gcm_tag_whole(&self->key, SPAN_NULL, span_of(data, (before - 1) * BLOCK),
+				      mask, y);
+		for (size_t n = 0; n <= 20; n++) {
+			memset(y, 0, sizeof(y));
+			memset(expected, 0, sizeof(expected));
+			slow_ghash(h, expected, data, n);
+			variant->impl->update(&self->key, y, data, n);
+			ASSERT_MEMEQ(expected, BLOCK, y, BLOCK);
+		}
+	}
+}
+
+TEST_F(ghash, forgotten)
+{
+	static const struct ghash_elem zero[GHASH_POWERS];
+	uint8_t h[BLOCK], data[32 * BLOCK], y[BLOCK] = { 0 };
+
+	random_bytes(h, sizeof(h));
+	random_bytes(data, sizeof(data));
+	for (size_t n = 0; n <= 32; n++) {
+		ghash_key_init(&self->key, h, variant->impl);
+		for (unsigned int i = 0; i < 3; i++)
+			gcm_tag_whole(&self->key, SPAN_NULL, span_of(data, n * BLOCK), y, y);
+		ghash_key_forget(&self->key);
+		ASSERT_MEMEQ(zero, sizeof(zero), self->key.power, sizeof(self->key.power));
 	}
 }
 

@@ -145,7 +145,7 @@ void afalg_op_prepare(const struct afalg_alg *alg, struct afalg_op *op, struct m
 	control_fill(op, l, m->iv, l->gcm ? KEKD_GCM_NONCE : KEKD_AES_BLOCK);
 }
 
-int afalg_op_finish(const struct afalg_alg *alg, struct afalg_op *op, struct message *m)
+int afalg_op_finish(struct afalg_alg *alg, struct afalg_op *op, struct message *m)
 {
 	return alg->blocks ? gcm_finish(&alg->h, alg->load, m, op->blocks) : 0;
 }

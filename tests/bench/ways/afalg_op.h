@@ -39,6 +39,6 @@ void afalg_op_close(struct afalg_op *op);
 /* Fill op->hdr, op->recv and op->recv_len for @m. */
 void afalg_op_prepare(const struct afalg_alg *alg, struct afalg_op *op, struct message *m);
 /* After both calls have brought their whole length. -EBADMSG. */
-int afalg_op_finish(const struct afalg_alg *alg, struct afalg_op *op, struct message *m);
+int afalg_op_finish(struct afalg_alg *alg, struct afalg_op *op, struct message *m);
 
 #endif

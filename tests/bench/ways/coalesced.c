@@ -75,7 +75,7 @@ static int coalesced_open(const struct load *l, void **ret)
 	return r;
 }
 
-static int gcm_run(const struct coalesced *c, struct message *m, unsigned int n)
+static int gcm_run(struct coalesced *c, struct message *m, unsigned int n)
 {
 	size_t bytes = c->each * KEKD_AES_BLOCK;
 	int r = 0;
@@ -89,7 +89,7 @@ static int gcm_run(const struct coalesced *c, struct message *m, unsigned int n)
 	return r;
 }
 
-static int cbc_decrypt_run(const struct coalesced *c, struct message *m, unsigned int n)
+static int cbc_decrypt_run(struct coalesced *c, struct message *m, unsigned int n)
 {
 	size_t bytes = c->load->bytes;
 
@@ -126,7 +126,7 @@ static int cbc_encrypt(const struct coalesced *c, struct message *m)
 
 static int coalesced_batch(void *self, struct message *messages)
 {
-	const struct coalesced *c = self;
+	struct coalesced *c = self;
 	const struct load *l = c->load;
 	unsigned int n, i;
 	int r = 0;

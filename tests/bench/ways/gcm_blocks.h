@@ -21,7 +21,7 @@ static inline size_t gcm_blocks(const struct load *l)
 }
 
 /* @blocks = E_K of gcm_counters(m->iv, 0, gcm_blocks()). -EBADMSG: the tag does not hold. */
-static inline int gcm_finish(const struct ghash_key *h, const struct load *l, struct message *m,
+static inline int gcm_finish(struct ghash_key *h, const struct load *l, struct message *m,
 			     const uint8_t *blocks)
 {
 	const uint8_t *stream = blocks + KEKD_AES_BLOCK;
