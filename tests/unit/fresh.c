@@ -47,9 +47,12 @@ static long random_ask(uint8_t *ret, size_t len)
 #define KEKD_TEST_HOOKS
 #include "daemon/base/random.c" /* instead of the library's */
 
+#include "daemon/chain/chain.h"
+#include "daemon/chain/defer.h"
 #include "daemon/crypto/openssl_seal.h"
 #include "tests/harness/ktest.h"
 #include "tests/support/cipher_bed.h"
+#include "tests/support/fake_upstream.h"
 
 #define MSGS 64
 
@@ -275,6 +278,120 @@ TEST_F(fresh, no_random_bytes)
 	EXPECT_TRUE(engine_idle(self->bed.engine));
 	for (size_t i = 0; i < sizeof(self->out[0]); i++)
 		EXPECT_EQ(0, self->out[0][i]);
+}
+
+/*
+ * Values under data-encryption keys, with a plugin that answers a turn later: the key or seed is drawn when
+ * the plugin is asked to wrap it, the rest when the value is sealed, and no byte of either is left over.
+ */
+FIXTURE(kms)
+{
+	struct fake_upstream fake;
+	struct defer defer;
+	struct secpool *pool;
+	struct chain_env env;
+	struct encconf_provider conf;
+	struct encconf_item item;
+	struct chain *chain;
+	struct op op;
+	uint8_t out[16384];
+	int result;
+};
+
+FIXTURE_SETUP(kms)
+{
+	kept = mmap(NULL, sizeof(*kept), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)kept);
+	fake_upstream_init(&self->fake);
+	list_init(&self->defer.ops);
+	ASSERT_OK(secpool_new(1024 * 1024, &self->pool));
+	self->env = (struct chain_env){
+		.upstreams = &self->fake.source,
+		.pool = self->pool,
+		.defer = &self->defer,
+	};
+	self->item.providers = &self->conf;
+	self->item.providers_count = 1;
+}
+
+FIXTURE_TEARDOWN(kms)
+{
+	chain_free(self->chain);
+	fake_fail(&self->fake, -EHOSTUNREACH);
+	defer_run(&self->defer);
+	secpool_free(self->pool);
+}
+
+static void kms_done(struct op *op, int r)
+{
+	container_of(op, struct ktest_data_of_kms, op)->result = r;
+}
+
+static void kms_encrypt(struct ktest_data_of_kms *self, unsigned int version)
+{
+	self->conf = (struct encconf_provider){
+		.kind = ENCCONF_KMS,
+		.kms = { .version = version,
+			 .name = (char *)(uintptr_t) "p",
+			 .path = (char *)(uintptr_t) "/nowhere",
+			 .timeout = INT64_C(3000000000) },
+	};
+	ASSERT_OK(chain_new(&self->item, &self->env, &self->chain));
+	self->result = 1;
+	self->op = (struct op){
+		.purpose = OP_STORAGE,
+		.in = span_str("text"),
+		.context = span_str("/registry/x"),
+		.out = self->out,
+		.out_cap = sizeof(self->out),
+		.done = kms_done,
+	};
+	ASSERT_OK(chain_encrypt(self->chain, &self->op));
+}
+
+/* One answer of the plugin, and what follows from it: a turn. */
+static void kms_turn(struct ktest_data_of_kms *self)
+{
+	kept->len = 0;
+	kept->calls = 0;
+	fake_answer_one(list_first(&self->fake.calls, struct upstream_call, link));
+	defer_run(&self->defer);
+}
+
+static const struct upstream_call *asked(struct ktest_data_of_kms *self)
+{
+	return list_first(&self->fake.calls, struct upstream_call, link);
+}
+
+TEST_F(kms, v1)
+{
+	const uint8_t *nonce;
+
+	kms_encrypt(self, 1);
+	EXPECT_EQ(1, kept->calls);
+	ASSERT_EQ(KEKD_AES_KEY_MAX, kept->len);
+	EXPECT_MEMEQ(kept->given, kept->len, asked(self)->data, asked(self)->len);
+	kms_turn(self);
+	EXPECT_OK(self->result);
+	EXPECT_EQ(1, kept->calls);
+	ASSERT_EQ(KEKD_GCM_NONCE, kept->len);
+	nonce = self->out + self->op.out_len - KEKD_GCM_TAG - strlen("text") - KEKD_GCM_NONCE;
+	EXPECT_MEMEQ(kept->given, kept->len, nonce, KEKD_GCM_NONCE);
+}
+
+TEST_F(kms, v2)
+{
+	kms_encrypt(self, 2); /* the plugin is asked for its Status */
+	EXPECT_EQ(0, kept->calls);
+	kms_turn(self);
+	EXPECT_EQ(1, kept->calls);
+	ASSERT_EQ(32, kept->len);
+	EXPECT_MEMEQ(kept->given, kept->len, asked(self)->data, asked(self)->len);
+	kms_turn(self);
+	EXPECT_OK(self->result);
+	EXPECT_EQ(1, kept->calls);
+	ASSERT_EQ(32 + KEKD_GCM_NONCE, kept->len);
+	EXPECT_NOT_NULL(memmem(self->out, self->op.out_len, kept->given, kept->len));
 }
 
 TEST_HARNESS_MAIN
