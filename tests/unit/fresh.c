@@ -152,17 +152,18 @@ static unsigned int find_in(size_t len, const uint8_t *needle)
 {
 	unsigned int n = 0;
 
-	for (size_t i = 0; i + NEEDLE <= len; i++) {
-		size_t same = 0;
+	for (const uint8_t *p = kept->piece;
+	     (p = memchr(p, needle[0], (size_t)(kept->piece + len - p))); p++) {
+		size_t left = (size_t)(kept->piece + len - p), same = 0;
 
-		while (same < NEEDLE && kept->piece[i + same] == needle[same])
+		while (same < NEEDLE && same < left && p[same] == needle[same])
 			same++;
 		n += same == NEEDLE;
 	}
 	return n;
 }
 
-/* How often it lies in what this process can write to, apart from the kept mapping. */
+/* How often it lies in what this process can write to, apart from the kept mapping and ASan's shadow. */
 static unsigned int find(const uint8_t *needle)
 {
 	_cleanup_fclose_ FILE *maps = fopen("/proc/self/maps", "re");
@@ -175,7 +176,7 @@ static unsigned int find(const uint8_t *needle)
 		return UINT_MAX;
 	while (fgets(line, sizeof(line), maps)) {
 		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 ||
-		    strcmp(mode, "rw-p") != 0 || to - from > (1UL << 28))
+		    strcmp(mode, "rw-p") != 0 || to - from > (1UL << 24))
 			continue;
 		while (from < to) {
 			size_t len =
