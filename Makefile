@@ -160,7 +160,7 @@ ifneq ($(UNITS),)
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's#@SBINDIR@#$(SBINDIR)#' daemon/dist/kekd.service.in >$(DESTDIR)$(UNITDIR)/kekd.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/kekd.service
-	install -m 0644 daemon/dist/kekd.socket daemon/dist/kekd-metrics.socket $(DESTDIR)$(UNITDIR)
+	install -m 0644 daemon/dist/*.socket $(DESTDIR)$(UNITDIR)
 	install -D -m 0644 daemon/dist/kekd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/kekd.conf
 	install -D -m 0644 daemon/dist/kekd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/kekd.conf
 endif
