@@ -59,6 +59,7 @@ TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/kt
 SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
+PRELOAD    := $(BUILD)/tests/e2e/ahead.so
 BENCH_SRC  := $(wildcard tests/bench/*.c)
 BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
 
@@ -118,13 +119,19 @@ $(UNIT) $(HELPERS) $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(TESTLIB) $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS) -lkcapi
 
+# Without the sanitizers: it is loaded before them.
+$(PRELOAD): $(BUILD)/tests/e2e/%.so: tests/e2e/preload/%.c
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -o $@ $< -ldl
+
 # A test that stands between a service and its chain.
 $(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
 # And one between HTTP/2 and its library.
 $(BUILD)/tests/unit/wire: LDFLAGS += -Wl,--wrap=nghttp2_submit_request
 
 unit: $(UNIT)
-helpers: $(HELPERS)
+helpers: $(HELPERS) $(PRELOAD)
 bench-bin: $(BENCH_BIN)
 
 bench:

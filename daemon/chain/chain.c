@@ -10,8 +10,9 @@
 
 struct chain {
 	struct engine *engine;
-	unsigned int searches; /* operations that may still ask for the next key */
-	bool gone;             /* freed by its owner; lives until the last of them is done */
+	const struct keytable *keys; /* the caller's */
+	unsigned int searches;       /* operations that may still ask for the next key */
+	bool gone;                   /* freed by its owner; lives until the last of them is done */
 	size_t n;
 	struct provider *providers[];
 };
@@ -52,6 +53,7 @@ int chain_new(const struct encconf_item *item, const struct chain_env *env, stru
 	if (!c)
 		return -ENOMEM;
 	c->engine = env->engine;
+	c->keys = env->keys;
 	for (size_t i = 0; i < item->providers_count; i++) {
 		r = provider_new(&item->providers[i], env, &c->providers[i]);
 		if (r < 0)
@@ -97,14 +99,17 @@ static unsigned int candidates(const struct provider *p, struct span stored)
 	return p->ops->match(p, stored);
 }
 
-/* Why nobody may read @stored: a prefix that is known, so it is the key that is missing, or not. */
+/*
+ * Why nobody may read @stored: a prefix that is known, so it is the key that is missing, or not. A server that
+ * was started without the root key has not heard of any key, and says that.
+ */
 static int no_match(const struct chain *c, struct span stored)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		const char *prefix = c->providers[i]->ops->prefix;
 
 		if (prefix && span_starts_with(stored, span_str(prefix)))
-			return -ENOKEY;
+			return keytable_unknown(c->keys);
 	}
 	return -EINVAL;
 }
@@ -116,6 +121,7 @@ static bool may_go_on(int r)
 	case -EBADMSG:
 	case -EINVAL:
 	case -ENOKEY:
+	case -ESTALE:
 	case -EKEYREJECTED:
 	case -EKEYREVOKED:
 	case -EKEYEXPIRED:

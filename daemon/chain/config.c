@@ -71,6 +71,40 @@ static const struct yaml_kind kind_mode = {
 	.example = "\"0660\"",
 };
 
+/* As DNS names a machine: it stands in texts, in labels of metrics and on command lines. */
+static int get_node_name(const struct yaml_doc *doc, const struct yaml_node *node,
+			 const struct yaml_field *field, void *out)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-";
+	size_t len;
+	char *name;
+	int r;
+
+	r = yaml_expect(doc, node, YAML_STR, field->name);
+	if (r < 0)
+		return r;
+	len = strspn(node->text, digits);
+	if (len == 0 || node->text[len] || len > CONFIG_NODE_NAME_MAX || node->text[0] == '-')
+		return yaml_fail(
+			doc, node,
+			"\"%s\" is 1 to %d letters, digits, '.' and '-', and begins with no '-'",
+			field->name, CONFIG_NODE_NAME_MAX);
+	name = strdup(node->text);
+	if (!name)
+		return -ENOMEM;
+	free(*(char **)out);
+	*(char **)out = name;
+	return 0;
+}
+
+static const struct yaml_kind kind_node_name = {
+	.type = "string",
+	.pattern = "^[A-Za-z0-9.][A-Za-z0-9.-]*$",
+	.longest = CONFIG_NODE_NAME_MAX,
+	.example = "\"cp-1\"",
+};
+
 /* "0660": a string, as a plain 0660 is 432 to one YAML reader and 660 to the next. */
 static int get_mode(const struct yaml_doc *doc, const struct yaml_node *node,
 		    const struct yaml_field *field, void *out)
@@ -355,10 +389,13 @@ static const struct yaml_field rotation_fields[] = {
 	FIELD("maxEncryptions", yaml_get_u64, yaml_kind_number, c.rotation.max_encryptions,
 	      .preset = "200000", .min = 1, .max = 1LL << 32, .help = "under one key"),
 	FIELD("auto", get_bool, kind_switch, c.rotation.automatic, .preset = "off",
-	      .help = "rotate without being asked; not where nodes share keys"),
+	      .help = "rotate without being asked; on a machine that is alone"),
 	FIELD("retireAfter", yaml_get_duration, yaml_kind_duration, c.rotation.retire_after,
 	      .preset = "24h", .max = 36500 * DAY,
 	      .help = "how long a key must not have been used before it may be retired"),
+	FIELD("keepRetired", yaml_get_duration, yaml_kind_duration, c.rotation.keep_retired,
+	      .preset = "720h", .max = 36500 * DAY,
+	      .help = "how long a retired key is kept before it may be destroyed"),
 	{ 0 },
 };
 
@@ -407,6 +444,8 @@ static const struct yaml_field fields[] = {
 	      .max = KEKD_WORKERS_MAX, .help = "server processes"),
 	FIELD("keyStore", get_path, kind_path, c.key_store, .preset = "/var/lib/kekd/keys",
 	      .help = "directory of the sealed keys"),
+	FIELD("node", get_node_name, kind_node_name, c.node,
+	      .help = "this machine's name in the keyset; its host name without this"),
 	FIELD("rootKey", yaml_get_node, kind_root, root, .flags = YAML_REQUIRED, .arg = root_fields,
 	      .help = "the key that seals all others"),
 	MAP("server", server_fields, "the process that serves"),
@@ -634,6 +673,7 @@ static void config_clear(struct config *c)
 	free(c->admin_gid.name);
 	free(c->encryption_config);
 	free(c->key_store);
+	free(c->node);
 	strings_clear(&c->root_command);
 	free(c->server_user.name);
 }

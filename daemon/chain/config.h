@@ -21,6 +21,8 @@
 #include "daemon/base/yaml.h"
 #include <kekd/span.h>
 
+#define CONFIG_NODE_NAME_MAX 63
+
 #define CONFIG_SOCKETS_MAX 64
 #define CONFIG_PEERS_MAX   64 /* of uids, and of gids */
 #define CONFIG_ARGV_MAX    32
@@ -72,6 +74,7 @@ struct config_rotation {
 	uint64_t max_encryptions;
 	bool automatic;
 	int64_t retire_after; /* ns */
+	int64_t keep_retired; /* ns */
 };
 
 struct config_metrics {
@@ -104,7 +107,8 @@ struct config {
 	unsigned int ring;    /* enum config_ring */
 	uint32_t workers;     /* 1 … KEKD_WORKERS_MAX */
 	char *key_store;
-	unsigned int root_source;           /* enum config_root */
+	char *node;               /* this machine's name in the keyset; NULL: its host name */
+	unsigned int root_source; /* enum config_root */
 	struct config_strings root_command; /* argv; argv[0] absolute; empty unless "command" */
 	int64_t root_timeout;               /* of the command, ns */
 	struct config_id server_user;       /* never root */

@@ -14,7 +14,8 @@
 struct keytable {
 	struct list keys;
 	unsigned int count;
-	int unknown; /* why a key that is not here cannot be used */
+	int unknown;   /* why a key that is not here cannot be used */
+	int unwritten; /* why nothing is written where no key is active */
 };
 
 int keytable_new(struct keytable **ret)
@@ -24,7 +25,7 @@ int keytable_new(struct keytable **ret)
 	if (!t)
 		return -ENOMEM;
 	list_init(&t->keys);
-	t->unknown = -ENOKEY;
+	t->unknown = t->unwritten = -ENOKEY;
 	*ret = t;
 	return 0;
 }
@@ -118,7 +119,13 @@ static bool is_usable(const struct chain_key *k)
 
 void keytable_seal(struct keytable *t, int why)
 {
-	t->unknown = why < 0 ? why : -ENOKEY;
+	t->unwritten = why < 0 ? why : -ENOKEY;
+	t->unknown = why == -ESTALE ? -ENOKEY : t->unwritten;
+}
+
+int keytable_unknown(const struct keytable *t)
+{
+	return t->unknown;
 }
 
 int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why)
@@ -146,7 +153,7 @@ int keytable_active(struct keytable *t, const char *name, struct chain_key **ret
 			found = k;
 	}
 	if (!found)
-		return t->unknown;
+		return t->unwritten;
 	if (!is_usable(found))
 		return found->why;
 	*ret = found;

@@ -49,6 +49,8 @@ int keytable_put_soft(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
 		      struct softkey *soft);
 /* What is said of keys that are not known: @why < 0, or 0 for -ENOKEY. */
 void keytable_seal(struct keytable *t, int why);
+/* The same, < 0. */
+int keytable_unknown(const struct keytable *t);
 /* Stop all use of a key; queued jobs end. The entry stays, to say @why. -ENOKEY. */
 int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why);
 

@@ -125,8 +125,8 @@ static size_t length_of(uint32_t type)
 		return sizeof(struct admin_status);
 	case ADMIN_METRICS_REPLY:
 		return sizeof(struct metrics);
-	case ADMIN_PROBE_REPLY:
-		return ADMIN_PROBE_BYTES;
+	case ADMIN_MEMBER:
+		return sizeof(struct admin_member);
 	default:
 		return 0;
 	}

@@ -28,19 +28,26 @@ enum admin_verb {
 	ADMIN_KEY_CREATE,   /* name → KEY END */
 	ADMIN_KEY_IMPORT,   /* name, a struct admin_import → KEY END */
 	ADMIN_KEY_STAGE,    /* name → KEY END: as create, but not active */
-	ADMIN_KEY_ACTIVATE, /* id, activation → KEY … END: all keys whose state changes */
+	ADMIN_KEY_ACTIVATE, /* id → KEY END */
 	ADMIN_KEY_RETIRE,   /* id → KEY END */
 	ADMIN_KEY_REOPEN,   /* id → KEY END: a retired key opens values again */
 	ADMIN_KEY_DESTROY,  /* id, name: the key's name once more → KEY END */
-	ADMIN_KEY_ROTATE,   /* name → KEY … END: stage and activate */
-	ADMIN_KEY_ACCEPT,   /* → KEY … END: a new manifest over what the store holds */
+	ADMIN_KEY_ROTATE,   /* name → KEY END: stage and activate */
+	ADMIN_KEY_ABORT,    /* name → KEY END: give a rotation up */
 	ADMIN_KEY_RELOAD,   /* → KEY … END: keys that had died in the kernel */
 	ADMIN_UNSEAL,       /* the root key → END */
-	ADMIN_RECORD_GET,   /* id → TEXT END: the sealed record */
-	ADMIN_RECORD_PUT,   /* a sealed record → END */
-	ADMIN_PROBE,        /* id, nonce → PROBE END: the key's answer (keys/check.h) */
 	ADMIN_KEY_VERIFY,   /* → KEY … END, usable says what was found */
 	ADMIN_METRICS,      /* → METRICS END */
+	/* Texts of keys/keydoc.h and keys/keyack.h. */
+	ADMIN_KEYSET_SHOW, /* → MEMBER … END */
+	ADMIN_KEYSET_EXPORT, /* → TEXT END: the keyset and an acknowledgement; with BACKUP the keyset */
+	ADMIN_KEYSET_APPLY, /* what export gave → TEXT END: an acknowledgement */
+	ADMIN_KEYSET_ACK,   /* acknowledgements → END; nothing → TEXT END: an acknowledgement */
+	ADMIN_KEYSET_TAKE,  /* → END: changes come from here */
+	ADMIN_KEYSET_MERGE, /* what export gave → END */
+	ADMIN_KEYSET_REMOVE, /* name: members, by commas → END */
+	ADMIN_BACKUP_VERIFY, /* a backup → KEY … END, usable says what was found */
+	ADMIN_RESTORE,       /* a backup → KEY … END */
 	ADMIN_VERBS,
 };
 
@@ -48,18 +55,20 @@ enum admin_flag {
 	ADMIN_DRY_RUN = 1, /* answer as if it had been done */
 	ADMIN_FORCE = 2,   /* RETIRE although the key was used of late */
 	ADMIN_PROOF = 4,   /* RETIRE, DESTROY: proof_time and proof_revision say why */
+	ADMIN_JOIN = 8,    /* KEYSET_ACK: who says it becomes a member */
+	ADMIN_DEAD = 16,   /* KEYSET_REMOVE: they and their API servers never start again */
+	ADMIN_ALONE = 32,  /* RESTORE: all members of the backup are gone for ever */
+	ADMIN_BACKUP = 64, /* KEYSET_EXPORT */
 };
 
 enum admin_reply_type {
 	ADMIN_KEY = 1,       /* a struct admin_key */
 	ADMIN_STATUS_REPLY,  /* a struct admin_status */
 	ADMIN_METRICS_REPLY, /* a struct metrics */
-	ADMIN_PROBE_REPLY,   /* ADMIN_PROBE_BYTES */
+	ADMIN_MEMBER,        /* a struct admin_member */
 	ADMIN_TEXT,          /* a text of any length up to ADMIN_BODY_MAX */
 	ADMIN_END,           /* head.word: 0 or -errno; what to do, UTF-8, for people */
 };
-
-#define ADMIN_PROBE_BYTES 16
 
 /* length and version stay where they are in every version: they are how a difference is seen. */
 struct admin_head {
@@ -76,17 +85,14 @@ struct admin_request {
 	uint32_t version;
 	uint32_t verb;
 	uint32_t flags;
-	uint32_t activation; /* ACTIVATE: the number to give it; 0: the next */
-	uint32_t reserved;   /* 0 */
 	uint8_t id[KEKD_KEY_ID];
-	uint8_t nonce[16];
 	int64_t proof_time;      /* seconds since 1970: no value of etcd needed the key then */
 	uint64_t proof_revision; /* of etcd */
 	char name[KEKD_LABEL_MAX];
 };
 _Static_assert(offsetof(struct admin_request, verb) == offsetof(struct admin_head, type) &&
-		       offsetof(struct admin_request, activation) == sizeof(struct admin_head) &&
-		       sizeof(struct admin_request) == 328,
+		       offsetof(struct admin_request, id) == sizeof(struct admin_head) &&
+		       sizeof(struct admin_request) == 304,
 	       "as on the wire");
 
 /*
@@ -133,10 +139,25 @@ struct admin_status {
 	uint64_t key_limit;                /* encryptions after which a key is to be rotated */
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
 	char socket[108];
-	char transform[108]; /* socket of kekd.v1.Transform, or "" */
-	uint32_t reserved;   /* 0 */
+	char transform[108];   /* socket of kekd.v1.Transform, or "" */
+	uint32_t members;      /* of the keyset */
+	uint64_t generation;   /* of the keyset; 0: there is none, and keyset_text says why */
+	char node[64];         /* this node's name */
+	char keyset_text[320]; /* what is not well with the keyset and what to do, or "" */
 };
-_Static_assert(sizeof(struct admin_status) == 624, "as on the wire");
+_Static_assert(sizeof(struct admin_status) == 1016, "as on the wire");
+
+struct admin_member {
+	char id[2 * 16 + 1];
+	char name[64];
+	char state[15];      /* "member", "leaving" */
+	uint8_t self, maker; /* this node; the one that changes come from */
+	uint8_t answered;    /* it has acknowledged this document since this node took it */
+	uint8_t reserved[5]; /* 0 */
+	uint64_t generation; /* that it has acknowledged, 0: none since this keeper started */
+	uint64_t heard;      /* seconds since 1970 by its own clock, 0: never */
+};
+_Static_assert(sizeof(struct admin_member) == 136, "as on the wire");
 
 /* One message of an answer, as it came. Zero-initialised is none. */
 struct admin_message {

@@ -1,256 +1,179 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kekctl backup DIR, kekctl restore DIR: the records of all keys as files, with a list of digests
- * that sha256sum(1) checks. Ciphertext only: what is in DIR opens under the root key and under
- * nothing else, so it may lie where other backups lie, and the root key must not lie there with it.
- *
- * Restore gives a running daemon every key that it has not got, in the state of the backup, and
- * makes active what was active, under the number that it had. Keys that the daemon has stay as they
- * are: an old backup does not turn a rotation back.
+ * kekctl backup FILE, backup verify FILE, restore FILE: a backup is the keyset document, ciphertext under
+ * the root key, which must not lie where the backup lies. What a restore may do is the keeper's to decide: it
+ * tests the file against its root key before it changes anything.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
 
-#define SUMS     "SHA256SUMS"
-#define TEXT_MAX 2048 /* more than a record has */
-#define HASH_HEX (2 * crypto_hash_sha256_BYTES + 1)
+/* The folder of @path, for fsync(2). */
+static int folder_open(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
 
-static int file_write(int dir, const char *name, const char *text)
+	return copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
+static int write_tmp(const char *tmp, const char *text, size_t len)
 {
 	_cleanup_close_ int fd = -1;
-	size_t len = strlen(text);
-
-	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return ctl_fail("%s: %s", name, errno_text(errno));
-	if (write(fd, text, len) != (ssize_t)len || fsync(fd) < 0)
-		return ctl_fail("%s: %s", name, errno_text(errno));
-	return 0;
-}
-
-static int file_read(int dir, const char *name, char *ret, size_t size)
-{
-	_cleanup_close_ int fd = -1;
-	ssize_t n;
-
-	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return ctl_fail("%s: %s", name, errno_text(errno));
-	n = read(fd, ret, size - 1);
-	if (n < 0)
-		return ctl_fail("%s: %s", name, errno_text(errno));
-	ret[n] = '\0';
-	return 0;
-}
-
-static void hash_hex(const char *text, char ret[static HASH_HEX])
-{
-	unsigned char h[crypto_hash_sha256_BYTES];
-
-	crypto_hash_sha256(h, (const unsigned char *)text, strlen(text));
-	sodium_bin2hex(ret, HASH_HEX, h, sizeof(h));
-}
-
-static int save_key(const struct ctl *ctl, int dir, const struct admin_key *key, FILE *sums)
-{
-	char name[KEKD_KEY_ID_HEX + sizeof(".key")], hash[HASH_HEX];
-	_cleanup_free_ char *record = NULL;
 	int r;
 
-	r = ctl_record_get(ctl, key->id, &record);
-	if (r != 0)
-		return r;
-	sodium_bin2hex(name, sizeof(name), key->id, sizeof(key->id));
-	strcat(name, ".key");
-	hash_hex(record, hash);
-	fprintf(sums, "%s  %s\n", hash, name);
-	return file_write(dir, name, record);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return ctl_fail("%s: %s", tmp, strerror(errno));
+	r = io_write_all(fd, text, len);
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	return r < 0 ? ctl_fail("%s: %s", tmp, strerror(-r)) : 0;
 }
 
-/* The list is written last: a backup without it is not one. */
-static int save_all(const struct ctl *ctl, int dir, const struct ctl_keys *keys)
+/* Not over a file that is there: it may be the only good backup. */
+static int put_in_place(const char *tmp, const char *path)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
-	FILE *sums = open_memstream(&text, &len);
-	int r = 0;
+	_cleanup_close_ int dir = folder_open(path);
 
-	if (!sums)
-		return ctl_fail("out of memory");
-	for (size_t i = 0; r == 0 && i < keys->n; i++)
-		r = save_key(ctl, dir, &keys->v[i], sums);
-	if (fclose(sums) != 0)
-		return ctl_fail("out of memory");
-	if (r == 0)
-		r = file_write(dir, SUMS, text);
-	if (r == 0 && fsync(dir) < 0)
-		r = ctl_fail("cannot make the backup durable: %s", errno_text(errno));
-	return r;
+	if (link(tmp, path) < 0)
+		return errno == EEXIST ? ctl_fail("%s: is there already; give another name", path)
+				       : ctl_fail("%s: %s", path, strerror(errno));
+	if (dir < 0 || fsync(dir) < 0)
+		return ctl_fail("%s: whether it outlives a crash is unknown: %s", path,
+				strerror(errno));
+	return 0;
 }
 
-/* A key whose file is gone is none of those that were saved; one of an earlier time was saved as it is. */
-static void say_if_incomplete(const struct ctl *ctl)
+struct count {
+	const struct ctl *ctl;
+	size_t keys, bad;
+	bool quiet;
+};
+
+static void count_key(void *ctx, const struct admin_key *key)
 {
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_VERIFY };
+	struct count *n = ctx;
+
+	n->keys++;
+	n->bad += key->usable != 0;
+	if (!n->quiet || key->usable != 0)
+		printf("%-7s %-12s %s%s%s\n", key->usable == 0 ? "opens" : "FAILS", key->state,
+		       key->label, key->usable == 0 ? "" : ": ",
+		       key->usable == 0 ? "" : errno_text(key->usable));
+}
+
+static int verify(const struct ctl *ctl, struct span text, struct count *n)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_BACKUP_VERIFY };
+	const struct ctl_exchange x = { .req = &req, .blob = text, .each = count_key, .ctx = n };
 	struct admin_reply end;
 
-	if (ctl_ask_quiet(ctl, &req, &end) != 0 || end.r == 0)
-		return;
-	fprintf(stderr,
-		"kekctl: warning: the backup may lack keys: %s; see `kekctl key verify`, and keep "
-		"older backups\n",
-		end.text);
+	return ctl_ask_with(ctl, &x, &end);
+}
+
+static int save(const struct ctl *ctl, const char *path, const char *tmp)
+{
+	struct admin_request req = { .version = ADMIN_VERSION,
+				     .verb = ADMIN_KEYSET_EXPORT,
+				     .flags = ADMIN_BACKUP };
+	struct count n = { .ctl = ctl, .quiet = true };
+	_cleanup_free_ char *text = NULL;
+	struct admin_reply end;
+	size_t len = 0;
+	const struct ctl_exchange x = { .req = &req, .ret_text = &text, .ret_len = &len };
+	int r;
+
+	r = ctl_ask_with(ctl, &x, &end);
+	if (r == 0)
+		r = write_tmp(tmp, text, len);
+	if (r == 0 && verify(ctl, span_of(text, len), &n) != 0)
+		r = ctl_fail("nothing was saved: a backup with keys that do not open is none");
+	if (r == 0)
+		r = put_in_place(tmp, path);
+	if (r == 0)
+		printf("%zu keys in %s, sealed; the root key is not among them\n", n.keys, path);
+	return r;
 }
 
 int ctl_backup(const struct ctl *ctl, int argc, char **argv)
 {
-	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
-	_cleanup_close_ int dir = -1;
+	_cleanup_free_ char *tmp = NULL;
 	int r;
 
 	if (argc != 1)
-		return ctl_usage("backup takes a directory, which must not exist");
-	r = ctl_keys_get(ctl, &keys);
-	if (r != 0)
-		return r;
-	if (mkdir(argv[0], 0700) < 0)
-		return ctl_fail("%s: %s", argv[0], errno_text(errno));
-	dir = open(argv[0], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir < 0)
-		return ctl_fail("%s: %s", argv[0], errno_text(errno));
-	r = save_all(ctl, dir, &keys);
-	if (r != 0)
-		return r;
-	printf("%zu keys in %s, sealed; the root key is not among them\n", keys.n, argv[0]);
-	say_if_incomplete(ctl);
-	return 0;
-}
-
-/* One line of the list, and the file that it names if the digest holds; 1 (said), -1 at the end. */
-static int next_file(FILE *sums, int dir, char ret_text[static TEXT_MAX])
-{
-	char want[HASH_HEX], name[KEKD_KEY_ID_HEX + sizeof(".key")], have[HASH_HEX];
-	int n = fscanf(sums, "%64s %36s", want, name);
-
-	if (n == EOF)
-		return ferror(sums) ? ctl_fail(SUMS ": cannot be read") : -1;
-	if (n != 2 || strchr(name, '/'))
-		return ctl_fail(SUMS ": not a list that kekctl backup has made");
-	if (file_read(dir, name, ret_text, TEXT_MAX) != 0)
-		return 1;
-	hash_hex(ret_text, have);
-	if (strcmp(want, have) != 0)
-		return ctl_fail("%s: is not what was saved: its digest is another one", name);
-	return 0;
-}
-
-typedef int record_fn(const struct ctl *ctl, const char *text);
-
-/* All files of the backup in turn; 0 or 1 (said). */
-static int each_file(const struct ctl *ctl, int dir, record_fn *fn)
-{
-	_cleanup_fclose_ FILE *sums = NULL;
-	char text[TEXT_MAX];
-	int fd, r;
-
-	fd = openat(dir, SUMS, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return ctl_fail(SUMS ": %s; not a whole backup", errno_text(errno));
-	sums = fdopen(fd, "r");
-	if (!sums) {
-		close(fd);
+		return ctl_usage("backup takes a file, which must not exist");
+	if (asprintf(&tmp, "%s.tmp-%d", argv[0], getpid()) < 0) {
+		tmp = NULL;
 		return ctl_fail("out of memory");
 	}
-	while ((r = next_file(sums, dir, text)) == 0) {
-		r = fn(ctl, text);
-		if (r != 0)
-			break;
-	}
-	return r < 0 ? 0 : r;
+	if (access(argv[0], F_OK) == 0)
+		return ctl_fail("%s: is there already; give another name", argv[0]);
+	r = save(ctl, argv[0], tmp);
+	unlink(tmp);
+	return r;
 }
 
-static int check_only(const struct ctl *ctl _unused_, const char *text _unused_)
+static int read_file(const char *path, char **ret, size_t *ret_len)
 {
-	return 0;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (strcmp(path, "-") == 0)
+		return ctl_read_text(STDIN_FILENO, "standard input", ret, ret_len);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return ctl_fail("%s: %s", path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return ctl_fail("%s: a folder; a backup of this version is one file", path);
+	return ctl_read_text(fd, path, ret, ret_len);
 }
 
-static bool says(const char *text, const char *line)
+int ctl_backup_verify(const struct ctl *ctl, int argc, char **argv)
 {
-	return strstr(text, line) != NULL;
-}
+	struct count n = { .ctl = ctl };
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
 
-static int give(const struct ctl *ctl, const char *text)
-{
-	struct admin_reply end;
-
-	if (says(text, "\nstate destroyed\n"))
-		return 0;
-	return ctl_record_put(ctl, text, &end);
-}
-
-static int make_active(const struct ctl *ctl, const char *text)
-{
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_ACTIVATE };
-	const char *id = strstr(text, "\nid "), *number = strstr(text, "\nactivation ");
-	struct admin_reply end;
-	size_t len = 0;
-
-	if (!says(text, "\nstate active\n"))
-		return 0;
-	if (!id || !number || sscanf(number, "\nactivation %u\n", &req.activation) != 1 ||
-	    sodium_hex2bin(req.id, sizeof(req.id), id + 4, KEKD_KEY_ID_HEX, NULL, &len, NULL) != 0)
-		return ctl_fail("a record of the backup has no id or number");
-	if (ctl_ask_quiet(ctl, &req, &end) != 0)
-		return 1;
-	/* -ESTALE: the daemon has gone on since, and that is right. */
-	if (end.r < 0 && end.r != -EALREADY && end.r != -ESTALE)
-		return ctl_fail("%s", end.text);
-	return 0;
-}
-
-/* A key that the daemon has is not written over, and one of them may be all that is wrong. */
-static int none_refused(const struct ctl *ctl)
-{
-	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
-	int r = ctl_keys_get(ctl, &keys);
-
-	for (size_t i = 0; i < keys.n; i++)
-		if (keys.v[i].usable == -ESTALE)
-			r = ctl_fail("%s is still refused: its file is not the one that was "
-				     "written last; put that one into the key store while kekd "
-				     "is stopped, or see `kekctl key accept`",
-				     keys.v[i].label);
+	if (argc != 1)
+		return ctl_usage("backup verify takes a file that kekctl backup has made, or -");
+	r = read_file(argv[0], &text, &len);
+	if (r == 0)
+		r = verify(ctl, span_of(text, len), &n);
+	if (r == 0)
+		printf("all %zu keys of the backup open under this daemon's root key\n", n.keys);
 	return r;
 }
 
 int ctl_restore(const struct ctl *ctl, int argc, char **argv)
 {
-	_cleanup_close_ int dir = -1;
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_RESTORE };
+	struct count n = { .ctl = ctl, .quiet = true };
+	_cleanup_free_ char *text = NULL;
+	struct admin_reply end;
+	size_t len;
 	int r;
 
 	if (argc != 1)
-		return ctl_usage("restore takes a directory that kekctl backup has made");
-	dir = open(argv[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return ctl_fail("%s: %s", argv[0], errno_text(errno));
-	r = each_file(ctl, dir, check_only);
-	if (r == 0 && ctl->dry_run)
-		return puts("the backup is whole; nothing was changed") < 0;
-	if (r == 0)
-		r = each_file(ctl, dir, give);
-	if (r == 0)
-		r = each_file(ctl, dir, make_active);
-	if (r == 0)
-		r = none_refused(ctl);
-	if (r == 0)
-		puts("restored; kekctl key verify proves that all keys open");
+		return ctl_usage("restore takes a file that kekctl backup has made, or -");
+	r = read_file(argv[0], &text, &len);
+	if (r != 0)
+		return r;
+	req.flags = (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->alone ? ADMIN_ALONE : 0U);
+	const struct ctl_exchange x = {
+		.req = &req, .blob = span_of(text, len), .each = count_key, .ctx = &n
+	};
+
+	r = ctl_ask_with(ctl, &x, &end);
+	if (r == 0 && *end.text)
+		puts(end.text);
 	return r;
 }

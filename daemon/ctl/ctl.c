@@ -103,8 +103,9 @@ static int take(const struct ctl_exchange *x, const struct admin_message *m,
 	case ADMIN_METRICS_REPLY:
 		memcpy(&reply->metrics, m->data, sizeof(reply->metrics));
 		return 0;
-	case ADMIN_PROBE_REPLY:
-		memcpy(reply->probe, m->data, sizeof(reply->probe));
+	case ADMIN_MEMBER:
+		if (x->member)
+			x->member(x->ctx, (const struct admin_member *)(const void *)m->data);
 		return 0;
 	case ADMIN_END:
 		reply->r = m->head.word;

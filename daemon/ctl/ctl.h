@@ -25,8 +25,8 @@ struct ctl {
 	unsigned int timeout_s; /* that the keeper has to answer; 0: any time */
 	bool json;
 
-	bool dry_run, force;
-	const char *yes_destroy, *proof, *peers;
+	bool dry_run, force, abort, join, dead, alone;
+	const char *yes_destroy, *proof;
 
 	const char *output, *path, *prefix, *resource, *config, *uses;
 	bool verify, offline, decode, reveal;
@@ -57,13 +57,19 @@ int ctl_key_retire(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv);
-int ctl_rotate(const struct ctl *ctl, int argc, char **argv);
+int ctl_keyset_show(const struct ctl *ctl, int argc, char **argv);
+int ctl_keyset_export(const struct ctl *ctl, int argc, char **argv);
+int ctl_keyset_apply(const struct ctl *ctl, int argc, char **argv);
+int ctl_keyset_ack(const struct ctl *ctl, int argc, char **argv);
+int ctl_keyset_take(const struct ctl *ctl, int argc, char **argv);
+int ctl_keyset_merge(const struct ctl *ctl, int argc, char **argv);
+int ctl_keyset_remove(const struct ctl *ctl, int argc, char **argv);
 int ctl_backup(const struct ctl *ctl, int argc, char **argv);
+int ctl_backup_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_restore(const struct ctl *ctl, int argc, char **argv);
 int ctl_reencrypt(const struct ctl *ctl, int argc, char **argv);
 int ctl_unseal(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_reload(const struct ctl *ctl, int argc, char **argv);
-int ctl_key_accept(const struct ctl *ctl, int argc, char **argv);
 int ctl_key_verify(const struct ctl *ctl, int argc, char **argv);
 int ctl_scan(const struct ctl *ctl, int argc, char **argv);
 int ctl_open(const struct ctl *ctl, int argc, char **argv);
@@ -87,18 +93,19 @@ struct admin_reply {
 	union {
 		struct admin_status status;
 		struct metrics metrics;
-		uint8_t probe[ADMIN_PROBE_BYTES];
 	};
 	char text[512]; /* with r < 0: what to do */
 };
 
 typedef void ctl_each_fn(void *ctx, const struct admin_key *key);
+typedef void ctl_member_fn(void *ctx, const struct admin_member *member);
 
 /* What is asked, and where the answer goes. All borrowed. */
 struct ctl_exchange {
 	const struct admin_request *req;
-	struct span blob;  /* that the verb takes, or none */
-	ctl_each_fn *each; /* for every KEY, or NULL */
+	struct span blob;      /* that the verb takes, or none */
+	ctl_each_fn *each;     /* for every KEY, or NULL */
+	ctl_member_fn *member; /* for every MEMBER, or NULL */
 	void *ctx;
 	char **ret_text; /* of the answer, or NULL: not wanted. The caller frees it; NULL if none came */
 	size_t *ret_len; /* of that; a NUL follows */
@@ -135,9 +142,8 @@ void ctl_keys_clear(struct ctl_keys *keys);
 json_t *ctl_key_json(const struct admin_key *key);
 void ctl_key_print(const struct admin_key *key);
 
-/* The text of a sealed record, from the keeper, the caller's to free, and to it (rotate.c). */
-int ctl_record_get(const struct ctl *ctl, const uint8_t id[static KEKD_KEY_ID], char **ret_record);
-int ctl_record_put(const struct ctl *ctl, const char *record, struct admin_reply *ret_end);
+/* All of a file or pipe, of what a keyset's text may be at most; caller frees. 0 or 1 (said). */
+int ctl_read_text(int fd, const char *what, char **ret, size_t *ret_len);
 
 /* metrics.c: everything that is counted, into a zeroed *@ret. 0 or 1 (said). */
 struct board;

@@ -108,6 +108,24 @@ static void check_socket(struct doctor *d, const char *path)
 			      st.st_mode & 07777);
 }
 
+/* A key is not what is missing where the keyset itself cannot be used: its own words have the cure. */
+static void check_keyset(struct doctor *d, const struct admin_status *s)
+{
+	if (s->sealed)
+		doctor_report(d, DOCTOR_PROBLEM, "active key", "kekctl unseal",
+			      "none: the root key is not loaded, and kube-apiserver cannot write");
+	else if (*s->keyset_text)
+		doctor_report(d, DOCTOR_PROBLEM, "keyset", "kekctl keyset show; journalctl -u kekd",
+			      "%s", s->keyset_text);
+	else if (!*s->key_id)
+		doctor_report(d, DOCTOR_PROBLEM, "active key",
+			      "kekctl key list; kekctl key create NAME for the name in the "
+			      "EncryptionConfiguration",
+			      "none: kube-apiserver cannot write");
+	if (*s->key_id)
+		doctor_report(d, DOCTOR_OK, "active key", "", "%s", s->key_id);
+}
+
 static void check_status(struct doctor *d, const struct admin_status *s)
 {
 	if (s->workers_serving == 0)
@@ -118,13 +136,7 @@ static void check_status(struct doctor *d, const struct admin_status *s)
 			      "only %u of %u servers serve", s->workers_serving, s->workers);
 	else
 		doctor_report(d, DOCTOR_OK, "daemon", "", "kekd %s serves", s->version);
-	if (!*s->key_id)
-		doctor_report(d, DOCTOR_PROBLEM, "active key",
-			      "kekctl key list; kekctl key create NAME for the name in the "
-			      "EncryptionConfiguration",
-			      "none: kube-apiserver cannot write");
-	else
-		doctor_report(d, DOCTOR_OK, "active key", "", "%s", s->key_id);
+	check_keyset(d, s);
 	if (strcmp(s->root, "ephemeral") == 0)
 		doctor_report(d, DOCTOR_WARNING, "root key",
 			      "rootKey: { source: command, ... }; see kekd.yaml(5)",

@@ -136,7 +136,8 @@ int ctl_key_stage(const struct ctl *ctl, int argc, char **argv)
 
 int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv)
 {
-	return name_request(ctl, argc, argv, ADMIN_KEY_ROTATE, "rotate");
+	return name_request(ctl, argc, argv, ctl->abort ? ADMIN_KEY_ABORT : ADMIN_KEY_ROTATE,
+			    "rotate");
 }
 
 /* --proof: what kekctl scan wrote is for this key; when, and of what. */
@@ -242,15 +243,6 @@ int ctl_key_show(const struct ctl *ctl, int argc, char **argv)
 		return ctl_print_json(ctl_key_json(key));
 	ctl_key_print(key);
 	return 0;
-}
-
-int ctl_key_accept(const struct ctl *ctl, int argc, char **argv _unused_)
-{
-	struct admin_request req = { .verb = ADMIN_KEY_ACCEPT };
-
-	if (argc != 0)
-		return ctl_usage("key accept takes no argument");
-	return ask(ctl, &req);
 }
 
 int ctl_key_reload(const struct ctl *ctl, int argc, char **argv _unused_)

@@ -26,13 +26,14 @@ static json_t *pids(const struct admin_status *s)
 static int print_json(const struct admin_status *s, const char *hash)
 {
 	return ctl_print_json(json_pack(
-		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I}",
+		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I, s:s, s:I, s:i, s:s}",
 		"version", s->version, "serving", s->workers_serving > 0, "sealed", (int)s->sealed,
 		"socket", s->socket, "backend", s->backend, "ring", s->ring, "rootKey", s->root,
 		"keyId", s->key_id, "keyIdHash", hash, "keeperPid", (int)s->keeper_pid, "serverPid",
 		(int)first_pid(s), "serverPids", pids(s), "workers", (int)s->workers,
 		"serverStarts", (int)s->server_starts, "keys", (int)s->keys, "started",
-		(json_int_t)s->started));
+		(json_int_t)s->started, "node", s->node, "generation", (json_int_t)s->generation,
+		"members", (int)s->members, "keyset", s->keyset_text));
 }
 
 static void print_workers(const struct admin_status *s)
@@ -59,7 +60,11 @@ static void print_text(const struct admin_status *s, const char *hash)
 	printf("  ring      %s\n", s->ring);
 	printf("  root key  %s%s\n", s->root,
 	       s->sealed ? ", SEALED: give it with kekctl unseal" : "");
-	printf("  keys      %u\n", s->keys);
+	if (s->generation > 0)
+		printf("  keyset    generation %llu, %u keys, %u members; this node is %s\n",
+		       (unsigned long long)s->generation, s->keys, s->members, s->node);
+	if (*s->keyset_text)
+		printf("  keyset    %s\n", s->keyset_text);
 	printf("  key_id    %s\n", *s->key_id ? s->key_id : "none: no active key");
 	if (*s->key_id)
 		printf("            %s\n", hash);

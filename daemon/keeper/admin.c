@@ -164,6 +164,22 @@ static unsigned int list_count(const struct list *head)
 	return n;
 }
 
+static const char *keyset_words(const struct keeper *k)
+{
+	if (keyset_why(k->keys) < 0)
+		return keyset_why_text(k->keys);
+	if (keyset_doc(k->keys) && keydoc_is_removed(keyset_doc(k->keys), keyset_self(k->keys)->id))
+		return "this node was removed from the keyset: it reads values and writes none. To be a "
+		       "member again it starts with an empty key store and joins";
+	if (!keyset_may_write(k->keys))
+		return "this node is no member of its keyset, or is leaving: it reads values and writes "
+		       "none. See `kekctl keyset show`";
+	if (keyset_is_previous(k->keys))
+		return "the keyset in the key store was damaged, and the one before it is in use: look "
+		       "after the disk, and make a backup";
+	return "";
+}
+
 static int do_status(struct keeper *k, struct admin_client *c,
 		     const struct admin_request *req _unused_)
 {
@@ -190,6 +206,12 @@ static int do_status(struct keeper *k, struct admin_client *c,
 	s->keys = list_count(keyset_list(k->keys));
 	if (name && k->sealed == 0 && keyset_active(k->keys, name, &key) == 0)
 		key_id_format(&key->rec, s->key_id);
+	text_put(s->node, sizeof(s->node), keyset_self(k->keys)->name);
+	text_put(s->keyset_text, sizeof(s->keyset_text), keyset_words(k));
+	if (keyset_doc(k->keys)) {
+		s->generation = keyset_doc(k->keys)->generation;
+		s->members = (uint32_t)keyset_doc(k->keys)->n_members;
+	}
 	return admin_end_with(c, ADMIN_STATUS_REPLY, s, sizeof(*s));
 }
 
@@ -240,15 +262,23 @@ static const struct admin_command {
 	[ADMIN_KEY_REOPEN] = { "key reopen", admin_key_reopen, ROOT_KEY | CHANGES, 0 },
 	[ADMIN_KEY_DESTROY] = { "key destroy", admin_key_destroy, CHANGES, 0 },
 	[ADMIN_KEY_ROTATE] = { "key rotate", admin_key_rotate, ROOT_KEY | CHANGES, 0 },
-	[ADMIN_KEY_ACCEPT] = { "key accept", admin_key_accept, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEY_ABORT] = { "key rotate --abort", admin_key_abort, ROOT_KEY | CHANGES, 0 },
 	[ADMIN_KEY_RELOAD] = { "key reload", admin_key_reload, ROOT_KEY | CHANGES, 0 },
 	[ADMIN_UNSEAL] = { "unseal", admin_unseal, CHANGES | SECRET, SECRET_MAX },
-	[ADMIN_RECORD_GET] = { "backup", admin_record_get, 0, 0 },
-	[ADMIN_RECORD_PUT] = { "restore", admin_record_put, ROOT_KEY | CHANGES,
-			       KEY_RECORD_TEXT_MAX },
-	[ADMIN_PROBE] = { "probe", admin_probe, ROOT_KEY, 0 },
 	[ADMIN_KEY_VERIFY] = { "key verify", admin_key_verify, ROOT_KEY, 0 },
 	[ADMIN_METRICS] = { "metrics", do_metrics, 0, 0 },
+	[ADMIN_KEYSET_SHOW] = { "keyset show", admin_keyset_show, ROOT_KEY, 0 },
+	[ADMIN_KEYSET_EXPORT] = { "keyset export", admin_keyset_export, ROOT_KEY, 0 },
+	[ADMIN_KEYSET_APPLY] = { "keyset apply", admin_keyset_apply, ROOT_KEY | CHANGES,
+				 ADMIN_BODY_MAX - sizeof(struct admin_request) },
+	[ADMIN_KEYSET_ACK] = { "keyset ack", admin_keyset_ack, ROOT_KEY | CHANGES,
+			       ADMIN_BODY_MAX - sizeof(struct admin_request) },
+	[ADMIN_KEYSET_TAKE] = { "keyset take", admin_keyset_take, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEYSET_MERGE] = { "keyset merge", admin_keyset_merge, ROOT_KEY | CHANGES,
+				 ADMIN_BODY_MAX - sizeof(struct admin_request) },
+	[ADMIN_KEYSET_REMOVE] = { "keyset remove", admin_keyset_remove, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_BACKUP_VERIFY] = { "backup verify", admin_backup_verify, ROOT_KEY, KEYDOC_TEXT_MAX },
+	[ADMIN_RESTORE] = { "restore", admin_restore, ROOT_KEY | CHANGES, KEYDOC_TEXT_MAX },
 };
 
 static int verb_room(uint32_t verb, struct admin_room *ret)

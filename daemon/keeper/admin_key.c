@@ -1,55 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The commands that take a key through its life. Each is checked here again, whatever kekctl has
- * asked its user: the socket is the boundary.
+ * The commands that take a key through its life. Each is checked here and by the rules of the keyset
+ * (keys/keydoc_next.h) again, whatever kekctl has asked its user: the socket is the boundary.
  *
- * What has changed is told to the server in the order in which it was written down: the key that
- * becomes active first, so that from one message to the next there is exactly one. Every change
- * leaves one line in the log that says who asked for it.
+ * Every change leaves one line in the log that says who asked for it.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/admin_client.h"
 #include "daemon/keeper/keeper_private.h"
 
 #define NS_PER_S 1000000000LL
+#define WHAT_MAX 96
 
-static const struct {
-	int r;
-	const char *text;
-} refusals[] = {
-	{ -EEXIST, "this name has an active key already; see `kekctl key list`, and "
-		   "`kekctl key rotate` for a new one" },
-	{ -EINVAL, "a key's name is 1 to 64 letters, digits, '.', '_' and '-'" },
-	{ -ENOBUFS, "the key store is full" },
-	{ -ENOSPC, "no space left where the key store is; nothing was changed" },
-	{ -EROFS, "the key store is on a read-only file system; nothing was changed" },
-	{ -ENOKEY, "there is no such key; see `kekctl key list`" },
-	{ -EKEYEXPIRED, "sealed: the root key is not loaded; give it with `kekctl unseal`" },
-	{ -EPERM, "a key in this state cannot make that step: staged, active, decrypt-only, "
-		  "retired, destroyed is the way" },
-	{ -ESTALE, "the key store is not what its manifest says, or the activation number is not "
-		   "above every one this name has had; see the log and `kekctl key verify`" },
-	{ -EALREADY, "the key is in that state already" },
-	{ -ERANGE, "an activation number from outside must not be that large" },
-	{ -EOPNOTSUPP, "keys for secretbox are imported, not made" },
-	{ -EKEYREJECTED, "the key is retired, or sealed by another root key" },
-};
-
-static int refuse(struct admin_client *c, int r)
+int admin_refuse(struct admin_client *c, const struct keydoc_refusal *why)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
-		if (refusals[i].r == r)
-			return admin_end(c, r, refusals[i].text);
-	return admin_end(c, r, errno_text(r));
+	return admin_end(c, why->r, why->text);
 }
 
-void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
-		 const char *what)
+/* Also of a key that is gone: hence its record and not the key. */
+static void audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
+		  const char *what)
 {
 	const struct op_peer *peer = admin_client_peer(c);
 
@@ -57,6 +33,12 @@ void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_k
 	log_notice("audit: key %s: %s, now %s, activation %u; asked by uid %u, pid %d",
 		   key->rec.label, what, key_state_name(key->rec.state), key->rec.activation,
 		   peer->uid, peer->pid);
+}
+
+void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
+		 const char *what)
+{
+	audit(k, c, key, what);
 }
 
 static int answer(struct keeper *k, struct admin_client *c, const struct keyset_key *key)
@@ -69,101 +51,153 @@ static int answer(struct keeper *k, struct admin_client *c, const struct keyset_
 	return r == 0 ? admin_end(c, 0, "") : r;
 }
 
-static int make(struct keeper *k, struct admin_client *c, const struct admin_request *req,
-		enum key_state state)
+static void warn_if_unnamed(struct keeper *k, const char *name)
 {
-	const struct keyset_key *key;
+	if (!conf_names_key(k->conf, name))
+		log_warning("key \"%s\" is not named by %s yet", name,
+			    k->conf->config->encryption_config);
+}
+
+/* What is left to be done when the new key is there and a member stands in the way of its activation. */
+static int only_staged(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
+		       struct keydoc_refusal *why)
+{
+	char text[sizeof(why->text)];
+	struct admin_key a;
 	int r;
 
-	if (req->flags & ADMIN_DRY_RUN)
-		return admin_end(c, 0, "would make a key of that name");
-	r = keeper_make(k, req->name, state, &key);
+	admin_key_fill(k, key, &a);
+	r = admin_send_key(c, &a);
 	if (r < 0)
-		return refuse(c, r);
-	admin_audit(k, c, key, "created");
-	if (!conf_names_key(k->conf, req->name))
-		log_warning("key \"%s\" is not named by %s yet", req->name,
-			    k->conf->config->encryption_config);
-	return answer(k, c, key);
+		return r;
+	memcpy(text, why->text, sizeof(text));
+	keydoc_refuse(why, why->r, "the new key is staged and not active yet: %.400s", text);
+	return admin_refuse(c, why);
+}
+
+static int dry_run_name(struct keeper *k, struct admin_client *c, const char *text)
+{
+	struct keydoc_refusal why;
+	int r = keeper_ready(k, &why);
+
+	return r < 0 ? admin_refuse(c, &why) : admin_end(c, 0, text);
 }
 
 int admin_key_create(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	return make(k, c, req, KEY_ACTIVE);
+	const struct keyset_key *active, *key = NULL;
+	struct keydoc_refusal why;
+	int r;
+
+	if (keyset_active(k->keys, req->name, &active) == 0)
+		return admin_end(c, -EEXIST,
+				 "this name has an active key already; see `kekctl key list`, and "
+				 "`kekctl key rotate` for a new one");
+	if (req->flags & ADMIN_DRY_RUN)
+		return dry_run_name(k, c, "would make a key of that name");
+	r = keeper_make(k, req->name, &why, &key);
+	if (key)
+		audit(k, c, key, "created");
+	if (r < 0)
+		return key ? only_staged(k, c, key, &why) : admin_refuse(c, &why);
+	warn_if_unnamed(k, req->name);
+	return answer(k, c, key);
 }
 
 int admin_key_stage(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	return make(k, c, req, KEY_STAGED);
-}
-
-static int import_refuse(struct admin_client *c, int r)
-{
-	if (r == -EEXIST)
-		return admin_end(c, r, "another key has this name");
-	if (r == -EINVAL)
-		return admin_end(c, r, "a key's name must not begin or end with a blank");
-	return refuse(c, r);
-}
-
-int admin_key_import(struct keeper *k, struct admin_client *c,
-		     const struct admin_request *req _unused_)
-{
 	const struct keyset_key *key;
+	struct keydoc_refusal why;
 	int r;
 
-	r = import_take(k, c, &key);
+	if (req->flags & ADMIN_DRY_RUN)
+		return dry_run_name(k, c, "would make a key of that name");
+	r = keeper_stage(k, req->name, &why, &key);
 	if (r < 0)
-		return import_refuse(c, r);
-	admin_audit(k, c, key, "imported");
+		return admin_refuse(c, &why);
+	audit(k, c, key, "created");
+	warn_if_unnamed(k, req->name);
 	return answer(k, c, key);
 }
 
-static int dry_run(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
-		   const struct key_record *rec)
+/* An imported key writes nothing new by itself, but it is the active one of its name. */
+int admin_key_import(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	struct admin_key a;
-	struct keyset_key would = *key;
+	const struct keyset_key *key = NULL;
+	struct keydoc_refusal why;
 	int r;
 
-	would.rec = *rec;
+	r = import_take(k, req->name, admin_client_blob(c), &why, &key);
+	if (r < 0 && r != -EALREADY)
+		return admin_refuse(c, &why);
+	if (r == 0)
+		audit(k, c, key, "imported");
+	if (key->rec.state == KEY_STAGED)
+		r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, &why);
+	return r < 0 && r != -EALREADY ? only_staged(k, c, key, &why) : answer(k, c, key);
+}
+
+static int dry_run(struct keeper *k, struct admin_client *c, struct keydoc_change *change)
+{
+	_cleanup_(keydoc_freep) struct keydoc *next = NULL;
+	struct keyset_key would = { 0 };
+	const struct key_record *rec;
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct admin_key a;
+	int r;
+
+	r = keeper_plan(k, change, &why, &next);
+	if (r < 0)
+		return admin_refuse(c, &why);
+	key = keyset_find(k->keys, change->id);
+	rec = keydoc_key(next, change->id);
+	if (key)
+		would = *key;
+	if (rec)
+		would.rec = *rec;
+	else
+		would.rec.state = KEY_DESTROYED;
 	admin_key_fill(k, &would, &a);
 	r = admin_send_key(c, &a);
 	return r == 0 ? admin_end(c, 0, "nothing was changed") : r;
 }
 
 static int step(struct keeper *k, struct admin_client *c, const struct admin_request *req,
-		enum key_state to, const char *what)
+		struct keydoc_change *change, const char *what)
 {
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
-	struct key_record rec;
+	struct keyset_key gone = { 0 };
+	struct keydoc_refusal why;
 	int r;
 
-	r = key ? keyset_step_plan(k->keys, req->id, to, req->activation, &rec) : -ENOKEY;
-	if (r < 0)
-		return refuse(c, r);
+	memcpy(change->id, req->id, sizeof(change->id));
 	if (req->flags & ADMIN_DRY_RUN)
-		return dry_run(k, c, key, &rec);
-	r = keeper_step(k, req->id, to, req->activation);
+		return dry_run(k, c, change);
+	if (key)
+		gone.rec = key->rec;
+	r = keeper_change(k, change, &why);
 	if (r < 0)
-		return refuse(c, r);
-	admin_audit(k, c, key, what);
-	return answer(k, c, key);
+		return admin_refuse(c, &why);
+	key = keyset_find(k->keys, req->id);
+	gone.rec.state = KEY_DESTROYED;
+	gone.why = -EKEYREJECTED;
+	audit(k, c, key ? key : &gone, what);
+	return answer(k, c, key ? key : &gone);
 }
 
 int admin_key_activate(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	return step(k, c, req, KEY_ACTIVE, "activated");
+	struct keydoc_change change = { .kind = KEYDOC_ACTIVATE };
+
+	return step(k, c, req, &change, "activated");
 }
 
-/* The same step ends an active key, but that one gives way to another and to nothing else. */
 int admin_key_reopen(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	struct keydoc_change change = { .kind = KEYDOC_REOPEN };
 
-	if (key && key->rec.state == KEY_ACTIVE)
-		return refuse(c, -EPERM);
-	return step(k, c, req, KEY_DECRYPT_ONLY, "reopened");
+	return step(k, c, req, &change, "reopened");
 }
 
 /* Values that need the key may still be there as long as it is used. */
@@ -173,8 +207,6 @@ static bool used_of_late(const struct keeper *k, const struct keyset_key *key)
 
 	return last != 0 && time(NULL) - last < k->conf->config->rotation.retire_after / NS_PER_S;
 }
-
-#define WHAT_MAX 96
 
 /* @what for the log, with the reason that came along. @buf or @what. */
 static const char *with_proof(const struct admin_request *req, const char *what,
@@ -187,54 +219,62 @@ static const char *with_proof(const struct admin_request *req, const char *what,
 	return buf;
 }
 
+/* NULL, or why what was said of a decrypt-only key is no reason to retire it. */
+static const char *not_proven(const struct keeper *k, const struct admin_request *req,
+			      const struct keyset_key *key)
+{
+	if (!(req->flags & ADMIN_PROOF))
+		return used_of_late(k, key)
+			       ? "the key was used, or may have been used, of late "
+				 "(rotation.retireAfter): values that need it may exist. Re-encrypt "
+				 "them first; see --proof and --force"
+			       : NULL;
+	if (counts_last_used(k, &key->rec) > req->proof_time)
+		return "the key was used, or may have been used, after the dump that the proof is of: "
+		       "make a new dump, and a proof of it";
+	if (counts_written_until(k, &key->rec) > req->proof_time)
+		return "the dump that the proof is of was made less than three minutes after another key, "
+		       "or this daemon, began: for so long a kube-apiserver may write with what the "
+		       "key has wrapped for it. Make a new dump, and a proof of it";
+	return NULL;
+}
+
 int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	const struct keyset_key *key = keyset_find(k->keys, req->id);
-	bool may_be_needed = key && keyset_step_is_legal(key->rec.state, KEY_RETIRED);
+	struct keydoc_change change = { .kind = KEYDOC_RETIRE, .vouched = true };
+	const struct keyset_key *key;
+	const char *why_not;
 	char what[WHAT_MAX];
 
 	server_sync(k); /* and its last report of use */
-	if (req->flags & ADMIN_FORCE)
-		return step(k, c, req, KEY_RETIRED, "retired by force");
-	if (may_be_needed && (req->flags & ADMIN_PROOF)) {
-		if (counts_last_used(k, &key->rec) > req->proof_time)
-			return admin_end(
-				c, -EBUSY,
-				"the key was used, or may have been used, after the dump "
-				"that the proof is of: make a new dump, and a proof of it");
-		if (counts_written_until(k, &key->rec) > req->proof_time)
-			return admin_end(
-				c, -EBUSY,
-				"the dump that the proof is of was made less than three minutes "
-				"after another key, or this daemon, began: for so long a "
-				"kube-apiserver may write with what the key has wrapped for it. "
-				"Make a new dump, and a proof of it");
-	} else if (may_be_needed && used_of_late(k, key)) {
-		return admin_end(
-			c, -EBUSY,
-			"the key was used, or may have been used, of late (rotation.retireAfter): "
-			"values that need it may exist. Re-encrypt them first; see --proof and "
-			"--force");
-	}
-	return step(k, c, req, KEY_RETIRED, with_proof(req, "retired", what));
+	key = keyset_find(k->keys, req->id);
+	change.forced = req->flags & ADMIN_FORCE;
+	if (change.forced)
+		return step(k, c, req, &change, "retired by force");
+	why_not = key && key->rec.state == KEY_DECRYPT_ONLY ? not_proven(k, req, key) : NULL;
+	if (why_not)
+		return admin_end(c, -EBUSY, why_not);
+	return step(k, c, req, &change, with_proof(req, "retired", what));
 }
 
 /* The name typed once more is the proof that somebody has read what he destroys. */
 int admin_key_destroy(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
+	struct keydoc_change change = { .kind = KEYDOC_DESTROY, .vouched = true };
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
 	char what[WHAT_MAX];
 
 	if (key && strcmp(key->rec.name, req->name) != 0)
 		return admin_end(c, -EINVAL, "the name typed is not the name of this key");
-	return step(k, c, req, KEY_DESTROYED, with_proof(req, "destroyed", what));
+	return step(k, c, req, &change, with_proof(req, "destroyed", what));
 }
 
-/* Stage and activate at once: for one node, as others do not have the new key. */
+/* Stage and activate; a key that is staged already is taken up. */
 int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	struct admin_request activate = *req;
-	const struct keyset_key *old, *key;
+	const struct keyset_key *old, *key = NULL;
+	struct keydoc_refusal why;
+	bool staged = keyset_staged(k->keys, req->name) != NULL;
 	int r;
 
 	r = keyset_active(k->keys, req->name, &old);
@@ -244,99 +284,85 @@ int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admi
 			"this name has no usable active key to rotate from; see "
 			"`kekctl key list`, `kekctl key create` and `kekctl key activate`");
 	if (req->flags & ADMIN_DRY_RUN)
-		return admin_end(c, 0, "would make a key of that name and activate it");
-	r = keeper_make(k, req->name, KEY_STAGED, &key);
+		return dry_run_name(k, c,
+				    staged ? "would activate the key of that name that is staged"
+					   : "would make a key of that name and activate it");
+	r = keeper_make(k, req->name, &why, &key);
+	if (key && !staged)
+		audit(k, c, key, "created");
 	if (r < 0)
-		return refuse(c, r);
-	admin_audit(k, c, key, "created");
-	memcpy(activate.id, key->rec.id, sizeof(activate.id));
-	return admin_key_activate(k, c, &activate);
+		return key ? only_staged(k, c, key, &why) : admin_refuse(c, &why);
+	audit(k, c, key, "activated");
+	return answer(k, c, key);
 }
 
-/* Keys that servers can use, by what tells one from another. */
-struct usable {
-	size_t n;
-	struct {
-		uint8_t id[KEKD_KEY_ID], check[KEKD_AES_BLOCK];
-	} keys[KEKD_KEYS_MAX];
-};
+/* Has every member acknowledged the document in which @key is active? Then there is nothing to abort. */
+static bool is_over(const struct keeper *k)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
 
-static void usable_find(const struct keeper *k, struct usable *ret)
+	for (size_t i = 0; i < doc->n_members; i++) {
+		const struct keyack *ack = acks_find(k, doc->members[i].id);
+
+		if (memcmp(doc->members[i].id, keyset_self(k->keys)->id, KEYDOC_NODE) == 0)
+			continue;
+		if (!ack || memcmp(ack->doc, doc->hash, sizeof(ack->doc)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* The key that was active before @active: of those that open, the one with the highest number below. */
+static const struct keyset_key *former(const struct keeper *k, const struct keyset_key *active)
 {
 	const struct list *head = keyset_list(k->keys);
+	const struct keyset_key *found = NULL;
 
-	ret->n = 0;
-	for (const struct list *n = head->next; n != head && ret->n < KEKD_KEYS_MAX; n = n->next) {
+	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (key->why < 0)
-			continue;
-		memcpy(ret->keys[ret->n].id, key->rec.id, KEKD_KEY_ID);
-		memcpy(ret->keys[ret->n++].check, key->rec.check, KEKD_AES_BLOCK);
+		if (key->rec.state == KEY_DECRYPT_ONLY && key->rec.activation > 0 &&
+		    strcmp(key->rec.name, active->rec.name) == 0 &&
+		    (!found || key->rec.activation > found->rec.activation))
+			found = key;
 	}
-}
-
-static bool usable_has(const struct usable *u, const struct keyset_key *key)
-{
-	for (size_t i = 0; i < u->n; i++)
-		if (memcmp(u->keys[i].id, key->rec.id, KEKD_KEY_ID) == 0)
-			return memcmp(u->keys[i].check, key->rec.check, KEKD_AES_BLOCK) == 0;
-	return false;
+	return found;
 }
 
 /*
- * Every key may have changed: the servers hear of all. But those of @before they have; a cipher that comes
- * in the place of another one ends what waits for that.
+ * Whoever has asked for it while a member did not know the key may do it when all know it: before, nobody makes
+ * a change, as all have to answer.
  */
-static void send_accepted(struct keeper *k, const struct usable *before, bool active)
+static bool may_abort(struct keeper *k, const struct keyset_key *active)
 {
-	const struct list *head = keyset_list(k->keys);
-
-	for (const struct list *n = head->next; n != head; n = n->next) {
-		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
-
-		if ((worker_key_state(k, key) == KEY_ACTIVE) != active)
-			continue;
-		if (key->why == 0 && usable_has(before, key))
-			server_send_state(k, key);
-		else
-			server_send_key(k, key);
-	}
+	if (!is_over(k))
+		k->abort_asked = active->rec.activation;
+	return k->abort_asked == active->rec.activation;
 }
 
-static int accepted(struct keeper *k, struct admin_client *c, const struct usable *before)
+/*
+ * A rotation is given up: a key that is staged becomes decrypt-only. One that is active here, and not known to
+ * be so everywhere, gives way to the one before it, under a new number.
+ */
+int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	const struct list *head = keyset_list(k->keys);
-	struct admin_key a;
-	int r = 0;
+	const struct keyset_key *staged = keyset_staged(k->keys, req->name), *active, *old;
+	struct keydoc_change change = { .kind = KEYDOC_GIVE_UP };
+	struct admin_request of = *req;
 
-	counts_reserve(k);
-	send_accepted(k, before, true); /* first, so that there is always one to write with */
-	send_accepted(k, before, false);
-	for (const struct list *n = head->next; n != head; n = n->next) {
-		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
-
-		admin_audit(k, c, key, "accepted");
-		admin_key_fill(k, key, &a);
-		if (r == 0)
-			r = admin_send_key(c, &a);
+	if (!staged) {
+		if (keyset_active(k->keys, req->name, &active) < 0 || !may_abort(k, active) ||
+		    !(old = former(k, active)))
+			return admin_end(
+				c, -ENOKEY,
+				"no rotation of this name is under way: no key is staged, and "
+				"every member knows the active one. `kekctl key activate` goes "
+				"back to an older key");
+		change.kind = KEYDOC_ACTIVATE;
+		staged = old;
 	}
-	server_sync(k);
-	return r == 0 ? admin_end(c, 0, "") : r;
-}
-
-int admin_key_accept(struct keeper *k, struct admin_client *c, const struct admin_request *req)
-{
-	_cleanup_free_ struct usable *before = malloc(sizeof(*before));
-	int r;
-
-	if (!before)
-		return refuse(c, -ENOMEM);
-	if (req->flags & ADMIN_DRY_RUN)
-		return admin_end(c, 0, "would vouch for the key store as it is");
-	usable_find(k, before);
-	r = keyset_accept(k->keys);
-	return r < 0 ? refuse(c, r) : accepted(k, c, before);
+	memcpy(of.id, staged->rec.id, sizeof(of.id));
+	return step(k, c, &of, &change, "rotation aborted");
 }
 
 struct back {
@@ -350,7 +376,7 @@ static void came_back(void *ctx, const struct keyset_key *key)
 	struct back *b = ctx;
 	struct admin_key a;
 
-	admin_audit(b->k, b->c, key, "loaded again");
+	audit(b->k, b->c, key, "loaded again");
 	counts_reserve(b->k);
 	server_send_key(b->k, key);
 	admin_key_fill(b->k, key, &a);
@@ -361,13 +387,15 @@ static void came_back(void *ctx, const struct keyset_key *key)
 int admin_key_reload(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	struct back b = { .k = k, .c = c };
+	struct keydoc_refusal why;
 	int r;
 
+	r = keeper_ready(k, &why);
+	if (r < 0)
+		return admin_refuse(c, &why);
 	if (req->flags & ADMIN_DRY_RUN)
 		return admin_end(c, 0, "would load again what cannot be used");
-	r = keyset_reload(k->keys, came_back, &b);
-	if (r < 0)
-		return refuse(c, r);
+	keyset_reload(k->keys, came_back, &b);
 	server_sync(k);
 	return b.r < 0 ? b.r : admin_end(c, 0, "");
 }
@@ -378,10 +406,12 @@ static const char *unseal_text(int r)
 	case -EALREADY:
 		return "not sealed: the root key is loaded";
 	case -EKEYREJECTED:
-		return "not the root key of any key in the key store; still sealed";
+		return "not the root key of this machine's keyset; still sealed";
 	case -EOPNOTSUPP:
 		return "an ephemeral root key ends with its daemon: restart kekd";
 	case -EINVAL:
+	case -ENODATA:
+	case -EMSGSIZE:
 		return "a root key has 32 to 1024 bytes";
 	default:
 		return errno_text(r);
@@ -399,19 +429,13 @@ int admin_unseal(struct keeper *k, struct admin_client *c, const struct admin_re
 	return admin_end(c, 0, "");
 }
 
-struct verify {
-	struct keeper *k;
-	struct admin_client *c;
-	int r;
-	unsigned int bad;
-};
-
-static void verified(void *ctx, const struct keyset_key *key, int r)
+void admin_verify_put(void *ctx, const struct key_record *rec, int r)
 {
-	struct verify *v = ctx;
+	struct admin_verify *v = ctx;
+	struct keyset_key key = { .rec = *rec };
 	struct admin_key a;
 
-	admin_key_fill(v->k, key, &a);
+	admin_key_fill(v->k, &key, &a);
 	a.usable = r;
 	v->bad += r < 0;
 	if (v->r == 0)
@@ -421,27 +445,34 @@ static void verified(void *ctx, const struct keyset_key *key, int r)
 int admin_key_verify(struct keeper *k, struct admin_client *c,
 		     const struct admin_request *req _unused_)
 {
-	struct verify v = { .k = k, .c = c };
+	struct admin_verify v = { .k = k, .c = c };
+	struct keydoc_refusal why;
 	int r;
 
-	r = keyset_verify(k->keys, verified, &v);
+	r = keyset_why(k->keys) == -ENODATA && k->sealed == 0 ? 0 : keeper_ready(k, &why);
 	if (r < 0)
-		return refuse(c, r);
+		return admin_refuse(c, &why);
+	r = keyset_verify(k->keys, admin_verify_put, &v);
+	if (r == -ESTALE)
+		return admin_end(
+			c, r,
+			"the key store has another keyset than this daemon: somebody has replaced "
+			"the file. The next change writes this daemon's again; to have the "
+			"other one, restart kekd");
+	if (r < 0)
+		return admin_end(
+			c, r,
+			"the keyset in the key store cannot be read; see the log, and make a backup");
 	if (v.r < 0)
 		return v.r;
 	if (v.bad > 0)
-		return admin_end(c, -EUCLEAN, "some keys are not as they should be");
-	if (keyset_distrust(k->keys) < 0)
 		return admin_end(c, -EUCLEAN,
-				 "no manifest vouches for the key store; see "
-				 "`kekctl key accept`");
-	if (keyset_missing(k->keys) > 0)
-		return admin_end(c, -EUCLEAN,
-				 "the manifest knows keys whose files are gone; the "
-				 "log names them");
-	if (keyset_unreadable(k->keys) > 0)
-		return admin_end(c, -EUCLEAN,
-				 "files of the key store could not be read at the "
-				 "start; the log names them");
+				 "some keys are not as they should be: bring them back with "
+				 "`kekctl restore FILE`");
+	if (keyset_is_previous(k->keys))
+		return admin_end(
+			c, -EUCLEAN,
+			"the keyset was damaged, and the one before it is in use: look after the "
+			"disk, and make a backup");
 	return admin_end(c, 0, "");
 }

@@ -2,7 +2,8 @@
 /*
  * How often each key was used. The file "counts" of the key store holds, for each key, a number of
  * encryptions that it has not reached yet: room is reserved ahead, durably, before the key may use
- * it, so a crash can only make the count too high. A clean end writes the exact number.
+ * it, so a crash can only make the count too high. A key without a line has the first room of servers that have
+ * not reported yet. A clean end writes the exact number.
  *
  *   kekd-counts 1
  *   key ID ENCRYPTIONS DECRYPTIONS
@@ -80,6 +81,7 @@ static void parse_line(struct keeper *k, const char *line)
 		return;
 	c->encryptions = c->reserved = encryptions;
 	c->decryptions = decryptions;
+	c->written = true;
 }
 
 static bool any_was_active(const struct keeper *k)
@@ -92,6 +94,36 @@ static bool any_was_active(const struct keeper *k)
 	return false;
 }
 
+static uint64_t first_room(const struct keeper *k)
+{
+	return (uint64_t)COUNTS_ROOM * k->conf->config->workers;
+}
+
+static uint64_t room(const struct keeper *k)
+{
+	uint64_t much = k->largest_report * 4 * k->conf->config->workers;
+
+	return much > first_room(k) ? much : first_room(k);
+}
+
+/*
+ * A key has its first room without a line in the file, so that a rotation need not write one: after a crash
+ * it counts as used.
+ */
+static void grant_unwritten(struct keeper *k)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct key_record *rec = &list_entry(n, struct keyset_key, link)->rec;
+		struct keeper_counts *c =
+			rec->activation > 0 && !find(k, rec->id) ? add(k, rec->id) : NULL;
+
+		if (c)
+			c->encryptions = c->reserved = first_room(k);
+	}
+}
+
 void counts_load(struct keeper *k)
 {
 	_cleanup_free_ char *text = NULL;
@@ -99,16 +131,20 @@ void counts_load(struct keeper *k)
 	size_t len;
 	int r;
 
+	if (!k->store)
+		return;
 	r = key_store_read(k->store, KEY_STORE_COUNTS, COUNTS_TEXT_MAX, &text, &len);
 	if (r < 0) {
 		if (r != -ENOENT || any_was_active(k))
 			log_warning(
 				"key store: counts of use cannot be read, so they begin again: %s",
 				errno_text(r));
+		grant_unwritten(k);
 		return;
 	}
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		parse_line(k, line);
+	grant_unwritten(k);
 }
 
 static int save(struct keeper *k)
@@ -117,6 +153,8 @@ static int save(struct keeper *k)
 	char hex[KEKD_KEY_ID_HEX + 1];
 	size_t len;
 
+	if (!k->store)
+		return 0;
 	if (!text)
 		return -ENOMEM;
 	len = (size_t)snprintf(text, COUNTS_TEXT_MAX, "kekd-counts 1\n");
@@ -128,6 +166,8 @@ static int save(struct keeper *k)
 	}
 	if (len >= COUNTS_TEXT_MAX)
 		return -ENOBUFS;
+	for (size_t i = 0; i < k->n_counts; i++)
+		k->counts[i].written = true; /* it may be, also where this fails */
 	return key_store_write(k->store, KEY_STORE_COUNTS, text, len);
 }
 
@@ -143,6 +183,12 @@ static void save_or_say(struct keeper *k)
 	k->counts_failed = r < 0;
 }
 
+/* Not on a node that is leaving: it writes with none. */
+static bool is_written_with(const struct keeper *k, const struct keyset_key *key)
+{
+	return key->rec.state == KEY_ACTIVE && keyset_may_write(k->keys);
+}
+
 /* Those that were active until now: that is use, though the server's last report is still on its way. */
 static void note_ends(struct keeper *k)
 {
@@ -150,23 +196,24 @@ static void note_ends(struct keeper *k)
 		struct keeper_counts *c = &k->counts[i];
 		const struct keyset_key *key = c->active ? keyset_find(k->keys, c->id) : NULL;
 
-		if (!c->active || (key && key->rec.state == KEY_ACTIVE))
+		if (!c->active || (key && is_written_with(k, key)))
 			continue;
 		c->active = false;
 		c->gave_way = c->last_used = time(NULL);
+		c->wrote_ns = now_ns();
 	}
 }
 
-/* Is there room for what the key may do before the next look? If not, there is in the table now. */
+/*
+ * Is there room for what the key may do before the next look? If not, there is in the table now; true if the
+ * file has to say so, as it grants less.
+ */
 static bool make_room(struct keeper *k, struct keeper_counts *c)
 {
-	uint64_t much = k->largest_report * 4;
-	uint64_t room = (much > COUNTS_ROOM ? much : COUNTS_ROOM) * k->conf->config->workers;
-
-	if (c->reserved >= c->encryptions + room / 2)
+	if (c->reserved >= c->encryptions + room(k) / 2)
 		return false;
-	c->reserved = c->encryptions + room;
-	return true;
+	c->reserved = c->encryptions + room(k);
+	return c->written || c->reserved > first_room(k);
 }
 
 void counts_reserve(struct keeper *k)
@@ -181,7 +228,7 @@ void counts_reserve(struct keeper *k)
 
 		if (!c)
 			continue;
-		c->active = true;
+		c->active = is_written_with(k, key);
 		if (key->why == 0)
 			changed |= make_room(k, c);
 	}
@@ -205,6 +252,8 @@ void counts_add(struct keeper *k, const struct link_msg *used)
 	c->encryptions += encryptions;
 	c->decryptions += believed(used->decryptions);
 	c->last_used = time(NULL);
+	if (encryptions > 0)
+		c->wrote_ns = now_ns();
 	if (encryptions > k->largest_report)
 		k->largest_report = encryptions;
 	if (c->encryptions > c->reserved)

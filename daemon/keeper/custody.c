@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/base/log.h"
 #include "daemon/crypto/selftest.h"
@@ -96,15 +97,17 @@ static int kernel_open(struct keeper *k)
 	return test_key_make(k, k->ring);
 }
 
+/* What an ephemeral root has sealed is lost with it: nothing of it is kept on disk. */
 static int store_open(struct keeper *k)
 {
 	const char *path = k->conf->config->key_store;
 	int r;
 
+	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL)
+		return 0;
+
 	r = key_store_open(path, &k->store);
-	if (r == -EBUSY)
-		log_error("%s: another kekd has this key store open", path);
-	else if (r < 0)
+	if (r < 0 && r != -EBUSY && r != -EUCLEAN) /* those were said */
 		log_error("%s: cannot open the key store: %s", path, errno_text(r));
 	return r;
 }
@@ -122,30 +125,67 @@ int custody_open(struct keeper *k)
 		r = root_make(k, k->ring);
 	if (r == 0)
 		r = store_open(k);
+	return r == 0 ? custody_keys_open(k) : r;
+}
+
+int custody_keys_open(struct keeper *k)
+{
+	char host[64] = "";
+	const char *name = k->conf->config->node;
+	int r;
+
+	if (!name && gethostname(host, sizeof(host) - 1) == 0)
+		name = host;
+	r = keyset_new(k->store, k->root, k->soft_root, name ? name : "", &k->keys);
 	if (r == 0)
-		r = keyset_new(k->store, k->root, k->soft_root, &k->keys);
-	if (r < 0)
+		r = keyset_load(k->keys);
+	if (r == 0)
+		r = acks_open(k);
+	if (r < 0) {
+		keyset_free(move_ptr(k->keys));
+		log_error("the keyset cannot be loaded: %s", errno_text(r));
 		return r;
-	r = keyset_load(k->keys);
-	if (r < 0)
-		log_error("%s: %s", k->conf->config->key_store, errno_text(r));
-	if (r == 0) {
-		counts_load(k);
-		counts_reserve(k);
 	}
-	return r;
+	k->sealed_why = worker_sealed_why(k);
+	counts_load(k);
+	counts_reserve(k);
+	return 0;
 }
 
 void custody_close(struct keeper *k)
 {
 	if (k->stopping && k->status == EXIT_SUCCESS && k->keys)
 		counts_end(k);
+	acks_close(k);
 	keyset_free(move_ptr(k->keys));
 	key_store_close(move_ptr(k->store));
 	root_key_free(move_ptr(k->root));
 	soft_root_free(move_ptr(k->soft_root));
 	closep(&k->test_tfm);
 	k->test_tfm = -1;
+}
+
+/* With an ephemeral root there is nothing that a new key could take the place of. */
+static bool made_ephemeral(struct keeper *k, const struct encconf_provider *p)
+{
+	const char *name = p->keys[0].name;
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	int r;
+
+	if (k->conf->config->root_source != CONFIG_ROOT_EPHEMERAL || p->kind == ENCCONF_SECRETBOX)
+		return false;
+	r = keeper_make(k, name, &why, &key);
+	if (r < 0) {
+		log_warning("key \"%s\" cannot be made: %s", name, why.text);
+		return false;
+	}
+	keeper_audit_key(k, NULL, key, "created for an ephemeral root");
+	log_notice(
+		"made key \"%s\" under an ephemeral root: what it encrypts cannot be read after a "
+		"restart of kekd",
+		name);
+	return true;
 }
 
 static void name_check(struct keeper *k, const struct encconf_provider *p)
@@ -157,26 +197,18 @@ static void name_check(struct keeper *k, const struct encconf_provider *p)
 	r = keyset_active(k->keys, name, &key);
 	if (r == 0 || k->sealed < 0)
 		return;
-	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL && r == -ENOKEY &&
-	    p->kind != ENCCONF_SECRETBOX) {
-		r = keeper_make(k, name, KEY_ACTIVE, &key);
-		if (r == 0) {
-			keeper_audit_key(k, NULL, key, "created for an ephemeral root");
-			log_notice(
-				"made key \"%s\" under an ephemeral root: what it encrypts cannot "
-				"be read after a restart of kekd",
-				name);
-			return;
-		}
-	}
-	if (keyset_missing(k->keys) > 0)
-		log_warning("no usable active key \"%s\": %s; it may be one whose file is missing: "
-			    "restore that, or see `kekctl key accept`",
-			    name, errno_text(r));
+	if (keyset_why(k->keys) < 0 && keyset_why(k->keys) != -ENODATA)
+		return; /* that was said, and its cure is another */
+	if (r == -EPERM)
+		return;
+	if (r == -ENOKEY && made_ephemeral(k, p))
+		return;
+	if (r == -ENOKEY)
+		log_warning("no active key \"%s\": make one with `kekctl key create %s`", name,
+			    name);
 	else
-		log_warning("no usable active key \"%s\": %s; see `kekctl key list`, or make one "
-			    "with `kekctl key create %s`",
-			    name, errno_text(r), name);
+		log_warning("the active key \"%s\" cannot be used: %s; see `kekctl key list`", name,
+			    errno_text(r));
 }
 
 void custody_names_check(struct keeper *k, const struct conf *c)
@@ -219,7 +251,7 @@ static void root_watch(struct keeper *k)
 	for (struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys); n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (r < 0 && keyset_state_opens(key->rec.state))
+		if (r < 0 && key_state_opens(key->rec.state))
 			server_send_withdraw(k, key, -EKEYEXPIRED);
 		else if (r == 0 && key->why == 0)
 			server_send_key(k, key);

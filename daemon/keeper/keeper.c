@@ -38,6 +38,7 @@ static int keeper_new(const struct keeper_options *opt, struct keeper **ret)
 		return -ENOMEM;
 	k->opt = opt;
 	k->started = time(NULL);
+	k->started_ns = now_ns();
 	k->transform_fd = k->metrics_fd = k->audit_fd = -1;
 	k->test_tfm = k->admin_fd = k->exe_fd = k->signal_fd = k->timer_fd = -1;
 	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)

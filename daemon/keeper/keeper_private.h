@@ -4,7 +4,9 @@
  *   keeper.c    its life: acquire, drop, serve; signals
  *   custody.c   root key, store, keys; the watch over them
  *   counts.c    how often they were used
- *   rotate.c    their steps, and automatic rotation
+ *   change.c    changes of the keyset, as the whole daemon makes them
+ *   acks.c      what this node and others say of the keyset that they hold
+ *   rotate.c    automatic rotation
  *   unseal.c    the root key from an operator's hand
  *   lockdown.c  what a running keeper gives up
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
@@ -12,7 +14,7 @@
  *   server.c    all of them together, and in which order they hear of keys
  *   admin.c     what kekctl asks; admin_client.c: how it comes and goes
  *   import.c    keys from outside
- *   admin_share.c  its commands for what nodes share
+ *   admin_keyset.c  its commands for the keyset as a whole
  *   admin_key.c its commands that take a key through its life
  *   observer.c  what monitoring reads
  *   audit.c     what is written down of keys and commands
@@ -30,14 +32,18 @@
 #include "daemon/sys/listener.h"
 
 #define ADMIN_CLIENTS 8
+#define KEEPER_ACKS   (KEYDOC_MEMBERS_MAX + 8) /* of members, and of nodes that want to join */
 
 struct keeper_counts {
 	uint8_t id[KEKD_KEY_ID];
 	uint64_t encryptions, decryptions;
 	uint64_t reserved; /* encryptions that the file grants */
+	uint64_t
+		wrote_ns; /* when a server last wrote with it, CLOCK_MONOTONIC; 0: not since the start */
 	time_t last_used;
 	time_t gave_way; /* to another key of its name, 0: not that we know of */
 	bool active;     /* at the last counts_reserve() */
+	bool written;    /* the file may have a line of it */
 	bool complete;   /* counted since the key was made */
 };
 
@@ -63,15 +69,21 @@ struct keeper {
 	bool reload_wanted;            /* SIGHUP came, and its turn has not */
 	uint64_t reload_until_ns;      /* for answers to next_conf, once a server holds; or 0 */
 	time_t started;
+	uint64_t started_ns; /* CLOCK_MONOTONIC */
 
 	/* custody.c */
 	struct key_store *store;
 	struct root_key *root;       /* backend kernel */
 	struct soft_root *soft_root; /* backend openssl */
 	struct keyset *keys;
-	key_serial ring; /* backend kernel: what holds root and keys */
-	int test_tfm;    /* keyed with the self-test's public key; -1 without the kernel backend */
-	int sealed;      /* 0, or why no key may be used: the root is gone */
+	int sealed_why; /* as the servers were told: worker_sealed_why() */
+	uint8_t session[KEYDOC_NODE], number[KEYDOC_NODE]; /* acks.c */
+	uint32_t abort_asked; /* of the active key with this number: admin_key_abort() */
+	size_t n_acks;
+	struct keyack *acks[KEEPER_ACKS]; /* of other nodes */
+	key_serial ring;                  /* backend kernel: what holds root and keys */
+	int test_tfm; /* keyed with the self-test's public key; -1 without the kernel backend */
+	int sealed;   /* 0, or why no key may be used: the root is gone */
 	size_t n_counts;
 	struct keeper_counts counts[KEKD_KEYS_MAX];
 	uint64_t largest_report;
@@ -125,6 +137,8 @@ static inline bool keeper_is_kernel(const struct keeper *k)
 /* custody.c: each logs what went wrong and the cure. */
 int custody_open(struct keeper *k);
 void custody_close(struct keeper *k);
+/* The keys of the root that there is, or of none, anew from the store. */
+int custody_keys_open(struct keeper *k);
 /* Backend kernel: a ring for the root and the keys, in the place of one that is dead. */
 int custody_ring_new(struct keeper *k);
 /* Look at every key and the root; tell the server of those that died. */
@@ -162,11 +176,38 @@ time_t counts_last_used(const struct keeper *k, const struct key_record *rec);
 /* Until when, at the latest, a kube-apiserver may write with a seed that a key which has given way wrapped. */
 time_t counts_written_until(const struct keeper *k, const struct key_record *rec);
 
-/* rotate.c: as keyset_create() and keyset_step(), counts and server included */
-int keeper_make(struct keeper *k, const char *name, enum key_state state,
+/*
+ * change.c: make a change and tell the servers of it. Refusals as keyset_change() and keydoc_next(), with
+ * words in *why; -EKEYEXPIRED: sealed. keeper_make(): stage a key, or take up the one that is staged, and
+ * activate it; if only that is refused, *ret is the staged key.
+ */
+int keeper_change(struct keeper *k, struct keydoc_change *change, struct keydoc_refusal *why);
+/* The same, and nothing is done: the document as it would be. Caller frees. */
+int keeper_plan(struct keeper *k, struct keydoc_change *change, struct keydoc_refusal *why,
+		struct keydoc **ret);
+/* Can there be a change at all? Begins a keyset where the machine has none. */
+int keeper_ready(struct keeper *k, struct keydoc_refusal *why);
+int keeper_step(struct keeper *k, enum keydoc_change_kind kind,
+		const uint8_t id[static KEKD_KEY_ID], struct keydoc_refusal *why);
+int keeper_stage(struct keeper *k, const char *name, struct keydoc_refusal *why,
+		 const struct keyset_key **ret);
+int keeper_import(struct keeper *k, const struct key_record *want, struct span bytes,
+		  struct keydoc_refusal *why, const struct keyset_key **ret);
+int keeper_make(struct keeper *k, const char *name, struct keydoc_refusal *why,
 		const struct keyset_key **ret);
-int keeper_step(struct keeper *k, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
-		uint32_t activation);
+/* A document that may be taken; consumed on success. _followed: what comes after any document. */
+int keeper_take(struct keeper *k, struct keydoc *doc, struct keydoc_refusal *why);
+void keeper_followed(struct keeper *k);
+
+/* acks.c. _own: caller frees. _take: @ack is consumed. _find: borrowed, NULL if none was heard. */
+int acks_open(struct keeper *k);
+void acks_close(struct keeper *k);
+int acks_new_document(struct keeper *k);
+int acks_own(const struct keeper *k, struct keyack **ret);
+int acks_take(struct keeper *k, struct keyack *ack);
+const struct keyack *acks_find(const struct keeper *k, const uint8_t node[static KEYDOC_NODE]);
+
+/* rotate.c */
 /* Time passes: rotate what is due, or say that it is. */
 void rotation_tick(struct keeper *k, uint64_t now);
 
@@ -175,11 +216,11 @@ struct secret;
 int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret);
 
 /*
- * import.c: take in the key that @c has brought; *ret is the set's. Errors of keyset_import(); -EPROTO: it is no
- * admin_import.
+ * import.c: take the key of @blob, a struct admin_import in locked memory, in under @name and stage it.
+ * Refusals of keyset_import(), -EALREADY with *ret among them.
  */
-struct admin_client;
-int import_take(struct keeper *k, struct admin_client *c, const struct keyset_key **ret);
+int import_take(struct keeper *k, const char *name, struct span blob, struct keydoc_refusal *why,
+		const struct keyset_key **ret);
 
 /*
  * unseal.c: the root key is @secret, borrowed, in locked memory. -EALREADY: not sealed. -EOPNOTSUPP: an
@@ -236,6 +277,8 @@ void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key
 void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_key *key);
 void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyset_key *key,
 			  int why);
+/* Why servers do not write, as clients are told; 0: they may. */
+int worker_sealed_why(const struct keeper *k);
 void worker_send_sealed(struct keeper *k, struct worker *w);
 /* The link is readable. */
 void worker_hear(struct keeper *k, struct worker *w);
@@ -300,17 +343,34 @@ int admin_key_destroy(struct keeper *k, struct admin_client *c, const struct adm
 int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 int admin_unseal(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 int admin_key_reload(struct keeper *k, struct admin_client *c, const struct admin_request *req);
-int admin_key_accept(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 int admin_key_verify(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 
 /* One line for each change: what, and who asked. */
 void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
 		 const char *what);
 
-/* admin_share.c */
-int admin_record_get(struct keeper *k, struct admin_client *c, const struct admin_request *req);
-int admin_record_put(struct keeper *k, struct admin_client *c, const struct admin_request *req);
-int admin_probe(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_refuse(struct admin_client *c, const struct keydoc_refusal *why);
+
+/* For keyset_verify() and keyset_verify_doc(), with a struct admin_verify. */
+struct admin_verify {
+	struct keeper *k;
+	struct admin_client *c;
+	int r;
+	unsigned int bad;
+};
+void admin_verify_put(void *ctx, const struct key_record *rec, int r);
+
+/* admin_keyset.c */
+int admin_keyset_show(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_keyset_export(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_keyset_apply(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_keyset_ack(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_keyset_take(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_keyset_merge(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_keyset_remove(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_backup_verify(struct keeper *k, struct admin_client *c, const struct admin_request *req);
+int admin_restore(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 
 /* admin.c */
 /* The last message of an answer. */

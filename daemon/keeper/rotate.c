@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Steps of keys as the whole daemon takes them: durable in the store, room in the counts, then the
- * server, in that order; and the rotation that needs nobody to ask for it.
- *
- * Automatic rotation is for a node that is alone. Where several nodes read each other's values a
- * new key has to be on all of them before one writes with it; that is `kekctl rotate --peers`, and
- * this stays off.
+ * The rotation that needs nobody to ask for it, by age and by number. It is for a machine that is alone:
+ * where there are several members, each has to acknowledge the new key before one writes with it, and
+ * somebody has to carry the document; then only what is due is said.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,68 +17,6 @@
 #define RETRY_NS (UINT64_C(5) * NS_PER_S)
 #define HOUR_S   3600
 #define HOUR_MAX 8 /* new keys of a name by number */
-
-/* All others of the name, whose states an activation may have changed. */
-static void send_others(struct keeper *k, const struct keyset_key *key)
-{
-	const struct list *head = keyset_list(k->keys);
-
-	for (const struct list *n = head->next; n != head; n = n->next) {
-		const struct keyset_key *other = list_entry(n, struct keyset_key, link);
-
-		if (other != key && strcmp(other->rec.name, key->rec.name) == 0)
-			server_send_state(k, other);
-	}
-}
-
-/* Op sockets go along only if the key did not open values before. */
-static void send_step(struct keeper *k, const struct keyset_key *key, enum key_state from)
-{
-	if (keyset_state_opens(from) && keyset_state_opens(key->rec.state))
-		server_send_state(k, key);
-	else
-		server_send_key(k, key);
-	if (key->rec.state == KEY_ACTIVE)
-		send_others(k, key);
-}
-
-int keeper_step(struct keeper *k, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
-		uint32_t activation)
-{
-	const struct keyset_key *key = keyset_find(k->keys, id);
-	enum key_state from;
-	int r;
-
-	if (!key)
-		return -ENOKEY;
-	from = key->rec.state;
-	r = keyset_step(k->keys, id, to, activation);
-	if (r < 0)
-		return r;
-	counts_reserve(k);
-	send_step(k, key, from);
-	server_sync(k);
-	return 0;
-}
-
-int keeper_make(struct keeper *k, const char *name, enum key_state state,
-		const struct keyset_key **ret)
-{
-	const struct keyset_key *key;
-	int r;
-
-	r = k->sealed < 0 ? -EKEYEXPIRED : keyset_create(k->keys, name, state, &key);
-	if (r < 0)
-		return r;
-	counts_made(k, key);
-	counts_reserve(k);
-	server_send_key(k, key);
-	if (key->rec.state == KEY_ACTIVE)
-		send_others(k, key);
-	server_sync(k);
-	*ret = key;
-	return 0;
-}
 
 /*
  * Numbers come from servers, and one that was taken over could fill the store with keys that nobody can
@@ -115,56 +50,57 @@ static const char *due(const struct keeper *k, const struct keyset_key *key)
 	return NULL;
 }
 
-/* The key that the last try has made and could not activate, or a new one. */
-static int next_key(struct keeper *k, const char *name, const struct keyset_key **ret)
-{
-	const struct keyset_key *key = keyset_find(k->keys, k->made);
-	int r;
-
-	if (!key || key->rec.state != KEY_STAGED || strcmp(key->rec.name, name) != 0) {
-		r = keeper_make(k, name, KEY_STAGED, &key);
-		if (r < 0)
-			return r;
-		memcpy(k->made, key->rec.id, sizeof(k->made));
-		log_debug("key %s: made by automatic rotation", key->rec.label);
-		keeper_audit_key(k, NULL, key, "created by automatic rotation");
-	}
-	*ret = key;
-	return 0;
-}
-
-static int rotate(struct keeper *k, const struct keyset_key *old, const char *why)
+/* A key that an earlier try has staged is taken up. */
+static int rotate_now(struct keeper *k, const struct keyset_key *old, struct keydoc_refusal *why)
 {
 	const struct keyset_key *key;
 	int r;
 
-	r = why == by_number && too_often(k, old->rec.name) ? -EDQUOT
-							    : next_key(k, old->rec.name, &key);
+	r = keeper_stage(k, old->rec.name, why, &key);
 	if (r == 0)
-		r = keeper_step(k, key->rec.id, KEY_ACTIVE, 0);
+		keeper_audit_key(k, NULL, key, "created by automatic rotation");
+	if (r < 0 && r != -EALREADY)
+		return r;
+	r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, why);
+	if (r == 0) {
+		keeper_audit_key(k, NULL, key, "activated by automatic rotation");
+		log_notice("key %s: activated, activation %u, by automatic rotation",
+			   key->rec.label, key->rec.activation);
+	}
+	return r;
+}
+
+static int rotate(struct keeper *k, const struct keyset_key *old, const char *reason)
+{
+	char label[KEKD_LABEL_MAX];
+	struct keydoc_refusal why;
+	int r;
+
+	memcpy(label, old->rec.label, sizeof(label));
+	r = reason == by_number && too_often(k, old->rec.name) ? -EDQUOT : rotate_now(k, old, &why);
 	if (r == -EDQUOT && r != k->rotate_r)
 		log_warning("key %s should be rotated for its %s, but its name has had %d new keys "
 			    "within an hour: it is rotated when that has passed. Look at "
 			    "rotation.maxEncryptions",
-			    old->rec.label, why, HOUR_MAX);
-	else if (r < 0 && r != k->rotate_r)
-		log_error("key %s: automatic rotation failed, and is tried again: %s",
-			  old->rec.label, errno_text(r));
-	else if (r < 0)
-		log_debug("key %s: automatic rotation failed once more", old->rec.label);
+			    label, reason, HOUR_MAX);
+	else if (r < 0 && r != -EDQUOT && r != k->rotate_r)
+		log_error("key %s: automatic rotation failed, and is tried again: %s", label,
+			  why.text);
 	k->rotate_r = r;
-	if (r < 0)
-		return r;
-	keeper_audit_key(k, NULL, key, "activated by automatic rotation");
-	log_notice("audit: key %s: activated, now active, activation %u; by automatic "
-		   "rotation of %s for its %s",
-		   key->rec.label, key->rec.activation, old->rec.label, why);
-	return 0;
+	return r;
+}
+
+static bool is_alone(const struct keeper *k)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+
+	return !doc || doc->n_members <= 1;
 }
 
 static int look_at(struct keeper *k, const char *name)
 {
 	const struct keyset_key *key;
+	uint8_t id[KEKD_KEY_ID];
 	const char *why;
 	int r = 0;
 
@@ -173,13 +109,13 @@ static int look_at(struct keeper *k, const char *name)
 	why = due(k, key);
 	if (!why)
 		return 0;
-	if (k->conf->config->rotation.automatic)
+	memcpy(id, key->rec.id, sizeof(id));
+	if (k->conf->config->rotation.automatic && is_alone(k))
 		r = rotate(k, key, why);
-	else if (memcmp(k->warned, key->rec.id, sizeof(k->warned)) != 0)
-		log_warning("key %s should be rotated for its %s: kekctl key rotate, or with "
-			    "several nodes kekctl rotate --peers",
-			    key->rec.label, why);
-	memcpy(k->warned, key->rec.id, sizeof(k->warned));
+	else if (memcmp(k->warned, id, sizeof(id)) != 0)
+		log_warning("key %s should be rotated for its %s: kekctl key rotate %s",
+			    key->rec.label, why, name);
+	memcpy(k->warned, id, sizeof(id));
 	return r;
 }
 

@@ -96,6 +96,7 @@ void server_send_key(struct keeper *k, const struct keyset_key *key)
 
 void server_send_sealed(struct keeper *k)
 {
+	k->sealed_why = worker_sealed_why(k);
 	each_worker (w)
 		worker_send_sealed(k, w);
 }

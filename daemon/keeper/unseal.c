@@ -19,19 +19,6 @@ static bool has_root(const struct keeper *k)
 	return k->root || k->soft_root;
 }
 
-/* The set of the root that there is, or of none; the server keeps what it knows until told. */
-static int keys_again(struct keeper *k)
-{
-	int r;
-
-	r = keyset_new(k->store, k->root, k->soft_root, &k->keys);
-	if (r == 0)
-		r = keyset_load(k->keys);
-	if (r < 0)
-		keyset_free(move_ptr(k->keys));
-	return r;
-}
-
 static void tell_server(struct keeper *k)
 {
 	const struct list *head = keyset_list(k->keys);
@@ -60,6 +47,7 @@ static int root_take(struct keeper *k, struct span secret)
 
 static void roots_drop(struct keeper *k)
 {
+	acks_close(k);
 	keyset_free(move_ptr(k->keys));
 	root_key_free(move_ptr(k->root));
 	soft_root_free(move_ptr(k->soft_root));
@@ -72,12 +60,10 @@ static void roots_drop(struct keeper *k)
  */
 static int root_prove(struct keeper *k)
 {
-	int r = keys_again(k);
+	int r = custody_keys_open(k);
 
 	if (r == 0)
-		r = keyset_check_root(k->keys);
-	if (r == -EKEYREJECTED)
-		log_error("unseal: not the root key of any key in the key store; still sealed");
+		r = keyset_why(k->keys) == -EKEYREJECTED ? -EKEYREJECTED : 0;
 	if (r == 0) {
 		r = lockdown_root(k);
 		if (r < 0)
@@ -102,7 +88,7 @@ static int unseal(struct keeper *k, struct span secret)
 	if (r == 0)
 		r = root_prove(k);
 	k->sealed = r < 0 ? -EKEYEXPIRED : 0;
-	if (!k->keys && keys_again(k) < 0) {
+	if (!k->keys && custody_keys_open(k) < 0) {
 		log_error("unseal: the key store cannot be read; ending");
 		k->ended = true;
 		k->status = EXIT_FAILURE;
@@ -110,7 +96,6 @@ static int unseal(struct keeper *k, struct span secret)
 	}
 	server_send_sealed(k);
 	if (r == 0) {
-		counts_reserve(k);
 		tell_server(k);
 		custody_names_check(k, k->conf);
 	}

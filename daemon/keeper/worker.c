@@ -192,7 +192,7 @@ void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key
 	if (w->link_fd < 0)
 		return;
 	key_msg(key, state, &msg);
-	if (why == 0 && keyset_state_opens(key->rec.state))
+	if (why == 0 && key_state_opens(key->rec.state))
 		why = k->sealed < 0 ? -EKEYEXPIRED : key_fds(key, &fds);
 	if (worker_tell(k, w, &msg, &fds) == 0 && why < 0)
 		not_given(k, w, key, why);
@@ -216,9 +216,21 @@ void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyse
 	worker_tell(k, w, &msg, NULL);
 }
 
+int worker_sealed_why(const struct keeper *k)
+{
+	int why = keyset_why(k->keys);
+
+	if (k->sealed < 0)
+		return -EKEYEXPIRED;
+	/* Of a keyset that cannot be read it is not known which keys it has. */
+	if (why < 0)
+		return why == -ENODATA ? 0 : -EKEYREJECTED;
+	return keyset_may_write(k->keys) ? 0 : -ESTALE;
+}
+
 void worker_send_sealed(struct keeper *k, struct worker *w)
 {
-	struct link_msg msg = { .type = LINK_SEALED, .r = k->sealed < 0 ? -EKEYEXPIRED : 0 };
+	struct link_msg msg = { .type = LINK_SEALED, .r = worker_sealed_why(k) };
 
 	worker_tell(k, w, &msg, NULL);
 }

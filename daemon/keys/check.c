@@ -10,8 +10,7 @@
 #include "daemon/base/cleanup.h"
 #include <kekd/span.h>
 
-#define TEXT       "kekd check value v1"
-#define PROBE_TEXT "kekd probe v1"
+#define TEXT "kekd check value v1"
 
 /* A string and its NUL. */
 static struct span with_nul(const char *s)
@@ -52,19 +51,4 @@ int key_check_block(const struct key_record *rec, uint8_t ret[static KEKD_AES_BL
 
 	r = key_binding(rec, binding);
 	return r < 0 ? r : harmless_block(binding, ret);
-}
-
-int key_probe_block(const struct key_record *rec, const uint8_t nonce[static KEY_PROBE_NONCE],
-		    uint8_t ret[static KEKD_AES_BLOCK])
-{
-	const struct span parts[] = {
-		with_nul(PROBE_TEXT),
-		span_of(rec->id, sizeof(rec->id)),
-		span_of(nonce, KEY_PROBE_NONCE),
-	};
-	uint8_t digest[SHA256_LEN];
-	int r;
-
-	r = sha256(parts, ARRAY_SIZE(parts), digest);
-	return r < 0 ? r : harmless_block(digest, ret);
 }

@@ -30,15 +30,4 @@ int key_binding(const struct key_record *rec, uint8_t ret[static SHA256_LEN]);
 /* B. -EINVAL: it would be the zero block. */
 int key_check_block(const struct key_record *rec, uint8_t ret[static KEKD_AES_BLOCK]);
 
-/*
- * A block by which two nodes show each other that they hold the same key: the first 12 bytes of
- *
- *   SHA-256("kekd probe v1" NUL id nonce)
- *
- * and 4 zero bytes, which is harmless for the same reasons. -EINVAL: it would be the zero block.
- */
-#define KEY_PROBE_NONCE 16
-int key_probe_block(const struct key_record *rec, const uint8_t nonce[static KEY_PROBE_NONCE],
-		    uint8_t ret[static KEKD_AES_BLOCK]);
-
 #endif

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keeper's keys: what the store holds, with the key itself where it could be loaded. Keys that
- * could not are in the set too, with the reason, so that tools can show them and no id or label is
- * ever given out twice.
+ * The keeper's keys: the keyset document (keys/keydoc.h) that this machine holds, with each key itself
+ * where it could be loaded. Keys that could not are in the set too, with the reason.
  *
- * Exactly one key of a name may be active. Activation numbers grow over all keys of a name, and of
- * several keys whose files say "active" the one with the highest number is: an activation writes
- * the new key first and the old one second, so a crash between the two leaves the state after it,
- * and the next load writes the second file. Two usable keys with one number come from no crash
- * (files of two nodes were mixed): then the name has *no* active key until one is activated; reading
- * goes on, writing with a guessed key does not.
+ * The document is replaced as a whole: by a change that is made here (keyset_change()), or by one that
+ * comes from elsewhere (keyset_take()). It is durable in the store before the set follows it. What failed to
+ * be written is as if it had not been; if fsync(2) of the directory failed, the next start may find it
+ * done, and as every document is one that a machine may be left in, that harms nothing.
  *
- * Every change is durable in the store before it can be seen here. One that failed to be written is
- * as if it had not been: if the store cannot be brought back to what the set says at once, it is
- * before the next change (keys/keyset_manifest.c), and in between a load may find that one change.
+ * A set without a root is sealed: nothing is known of its keys, as no MAC can be checked. One whose document
+ * is of another root, or damaged, has no key either, and writes nothing.
  */
 #ifndef KEKD_KEYS_KEYSET_H
 #define KEKD_KEYS_KEYSET_H
@@ -21,8 +17,8 @@
 #include <stdbool.h>
 
 #include "daemon/base/cleanup.h"
-#include "daemon/keys/check.h"
 #include "daemon/keys/kek.h"
+#include "daemon/keys/keydoc_next.h"
 #include "daemon/keys/record.h"
 #include "daemon/keys/softkey.h"
 #include "daemon/keys/store.h"
@@ -31,19 +27,12 @@
 struct keyset;
 
 /*
- * Where activation numbers from outside end. The set's own next number goes on beyond, so that no
- * record and no request of another node can use them up.
- */
-#define KEYSET_ACTIVATION_MAX (UINT32_C(1) << 31)
-
-/*
- * One key. Read-only for everyone but keyset.c; lives as long as the set.
+ * One key. Read-only for everyone but keyset*.c; lives until it is destroyed, or the set is freed.
  *
- * why: 0 if it can be used; otherwise -EKEYREJECTED (sealed by another root, or retired, or
- * destroyed), -EINVAL or -EBADMSG (damaged, or not the key of that name), -EEXIST (its label is
- * taken by an older key; imported ones may share it), -ESTALE (its file is not what the manifest says), -EOPNOTSUPP (kind of
- * the other backend), -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES (withdrawn after loading), or
- * AF_ALG's own.
+ * why: 0 if it can be used; otherwise -EKEYREJECTED (retired), -EINVAL or -EBADMSG (its blob is damaged, or
+ * not the key of that name), -EEXIST (its label is taken by an older key; imported ones may share
+ * it), -EOPNOTSUPP (kind of the other backend), -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES
+ * (withdrawn after loading), or AF_ALG's own.
  */
 struct keyset_key {
 	struct list link;
@@ -54,62 +43,89 @@ struct keyset_key {
 };
 
 /*
- * A set whose keys are saved in @store and sealed by the one root that is not NULL: it decides the
- * kind of key that is made and loaded. All are borrowed for the life of the set. Without any root
- * the set is sealed: records can be listed, each key has the reason -EKEYEXPIRED, none is changed.
+ * A set that is kept in @store, or in memory only if that is NULL, and sealed by the one root that is
+ * not NULL: it decides the kind of key that is made and loaded. All are borrowed for the life of the
+ * set. @name is this machine's for people; its node id is made when the store has none. Errors
+ * of the store.
  */
 int keyset_new(struct key_store *store, const struct root_key *root,
-	       const struct soft_root *soft_root, struct keyset **ret);
+	       const struct soft_root *soft_root, const char *name, struct keyset **ret);
 /* Withdraws every key. */
 void keyset_free(struct keyset *set);
 DEFINE_CLEANUP(struct keyset *, keyset_free);
 
 /*
- * Fill an empty set from the store. A key that cannot be loaded is logged and kept with its reason;
- * a file that cannot be read is logged and counted. Errors are the store's as a whole, or -ENOMEM.
+ * Fill an empty set from the store. A key that cannot be loaded is logged and kept with its reason. 0 also
+ * when there is no document, or none that can be used: keyset_why() has the reason. -ENOMEM.
  */
 int keyset_load(struct keyset *set);
 /*
- * Keys whose files the manifest knows and the store has not. And 0, or -ESTALE: no manifest vouches
- * for the store, so that no key is active and none can be changed until keyset_accept().
+ * 0: there is a document. -ENODATA: the machine is empty, it has none yet. -EKEYEXPIRED: sealed.
+ * -EKEYREJECTED: the one in the store is of another root, whose fingerprint is at
+ * keyset_other_root(). -EUCLEAN: the store's are damaged, both.
  */
-size_t keyset_missing(const struct keyset *set);
-int keyset_distrust(const struct keyset *set);
-/* -EKEYREJECTED: there are keys, and not one is sealed by the set's root. */
-int keyset_check_root(const struct keyset *set);
-/*
- * An operator has looked at the store and vouches for it: a new manifest over what is there, and
- * the set follows it. Errors leave the set as it was. Every key may have changed. A usable one whose file
- * is gone or cannot be read gets it back.
- */
-int keyset_accept(struct keyset *set);
-/* Files of the store that were no records, at the last keyset_load(). */
-size_t keyset_unreadable(const struct keyset *set);
+int keyset_why(const struct keyset *set);
+/* Words for keyset_why(), and what to do; "" for 0. */
+const char *keyset_why_text(const struct keyset *set);
+const uint8_t *keyset_other_root(const struct keyset *set);
+/* The document was damaged, and the one before it is in use. */
+bool keyset_is_previous(const struct keyset *set);
+/* NULL if there is none. Borrowed until the next change. */
+const struct keydoc *keyset_doc(const struct keyset *set);
+/* Its text, as it travels. -ENODATA … as keyset_why(). Borrowed until the next change. */
+int keyset_text(const struct keyset *set, struct span *ret);
+/* This machine; its id is there even if it is no member of the document. */
+const struct keydoc_member *keyset_self(const struct keyset *set);
+/* May this machine write values? Members do, and those that are leaving do not any more. */
+bool keyset_may_write(const struct keyset *set);
+/* The root that MACs are made with. False: sealed. Borrowed. */
+bool keyset_root(const struct keyset *set, struct keydoc_root *ret);
+
+/* Called with each key whose use has changed by a document: new, back, gone, or in another state. */
+typedef void keyset_changed_fn(void *ctx, const struct keyset_key *key, enum key_state from);
 
 /*
- * Make a key for the chain entry @name (1 … KEKD_KEY_NAME_MAX letters, digits, '.', '_', '-') in
- * state KEY_STAGED or KEY_ACTIVE. The first usable key of a name becomes active whatever was asked.
- * -EEXIST: active was asked, and the name has a usable active key (rotate instead). -EINVAL: name
- * or state. -EOPNOTSUPP: the name is that of a key for secretbox. -ENOBUFS: full. Others from making or saving it; the set and the store are as before.
- * An active key of that name that was unusable becomes decrypt-only.
+ * Make a change, durably, and follow it. @change's nonce and node are filled in. Begins a document where the
+ * machine has none. @changed is called for each key that differs; one that is destroyed is called with
+ * from == its last state and state KEY_DESTROYED, and is freed after that. Refusals of keydoc_next();
+ * errors of writing, with words in *why.
  */
-int keyset_create(struct keyset *set, const char *name, enum key_state state,
-		  const struct keyset_key **ret);
+int keyset_change(struct keyset *set, struct keydoc_change *change,
+		  const struct keydoc_heard *heard, struct keydoc_refusal *why,
+		  keyset_changed_fn *changed, void *ctx);
+/*
+ * A document that is there already in its text form and was found to be one that may be taken: make it
+ * ours. @doc is consumed on success. Errors of writing.
+ */
+int keyset_take(struct keyset *set, struct keydoc *doc, struct keydoc_refusal *why,
+		keyset_changed_fn *changed, void *ctx);
+/* So that the machine has a document to acknowledge: begins one that is not written yet. */
+int keyset_begin(struct keyset *set);
+/* Has it no document, or one without a key that nobody else knows? */
+bool keyset_is_empty(const struct keyset *set);
 
 /*
- * Take in a key from outside (keys/imported.h): name, label, key_bytes and secretbox of @want, the
- * key itself in @bytes (borrowed, locked memory). It becomes the active key of its name. The same
- * key under the same label is taken in once: another call gives the first, whatever name it has.
- * -EEXIST: another key has the name. -EINVAL: name, label or length. -ENOBUFS. Others as above.
+ * Make a key for the chain entry @name (1 … KEKD_KEY_NAME_MAX letters, digits, '.', '_', '-') and stage it.
+ * -EALREADY: one is staged, *ret is that. -EINVAL: name. -EOPNOTSUPP: the name is that of a key for secretbox.
+ * Others from making it, and as keyset_change().
+ */
+int keyset_stage(struct keyset *set, const char *name, const struct keydoc_heard *heard,
+		 struct keydoc_refusal *why, keyset_changed_fn *changed, void *ctx,
+		 const struct keyset_key **ret);
+/*
+ * Take in a key from outside (keys/imported.h) and stage it: name, label, key_bytes and secretbox of
+ * @want, the key itself in @bytes (borrowed, locked memory). -EALREADY: this very key is there
+ * under that label, *ret is that, whatever its name. -EEXIST: another key has the name. -EINVAL: name,
+ * label or length. Others as above.
  */
 int keyset_import(struct keyset *set, const struct key_record *want, struct span bytes,
-		  const struct keyset_key **ret);
+		  const struct keydoc_heard *heard, struct keydoc_refusal *why,
+		  keyset_changed_fn *changed, void *ctx, const struct keyset_key **ret);
 
-/*
- * The active key of @name. -ENOKEY: none is known; -EKEYREJECTED: there are two; or why it is
- * unusable.
- */
+/* The active key of @name. -ENOKEY: none; or why it is unusable. -EPERM: keyset_may_write() is false. */
 int keyset_active(const struct keyset *set, const char *name, const struct keyset_key **ret);
+/* The staged key of @name, or NULL. */
+const struct keyset_key *keyset_staged(const struct keyset *set, const char *name);
 /* Whatever its state; NULL if unknown. */
 const struct keyset_key *keyset_find(const struct keyset *set,
 				     const uint8_t id[static KEKD_KEY_ID]);
@@ -122,55 +138,20 @@ const struct list *keyset_list(const struct keyset *set);
  */
 typedef void keyset_gone_fn(void *ctx, const struct keyset_key *key);
 void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx);
-
-/*
- * Take a key to state @to, the key itself loaded or dropped with it.
- *
- * KEY_ACTIVE: the key gets @activation, or the next number if that is 0, and the one that was
- * active becomes decrypt-only. KEY_DESTROYED: the blob is gone from the record for good (what a file
- * system keeps of the old file is ciphertext).
- *
- * -EALREADY: it is in that state (with that number). -ENOKEY: no such key. -EPERM: no such step.
- * -ESTALE: @activation is not above every number of that name. -ERANGE: it is above
- * KEYSET_ACTIVATION_MAX and not the next. The key's own reason when it cannot
- * be used and the step needs it. Others from saving, which leave everything as it was.
- */
-int keyset_step(struct keyset *set, const uint8_t id[static KEKD_KEY_ID], enum key_state to,
-		uint32_t activation);
-/* The same and nothing is done; the record as it would be. */
-int keyset_step_plan(const struct keyset *set, const uint8_t id[static KEKD_KEY_ID],
-		     enum key_state to, uint32_t activation, struct key_record *ret);
-
-/*
- * Read the store again and prove every key of it anew: its file says what the set knows, its blob
- * opens under the root and is the key of that id, name and label. @each is called for every key,
- * with 0 or the reason: -ENOENT the file is gone, -ESTALE it says something else, otherwise as
- * `why`. A destroyed key has nothing to open. -ESTALE, and no call: the manifest is not the one that
- * was written last. Errors are the store's as a whole.
- */
-typedef void keyset_verify_fn(void *ctx, const struct keyset_key *key, int r);
-int keyset_verify(const struct keyset *set, keyset_verify_fn *each, void *ctx);
-
 /*
  * Load every key again that should open values and does not: one that an administrator killed in
- * the kernel comes back from the store. @back is called with each that did. -EKEYEXPIRED: sealed.
+ * the kernel comes back from the document. @back is called with each that did. -EKEYEXPIRED: sealed.
  */
 int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx);
 
 /*
- * Take a key from another node of the cluster: it must open under the root here. It is staged, or
- * decrypt-only if it was ever active there, or retired; which key is active does not change.
- * -EALREADY: it is here. -EEXIST: its id or label is another key's. -EKEYREJECTED: other root, or
- * destroyed. -ERANGE: its activation number. Others as keyset_create().
+ * Prove every key of @doc (NULL: of the set) anew, beside the keys in use: its blob opens under the root and
+ * is the key of that id, name and label. @each is called for every key, with 0 or the reason.
+ * keyset_verify() also reads the store again. -ESTALE, and no call: it has another document than the set.
  */
-int keyset_adopt(struct keyset *set, const struct key_record *rec, const struct keyset_key **ret);
-/* The answer of a key to a probe (keys/check.h). -ENOKEY, or why it is unusable. */
-int keyset_probe(const struct keyset *set, const uint8_t id[static KEKD_KEY_ID],
-		 const uint8_t nonce[static KEY_PROBE_NONCE], uint8_t ret[static KEKD_AES_BLOCK]);
-
-/* Is the step from @from to @to one that a key may make? */
-bool keyset_step_is_legal(enum key_state from, enum key_state to);
-/* May a key in this state open values? */
-bool keyset_state_opens(enum key_state s);
+typedef void keyset_verify_fn(void *ctx, const struct key_record *rec, int r);
+int keyset_verify(const struct keyset *set, keyset_verify_fn *each, void *ctx);
+int keyset_verify_doc(const struct keyset *set, const struct keydoc *doc, keyset_verify_fn *each,
+		      void *ctx);
 
 #endif

@@ -146,16 +146,13 @@ static bool label_is_taken(const struct keyset *set, const struct keyset_key *ke
 /* What an operator should know about a key that stays unusable. NULL: it is so by intention. */
 static const char *explain(const struct keyset *set, const struct keyset_key *key)
 {
-	if (!keyset_state_opens(key->rec.state))
+	if (!key_state_opens(key->rec.state))
 		return NULL;
 	switch (key->why) {
-	case -EKEYREJECTED:
-		return "sealed by another root key (an ephemeral one ends with its process): give "
-		       "kekd that root, or make a new key with `kekctl key create`";
 	case -EBADMSG:
-		return "its blob is not the key of this id, name and label: restore the file";
+		return "its blob is not the key of this id, name and label: bring it back with `kekctl restore FILE`";
 	case -EINVAL:
-		return "its blob is damaged: restore the file";
+		return "its blob is damaged: bring it back with `kekctl restore FILE`";
 	case -EEXIST:
 		return "another key has the same label";
 	case -EOPNOTSUPP:
@@ -167,9 +164,9 @@ static const char *explain(const struct keyset *set, const struct keyset_key *ke
 	}
 }
 
-int keyset_key_open(const struct keyset *set, struct keyset_key *key)
+static int key_open(const struct keyset *set, struct keyset_key *key)
 {
-	if (!keyset_state_opens(key->rec.state))
+	if (!key_state_opens(key->rec.state))
 		return -EKEYREJECTED;
 	if (keyset_is_sealed(set))
 		return -EKEYEXPIRED;
@@ -186,7 +183,7 @@ void keyset_key_load(const struct keyset *set, struct keyset_key *key)
 {
 	const char *text;
 
-	key->why = keyset_key_open(set, key);
+	key->why = key_open(set, key);
 	text = key->why < 0 && !keyset_is_sealed(set) ? explain(set, key) : NULL;
 	if (text)
 		log_warning("key %s cannot be used: %s", key->rec.label, text);

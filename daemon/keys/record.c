@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fields stand in one table, in their order in the file. Every value has one spelling only, and
- * what is written is read back before it is given out; so parsing and formatting cannot drift apart
- * and two files differ if and only if their records do.
+ * The fields stand in one table, in their order in the block. What is written is read back before it is
+ * given out, so parsing and formatting cannot drift apart.
  */
 #include "daemon/keys/record.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "daemon/base/cleanup.h"
-#include <kekd/span.h>
 
 static const char *const state_names[] = {
 	[KEY_STAGED] = "staged",
@@ -52,6 +47,11 @@ const char *key_kind_name(enum key_kind k)
 	return k < KEY_KINDS ? kind_names[k] : "?";
 }
 
+bool key_state_opens(enum key_state s)
+{
+	return s == KEY_STAGED || s == KEY_ACTIVE || s == KEY_DECRYPT_ONLY;
+}
+
 const char *key_alg_name(const struct key_record *rec)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(algs); i++)
@@ -60,115 +60,32 @@ const char *key_alg_name(const struct key_record *rec)
 	return "?";
 }
 
-void key_hex(const void *data, size_t len, char *ret)
+static int take_id(struct span v, struct key_record *rec)
 {
-	static const char digit[] = "0123456789abcdef";
-	const uint8_t *b = data;
-
-	for (size_t i = 0; i < len; i++) {
-		*ret++ = digit[b[i] >> 4];
-		*ret++ = digit[b[i] & 15];
-	}
-	*ret = '\0';
+	return text_hex(v, rec->id, sizeof(rec->id));
 }
 
-static int nibble(char c)
+static int take_name(struct span v, struct key_record *rec)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return text_plain(v, rec->name, sizeof(rec->name));
 }
 
-int key_unhex(const char *hex, size_t hex_len, uint8_t *ret, size_t len)
+static int take_label(struct span v, struct key_record *rec)
 {
-	if (hex_len != 2 * len)
-		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		int hi = nibble(hex[2 * i]), lo = nibble(hex[2 * i + 1]);
-
-		if (hi < 0 || lo < 0)
-			return -EINVAL;
-		ret[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return 0;
+	return text_plain(v, rec->label, sizeof(rec->label));
 }
 
-/* Decimal without sign or leading zeros. */
-static int parse_u32(struct span v, uint32_t *ret)
-{
-	uint64_t n = 0;
-
-	if (v.len == 0 || v.len > 10 || (v.len > 1 && v.data[0] == '0'))
-		return -EINVAL;
-	for (size_t i = 0; i < v.len; i++) {
-		if (v.data[i] < '0' || v.data[i] > '9')
-			return -EINVAL;
-		n = n * 10 + (uint64_t)(v.data[i] - '0');
-	}
-	if (n > UINT32_MAX)
-		return -EINVAL;
-	*ret = (uint32_t)n;
-	return 0;
-}
-
-static int parse_choice(struct span v, const char *const *names, size_t n, size_t *ret)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!span_equal(v, span_str(names[i])))
-			continue;
-		*ret = i;
-		return 0;
-	}
-	return -EINVAL;
-}
-
-/*
- * Text that may be shown: no control characters (they would forge lines or drive a terminal), no
- * blank at either end. What an EncryptionConfiguration calls a key may hold anything else.
- */
-static int parse_text(struct span v, char *ret, size_t size)
-{
-	if (v.len == 0 || v.len >= size || v.data[0] == ' ' || v.data[v.len - 1] == ' ')
-		return -EINVAL;
-	for (size_t i = 0; i < v.len; i++)
-		if (v.data[i] < ' ' || v.data[i] == 0x7f)
-			return -EINVAL;
-	memcpy(ret, v.data, v.len);
-	ret[v.len] = '\0';
-	return 0;
-}
-
-static int parse_version(struct span v, struct key_record *rec _unused_)
-{
-	return span_equal(v, span_str("1")) ? 0 : -EINVAL;
-}
-
-static int parse_id(struct span v, struct key_record *rec)
-{
-	return key_unhex((const char *)v.data, v.len, rec->id, sizeof(rec->id));
-}
-
-static int parse_name(struct span v, struct key_record *rec)
-{
-	return parse_text(v, rec->name, sizeof(rec->name));
-}
-
-static int parse_label(struct span v, struct key_record *rec)
-{
-	return parse_text(v, rec->label, sizeof(rec->label));
-}
-
-static int parse_kind(struct span v, struct key_record *rec)
+static int take_kind(struct span v, struct key_record *rec)
 {
 	size_t i;
-	int r = parse_choice(v, kind_names, KEY_KINDS, &i);
+	int r = text_choice(v, kind_names, KEY_KINDS, &i);
 
 	if (r == 0)
 		rec->kind = (enum key_kind)i;
 	return r;
 }
 
-static int parse_alg(struct span v, struct key_record *rec)
+static int take_alg(struct span v, struct key_record *rec)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(algs); i++) {
 		if (!span_equal(v, span_str(algs[i].name)))
@@ -180,10 +97,10 @@ static int parse_alg(struct span v, struct key_record *rec)
 	return -EINVAL;
 }
 
-static int parse_state(struct span v, struct key_record *rec)
+static int take_state(struct span v, struct key_record *rec)
 {
 	size_t i;
-	int r = parse_choice(v, state_names, KEY_STATES, &i);
+	int r = text_choice(v, state_names, KEY_DESTROYED, &i);
 
 	if (r == 0)
 		rec->state = (enum key_state)i;
@@ -191,9 +108,9 @@ static int parse_state(struct span v, struct key_record *rec)
 }
 
 /* A key that is active has been activated, one that is only staged never was. */
-static int parse_activation(struct span v, struct key_record *rec)
+static int take_activation(struct span v, struct key_record *rec)
 {
-	int r = parse_u32(v, &rec->activation);
+	int r = text_u32(v, &rec->activation);
 
 	if (r == 0 && ((rec->state == KEY_ACTIVE && rec->activation == 0) ||
 		       (rec->state == KEY_STAGED && rec->activation != 0)))
@@ -201,230 +118,194 @@ static int parse_activation(struct span v, struct key_record *rec)
 	return r;
 }
 
-#define TIME_LEN 20 /* 2026-01-31T12:00:00Z */
-
-static int format_time(time_t t, char *buf, size_t size)
+static int take_created(struct span v, struct key_record *rec)
 {
-	struct tm tm;
-
-	if (t < 0 || !gmtime_r(&t, &tm) || tm.tm_year > 9999 - 1900)
-		return -EINVAL;
-	return snprintf(buf, size, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900,
-			tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	return text_time(v, &rec->created);
 }
 
-/* RFC 3339 in UTC; anything that does not format back to itself (a 30 February) is refused. */
-static int parse_created(struct span v, struct key_record *rec)
+static int take_retired(struct span v, struct key_record *rec)
 {
-	char text[TIME_LEN + 1], back[64];
-	struct tm tm = { 0 };
-	time_t t;
-
-	if (v.len != TIME_LEN)
-		return -EINVAL;
-	memcpy(text, v.data, TIME_LEN);
-	text[TIME_LEN] = '\0';
-	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-		   &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6)
-		return -EINVAL;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
-	t = timegm(&tm);
-	if (format_time(t, back, sizeof(back)) != TIME_LEN || strcmp(text, back) != 0)
-		return -EINVAL;
-	rec->created = t;
-	return 0;
+	return text_time(v, &rec->retired);
 }
 
-static int parse_root(struct span v, struct key_record *rec)
+/* What is written with, or may be soon, bears no mark. */
+static int take_marked(struct span v, struct key_record *rec)
 {
-	return key_unhex((const char *)v.data, v.len, rec->root, sizeof(rec->root));
+	int r = text_u64(v, &rec->marked);
+
+	return r == 0 && (rec->state == KEY_STAGED || rec->state == KEY_ACTIVE || rec->marked == 0)
+		       ? -EINVAL
+		       : r;
 }
 
-/* Ciphertext in ASCII. A destroyed key has none, and no other key is without. */
-static int parse_blob(struct span v, struct key_record *rec)
+static int take_uses(struct span v, struct key_record *rec)
 {
-	bool none = span_equal(v, span_str("-"));
+	int r = text_u64(v, &rec->uses);
 
-	if (none != (rec->state == KEY_DESTROYED))
-		return -EINVAL;
-	if (none) {
-		rec->blob[0] = '\0';
-		return 0;
-	}
+	return r == 0 && rec->uses == 0 ? -EINVAL : r;
+}
+
+static int take_check(struct span v, struct key_record *rec)
+{
+	return text_hex(v, rec->check, sizeof(rec->check));
+}
+
+/* Ciphertext in ASCII. */
+static int take_blob(struct span v, struct key_record *rec)
+{
 	for (size_t i = 0; i < v.len; i++)
 		if (v.data[i] > '~')
 			return -EINVAL;
-	return parse_text(v, rec->blob, sizeof(rec->blob));
+	return text_plain(v, rec->blob, sizeof(rec->blob));
 }
 
-static int parse_check(struct span v, struct key_record *rec)
+static void put_id(struct text_buf *b, const struct key_record *rec)
 {
-	return key_unhex((const char *)v.data, v.len, rec->check, sizeof(rec->check));
+	text_append_hex(b, "key", rec->id, sizeof(rec->id));
 }
 
-/* The formatting twins return what snprintf(3) does, or -errno. */
-
-static int format_hex(const void *data, size_t len, char *buf, size_t size)
+static void put_name(struct text_buf *b, const struct key_record *rec)
 {
-	if (2 * len >= size)
-		return -ENOBUFS;
-	key_hex(data, len, buf);
-	return (int)(2 * len);
+	text_append(b, "name %s\n", rec->name);
 }
 
-static int format_version(const struct key_record *rec _unused_, char *buf, size_t size)
+static void put_label(struct text_buf *b, const struct key_record *rec)
 {
-	return snprintf(buf, size, "1");
+	text_append(b, "label %s\n", rec->label);
 }
 
-static int format_id(const struct key_record *rec, char *buf, size_t size)
+static void put_kind(struct text_buf *b, const struct key_record *rec)
 {
-	return format_hex(rec->id, sizeof(rec->id), buf, size);
+	text_append(b, "kind %s\n", key_kind_name(rec->kind));
 }
 
-static int format_name(const struct key_record *rec, char *buf, size_t size)
+static void put_alg(struct text_buf *b, const struct key_record *rec)
 {
-	return snprintf(buf, size, "%s", rec->name);
+	text_append(b, "alg %s\n", key_alg_name(rec));
 }
 
-static int format_label(const struct key_record *rec, char *buf, size_t size)
+static void put_state(struct text_buf *b, const struct key_record *rec)
 {
-	return snprintf(buf, size, "%s", rec->label);
+	text_append(b, "state %s\n", key_state_name(rec->state));
 }
 
-static int format_kind(const struct key_record *rec, char *buf, size_t size)
+static void put_activation(struct text_buf *b, const struct key_record *rec)
 {
-	return snprintf(buf, size, "%s", key_kind_name(rec->kind));
+	text_append(b, "activation %" PRIu32 "\n", rec->activation);
 }
 
-static int format_alg(const struct key_record *rec, char *buf, size_t size)
+static void put_time(struct text_buf *b, const char *field, time_t t)
 {
-	return snprintf(buf, size, "%s", key_alg_name(rec));
+	char text[TEXT_TIME_LEN + 1];
+
+	if (text_time_format(t, text) < 0)
+		b->r = -EINVAL;
+	else
+		text_append(b, "%s %s\n", field, text);
 }
 
-static int format_state(const struct key_record *rec, char *buf, size_t size)
+static void put_created(struct text_buf *b, const struct key_record *rec)
 {
-	return snprintf(buf, size, "%s", key_state_name(rec->state));
+	put_time(b, "created", rec->created);
 }
 
-static int format_activation(const struct key_record *rec, char *buf, size_t size)
+static void put_retired(struct text_buf *b, const struct key_record *rec)
 {
-	return snprintf(buf, size, "%" PRIu32, rec->activation);
+	put_time(b, "retired", rec->retired);
 }
 
-static int format_created(const struct key_record *rec, char *buf, size_t size)
+static void put_marked(struct text_buf *b, const struct key_record *rec)
 {
-	return format_time(rec->created, buf, size);
+	text_append(b, "marked %" PRIu64 "\n", rec->marked);
 }
 
-static int format_root(const struct key_record *rec, char *buf, size_t size)
+static void put_uses(struct text_buf *b, const struct key_record *rec)
 {
-	return format_hex(rec->root, sizeof(rec->root), buf, size);
+	text_append(b, "uses %" PRIu64 "\n", rec->uses);
 }
 
-static int format_blob(const struct key_record *rec, char *buf, size_t size)
+static void put_check(struct text_buf *b, const struct key_record *rec)
 {
-	return snprintf(buf, size, "%s", rec->blob[0] ? rec->blob : "-");
+	text_append_hex(b, "check", rec->check, sizeof(rec->check));
 }
 
-static int format_check(const struct key_record *rec, char *buf, size_t size)
+static void put_blob(struct text_buf *b, const struct key_record *rec)
 {
-	return format_hex(rec->check, sizeof(rec->check), buf, size);
+	text_append(b, "blob %s\n", rec->blob);
 }
 
-#define FIELD(f) #f, parse_##f, format_##f
+static bool is_retired(const struct key_record *rec)
+{
+	return rec->state == KEY_RETIRED;
+}
+
+static bool is_marked(const struct key_record *rec)
+{
+	return rec->marked != 0;
+}
+
+static bool has_uses(const struct key_record *rec)
+{
+	return rec->uses != 0;
+}
 
 static const struct field {
-	const char *key;
-	int (*parse)(struct span value, struct key_record *rec);
-	int (*format)(const struct key_record *rec, char *buf, size_t size);
+	const char *name;
+	int (*take)(struct span value, struct key_record *rec);
+	void (*put)(struct text_buf *b, const struct key_record *rec);
+	bool (*stands)(const struct key_record *rec); /* NULL: always */
+	bool optional; /* reading: the line alone says whether it stands */
 } fields[] = {
-	{ "kekd-key", parse_version, format_version },
-	{ FIELD(id) },
-	{ FIELD(name) },
-	{ FIELD(label) },
-	{ FIELD(kind) },
-	{ FIELD(alg) },
-	{ FIELD(state) },
-	{ FIELD(activation) },
-	{ FIELD(created) },
-	{ FIELD(root) },
-	{ FIELD(blob) },
-	{ FIELD(check) },
+	{ "key", take_id, put_id, NULL, false },
+	{ "name", take_name, put_name, NULL, false },
+	{ "label", take_label, put_label, NULL, false },
+	{ "kind", take_kind, put_kind, NULL, false },
+	{ "alg", take_alg, put_alg, NULL, false },
+	{ "state", take_state, put_state, NULL, false },
+	{ "activation", take_activation, put_activation, NULL, false },
+	{ "created", take_created, put_created, NULL, false },
+	{ "retired", take_retired, put_retired, is_retired, false },
+	{ "marked", take_marked, put_marked, is_marked, true },
+	{ "uses", take_uses, put_uses, has_uses, true },
+	{ "check", take_check, put_check, NULL, false },
+	{ "blob", take_blob, put_blob, NULL, false },
 };
 
-/* "KEY VALUE\n" at the start of *text, which moves behind it. */
-static int take_line(struct span *text, const char *key, struct span *ret_value)
+static bool stands_in(const struct field *f, struct span text, const struct key_record *rec)
 {
-	size_t key_len = strlen(key);
-	const uint8_t *end;
-	struct span line;
-
-	end = text->len > 0 ? memchr(text->data, '\n', text->len) : NULL;
-	if (!end)
-		return -EINVAL;
-	line = span_of(text->data, (size_t)(end - text->data));
-	if (!span_starts_with(line, span_str(key)) || line.len < key_len + 2 ||
-	    line.data[key_len] != ' ')
-		return -EINVAL;
-	*text = span_skip(*text, line.len + 1);
-	*ret_value = span_skip(line, key_len + 1);
-	return 0;
+	if (f->optional)
+		return text_has(text, f->name);
+	return !f->stands || f->stands(rec);
 }
 
-int key_record_parse(const char *text, size_t len, struct key_record *ret, unsigned int *ret_line)
+int key_record_take(struct span *text, struct key_record *ret)
 {
-	struct span rest = span_of(text, len), value;
-	struct key_record rec = { 0 };
-	size_t i;
+	struct span value;
 
-	for (i = 0; i < ARRAY_SIZE(fields); i++)
-		if (take_line(&rest, fields[i].key, &value) < 0 || fields[i].parse(value, &rec) < 0)
-			break;
-	if (i < ARRAY_SIZE(fields) || rest.len > 0) {
-		*ret_line = (unsigned int)i + 1;
-		return -EINVAL;
-	}
-	*ret = rec;
-	return 0;
-}
-
-static int append_field(const struct key_record *rec, const struct field *f, char *buf, size_t size,
-			size_t *len)
-{
-	char value[KEY_BLOB_MAX];
-	int n;
-
-	n = f->format(rec, value, sizeof(value));
-	if (n < 0)
-		return n;
-	if ((size_t)n >= sizeof(value))
-		return -EINVAL;
-	n = snprintf(buf + *len, size - *len, "%s %s\n", f->key, value);
-	if (n < 0 || (size_t)n >= size - *len)
-		return -ENOBUFS;
-	*len += (size_t)n;
-	return 0;
-}
-
-int key_record_format(const struct key_record *rec, char *buf, size_t size, size_t *ret_len)
-{
-	struct key_record back;
-	unsigned int line;
-	size_t len = 0;
-	int r;
-
+	*ret = (struct key_record){ 0 };
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		r = append_field(rec, &fields[i], buf, size, &len);
-		if (r < 0)
-			return r;
+		if (!stands_in(&fields[i], *text, ret))
+			continue;
+		if (text_take(text, fields[i].name, &value) < 0 || fields[i].take(value, ret) < 0)
+			return -EINVAL;
 	}
-	r = key_record_parse(buf, len, &back, &line);
-	if (r < 0)
-		return r;
-	*ret_len = len;
 	return 0;
+}
+
+void key_record_append(struct text_buf *b, const struct key_record *rec)
+{
+	size_t start = b->len;
+	struct key_record back;
+	struct span text;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		if (!fields[i].stands || fields[i].stands(rec))
+			fields[i].put(b, rec);
+	if (b->r < 0)
+		return;
+	text = span_of(b->data + start, b->len - start);
+	if (key_record_take(&text, &back) < 0 || text.len > 0)
+		b->r = -EINVAL;
 }
 
 void key_id_format(const struct key_record *rec, char ret[static KEKD_KEY_ID_HEX + 12])
@@ -441,7 +322,7 @@ int key_id_parse(const char *s, size_t len, uint8_t ret_id[static KEKD_KEY_ID],
 
 	if (len < KEKD_KEY_ID_HEX + 2 || s[KEKD_KEY_ID_HEX] != '.' ||
 	    key_unhex(s, KEKD_KEY_ID_HEX, id, sizeof(id)) < 0 ||
-	    parse_u32(span_of(s + KEKD_KEY_ID_HEX + 1, len - KEKD_KEY_ID_HEX - 1), &activation) < 0)
+	    text_u32(span_of(s + KEKD_KEY_ID_HEX + 1, len - KEKD_KEY_ID_HEX - 1), &activation) < 0)
 		return -EINVAL;
 	memcpy(ret_id, id, sizeof(id));
 	*ret_activation = activation;

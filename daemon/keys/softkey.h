@@ -29,11 +29,6 @@ int soft_root_new(struct span secret, struct soft_root **ret);
 int soft_root_new_ephemeral(struct soft_root **ret);
 void soft_root_free(struct soft_root *root);
 DEFINE_CLEANUP(struct soft_root *, soft_root_free);
-/* HMAC-SHA256 of @in under a key of its own: the twin of root_key_mac(), keys/root.h. */
-int soft_root_mac(const struct soft_root *root, struct span in, uint8_t ret[static 32]);
-/* KEY_ROOT_ID bytes; borrowed. */
-const uint8_t *soft_root_id(const struct soft_root *root);
-
 /* Fingerprint, KEY_ROOT_ID bytes. Borrowed. */
 const uint8_t *soft_root_id(const struct soft_root *root);
 /* As root_key_mac(), under HMAC-SHA256(secret, "... mac v1"). */

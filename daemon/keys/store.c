@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything goes by name below one directory descriptor, never through a symbolic link, and no
- * open can wait (O_NONBLOCK: a FIFO in the place of a key file must not stop the keeper).
+ * open can wait (O_NONBLOCK: a FIFO in the place of a file must not stop the keeper).
  *
- * The blobs are ciphertext, so the checks of owner and mode do not guard a secret: they guard the
- * *choice* of key, since whoever can write here can bring back an old state of a key.
+ * What lies here is ciphertext, so the checks of owner and mode do not guard a secret: they guard the
+ * *choice* of key, since whoever can write here can bring back an old keyset.
  */
 #include "daemon/keys/store.h"
 
@@ -19,10 +19,8 @@
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
 
-#define SUFFIX     ".key"
 #define TMP        ".tmp"
-#define NAME_LEN   (KEKD_KEY_ID_HEX + sizeof(SUFFIX) - 1)
-#define NAME_SIZE  (NAME_LEN + 1)
+#define FILE_SIZE  32 /* any of our names, with TMP and NUL */
 #define FORBIDDEN  (S_IWGRP | S_IRWXO)
 #define OPEN_FLAGS (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
@@ -41,51 +39,31 @@ struct key_store {
 	char *path; /* for the log */
 };
 
-/* One key file as read. */
-struct entry {
-	char file[NAME_SIZE];
-	int r;
-	struct key_record rec;
+static const char *const files[] = {
+	KEY_STORE_KEYSET,
+	KEY_STORE_PREV,
+	KEY_STORE_NODE,
+	KEY_STORE_COUNTS,
 };
 
-struct entries {
-	struct entry *all;
-	size_t n;
-};
-
-static void entries_free(struct entries *e)
+static bool is_leftover(const char *name)
 {
-	free(e->all);
-}
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		size_t len = strlen(files[i]);
 
-static void file_name(const uint8_t id[static KEKD_KEY_ID], char ret[static NAME_SIZE])
-{
-	key_hex(id, KEKD_KEY_ID, ret);
-	memcpy(ret + KEKD_KEY_ID_HEX, SUFFIX, sizeof(SUFFIX));
-}
-
-/* ID.key, or with @suffix behind it. */
-static bool is_key_name(const char *name, const char *suffix)
-{
-	uint8_t id[KEKD_KEY_ID];
-
-	return strlen(name) >= NAME_LEN && key_unhex(name, KEKD_KEY_ID_HEX, id, sizeof(id)) == 0 &&
-	       strncmp(name + KEKD_KEY_ID_HEX, SUFFIX, sizeof(SUFFIX) - 1) == 0 &&
-	       strcmp(name + NAME_LEN, suffix) == 0;
-}
-
-/* A file beside the keys, or its temporary one. */
-static bool is_beside(const char *name, const char *suffix)
-{
-	static const char *const names[] = { KEY_STORE_MANIFEST, KEY_STORE_COUNTS };
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		size_t len = strlen(names[i]);
-
-		if (strncmp(name, names[i], len) == 0 && strcmp(name + len, suffix) == 0)
+		if (strncmp(name, files[i], len) == 0 && strcmp(name + len, TMP) == 0)
 			return true;
 	}
 	return false;
+}
+
+/* A file of kekd 0.1's store: "manifest", or a key's, 32 hex digits and ".key". */
+static bool is_old_form(const char *name)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	return strcmp(name, "manifest") == 0 ||
+	       (strspn(name, digits) == 32 && strcmp(name + 32, ".key") == 0);
 }
 
 static bool owner_is_fine(const struct stat *st)
@@ -123,22 +101,49 @@ static int next_name(DIR *d, const char **ret)
 	return 1;
 }
 
-static int remove_leftovers(struct key_store *s)
+static bool is_same_file(const struct key_store *s, const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return fstatat(s->dir, a, &x, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       fstatat(s->dir, b, &y, AT_SYMLINK_NOFOLLOW) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+/* On a disk that is read-only it stays: what there is can be read all the same. */
+static void remove_leftover(const struct key_store *s, const char *name)
+{
+	if (unlinkat(s->dir, name, 0) < 0)
+		log_warning("key store %s: cannot remove %s, left by a write that did not end: %s",
+			    s->path, name, errno_text(errno));
+	else
+		log_notice("key store %s: removed %s, left by a write that did not end", s->path,
+			   name);
+}
+
+/* What a write left that did not end, and the second name that the keyset has in the midst of one. */
+static int clean_up(struct key_store *s)
 {
 	_cleanup_closedir_ DIR *d = list(s);
-	const char *name;
+	const char *name = NULL;
 	int r;
 
 	if (!d)
 		return -errno;
 	while ((r = next_name(d, &name)) > 0) {
-		if (!is_key_name(name, TMP) && !is_beside(name, TMP))
+		if (is_old_form(name)) {
+			log_error(
+				"key store %s: %s is a file of kekd 0.1's form, which this version "
+				"does not read: move the directory's files away",
+				s->path, name);
+			return -EUCLEAN;
+		}
+		if (!is_leftover(name))
 			continue;
-		if (unlinkat(s->dir, name, 0) < 0)
-			return -errno;
-		log_notice("key store %s: removed %s, left by a write that did not end", s->path,
-			   name);
+		remove_leftover(s, name);
 	}
+	if (r == 0 && is_same_file(s, KEY_STORE_KEYSET, KEY_STORE_PREV))
+		remove_leftover(s, KEY_STORE_PREV);
 	return r;
 }
 
@@ -217,7 +222,7 @@ int key_store_open(const char *path, struct key_store **ret)
 	if (r == 0)
 		r = lock_dir(s);
 	if (r == 0)
-		r = remove_leftovers(s);
+		r = clean_up(s);
 	if (r < 0)
 		return r;
 	*ret = move_ptr(s);
@@ -282,115 +287,6 @@ static int read_text(const struct key_store *s, const char *file, char *buf, siz
 	return r;
 }
 
-static int read_record(const struct key_store *s, const char *file, struct key_record *ret)
-{
-	char text[KEY_RECORD_TEXT_MAX + 1], name[NAME_SIZE];
-	unsigned int line = 0;
-	size_t len = 0;
-	int r;
-
-	r = read_text(s, file, text, sizeof(text), &len);
-	if (r < 0)
-		return r;
-	r = key_record_parse(text, len, ret, &line);
-	if (r < 0) {
-		log_warning("key store: %s/%s:%u: not what a key file says there", s->path, file,
-			    line);
-		return r;
-	}
-	file_name(ret->id, name);
-	if (strcmp(name, file) != 0) {
-		log_warning("key store: %s/%s:2: the id is not the file's name", s->path, file);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-/* Usable ones first, by created then id; the rest by name. */
-static int compare(const void *a, const void *b)
-{
-	const struct entry *x = a, *y = b;
-
-	if ((x->r < 0) != (y->r < 0))
-		return x->r < 0 ? 1 : -1;
-	if (x->r == 0 && x->rec.created != y->rec.created)
-		return x->rec.created < y->rec.created ? -1 : 1;
-	return strcmp(x->file, y->file);
-}
-
-static int add_entry(const struct key_store *s, struct entries *e, const char *name)
-{
-	struct entry *entry;
-
-	if (is_beside(name, ""))
-		return 0;
-	if (!is_key_name(name, "")) {
-		log_warning("key store: %s/%s is not a key file, ignored", s->path, name);
-		return 0;
-	}
-	if (e->n == KEKD_KEYS_MAX) {
-		log_error("key store %s: more than %d keys: move old ones away", s->path,
-			  KEKD_KEYS_MAX);
-		return -E2BIG;
-	}
-	if (e->n % 16 == 0) {
-		entry = reallocarray(e->all, e->n + 16, sizeof(*entry));
-		if (!entry)
-			return -ENOMEM;
-		e->all = entry;
-	}
-	entry = &e->all[e->n++];
-	memcpy(entry->file, name, NAME_SIZE);
-	entry->r = read_record(s, entry->file, &entry->rec);
-	return 0;
-}
-
-int key_store_each(struct key_store *s, key_store_each_fn *each, void *ctx)
-{
-	_cleanup_(entries_free) struct entries e = { 0 };
-	_cleanup_closedir_ DIR *d = list(s);
-	const char *name;
-	int r;
-
-	if (!d)
-		return -errno;
-	while ((r = next_name(d, &name)) > 0) {
-		r = add_entry(s, &e, name);
-		if (r < 0)
-			break;
-	}
-	if (r < 0)
-		return r;
-	if (e.n > 0)
-		qsort(e.all, e.n, sizeof(*e.all), compare);
-	for (size_t i = 0; i < e.n; i++) {
-		r = each(ctx, e.all[i].r < 0 ? NULL : &e.all[i].rec, e.all[i].r, e.all[i].file);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Room for one more file, unless @file is there already. */
-static int check_room(const struct key_store *s, const char *file)
-{
-	_cleanup_closedir_ DIR *d = list(s);
-	const char *name;
-	size_t n = 0;
-	int r;
-
-	if (!d)
-		return -errno;
-	while ((r = next_name(d, &name)) > 0) {
-		if (strcmp(name, file) == 0)
-			return 0;
-		n += is_key_name(name, "");
-	}
-	if (r < 0)
-		return r;
-	return n < KEKD_KEYS_MAX ? 0 : -ENOBUFS;
-}
-
 /* A new file, whole and durable under @tmp. */
 static int write_tmp(const struct key_store *s, const char *tmp, const char *text, size_t len)
 {
@@ -421,15 +317,36 @@ static int sync_dir(const struct key_store *s, const char *file)
 	return r;
 }
 
+/*
+ * A second name for the keyset as it is, so that there is a whole one under its own name at every moment.
+ */
+static int keep_previous(const struct key_store *s)
+{
+	static const char tmp[] = KEY_STORE_PREV TMP;
+
+	unlinkat(s->dir, tmp, 0);
+	if (linkat(s->dir, KEY_STORE_KEYSET, s->dir, tmp, 0) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	durable_step();
+	if (renameat(s->dir, tmp, s->dir, KEY_STORE_PREV) < 0)
+		return -errno;
+	/* rename(2) of two names of one file does nothing: the temporary one is still there then. */
+	unlinkat(s->dir, tmp, 0);
+	durable_step();
+	return 0;
+}
+
 int key_store_write(struct key_store *s, const char *file, const char *text, size_t len)
 {
-	char tmp[NAME_SIZE + sizeof(TMP)];
+	char tmp[FILE_SIZE];
 	int r;
 
 	snprintf(tmp, sizeof(tmp), "%s" TMP, file);
 	unlinkat(s->dir, tmp, 0); /* of an earlier write whose own removal failed */
 	r = write_tmp(s, tmp, text, len);
 	durable_step();
+	if (r == 0 && strcmp(file, KEY_STORE_KEYSET) == 0)
+		r = keep_previous(s);
 	if (r == 0 && renameat(s->dir, tmp, s->dir, file) < 0)
 		r = -errno;
 	durable_step();
@@ -459,35 +376,7 @@ int key_store_read(struct key_store *s, const char *file, size_t max, char **ret
 	return 0;
 }
 
-int key_store_put(struct key_store *s, const struct key_record *rec)
+const char *key_store_path(const struct key_store *s)
 {
-	char text[KEY_RECORD_TEXT_MAX], file[NAME_SIZE];
-	size_t len;
-	int r;
-
-	r = key_record_format(rec, text, sizeof(text), &len);
-	if (r < 0)
-		return r;
-	file_name(rec->id, file);
-	r = check_room(s, file);
-	return r < 0 ? r : key_store_write(s, file, text, len);
-}
-
-bool key_store_has(const struct key_store *s, const uint8_t id[static KEKD_KEY_ID])
-{
-	char file[NAME_SIZE];
-
-	file_name(id, file);
-	return faccessat(s->dir, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
-}
-
-int key_store_remove(struct key_store *s, const uint8_t id[static KEKD_KEY_ID])
-{
-	char file[NAME_SIZE];
-
-	file_name(id, file);
-	if (unlinkat(s->dir, file, 0) < 0 && errno != ENOENT)
-		return -errno;
-	durable_step();
-	return sync_dir(s, file); /* also of an earlier removal */
+	return s->path;
 }

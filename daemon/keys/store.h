@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The key store: a directory with one small text file a key (keys/record.h), ciphertext only. Files
- * are what configuration management may carry between the nodes of a cluster.
+ * The key store: a directory with what a machine keeps of its keys, ciphertext and public facts only:
  *
- * Beside them lie "manifest" (keys/manifest.h), the key set's business, and "counts", the keeper's.
+ *   keyset       the keyset document (keys/keydoc.h)
+ *   keyset.prev  the one before, in case the file above is damaged
+ *   node         this machine's node id (keys/keyset.c)
+ *   counts       how often keys were used (keeper/counts.c)
  *
  * A file is written whole: temporary file, fsync, rename, fsync of the directory. What a crash
- * leaves of that is a temporary file, and the next open removes it. Other files that are neither
- * are reported and not touched.
+ * leaves of that is a temporary file, and the next open removes it. Other files are not touched.
  *
  * While the store is open the directory is locked by flock(2), which leaves no file behind. The
  * lock lives as long as a copy of the descriptor does, a child's included; exec closes it.
@@ -15,53 +16,39 @@
 #ifndef KEKD_KEYS_STORE_H
 #define KEKD_KEYS_STORE_H
 
+#include <stddef.h>
+
 #include "daemon/base/cleanup.h"
-#include "daemon/keys/record.h"
 
 struct key_store;
+
+#define KEY_STORE_KEYSET "keyset"
+#define KEY_STORE_PREV   "keyset.prev"
+#define KEY_STORE_NODE   "node"
+#define KEY_STORE_COUNTS "counts"
 
 /*
  * Open the directory @path, made with mode 0700 if missing. It must be a directory and no symbolic
  * link (-ENOTDIR), owned by the caller's uid or root, not writable by the group and closed to all
- * others (-EPERM; the log names the cure). -EBUSY: another process has it open.
+ * others (-EPERM; the log names the cure). -EBUSY: another process has it open. -EUCLEAN: it is a store
+ * of kekd 0.1, which had a file for each key.
  */
 int key_store_open(const char *path, struct key_store **ret);
 void key_store_close(struct key_store *s);
 DEFINE_CLEANUP(struct key_store *, key_store_close);
 
 /*
- * Read every key file, sorted by created then id. @each is called with the record, or with r < 0
- * and rec == NULL for a file that cannot be used (the log has file:line and the reason); the others
- * go on. Those come last. What @each returns below 0 ends the walk and is returned. -E2BIG, and no
- * call, for more than KEKD_KEYS_MAX key files: to leave some out could hide the active key.
- *
- * Reasons: -EINVAL not a record, or not the one its name says; -EPERM owner, mode or a second hard
- * link; -ELOOP symbolic link; -EFBIG; -ENOENT, -EIO … from reading.
- */
-typedef int key_store_each_fn(void *ctx, const struct key_record *rec, int r, const char *file);
-int key_store_each(struct key_store *s, key_store_each_fn *each, void *ctx);
-
-/*
- * Write @rec durably, replacing the file of the same id. -EINVAL: not a record. -ENOBUFS: the
- * store is full. Any other error leaves the change in doubt: mostly the old file is there, but when
- * the last step failed, fsync(2) of the directory, the new one is, and after a crash it may be
- * either. Both are whole. To end the doubt is the caller's: put again what it wants there.
- */
-int key_store_put(struct key_store *s, const struct key_record *rec);
-/* Is there a file of that id, of whatever content? True also if that cannot be told. */
-bool key_store_has(const struct key_store *s, const uint8_t id[static KEKD_KEY_ID]);
-/* Remove the file of a key that was never used, durably; it may be gone already. Errors alike. */
-int key_store_remove(struct key_store *s, const uint8_t id[static KEKD_KEY_ID]);
-
-/* Files beside the keys. */
-#define KEY_STORE_MANIFEST "manifest"
-#define KEY_STORE_COUNTS   "counts"
-/*
- * Its whole text, at most @max bytes, NUL-terminated; caller frees. -ENOENT, and reasons of
- * key_store_each().
+ * The whole text of a file, at most @max bytes, NUL-terminated; caller frees. -ENOENT; -EINVAL no regular
+ * file; -EPERM owner, mode or a second hard link; -ELOOP symbolic link; -EFBIG; -EIO … from reading.
+ * All but -ENOENT are logged.
  */
 int key_store_read(struct key_store *s, const char *file, size_t max, char **ret, size_t *ret_len);
-/* Replace it durably, as key_store_put(). @text is borrowed. */
+/*
+ * Replace a file durably; @text is borrowed. KEY_STORE_KEYSET: the one that was there becomes
+ * KEY_STORE_PREV. An error leaves the change in doubt: mostly the old file is there, but when the last step
+ * failed, fsync(2) of the directory, the new one is, and after a crash it may be either. Both are whole.
+ */
 int key_store_write(struct key_store *s, const char *file, const char *text, size_t len);
+const char *key_store_path(const struct key_store *s);
 
 #endif

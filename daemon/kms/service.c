@@ -68,6 +68,9 @@ static const struct {
 	{ -EKEYREVOKED, GRPC_UNAVAILABLE,
 	  "the key was withdrawn or cannot be loaded; see `kekctl key list`" },
 	{ -EKEYEXPIRED, GRPC_UNAVAILABLE, "sealed: the root key is not loaded" },
+	{ -ESTALE, GRPC_FAILED_PRECONDITION,
+	  "this node is no member of its keyset, or is leaving: it reads values and writes none; see "
+	  "`kekctl keyset show`" },
 	{ -ENOBUFS, GRPC_RESOURCE_EXHAUSTED, "overloaded, try again" },
 	{ -EMSGSIZE, GRPC_RESOURCE_EXHAUSTED, "message too large" },
 	{ -EPERM, GRPC_PERMISSION_DENIED, "not permitted" },

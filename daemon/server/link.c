@@ -49,7 +49,8 @@ static void log_message(int fd, bool sent, const struct link_msg *msg, unsigned 
 		break;
 	default:
 		log_debug("link %d: %s %s, index %u, r %d, %u descriptors", fd,
-			  sent ? "sent" : "took", link_type_name(msg->type), msg->index, msg->r, n_fds);
+			  sent ? "sent" : "took", link_type_name(msg->type), msg->index, msg->r,
+			  n_fds);
 	}
 }
 

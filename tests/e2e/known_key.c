@@ -6,7 +6,7 @@
  *	DIR/h       what it makes of the zero block; the same backwards; and what GHASH multiplies by
  *	DIR/label   its label
  *	DIR/root    the root secret: what rootKey.command is to print
- *	DIR/store   a key store with that key, active, of the chain entry "known"
+ *	DIR/store   a key store whose keyset has that key, active, of the chain entry "known"
  *
  * The daemon under test is the product, unchanged. The key comes to it as every key of a store
  * does, sealed: here by this process, and the kernel (or softkey.c) opens it. So the daemon of
@@ -33,6 +33,7 @@
 #include "daemon/crypto/ghash.h"
 #include "daemon/crypto/openssl_seal.h"
 #include "daemon/keys/check.h"
+#include "daemon/keys/keydoc_next.h"
 #include "daemon/keys/root.h"
 #include "daemon/keys/store.h"
 
@@ -43,6 +44,7 @@
 struct known {
 	uint8_t kek[KEKD_AES_KEY_MAX];
 	uint8_t root[ROOT_LEN];
+	uint8_t mac_key[SHA256_LEN]; /* of the keyset */
 	struct key_record rec;
 };
 
@@ -118,7 +120,9 @@ static int make_kernel(struct known *k)
 	int r;
 
 	_Static_assert(sizeof(blob) == 81, "no holes");
+	_Static_assert(sizeof(k->mac_key) == ROOT_LEN, "the kernel's MAC is under the root itself");
 	k->rec.kind = KEY_KIND_ENCRYPTED;
+	memcpy(k->mac_key, k->root, ROOT_LEN);
 	r = kernel_seal(k, &blob);
 	if (r == 0)
 		r = root_id(k, "kekd root id v1", k->rec.root);
@@ -130,6 +134,7 @@ static int make_kernel(struct known *k)
 static int make_openssl(struct known *k)
 {
 	const struct span seal_text = span_str("kekd openssl root: seal v1");
+	const struct span mac_text = span_str("kekd openssl root: mac v1");
 	uint8_t nonce[KEKD_GCM_NONCE], text[KEKD_AES_KEY_MAX], tag[KEKD_GCM_TAG];
 	uint8_t seal_key[SHA256_LEN], binding[SHA256_LEN];
 	char hex[3][2 * KEKD_AES_KEY_MAX + 1];
@@ -141,6 +146,8 @@ static int make_openssl(struct known *k)
 		r = root_id(k, "kekd openssl root: id v1", k->rec.root);
 	if (r == 0)
 		r = hmac_sha256(span_of(k->root, ROOT_LEN), &seal_text, 1, seal_key);
+	if (r == 0)
+		r = hmac_sha256(span_of(k->root, ROOT_LEN), &mac_text, 1, k->mac_key);
 	if (r == 0)
 		r = key_binding(&k->rec, binding);
 	if (r == 0)
@@ -199,16 +206,71 @@ static int put(int dir_fd, const char *name, const void *data, size_t len)
 	return write(fd, data, len) == (ssize_t)len ? 0 : -EIO;
 }
 
+static int mac(const void *ctx, struct span in, uint8_t ret[static KEYDOC_MAC])
+{
+	const struct known *k = ctx;
+
+	return hmac_sha256(span_of(k->mac_key, sizeof(k->mac_key)), &in, 1, ret);
+}
+
+/* The keyset of a machine that is alone, which has that key. */
+static int keyset_make(const struct known *k, const struct keydoc_member *self, struct keydoc **ret)
+{
+	uint8_t cluster[KEYDOC_NODE], nonce[KEYDOC_NODE];
+	int r;
+
+	r = random_get(cluster, sizeof(cluster));
+	if (r == 0)
+		r = random_get(nonce, sizeof(nonce));
+	if (r == 0)
+		r = keydoc_begin(cluster, nonce, self, k->rec.root, k->rec.created, ret);
+	if (r < 0)
+		return r;
+	(*ret)->keys[(*ret)->n_keys++] = k->rec;
+	(*ret)->activations = k->rec.activation;
+	return 0;
+}
+
+static int keyset_write(const struct known *k, struct key_store *s,
+			const struct keydoc_member *self)
+{
+	const struct keydoc_root root = { mac, k, k->rec.root };
+	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	r = keyset_make(k, self, &doc);
+	if (r == 0)
+		r = keydoc_format(doc, &root, &text, &len);
+	return r < 0 ? r : key_store_write(s, KEY_STORE_KEYSET, text, len);
+}
+
+static int node_write(struct key_store *s, const struct keydoc_member *self)
+{
+	char hex[2 * KEYDOC_NODE + 1], text[128];
+	int n;
+
+	key_hex(self->id, sizeof(self->id), hex);
+	n = snprintf(text, sizeof(text), "kekd-node 1\nid %s\n", hex);
+	return key_store_write(s, KEY_STORE_NODE, text, (size_t)n);
+}
+
 static int store(const struct known *k, const char *dir)
 {
 	_cleanup_(key_store_closep) struct key_store *s = NULL;
+	struct keydoc_member self = { .name = "node" };
 	_cleanup_free_ char *path = NULL;
 	int r;
 
 	if (asprintf(&path, "%s/store", dir) < 0)
 		return -ENOMEM;
-	r = key_store_open(path, &s);
-	return r < 0 ? r : key_store_put(s, &k->rec);
+	r = random_get(self.id, sizeof(self.id));
+	if (r == 0)
+		r = key_store_open(path, &s);
+	if (r == 0)
+		r = node_write(s, &self);
+	return r < 0 ? r : keyset_write(k, s, &self);
 }
 
 static int put_h(const struct known *k, int dir_fd)

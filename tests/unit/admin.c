@@ -250,10 +250,13 @@ TEST_F(admin, client_that_ends_in_the_middle)
 /* One place says which commands need the root key, whatever else is wrong with them. */
 TEST_F(admin, sealed)
 {
-	static const uint32_t verbs[] = { ADMIN_KEY_CREATE, ADMIN_KEY_STAGE,  ADMIN_KEY_ACTIVATE,
-					  ADMIN_KEY_REOPEN, ADMIN_KEY_ROTATE, ADMIN_KEY_ACCEPT,
-					  ADMIN_KEY_RELOAD, ADMIN_RECORD_PUT, ADMIN_PROBE,
-					  ADMIN_KEY_VERIFY };
+	static const uint32_t verbs[] = {
+		ADMIN_KEY_CREATE,  ADMIN_KEY_STAGE,     ADMIN_KEY_ACTIVATE,  ADMIN_KEY_REOPEN,
+		ADMIN_KEY_ROTATE,  ADMIN_KEY_ABORT,     ADMIN_KEY_RELOAD,    ADMIN_KEY_VERIFY,
+		ADMIN_KEYSET_SHOW, ADMIN_KEYSET_EXPORT, ADMIN_KEYSET_APPLY,  ADMIN_KEYSET_ACK,
+		ADMIN_KEYSET_TAKE, ADMIN_KEYSET_MERGE,  ADMIN_KEYSET_REMOVE, ADMIN_BACKUP_VERIFY,
+		ADMIN_RESTORE,
+	};
 
 	self->k.sealed = -EKEYEXPIRED;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
@@ -350,7 +353,8 @@ TEST_F(admin, secret_is_received_into_locked_memory)
 	} cases[] = {
 		{ ADMIN_UNSEAL, SECRET_MIN, true },
 		{ ADMIN_KEY_IMPORT, sizeof(struct admin_import), true },
-		{ ADMIN_RECORD_PUT, 100, false },
+		{ ADMIN_KEYSET_APPLY, 100, false },
+		{ ADMIN_RESTORE, 100, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

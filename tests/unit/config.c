@@ -56,6 +56,8 @@ TEST(defaults)
 	EXPECT_EQ(0, c->rotation.max_age);
 	EXPECT_FALSE(c->rotation.automatic);
 	EXPECT_EQ(86400000000000, c->rotation.retire_after);
+	EXPECT_EQ(2592000000000000, c->rotation.keep_retired);
+	EXPECT_NULL(c->node);
 	EXPECT_EQ(10000000000, c->root_timeout);
 	EXPECT_STREQ("kekd", c->server_user.name);
 	EXPECT_EQ(256, c->limits.connections);
@@ -83,7 +85,8 @@ TEST(everything_given)
 				"rootKey: { source: command, command: [/bin/echo, '', \"-\"], "
 				"timeout: 1m }\n"
 				"rotation: {maxAge: 48h, maxEncryptions: 7, auto: on, "
-				"retireAfter: 90s}\n"
+				"retireAfter: 90s, keepRetired: 0s}\n"
+				"node: CP-1.example\n"
 				"server: { user: 65534 }\n"
 				"limits: { connections: 1, streams: 2, inFlight: 3, "
 				"messageBytes: 40000, lockedMemoryBytes: 0x200000 }\n"
@@ -115,6 +118,8 @@ TEST(everything_given)
 	EXPECT_EQ(172800000000000, c->rotation.max_age);
 	EXPECT_TRUE(c->rotation.automatic);
 	EXPECT_EQ(90000000000, c->rotation.retire_after);
+	EXPECT_EQ(0, c->rotation.keep_retired);
+	EXPECT_STREQ("CP-1.example", c->node);
 	EXPECT_EQ(60000000000, c->root_timeout);
 	EXPECT_NULL(c->server_user.name);
 	EXPECT_EQ(65534, c->server_user.id);
@@ -280,6 +285,35 @@ TEST(root_keys)
 	    "kekd.yaml:2:36: \"timeout\" must be between 1000 and 600000 ms");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal, timeout: 10}\n",
 	    "kekd.yaml:2:36: \"timeout\" must be a string, not a number (quote it)");
+}
+
+/* It stands in texts, in labels of metrics and on command lines. */
+TEST(node)
+{
+	static const char *const wrong[] = { "''",  "-a",  "a b", "a,b",
+					     "a/b", "a:b", "a_b", "\303\244" };
+	const int max = CONFIG_NODE_NAME_MAX;
+	char text[1024];
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		snprintf(text, sizeof(text), SHORTEST "node: %s\n", wrong[i]);
+		bad(text, "kekd.yaml:3:7: \"node\" is 1 to 63 letters, digits, '.' and '-', and "
+			  "begins with no '-'");
+	}
+	bad(SHORTEST "node: 1\n",
+	    "kekd.yaml:3:7: \"node\" must be a string, not a number (quote it)");
+	snprintf(text, sizeof(text), SHORTEST "node: a%0*d\n", max - 1, 0);
+	config_free(good(text));
+	snprintf(text, sizeof(text), SHORTEST "node: a%0*d\n", max, 0);
+	bad(text, "kekd.yaml:3:7: \"node\" is 1 to 63 letters, digits, '.' and '-', and begins "
+		  "with no '-'");
+}
+
+TEST(kept_retired)
+{
+	bad(SHORTEST "rotation: {keepRetired: 1}\n",
+	    "kekd.yaml:3:25: \"keepRetired\" must be a string, not a number (quote it)");
+	config_free(good(SHORTEST "rotation: {keepRetired: 876000h}\n"));
 }
 
 TEST(limits)

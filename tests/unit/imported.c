@@ -5,6 +5,7 @@
  */
 #include "daemon/keys/imported.h"
 #include "daemon/keys/keyset.h"
+#include "tests/unit/alone.h"
 #include "tests/unit/custody.h"
 #include "tests/unit/scratch.h"
 
@@ -33,7 +34,7 @@ FIXTURE_VARIANT_ADD(imported, kernel) { true };
 
 static void set_open(struct imported_root *root, struct key_store *store, struct keyset **ret)
 {
-	ASSERT_OK(keyset_new(store, root->kernel, root->soft, ret));
+	ASSERT_OK(keyset_new(store, root->kernel, root->soft, "cp-1", ret));
 	ASSERT_OK(keyset_load(*ret));
 }
 
@@ -167,21 +168,36 @@ TEST_F(imported, refuses_other_lengths)
 	EXPECT_STREQ("", rec.blob);
 }
 
+/* As import does it: staged, then active. */
+static void import_active(struct keyset *set, const struct key_record *want, const uint8_t *bytes,
+			  const struct keyset_key **ret)
+{
+	ASSERT_OK(alone_import(set, want, span_of(bytes, want->key_bytes), ret));
+	EXPECT_EQ(KEY_STAGED, (*ret)->rec.state);
+	ASSERT_OK(alone_step(set, KEYDOC_ACTIVATE, (*ret)->rec.id));
+}
+
 /* The bytes are where they belong: AES in the kernel, if there is one; the rest in memory. */
 TEST_F(imported, set_places_keys)
 {
 	struct key_record aes = record("a", "a", 16, false), box = record("s", "s", 32, true);
 	const struct keyset_key *key;
 
-	ASSERT_OK(keyset_import(self->set, &aes, span_of(secret, 16), &key));
+	import_active(self->set, &aes, secret, &key);
 	EXPECT_EQ(variant->kernel, key->kek != NULL);
 	EXPECT_EQ(!variant->kernel, key->soft != NULL);
-	ASSERT_OK(keyset_import(self->set, &box, span_of(secret, 32), &key));
+	import_active(self->set, &box, secret, &key);
 	EXPECT_NULL(key->kek);
 	ASSERT_NOT_NULL(key->soft);
 	EXPECT_MEMEQ(secret, 32, softkey_bytes(key->soft), 32);
-	EXPECT_OK(keyset_active(self->set, "a", &key));
+	ASSERT_OK(keyset_active(self->set, "a", &key));
 	EXPECT_STREQ("a", key->rec.label);
+}
+
+static void restart(struct ktest_data_of_imported *self)
+{
+	keyset_free(self->set);
+	set_open(&self->root, self->store, &self->set);
 }
 
 TEST_F(imported, set_comes_back_from_the_store)
@@ -189,9 +205,8 @@ TEST_F(imported, set_comes_back_from_the_store)
 	struct key_record aes = record("a", "a", 24, false);
 	const struct keyset_key *key;
 
-	ASSERT_OK(keyset_import(self->set, &aes, span_of(secret, 24), &key));
-	keyset_free(self->set);
-	set_open(&self->root, self->store, &self->set);
+	import_active(self->set, &aes, secret, &key);
+	restart(self);
 	ASSERT_OK(keyset_active(self->set, "a", &key));
 	EXPECT_EQ(KEY_KIND_IMPORTED, key->rec.kind);
 	EXPECT_EQ(24U, key->rec.key_bytes);
@@ -203,57 +218,27 @@ TEST_F(imported, set_comes_back_from_the_store)
 TEST_F(imported, set_takes_a_key_once)
 {
 	struct key_record a = record("a", "a", 32, false), b = record("b", "a", 32, false);
-	const struct keyset_key *first, *second, *third;
+	const struct keyset_key *first, *second = NULL, *third = NULL;
 
-	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 32), &first));
-	ASSERT_OK(keyset_import(self->set, &b, span_of(secret, 32), &second));
-	EXPECT_TRUE(first == second);
-	EXPECT_ERR(-EEXIST, keyset_import(self->set, &a, span_of(other, 32), &third));
-	ASSERT_OK(keyset_import(self->set, &b, span_of(other, 32), &third));
+	import_active(self->set, &a, secret, &first);
+	EXPECT_ERR(-EALREADY, alone_import(self->set, &b, span_of(secret, 32), &second));
+	EXPECT_EQ(first, second);
+	EXPECT_ERR(-EEXIST, alone_import(self->set, &a, span_of(other, 32), &third));
+	EXPECT_NULL(third);
+	import_active(self->set, &b, other, &third);
 	EXPECT_STREQ("b", third->rec.name);
 	EXPECT_STREQ("a", third->rec.label);
 	/* Two of one label live side by side, also after a restart. */
-	keyset_free(self->set);
-	set_open(&self->root, self->store, &self->set);
+	restart(self);
 	EXPECT_OK(keyset_active(self->set, "a", &first));
 	EXPECT_OK(keyset_active(self->set, "b", &second));
 }
 
-static void file_of(const struct keyset_key *key, char ret[static KEKD_KEY_ID_HEX + 8])
-{
-	key_hex(key->rec.id, KEKD_KEY_ID, ret);
-	strcat(ret, ".key");
-}
-
 static int why_after_restart(struct ktest_data_of_imported *self, const uint8_t *id)
 {
-	keyset_free(self->set);
-	set_open(&self->root, self->store, &self->set);
+	restart(self);
 	ASSERT_NOT_NULL(keyset_find(self->set, id));
 	return keyset_find(self->set, id)->why;
-}
-
-/* An imported key of an earlier time, and one in the place of another. */
-TEST_F(imported, set_is_under_the_manifest)
-{
-	struct key_record a = record("a", "a", 32, false), before, swapped;
-	const struct keyset_key *key, *made;
-
-	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 32), &key));
-	before = key->rec;
-	EXPECT_OK(why_after_restart(self, before.id));
-	ASSERT_OK(keyset_create(self->set, "a", KEY_STAGED, &made));
-	ASSERT_OK(keyset_step(self->set, made->rec.id, KEY_ACTIVE, 0));
-	ASSERT_OK(key_store_put(self->store, &before)); /* it says active again */
-	EXPECT_ERR(-ESTALE, why_after_restart(self, before.id));
-	ASSERT_OK(keyset_accept(self->set));
-	EXPECT_OK(keyset_find(self->set, before.id)->why);
-	/* Sealed as it should be, with the same id: only the manifest tells. */
-	swapped = before;
-	swapped.state = KEY_DECRYPT_ONLY;
-	ASSERT_OK(imported_seal(&self->root, &swapped, span_of(other, 32)));
-	ASSERT_OK(key_store_put(self->store, &swapped));
-	EXPECT_ERR(-ESTALE, why_after_restart(self, before.id));
 }
 
 /* A key made here follows it under its name; then it goes the way of every key. */
@@ -263,10 +248,9 @@ TEST_F(imported, set_takes_it_through_its_life)
 	const struct keyset_key *old, *made, *active;
 	uint8_t id[KEKD_KEY_ID];
 
-	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 16), &old));
+	import_active(self->set, &a, secret, &old);
 	memcpy(id, old->rec.id, sizeof(id));
-	ASSERT_OK(keyset_create(self->set, "a", KEY_STAGED, &made));
-	ASSERT_OK(keyset_step(self->set, made->rec.id, KEY_ACTIVE, 0));
+	ASSERT_OK(alone_create(self->set, "a", &made));
 	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.state);
 	EXPECT_OK(old->why);
 	EXPECT_OK(why_after_restart(self, id));
@@ -274,82 +258,78 @@ TEST_F(imported, set_takes_it_through_its_life)
 	EXPECT_NE(KEY_KIND_IMPORTED, active->rec.kind);
 	EXPECT_EQ(2U, active->rec.activation);
 	old = keyset_find(self->set, id);
-	ASSERT_OK(keyset_step(self->set, id, KEY_RETIRED, 0));
+	ASSERT_OK(alone_step(self->set, KEYDOC_RETIRE, id));
 	EXPECT_NULL(old->kek);
 	EXPECT_NULL(old->soft);
-	ASSERT_OK(keyset_step(self->set, id, KEY_DECRYPT_ONLY, 0));
+	ASSERT_OK(alone_step(self->set, KEYDOC_REOPEN, id));
 	EXPECT_OK(old->why);
-	ASSERT_OK(keyset_step(self->set, id, KEY_RETIRED, 0));
-	ASSERT_OK(keyset_step(self->set, id, KEY_DESTROYED, 0));
-	EXPECT_STREQ("", old->rec.blob);
+	ASSERT_OK(alone_step(self->set, KEYDOC_RETIRE, id));
 	EXPECT_ERR(-EKEYREJECTED, why_after_restart(self, id));
+	ASSERT_OK(alone_step(self->set, KEYDOC_DESTROY, id));
+	EXPECT_NULL(keyset_find(self->set, id));
+	restart(self);
+	EXPECT_NULL(keyset_find(self->set, id));
 }
 
-/* Imported once more while its file cannot be read it would be its own rival, under one number. */
-TEST_F(imported, set_takes_no_key_whose_file_may_be_missing)
-{
-	struct key_record a = record("a", "a", 32, false);
-	char file[KEKD_KEY_ID_HEX + 8];
-	const struct keyset_key *key;
-
-	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 32), &key));
-	file_of(key, file);
-	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file), 0644));
-	keyset_free(self->set);
-	set_open(&self->root, self->store, &self->set);
-	EXPECT_EQ(1U, keyset_missing(self->set));
-	EXPECT_ERR(-ESTALE, keyset_import(self->set, &a, span_of(secret, 32), &key));
-	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file), 0600));
-	keyset_free(self->set);
-	set_open(&self->root, self->store, &self->set);
-	EXPECT_OK(keyset_active(self->set, "a", &key));
-}
-
-static void count_bad(void *ctx, const struct keyset_key *key _unused_, int r)
+static void count_bad(void *ctx, const struct key_record *rec _unused_, int r)
 {
 	int *bad = ctx;
 
 	*bad += r < 0;
 }
 
+/* The document as somebody else would bring it. */
+static struct keydoc *document(const struct keyset *set)
+{
+	struct keydoc *doc;
+
+	ASSERT_OK(keydoc_copy(keyset_doc(set), &doc));
+	doc->generation++;
+	return doc;
+}
+
 TEST_F(imported, set_verifies_it)
 {
 	struct key_record a = record("a", "a", 32, false), box = record("s", "s", 32, true);
-	char file[KEKD_KEY_ID_HEX + 8];
 	const struct keyset_key *key;
+	struct keydoc *doc;
 	int bad = 0;
 
-	ASSERT_OK(keyset_import(self->set, &a, span_of(secret, 32), &key));
-	ASSERT_OK(keyset_import(self->set, &box, span_of(other, 32), &key));
+	import_active(self->set, &a, secret, &key);
+	import_active(self->set, &box, other, &key);
 	ASSERT_OK(keyset_verify(self->set, count_bad, &bad));
 	EXPECT_EQ(0, bad);
-	file_of(key, file);
-	ASSERT_EQ(0, unlink(scratch_path(&self->dir, file)));
-	ASSERT_OK(keyset_verify(self->set, count_bad, &bad));
+	doc = document(self->set);
+	memcpy(doc->keys[1].blob, doc->keys[0].blob, sizeof(doc->keys[1].blob));
+	ASSERT_OK(keyset_verify_doc(self->set, doc, count_bad, &bad));
 	EXPECT_EQ(1, bad);
+	keydoc_free(doc);
 }
 
-/* As a backup or another node brings it: once, and not over a key that is there. */
-TEST_F(imported, set_adopts_it)
+/* As a backup or another node brings it. A blob that is not its record's is kept, and opens nothing. */
+TEST_F(imported, set_takes_it_with_a_document)
 {
-	struct key_record a = record("a", "a", 32, false), rec;
+	struct key_record a = record("a", "a", 32, false), wrong = record("b", "b", 32, false);
 	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct keydoc *doc;
 	uint8_t out[KEKD_AES_KEY_MAX];
 
+	ASSERT_OK(keyset_begin(self->set));
+	doc = document(self->set);
 	ASSERT_OK(imported_seal(&self->root, &a, span_of(secret, 32)));
-	ASSERT_OK(keyset_adopt(self->set, &a, &key));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key->rec.state);
-	EXPECT_OK(key->why);
+	ASSERT_OK(imported_seal(&self->root, &wrong, span_of(other, 32)));
+	wrong.id[0]++;
+	wrong.activation = doc->activations = 2;
+	doc->keys[doc->n_keys++] = a;
+	doc->keys[doc->n_keys++] = wrong;
+	ASSERT_OK(keyset_take(self->set, doc, &why, NULL, NULL));
+	ASSERT_OK(keyset_active(self->set, "a", &key));
 	ASSERT_OK(imported_open(&self->root, &key->rec, out));
 	EXPECT_MEMEQ(secret, 32, out, 32);
-	EXPECT_ERR(-EALREADY, keyset_adopt(self->set, &a, &key));
-	rec = a;
-	ASSERT_OK(imported_seal(&self->root, &rec, span_of(other, 32)));
-	EXPECT_ERR(-EEXIST, keyset_adopt(self->set, &rec, &key));
-	rec.id[0]++;
-	EXPECT_ERR(-EBADMSG, keyset_adopt(self->set, &rec, &key));
-	ASSERT_OK(keyset_step(self->set, a.id, KEY_ACTIVE, 0));
-	EXPECT_OK(keyset_active(self->set, "a", &key));
+	EXPECT_ERR(-EBADMSG, keyset_active(self->set, "b", &key));
+	EXPECT_ERR(-EBADMSG, why_after_restart(self, wrong.id));
+	EXPECT_OK(why_after_restart(self, a.id));
 }
 
 /* An AES key under that name would write what the provider secretbox cannot read. */
@@ -358,9 +338,10 @@ TEST_F(imported, no_key_is_made_for_secretbox)
 	struct key_record box = record("s", "s", 32, true);
 	const struct keyset_key *key;
 
-	ASSERT_OK(keyset_import(self->set, &box, span_of(secret, 32), &key));
-	EXPECT_ERR(-EOPNOTSUPP, keyset_create(self->set, "s", KEY_STAGED, &key));
-	EXPECT_ERR(-EOPNOTSUPP, keyset_create(self->set, "s", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_import(self->set, &box, span_of(secret, 32), &key));
+	EXPECT_ERR(-EOPNOTSUPP, alone_stage(self->set, "s", &key));
+	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, key->rec.id));
+	EXPECT_ERR(-EOPNOTSUPP, alone_stage(self->set, "s", &key));
 }
 
 /* The label of a key made here is public: it stands before every value. */
@@ -369,9 +350,9 @@ TEST_F(imported, no_label_of_a_generated_key)
 	const struct keyset_key *made, *key;
 	struct key_record rec;
 
-	ASSERT_OK(keyset_create(self->set, "a", KEY_ACTIVE, &made));
+	ASSERT_OK(alone_create(self->set, "a", &made));
 	rec = record("b", made->rec.label, 32, false);
-	EXPECT_ERR(-EEXIST, keyset_import(self->set, &rec, span_of(secret, 32), &key));
+	EXPECT_ERR(-EEXIST, alone_import(self->set, &rec, span_of(secret, 32), &key));
 }
 
 TEST_HARNESS_MAIN

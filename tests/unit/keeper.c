@@ -14,6 +14,7 @@
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keeper/spawn.h"
 #include "tests/harness/ktest.h"
+#include "tests/unit/alone.h"
 #include "tests/unit/scratch.h"
 
 #define START_NS UINT64_C(1000000000)
@@ -162,15 +163,17 @@ static void rotating(struct ktest_data_of_keeper *self, const char *dir)
 	ASSERT_OK(encconf_parse(span_str(yaml), "e", 0, &self->conf.enc, &err));
 	ASSERT_OK(key_store_open(dir, &self->k.store));
 	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
-	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, &self->k.keys));
+	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, "cp-1", &self->k.keys));
 	ASSERT_OK(keyset_load(self->k.keys));
-	ASSERT_OK(keyset_create(self->k.keys, "a", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->k.keys, "a", &key));
+	ASSERT_OK(acks_open(&self->k));
 	self->config.rotation.automatic = true;
 	self->k.workers[0].serving = true;
 }
 
 static void rotating_end(struct ktest_data_of_keeper *self)
 {
+	acks_close(&self->k);
 	keyset_free(self->k.keys);
 	soft_root_free(self->k.soft_root);
 	key_store_close(self->k.store);
@@ -194,20 +197,38 @@ TEST_F(keeper, automatic_rotation_that_fails)
 	close(fd);
 }
 
+static size_t count_keys(const struct keeper *k)
+{
+	const struct list *head = keyset_list(k->keys);
+	size_t n = 0;
+
+	for (const struct list *i = head->next; i != head; i = i->next)
+		n++;
+	return n;
+}
+
+/* @key was made so many seconds ago, whoever asks. */
+static void made_before(struct keeper *k, const struct keyset_key *key, time_t seconds)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+
+	((struct keyset_key *)(uintptr_t)key)->rec.created -= seconds;
+	keydoc_key(doc, key->rec.id)->created -= seconds;
+}
+
 /* A server that says of each new key that it has done enough does not fill the key store. */
 TEST_F(keeper, automatic_rotation_by_lies)
 {
 	const struct keyset_key *key;
 	struct scratch dir;
 	int fd = memfd_create("log", MFD_CLOEXEC);
-	size_t n = 0;
 
 	scratch_make(&dir);
 	rotating(self, dir.path);
 	ASSERT_LE(0, dup2(fd, STDERR_FILENO));
 	self->config.rotation.max_encryptions = 1000;
 	ASSERT_OK(keyset_active(self->k.keys, "a", &key));
-	((struct keyset_key *)(uintptr_t)key)->rec.created -= 7200;
+	made_before(&self->k, key, 7200);
 	for (uint64_t i = 1; i <= 60; i++) {
 		struct link_msg used = { .encryptions = UINT64_MAX };
 
@@ -216,10 +237,7 @@ TEST_F(keeper, automatic_rotation_by_lies)
 		counts_add(&self->k, &used);
 		rotation_tick(&self->k, i * 60 * START_NS);
 	}
-	for (const struct list *i = keyset_list(self->k.keys)->next; i != keyset_list(self->k.keys);
-	     i = i->next)
-		n++;
-	EXPECT_EQ(1 + 8, n);
+	EXPECT_EQ(1 + 8, count_keys(&self->k));
 	EXPECT_EQ(1, said(fd, "within an hour"));
 	close(fd);
 	rotating_end(self);
@@ -230,6 +248,7 @@ TEST_F(keeper, automatic_rotation_by_lies)
 TEST_F(keeper, a_dead_key_gives_way)
 {
 	const struct keyset_key *key, *next;
+	struct keydoc_refusal why;
 	struct scratch dir;
 
 	scratch_make(&dir);
@@ -239,10 +258,159 @@ TEST_F(keeper, a_dead_key_gives_way)
 	counts_reserve(&self->k);
 	EXPECT_EQ(0, counts_written_until(&self->k, &key->rec));
 	((struct keyset_key *)(uintptr_t)key)->why = -EKEYREVOKED;
-	ASSERT_OK(keeper_make(&self->k, "a", KEY_ACTIVE, &next));
+	ASSERT_OK(keeper_make(&self->k, "a", &why, &next));
 	EXPECT_EQ(KEY_DECRYPT_ONLY, key->rec.state);
 	EXPECT_LT(time(NULL), counts_written_until(&self->k, &key->rec));
 	EXPECT_EQ(0, counts_written_until(&self->k, &next->rec));
+	rotating_end(self);
+	scratch_remove(&dir);
+}
+
+/* The disk takes the staged key and not the document in which it is active. */
+static const struct keyset_key *stage_only(struct keeper *k)
+{
+	const struct keyset_key *staged;
+	struct keydoc_refusal why;
+
+	ASSERT_OK(keeper_stage(k, "a", &why, &staged));
+	scratch_limit_files(0);
+	EXPECT_ERR(-EFBIG, keeper_step(k, KEYDOC_ACTIVATE, staged->rec.id, &why));
+	scratch_limit_files(RLIM_INFINITY);
+	EXPECT_NOT_NULL(strstr(why.text, "cannot be written"));
+	EXPECT_EQ(KEY_STAGED, staged->rec.state);
+	return staged;
+}
+
+/* The same command goes on where it has stopped, and leaves no second key behind. */
+TEST_F(keeper, a_staged_key_is_taken_up)
+{
+	const struct keyset_key *old, *staged, *key = NULL;
+	struct keydoc_refusal why;
+	struct scratch dir;
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	ASSERT_OK(keyset_active(self->k.keys, "a", &old));
+	staged = stage_only(&self->k);
+	ASSERT_OK(keeper_make(&self->k, "a", &why, &key));
+	EXPECT_EQ(staged, key);
+	EXPECT_EQ(KEY_ACTIVE, key->rec.state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.state);
+	EXPECT_EQ(2U, count_keys(&self->k));
+	rotating_end(self);
+	scratch_remove(&dir);
+}
+
+TEST_F(keeper, automatic_rotation_takes_up_a_staged_key)
+{
+	const struct keyset_key *staged, *key;
+	struct scratch dir;
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	staged = stage_only(&self->k);
+	rotation_tick(&self->k, START_NS);
+	ASSERT_OK(keyset_active(self->k.keys, "a", &key));
+	EXPECT_EQ(staged, key);
+	EXPECT_EQ(2U, count_keys(&self->k));
+	rotating_end(self);
+	scratch_remove(&dir);
+}
+
+/* When only the activation is refused, the caller has the key to speak of. */
+TEST_F(keeper, a_key_that_is_made_and_not_activated)
+{
+	const struct keyset_key *key = NULL;
+	struct keydoc_refusal why;
+	struct scratch dir;
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	key = stage_only(&self->k);
+	((struct keyset_key *)(uintptr_t)key)->why = -EKEYREVOKED; /* no member opens it */
+	key = NULL;
+	EXPECT_ERR(-EBUSY, keeper_make(&self->k, "a", &why, &key));
+	ASSERT_NOT_NULL(key);
+	EXPECT_EQ(KEY_STAGED, key->rec.state);
+	EXPECT_NOT_NULL(strstr(why.text, "cp-1 does not open key"));
+	rotating_end(self);
+	scratch_remove(&dir);
+}
+
+/* With a second member somebody has to carry the document, so only what is due is said, and once. */
+TEST_F(keeper, automatic_rotation_is_for_one_that_is_alone)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	struct keydoc_refusal why;
+	struct scratch dir;
+	struct keydoc *doc;
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	ASSERT_OK(keydoc_copy(keyset_doc(self->k.keys), &doc));
+	doc->generation++;
+	doc->members[doc->n_members++] = (struct keydoc_member){ .id = { 7 }, .name = "cp-2" };
+	doc->carrier = KEYDOC_HAND;
+	memcpy(doc->hand, keyset_self(self->k.keys)->id, KEYDOC_NODE);
+	ASSERT_OK(keeper_take(&self->k, doc, &why));
+	ASSERT_LE(0, dup2(fd, STDERR_FILENO));
+	for (uint64_t i = 1; i <= 10; i++)
+		rotation_tick(&self->k, i * 60 * START_NS);
+	EXPECT_EQ(1U, count_keys(&self->k));
+	EXPECT_EQ(1, said(fd, "kekctl key rotate a"));
+	rotating_end(self);
+	scratch_remove(&dir);
+	close(fd);
+}
+
+/* Nothing of it is known, so nothing of it is changed, and the words say what is in the way. */
+TEST_F(keeper, sealed)
+{
+	struct keydoc_change change = { .kind = KEYDOC_REOPEN };
+	const struct keyset_key *key = NULL;
+	struct keydoc_refusal why;
+	struct keydoc *doc = NULL;
+	struct keyack *ack = NULL;
+	struct scratch dir;
+
+	scratch_make(&dir);
+	ASSERT_OK(key_store_open(dir.path, &self->k.store));
+	ASSERT_OK(keyset_new(self->k.store, NULL, NULL, "cp-1", &self->k.keys));
+	ASSERT_OK(keyset_load(self->k.keys));
+	self->k.sealed = -EKEYEXPIRED;
+	EXPECT_ERR(-EKEYEXPIRED, keeper_make(&self->k, "a", &why, &key));
+	EXPECT_NOT_NULL(strstr(why.text, "sealed"));
+	EXPECT_ERR(-EKEYEXPIRED, keeper_change(&self->k, &change, &why));
+	EXPECT_ERR(-EKEYEXPIRED, keeper_plan(&self->k, &change, &why, &doc));
+	EXPECT_ERR(-EKEYEXPIRED, acks_own(&self->k, &ack));
+	rotation_tick(&self->k, START_NS);
+	EXPECT_TRUE(!key && !doc && !ack);
+	EXPECT_FALSE(scratch_has(&dir, KEY_STORE_KEYSET));
+	keyset_free(self->k.keys);
+	key_store_close(self->k.store);
+	scratch_remove(&dir);
+}
+
+/* The document as it would be, and nothing is done. */
+TEST_F(keeper, plan)
+{
+	struct keydoc_change change = { .kind = KEYDOC_RETIRE, .vouched = true, .forced = true };
+	const struct keyset_key *old, *next;
+	struct keydoc_refusal why;
+	struct scratch dir;
+	struct keydoc *doc;
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	ASSERT_OK(keyset_active(self->k.keys, "a", &old));
+	memcpy(change.id, old->rec.id, sizeof(change.id));
+	EXPECT_ERR(-EPERM, keeper_plan(&self->k, &change, &why, &doc));
+	ASSERT_OK(keeper_make(&self->k, "a", &why, &next));
+	ASSERT_OK(keeper_plan(&self->k, &change, &why, &doc));
+	EXPECT_EQ(KEY_RETIRED, keydoc_key(doc, change.id)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.state);
+	EXPECT_EQ(keyset_doc(self->k.keys)->generation + 1, doc->generation);
+	keydoc_free(doc);
 	rotating_end(self);
 	scratch_remove(&dir);
 }

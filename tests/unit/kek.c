@@ -131,7 +131,7 @@ TEST_F(root, check_sees_another_of_that_name)
 
 TEST_F(root, mac_is_hmac_sha256)
 {
-	const struct span text = span_str("kekd manifest v1");
+	const struct span text = span_str("kekd keyset v1");
 	uint8_t expected[32], seen[ROOT_MAC];
 	struct root_key *root;
 
@@ -184,14 +184,15 @@ FIXTURE_TEARDOWN(kek)
 
 TEST_F(kek, record_is_filled_in)
 {
-	char text[KEY_RECORD_TEXT_MAX];
-	size_t len;
+	char text[2048];
+	struct text_buf b = { .data = text, .size = sizeof(text) };
 
 	EXPECT_EQ(KEY_KIND_ENCRYPTED, self->rec.kind);
 	EXPECT_EQ(32U, self->rec.key_bytes);
 	EXPECT_MEMEQ(root_key_id(self->root), KEY_ROOT_ID, self->rec.root, KEY_ROOT_ID);
 	EXPECT_EQ(0, strncmp(self->rec.blob, "default user:kekd-root 32 ", 26));
-	EXPECT_OK(key_record_format(&self->rec, text, sizeof(text), &len));
+	key_record_append(&b, &self->rec);
+	EXPECT_OK(b.r);
 }
 
 TEST_F(kek, loads_as_the_same_key)

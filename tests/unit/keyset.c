@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rules of the key set, on keys of the openssl backend, which every host can make; and the same
- * life with keys of the kernel where there are any.
+ * The key set over its document, on keys of the openssl backend, which every host can make; and the same
+ * life with keys of the kernel where there are any. The rules of changes have tests of their own
+ * (keydoc_next.c).
  */
 #include "daemon/keys/keyset.h"
+#include "daemon/keys/check.h"
+#include "tests/unit/alone.h"
 #include "tests/unit/custody.h"
 #include "tests/unit/scratch.h"
 
@@ -17,7 +20,7 @@ FIXTURE(keyset)
 
 static void open_set(struct key_store *store, const struct soft_root *root, struct keyset **ret)
 {
-	ASSERT_OK(keyset_new(store, NULL, root, ret));
+	ASSERT_OK(keyset_new(store, NULL, root, "cp-1", ret));
 	ASSERT_OK(keyset_load(*ret));
 }
 
@@ -37,71 +40,106 @@ FIXTURE_TEARDOWN(keyset)
 	scratch_remove(&self->dir);
 }
 
-/* The files of @store are vouched for, whoever put them there. */
-static void accept_store(struct key_store *store, const struct soft_root *root)
+static void reload(struct ktest_data_of_keyset *self)
 {
-	struct keyset *set;
-
-	open_set(store, root, &set);
-	ASSERT_OK(keyset_accept(set));
-	keyset_free(set);
+	keyset_free(self->set);
+	open_set(self->store, self->root, &self->set);
 }
 
 static size_t count(const struct keyset *set)
 {
 	size_t n = 0;
 
-	list_for_each (l, keyset_list(set))
+	list_for_each (l, (struct list *)(uintptr_t)keyset_list(set))
 		n++;
 	return n;
 }
 
-static int count_files(void *ctx, const struct key_record *rec, int r, const char *file)
+static void read_file(const struct scratch *dir, const char *name, char *ret, size_t size,
+		      size_t *ret_len)
 {
-	(void)file;
-	EXPECT_OK(r);
-	EXPECT_NOT_NULL(rec);
-	++*(size_t *)ctx;
-	return 0;
+	int fd = open(scratch_path(dir, name), O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	ASSERT_LE(0, fd);
+	n = read(fd, ret, size);
+	close(fd);
+	ASSERT_TRUE(n >= 0 && (size_t)n < size);
+	*ret_len = (size_t)n;
 }
 
-static size_t stored(struct key_store *store)
+TEST_F(keyset, is_empty_at_first)
 {
-	size_t n = 0;
+	const struct keyset_key *key = NULL;
 
-	EXPECT_OK(key_store_each(store, count_files, &n));
-	return n;
+	EXPECT_ERR(-ENODATA, keyset_why(self->set));
+	EXPECT_TRUE(keyset_is_empty(self->set));
+	EXPECT_NULL(keyset_doc(self->set));
+	EXPECT_ERR(-ENOKEY, keyset_active(self->set, "primary", &key));
+	EXPECT_FALSE(scratch_has(&self->dir, "keyset"));
+	EXPECT_TRUE(scratch_has(&self->dir, "node"));
+	ASSERT_OK(keyset_begin(self->set));
+	EXPECT_OK(keyset_why(self->set));
+	EXPECT_TRUE(keyset_is_empty(self->set));
+	EXPECT_FALSE(scratch_has(&self->dir, "keyset"));
 }
 
-/* Without a root there is something to list, and nothing to use or change. */
+/* Without a root no MAC can be checked, so nothing is known and nothing is changed. */
 TEST_F(keyset, sealed)
 {
 	const struct keyset_key *key, *found = NULL;
-	uint8_t id[KEKD_KEY_ID];
+	struct keydoc_change change = { .kind = KEYDOC_REOPEN };
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
-	memcpy(id, key->rec.id, sizeof(id));
+	ASSERT_OK(alone_create(self->set, "primary", &key));
 	keyset_free(self->set);
 	open_set(self->store, NULL, &self->set);
-	key = keyset_find(self->set, id);
-	ASSERT_NOT_NULL(key);
-	EXPECT_ERR(-EKEYEXPIRED, key->why);
+	EXPECT_ERR(-EKEYEXPIRED, keyset_why(self->set));
+	EXPECT_EQ(0U, count(self->set));
 	EXPECT_ERR(-EKEYEXPIRED, keyset_active(self->set, "primary", &found));
-	EXPECT_ERR(-EKEYEXPIRED, keyset_create(self->set, "other", KEY_ACTIVE, &found));
-	EXPECT_ERR(-EKEYEXPIRED, keyset_step(self->set, id, KEY_DECRYPT_ONLY, 0));
+	EXPECT_ERR(-EKEYEXPIRED, alone_stage(self->set, "other", &found));
+	EXPECT_ERR(-EKEYEXPIRED, alone_change(self->set, &change));
 	EXPECT_NULL(found);
+	reload(self);
+	EXPECT_OK(keyset_active(self->set, "primary", &found));
+}
+
+/* A wrong root makes nothing, writes nothing, and its own words name both. */
+TEST_F(keyset, of_another_root)
+{
+	const struct keyset_key *key, *found = NULL;
+	char before[8192], after[8192];
+	struct soft_root *wrong;
+	size_t before_len, after_len;
+
+	ASSERT_OK(alone_create(self->set, "primary", &key));
+	read_file(&self->dir, "keyset", before, sizeof(before), &before_len);
 	keyset_free(self->set);
+	ASSERT_OK(soft_root_new_ephemeral(&wrong));
+	open_set(self->store, wrong, &self->set);
+	EXPECT_ERR(-EKEYREJECTED, keyset_why(self->set));
+	EXPECT_MEMEQ(soft_root_id(self->root), KEY_ROOT_ID, keyset_other_root(self->set),
+		     KEY_ROOT_ID);
+	EXPECT_ERR(-EKEYREJECTED, keyset_active(self->set, "primary", &found));
+	EXPECT_ERR(-EKEYREJECTED, alone_stage(self->set, "primary", &found));
+	EXPECT_ERR(-EKEYREJECTED, keyset_begin(self->set));
+	read_file(&self->dir, "keyset", after, sizeof(after), &after_len);
+	EXPECT_MEMEQ(before, before_len, after, after_len);
+	keyset_free(self->set);
+	soft_root_free(wrong);
 	open_set(self->store, self->root, &self->set);
 	EXPECT_OK(keyset_active(self->set, "primary", &found));
 }
 
-TEST_F(keyset, first_key_is_active)
+TEST_F(keyset, staged_then_active)
 {
 	const struct keyset_key *key, *active;
 	char hex[KEKD_KEY_ID_HEX + 1], label[KEKD_LABEL_MAX];
 
+	ASSERT_OK(alone_stage(self->set, "primary", &key));
+	EXPECT_EQ(KEY_STAGED, key->rec.state);
 	EXPECT_ERR(-ENOKEY, keyset_active(self->set, "primary", &active));
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_STAGED, &key));
+	EXPECT_EQ(key, keyset_staged(self->set, "primary"));
+	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, key->rec.id));
 	EXPECT_EQ(KEY_ACTIVE, key->rec.state);
 	EXPECT_EQ(1U, key->rec.activation);
 	key_hex(key->rec.id, sizeof(key->rec.id), hex);
@@ -110,56 +148,52 @@ TEST_F(keyset, first_key_is_active)
 	ASSERT_OK(keyset_active(self->set, "primary", &active));
 	EXPECT_EQ(key, active);
 	EXPECT_EQ(key, keyset_find(self->set, key->rec.id));
+	EXPECT_NULL(keyset_staged(self->set, "primary"));
 	EXPECT_ERR(-ENOKEY, keyset_active(self->set, "secondary", &active));
-	EXPECT_EQ(1U, stored(self->store));
 }
 
-TEST_F(keyset, second_key_is_staged)
+/* The same command goes on: who asks for a second staged key is given the one that is there. */
+TEST_F(keyset, one_staged_key_of_a_name)
 {
-	const struct keyset_key *first, *second, *active;
+	const struct keyset_key *first, *second = NULL;
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &first));
-	EXPECT_ERR(-EEXIST, keyset_create(self->set, "primary", KEY_ACTIVE, &second));
-	EXPECT_EQ(1U, stored(self->store));
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_STAGED, &second));
-	EXPECT_EQ(KEY_STAGED, second->rec.state);
-	EXPECT_EQ(0U, second->rec.activation);
-	ASSERT_OK(keyset_active(self->set, "primary", &active));
-	EXPECT_EQ(first, active);
-	ASSERT_OK(keyset_create(self->set, "other", KEY_ACTIVE, &second));
-	EXPECT_EQ(3U, count(self->set));
+	ASSERT_OK(alone_stage(self->set, "primary", &first));
+	EXPECT_ERR(-EALREADY, alone_stage(self->set, "primary", &second));
+	EXPECT_EQ(first, second);
+	EXPECT_EQ(1U, count(self->set));
+	ASSERT_OK(alone_stage(self->set, "other", &second));
+	EXPECT_EQ(2U, count(self->set));
 }
 
-TEST_F(keyset, names_and_states_are_checked)
+TEST_F(keyset, names_are_checked)
 {
 	static const char *const wrong[] = { "", "a b", "a:b", "a/b", "a\n", "\303\244" };
 	const struct keyset_key *key = NULL;
 	char name[KEKD_KEY_NAME_MAX + 2];
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
-		EXPECT_ERR(-EINVAL, keyset_create(self->set, wrong[i], KEY_ACTIVE, &key));
+		EXPECT_ERR(-EINVAL, alone_stage(self->set, wrong[i], &key));
 	memset(name, 'x', sizeof(name));
 	name[KEKD_KEY_NAME_MAX + 1] = '\0';
-	EXPECT_ERR(-EINVAL, keyset_create(self->set, name, KEY_ACTIVE, &key));
-	EXPECT_ERR(-EINVAL, keyset_create(self->set, "a", KEY_DECRYPT_ONLY, &key));
-	EXPECT_ERR(-EINVAL, keyset_create(self->set, "a", KEY_STATES, &key));
+	EXPECT_ERR(-EINVAL, alone_stage(self->set, name, &key));
 	EXPECT_NULL(key);
-	EXPECT_EQ(0U, stored(self->store));
+	EXPECT_FALSE(scratch_has(&self->dir, "keyset"));
 	name[KEKD_KEY_NAME_MAX] = '\0';
-	EXPECT_OK(keyset_create(self->set, name, KEY_ACTIVE, &key));
+	EXPECT_OK(alone_stage(self->set, name, &key));
 }
 
 TEST_F(keyset, comes_back_from_the_store)
 {
 	const struct keyset_key *key, *again;
+	struct keydoc_member self_before = *keyset_self(self->set);
 	uint8_t bytes[32];
 	struct key_record rec;
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->set, "primary", &key));
 	rec = key->rec;
 	memcpy(bytes, softkey_bytes(key->soft), sizeof(bytes));
-	keyset_free(self->set);
-	open_set(self->store, self->root, &self->set);
+	reload(self);
+	EXPECT_MEMEQ(self_before.id, KEYDOC_NODE, keyset_self(self->set)->id, KEYDOC_NODE);
 	ASSERT_OK(keyset_active(self->set, "primary", &again));
 	EXPECT_MEMEQ(&rec, sizeof(rec), &again->rec, sizeof(rec));
 	EXPECT_MEMEQ(bytes, 32, softkey_bytes(again->soft), 32);
@@ -171,123 +205,235 @@ TEST_F(keyset, unsaved_key_is_not_seen)
 	const struct keyset_key *key = NULL;
 
 	scratch_limit_files(0);
-	EXPECT_ERR(-EFBIG, keyset_create(self->set, "primary", KEY_ACTIVE, &key));
+	EXPECT_ERR(-EFBIG, alone_stage(self->set, "primary", &key));
 	scratch_limit_files(RLIM_INFINITY);
 	EXPECT_NULL(key);
 	EXPECT_EQ(0U, count(self->set));
-	EXPECT_ERR(-ENOKEY, keyset_active(self->set, "primary", &key));
-	EXPECT_EQ(0U, stored(self->store));
+	EXPECT_FALSE(scratch_has(&self->dir, "keyset"));
+	EXPECT_OK(alone_create(self->set, "primary", &key));
 }
 
-/* An ephemeral root went with its process; the name can get a new key all the same. */
-TEST_F(keyset, keys_of_a_lost_root)
+/* A, then B, then A again: three key_ids. */
+TEST_F(keyset, there_and_back_shows_a_third_key_id)
 {
-	const struct keyset_key *old, *key;
+	const struct keyset_key *a, *b, *active;
+	char id[3][KEKD_KEY_ID_HEX + 12];
+
+	ASSERT_OK(alone_create(self->set, "primary", &a));
+	key_id_format(&a->rec, id[0]);
+	ASSERT_OK(alone_create(self->set, "primary", &b));
+	EXPECT_EQ(KEY_DECRYPT_ONLY, a->rec.state);
+	key_id_format(&b->rec, id[1]);
+	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, a->rec.id));
+	EXPECT_EQ(KEY_DECRYPT_ONLY, b->rec.state);
+	ASSERT_OK(keyset_active(self->set, "primary", &active));
+	EXPECT_EQ(a, active);
+	key_id_format(&active->rec, id[2]);
+	for (size_t i = 0; i < 3; i++)
+		EXPECT_NE(0, strcmp(id[i], id[(i + 1) % 3]));
+}
+
+struct seen {
+	size_t n;
+	struct {
+		uint8_t id[KEKD_KEY_ID];
+		enum key_state from, to;
+	} all[8];
+};
+
+static void note_change(void *ctx, const struct keyset_key *key, enum key_state from)
+{
+	struct seen *s = ctx;
+
+	ASSERT_LT(s->n, ARRAY_SIZE(s->all));
+	memcpy(s->all[s->n].id, key->rec.id, KEKD_KEY_ID);
+	s->all[s->n].from = from;
+	s->all[s->n++].to = key->rec.state;
+}
+
+/* The key that becomes active is told first: there is one to write with at every moment. */
+TEST_F(keyset, changes_are_told_in_order)
+{
+	struct keydoc_change change = { .kind = KEYDOC_ACTIVATE };
+	const struct keyset_key *a, *b;
+	struct keydoc_refusal why;
+	struct seen seen = { 0 };
+	struct keyack *ack;
+
+	ASSERT_OK(alone_create(self->set, "primary", &a));
+	ASSERT_OK(alone_stage(self->set, "primary", &b));
+	memcpy(change.id, b->rec.id, sizeof(change.id));
+	ack = alone_ack(self->set);
+	ASSERT_OK(keyset_change(
+		self->set, &change,
+		&(struct keydoc_heard){ .acks = (const struct keyack *const *)&ack, .n = 1 }, &why,
+		note_change, &seen));
+	keyack_free(ack);
+	ASSERT_EQ(2U, seen.n);
+	EXPECT_MEMEQ(b->rec.id, KEKD_KEY_ID, seen.all[0].id, KEKD_KEY_ID);
+	EXPECT_EQ(KEY_STAGED, seen.all[0].from);
+	EXPECT_EQ(KEY_ACTIVE, seen.all[0].to);
+	EXPECT_EQ(KEY_ACTIVE, seen.all[1].from);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, seen.all[1].to);
+}
+
+TEST_F(keyset, the_whole_way)
+{
+	const struct keyset_key *a, *b;
 	uint8_t id[KEKD_KEY_ID];
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &old));
-	memcpy(id, old->rec.id, sizeof(id));
-	keyset_free(self->set);
-	soft_root_free(self->root);
-	ASSERT_OK(soft_root_new_ephemeral(&self->root));
-	open_set(self->store, self->root, &self->set);
+	ASSERT_OK(alone_create(self->set, "primary", &a));
+	memcpy(id, a->rec.id, sizeof(id));
+	ASSERT_OK(alone_create(self->set, "primary", &b));
+	ASSERT_OK(alone_step(self->set, KEYDOC_RETIRE, id));
+	EXPECT_ERR(-EKEYREJECTED, a->why);
+	EXPECT_NULL(a->soft);
+	reload(self);
+	a = keyset_find(self->set, id);
+	ASSERT_NOT_NULL(a);
+	EXPECT_EQ(KEY_RETIRED, a->rec.state);
+	ASSERT_OK(alone_step(self->set, KEYDOC_REOPEN, id));
+	EXPECT_OK(a->why);
+	EXPECT_NOT_NULL(a->soft);
+	ASSERT_OK(alone_step(self->set, KEYDOC_RETIRE, id));
+	ASSERT_OK(alone_step(self->set, KEYDOC_DESTROY, id));
+	EXPECT_NULL(keyset_find(self->set, id));
+	EXPECT_TRUE(keydoc_is_gone(keyset_doc(self->set), id));
+	EXPECT_ERR(-ENOKEY, alone_step(self->set, KEYDOC_REOPEN, id));
+	reload(self);
+	EXPECT_NULL(keyset_find(self->set, id));
+	EXPECT_TRUE(keydoc_is_gone(keyset_doc(self->set), id));
+}
 
-	old = keyset_find(self->set, id);
-	ASSERT_NOT_NULL(old);
-	EXPECT_ERR(-EKEYREJECTED, old->why);
-	EXPECT_NULL(old->soft);
-	EXPECT_ERR(-EKEYREJECTED, keyset_active(self->set, "primary", &key));
+/* A damaged document gives way to the one before it, which is at most one change behind. */
+TEST_F(keyset, the_one_before_stands_in)
+{
+	const struct keyset_key *a, *b, *key;
+	uint8_t id_a[KEKD_KEY_ID], id_b[KEKD_KEY_ID];
+	char text[8192];
+	size_t len;
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_STAGED, &key));
-	EXPECT_EQ(KEY_ACTIVE, key->rec.state);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.state);
-	ASSERT_OK(keyset_active(self->set, "primary", &old));
-	EXPECT_EQ(key, old);
-	/* And so it stands in the store. */
-	memcpy(id, key->rec.id, sizeof(id));
-	keyset_free(self->set);
-	open_set(self->store, self->root, &self->set);
+	ASSERT_OK(alone_create(self->set, "primary", &a));
+	ASSERT_OK(alone_create(self->set, "primary", &b));
+	memcpy(id_a, a->rec.id, sizeof(id_a));
+	memcpy(id_b, b->rec.id, sizeof(id_b));
+	read_file(&self->dir, "keyset", text, sizeof(text), &len);
+	text[len / 2] ^= 1;
+	scratch_write(&self->dir, "keyset", text, len);
+	reload(self);
+	EXPECT_TRUE(keyset_is_previous(self->set));
+	EXPECT_OK(keyset_find(self->set, id_b)->why); /* staged there: what it wrote opens */
 	ASSERT_OK(keyset_active(self->set, "primary", &key));
-	EXPECT_MEMEQ(id, sizeof(id), key->rec.id, sizeof(id));
-	EXPECT_EQ(2U, count(self->set));
+	EXPECT_MEMEQ(id_a, sizeof(id_a), key->rec.id, sizeof(id_a));
+	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, id_b));
+	EXPECT_FALSE(keyset_is_previous(self->set));
+	reload(self);
+	EXPECT_FALSE(keyset_is_previous(self->set));
+	ASSERT_OK(keyset_active(self->set, "primary", &key));
+	EXPECT_MEMEQ(id_b, sizeof(id_b), key->rec.id, sizeof(id_b));
 }
 
-/* Put a second key of the same name into the store behind the set's back. */
-static void store_other(struct key_store *store, const struct soft_root *root, const char *label,
-			enum key_state state)
-{
-	struct key_record rec = { .state = state, .activation = 1, .created = 100 };
-	struct softkey *soft;
-
-	memset(rec.id, 1, sizeof(rec.id));
-	snprintf(rec.name, sizeof(rec.name), "primary");
-	snprintf(rec.label, sizeof(rec.label), "%s", label);
-	ASSERT_OK(softkey_generate(root, &rec, &soft));
-	softkey_free(soft);
-	if (state == KEY_DESTROYED)
-		rec.blob[0] = '\0';
-	ASSERT_OK(key_store_put(store, &rec));
-	accept_store(store, root);
-}
-
-TEST_F(keyset, two_active_keys_are_none)
-{
-	const struct keyset_key *key, *found = NULL;
-
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
-	store_other(self->store, self->root, "other", KEY_ACTIVE);
-	keyset_free(self->set);
-	open_set(self->store, self->root, &self->set);
-	EXPECT_ERR(-EKEYREJECTED, keyset_active(self->set, "primary", &found));
-	EXPECT_NULL(found);
-	EXPECT_ERR(-EEXIST, keyset_create(self->set, "primary", KEY_ACTIVE, &key));
-	/* Reading needs no decision. */
-	list_for_each (l, keyset_list(self->set))
-		EXPECT_OK(list_entry(l, struct keyset_key, link)->why);
-}
-
-TEST_F(keyset, label_belongs_to_the_older_key)
-{
-	const struct keyset_key *key, *old;
-	static const uint8_t id[KEKD_KEY_ID] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
-
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
-	store_other(self->store, self->root, key->rec.label, KEY_DECRYPT_ONLY);
-	keyset_free(self->set);
-	open_set(self->store, self->root, &self->set);
-	old = keyset_find(self->set, id);
-	ASSERT_NOT_NULL(old);
-	EXPECT_OK(old->why);
-	EXPECT_ERR(-EEXIST, keyset_active(self->set, "primary", &key));
-}
-
-TEST_F(keyset, closed_states_load_no_key)
-{
-	static const enum key_state closed[] = { KEY_RETIRED, KEY_DESTROYED };
-
-	for (size_t i = 0; i < ARRAY_SIZE(closed); i++) {
-		const struct keyset_key *key;
-
-		store_other(self->store, self->root, "other", closed[i]);
-		keyset_free(self->set);
-		open_set(self->store, self->root, &self->set);
-		ASSERT_EQ(1U, count(self->set));
-		key = list_first(keyset_list(self->set), struct keyset_key, link);
-		EXPECT_ERR(-EKEYREJECTED, key->why);
-		EXPECT_NULL(key->soft);
-	}
-}
-
-TEST_F(keyset, unreadable_files_are_counted)
+TEST_F(keyset, nothing_is_made_over_damage)
 {
 	const struct keyset_key *key;
+	char before[64], after[64];
+	size_t n;
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
-	scratch_write(&self->dir, "00000000000000000000000000000000.key", "x\n", 2);
-	keyset_free(self->set);
-	open_set(self->store, self->root, &self->set);
-	EXPECT_EQ(1U, keyset_unreadable(self->set));
-	EXPECT_OK(keyset_active(self->set, "primary", &key));
+	ASSERT_OK(alone_create(self->set, "primary", &key));
+	scratch_write(&self->dir, "keyset", "kekd-keyset 1\n", 14);
+	scratch_write(&self->dir, "keyset.prev", "", 0);
+	memcpy(before, "kekd-keyset 1\n", 15);
+	reload(self);
+	EXPECT_ERR(-EUCLEAN, keyset_why(self->set));
+	EXPECT_ERR(-EUCLEAN, keyset_active(self->set, "primary", &key));
+	EXPECT_ERR(-EUCLEAN, alone_stage(self->set, "primary", &key));
+	read_file(&self->dir, "keyset", after, sizeof(after), &n);
+	EXPECT_MEMEQ(before, 14, after, n);
+}
+
+/* One damaged blob, in a document whose MAC holds, harms its own key only. */
+TEST_F(keyset, a_damaged_blob_harms_its_own_key)
+{
+	const struct keyset_key *a, *b, *key;
+	struct keydoc_refusal why;
+	struct keydoc *doc;
+
+	ASSERT_OK(alone_create(self->set, "primary", &a));
+	ASSERT_OK(alone_create(self->set, "other", &b));
+	ASSERT_OK(keydoc_copy(keyset_doc(self->set), &doc));
+	doc->generation++;
+	memcpy(doc->keys[0].blob, doc->keys[1].blob, sizeof(doc->keys[0].blob));
+	ASSERT_OK(keyset_take(self->set, doc, &why, NULL, NULL));
+	reload(self);
+	EXPECT_ERR(-EBADMSG, keyset_active(self->set, "primary", &key));
+	EXPECT_OK(keyset_active(self->set, "other", &key));
+}
+
+struct verified {
+	size_t good, bad;
+};
+
+static void note_verified(void *ctx, const struct key_record *rec, int r)
+{
+	struct verified *v = ctx;
+
+	(void)rec;
+	v->good += r == 0;
+	v->bad += r < 0;
+}
+
+TEST_F(keyset, verify)
+{
+	const struct keyset_key *key;
+	struct verified v = { 0 };
+
+	EXPECT_OK(keyset_verify(self->set, note_verified, &v));
+	ASSERT_OK(alone_create(self->set, "primary", &key));
+	ASSERT_OK(alone_create(self->set, "primary", &key));
+	EXPECT_OK(keyset_verify(self->set, note_verified, &v));
+	EXPECT_EQ(2U, v.good);
+	EXPECT_EQ(0U, v.bad);
+	scratch_write(&self->dir, "keyset", "x", 1);
+	EXPECT_ERR(-ESTALE, keyset_verify(self->set, note_verified, &v));
+	EXPECT_EQ(2U, v.good);
+}
+
+TEST_F(keyset, in_memory_only)
+{
+	const struct keyset_key *key;
+	struct keyset *set;
+
+	ASSERT_OK(keyset_new(NULL, NULL, self->root, "", &set));
+	ASSERT_OK(keyset_load(set));
+	ASSERT_OK(alone_create(set, "primary", &key));
+	EXPECT_OK(keyset_active(set, "primary", &key));
+	EXPECT_STREQ("node", keyset_self(set)->name);
+	EXPECT_FALSE(scratch_has(&self->dir, "keyset"));
+	keyset_free(set);
+}
+
+/* A node that is no member, or is leaving, reads and does not write. */
+TEST_F(keyset, who_is_no_member_does_not_write)
+{
+	const struct keyset_key *key, *found;
+	struct keydoc_refusal why;
+	struct keydoc *doc;
+
+	ASSERT_OK(alone_create(self->set, "primary", &key));
+	ASSERT_OK(keydoc_copy(keyset_doc(self->set), &doc));
+	doc->generation++;
+	doc->members[0].leaving = true;
+	ASSERT_OK(keyset_take(self->set, doc, &why, NULL, NULL));
+	EXPECT_FALSE(keyset_may_write(self->set));
+	EXPECT_ERR(-EPERM, keyset_active(self->set, "primary", &found));
+	EXPECT_OK(key->why);
+	ASSERT_OK(keydoc_copy(keyset_doc(self->set), &doc));
+	doc->generation++;
+	doc->members[0].id[0] ^= 1;
+	doc->members[0].leaving = false;
+	ASSERT_OK(keyset_take(self->set, doc, &why, NULL, NULL));
+	EXPECT_FALSE(keyset_may_write(self->set));
+	EXPECT_OK(key->why);
 }
 
 static void never(void *ctx, const struct keyset_key *key)
@@ -301,31 +447,10 @@ TEST_F(keyset, soft_keys_do_not_die)
 	const struct keyset_key *key;
 	int calls = 0;
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->set, "primary", &key));
 	keyset_poll(self->set, never, &calls);
 	EXPECT_EQ(0, calls);
 	EXPECT_OK(key->why);
-}
-
-/* Every step of the life of a key, and no other. */
-TEST(steps)
-{
-	static const bool legal[KEY_STATES][KEY_STATES] = {
-		[KEY_STAGED] = { [KEY_ACTIVE] = true, [KEY_RETIRED] = true },
-		[KEY_ACTIVE] = { [KEY_DECRYPT_ONLY] = true },
-		[KEY_DECRYPT_ONLY] = { [KEY_ACTIVE] = true, [KEY_RETIRED] = true },
-		[KEY_RETIRED] = { [KEY_DECRYPT_ONLY] = true, [KEY_DESTROYED] = true },
-	};
-
-	for (enum key_state from = 0; from < KEY_STATES; from++)
-		for (enum key_state to = 0; to < KEY_STATES; to++)
-			EXPECT_EQ(legal[from][to], keyset_step_is_legal(from, to));
-	EXPECT_FALSE(keyset_step_is_legal(KEY_STATES, KEY_ACTIVE));
-	EXPECT_FALSE(keyset_step_is_legal(KEY_ACTIVE, KEY_STATES));
-	EXPECT_TRUE(keyset_state_opens(KEY_STAGED));
-	EXPECT_TRUE(keyset_state_opens(KEY_DECRYPT_ONLY));
-	EXPECT_FALSE(keyset_state_opens(KEY_RETIRED));
-	EXPECT_FALSE(keyset_state_opens(KEY_STATES));
 }
 
 FIXTURE(kernel)
@@ -337,6 +462,12 @@ FIXTURE(kernel)
 	key_serial ring;
 };
 
+static void open_kernel(struct ktest_data_of_kernel *self)
+{
+	ASSERT_OK(keyset_new(self->store, self->root, NULL, "cp-1", &self->set));
+	ASSERT_OK(keyset_load(self->set));
+}
+
 FIXTURE_SETUP(kernel)
 {
 	self->ring = test_ring();
@@ -344,8 +475,7 @@ FIXTURE_SETUP(kernel)
 	scratch_make(&self->dir);
 	ASSERT_OK(key_store_open(self->dir.path, &self->store));
 	ASSERT_OK(root_key_new_ephemeral(self->ring, &self->root));
-	ASSERT_OK(keyset_new(self->store, self->root, NULL, &self->set));
-	ASSERT_OK(keyset_load(self->set));
+	open_kernel(self);
 }
 
 FIXTURE_TEARDOWN(kernel)
@@ -362,13 +492,12 @@ TEST_F(kernel, comes_back_from_the_store)
 	const struct keyset_key *key, *again;
 	uint8_t check[16];
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->set, "primary", &key));
 	EXPECT_NOT_NULL(key->kek);
 	EXPECT_NULL(key->soft);
 	memcpy(check, key->rec.check, sizeof(check));
 	keyset_free(self->set);
-	ASSERT_OK(keyset_new(self->store, self->root, NULL, &self->set));
-	ASSERT_OK(keyset_load(self->set));
+	open_kernel(self);
 	ASSERT_OK(keyset_active(self->set, "primary", &again));
 	EXPECT_MEMEQ(check, 16, again->rec.check, 16);
 }
@@ -391,8 +520,8 @@ TEST_F(kernel, dead_key_is_withdrawn_once)
 	const struct keyset_key *dead, *alive, *key = NULL;
 	struct gone gone = { 0 };
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &dead));
-	ASSERT_OK(keyset_create(self->set, "other", KEY_ACTIVE, &alive));
+	ASSERT_OK(alone_create(self->set, "primary", &dead));
+	ASSERT_OK(alone_create(self->set, "other", &alive));
 	keyset_poll(self->set, note, &gone);
 	EXPECT_EQ(0, gone.calls);
 	ASSERT_OK(test_on_key(KEYCTL_INVALIDATE, kek_serial(dead->kek), 0, 0));
@@ -406,49 +535,46 @@ TEST_F(kernel, dead_key_is_withdrawn_once)
 	EXPECT_OK(keyset_active(self->set, "other", &key));
 }
 
-static void note_back(void *ctx, const struct keyset_key *key)
-{
-	note(ctx, key);
-}
-
-/* What an administrator has killed in the kernel comes back from the store, and only when asked. */
+/* What an administrator has killed in the kernel comes back from the document, and only when asked. */
 TEST_F(kernel, dead_key_comes_back)
 {
 	const struct keyset_key *dead, *key = NULL;
 	struct gone gone = { 0 }, back = { 0 };
-	uint8_t nonce[KEY_PROBE_NONCE] = { 1 }, before[16], after[16];
+	uint8_t block[16], before[16], after[16];
 
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &dead));
-	ASSERT_OK(keyset_probe(self->set, dead->rec.id, nonce, before));
+	ASSERT_OK(alone_create(self->set, "primary", &dead));
+	ASSERT_OK(key_check_block(&dead->rec, block));
+	ASSERT_OK(kek_block(dead->kek, block, before));
 	ASSERT_OK(test_on_key(KEYCTL_INVALIDATE, kek_serial(dead->kek), 0, 0));
 	keyset_poll(self->set, note, &gone);
 	EXPECT_EQ(1, gone.calls);
-	EXPECT_ERR(-ENOKEY, keyset_probe(self->set, dead->rec.id, nonce, after));
-	ASSERT_OK(keyset_reload(self->set, note_back, &back));
+	ASSERT_OK(keyset_reload(self->set, note, &back));
 	EXPECT_EQ(1, back.calls);
 	EXPECT_EQ(dead, back.key);
 	ASSERT_OK(keyset_active(self->set, "primary", &key));
-	ASSERT_OK(keyset_probe(self->set, dead->rec.id, nonce, after));
+	ASSERT_OK(kek_block(dead->kek, block, after));
 	EXPECT_MEMEQ(before, 16, after, 16);
-	ASSERT_OK(keyset_reload(self->set, note_back, &back));
+	ASSERT_OK(keyset_reload(self->set, note, &back));
 	EXPECT_EQ(1, back.calls);
 }
 
-/* A store that was made for the other backend is neither used nor harmed. */
-TEST_F(kernel, keys_of_the_other_backend_are_shown)
+/* A store that was made for the other backend is of another root: neither used nor harmed. */
+TEST_F(kernel, a_keyset_of_the_other_backend_is_refused)
 {
 	const struct keyset_key *key;
 	struct soft_root *soft;
+	struct keyset *other;
 
 	ASSERT_OK(soft_root_new_ephemeral(&soft));
-	store_other(self->store, soft, "other", KEY_ACTIVE);
+	ASSERT_OK(keyset_new(self->store, NULL, soft, "cp-1", &other));
+	ASSERT_OK(keyset_load(other));
+	ASSERT_OK(alone_create(other, "primary", &key));
+	keyset_free(other);
 	soft_root_free(soft);
-	ASSERT_OK(keyset_load(self->set));
-	ASSERT_EQ(1U, count(self->set));
-	EXPECT_ERR(-EOPNOTSUPP, keyset_active(self->set, "primary", &key));
-	ASSERT_OK(keyset_create(self->set, "primary", KEY_ACTIVE, &key));
-	EXPECT_EQ(KEY_KIND_ENCRYPTED, key->rec.kind);
-	EXPECT_EQ(2U, stored(self->store));
+	keyset_free(self->set);
+	open_kernel(self);
+	EXPECT_ERR(-EKEYREJECTED, keyset_why(self->set));
+	EXPECT_ERR(-EKEYREJECTED, alone_stage(self->set, "primary", &key));
 }
 
 TEST_HARNESS_MAIN

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The text form of a key record: one spelling, anything else is an error with its line.
+ * The block of lines that a key is in a keyset document: one spelling, anything else is an error.
  */
 #include "daemon/keys/check.h"
 #include "daemon/keys/record.h"
@@ -12,227 +12,340 @@
 #define ID  "4f0c000102030405060708090a0b0c0d"
 #define HEX "00112233445566778899aabbccddeeff"
 
-/* The lines of a good file, by number. */
-static const char *const good[] = {
-	NULL,
-	"kekd-key 1",
-	"id " ID,
-	"name primary",
-	"label primary." ID,
-	"kind encrypted",
-	"alg aes-256",
-	"state active",
-	"activation 7",
-	"created 2026-01-31T12:00:00Z",
-	"root 0123456789abcdef",
-	"blob default user:kekd-root 32 00ff",
-	"check " HEX,
+enum {
+	KEY,
+	NAME,
+	LABEL,
+	KIND,
+	ALG,
+	STATE,
+	ACTIVATION,
+	CREATED,
+	RETIRED,
+	MARKED,
+	USES,
+	CHECK,
+	BLOB,
+	LINES,
 };
-#define LINES (sizeof(good) / sizeof(good[0]) - 1)
 
-static size_t text_with(char *buf, size_t size, unsigned int line, const char *instead)
+/* All that can stand in a block. */
+static const char *const good[LINES] = {
+	[KEY] = "key " ID,
+	[NAME] = "name primary",
+	[LABEL] = "label primary." ID,
+	[KIND] = "kind encrypted",
+	[ALG] = "alg aes-256",
+	[STATE] = "state retired",
+	[ACTIVATION] = "activation 7",
+	[CREATED] = "created 2026-01-31T12:00:00Z",
+	[RETIRED] = "retired 2026-05-01T12:00:00Z",
+	[MARKED] = "marked 17",
+	[USES] = "uses 20000",
+	[CHECK] = "check " HEX,
+	[BLOB] = "blob default user:kekd-root 32 00ff",
+};
+
+static char room[4096];
+
+/* The good lines, but for one; NULL: without it. */
+static struct span text_with(int line, const char *instead)
 {
-	size_t len = 0;
+	struct text_buf b = { .data = room, .size = sizeof(room) };
 
-	for (unsigned int i = 1; i <= LINES; i++)
-		len += (size_t)snprintf(buf + len, size - len, "%s\n",
-					i == line ? instead : good[i]);
-	return len;
+	for (int i = 0; i < LINES; i++) {
+		if (i != line)
+			text_append(&b, "%s\n", good[i]);
+		else if (instead)
+			text_append(&b, "%s\n", instead);
+	}
+	EXPECT_EQ(0, b.r);
+	return span_of(b.data, b.len);
 }
 
-static int parse_with(unsigned int line, const char *instead, struct key_record *ret,
-		      unsigned int *ret_line)
+/* -EINVAL also if something is left behind the block. */
+static int take_with(int line, const char *instead, struct key_record *ret)
 {
-	char buf[4096];
-	size_t len = text_with(buf, sizeof(buf), line, instead);
+	struct span text = text_with(line, instead);
+	int r = key_record_take(&text, ret);
 
-	return key_record_parse(buf, len, ret, ret_line);
+	return r == 0 && text.len > 0 ? -EINVAL : r;
 }
 
 TEST(every_field_is_read)
 {
 	struct key_record rec;
-	unsigned int line = 0;
 
-	ASSERT_OK(parse_with(0, "", &rec, &line));
-	EXPECT_EQ(0U, line);
+	ASSERT_OK(take_with(-1, NULL, &rec));
 	EXPECT_EQ(0x4f, rec.id[0]);
 	EXPECT_EQ(0x0d, rec.id[15]);
 	EXPECT_STREQ("primary", rec.name);
 	EXPECT_STREQ("primary." ID, rec.label);
 	EXPECT_EQ(KEY_KIND_ENCRYPTED, rec.kind);
 	EXPECT_EQ(32U, rec.key_bytes);
-	EXPECT_EQ(KEY_ACTIVE, rec.state);
+	EXPECT_FALSE(rec.secretbox);
+	EXPECT_EQ(KEY_RETIRED, rec.state);
 	EXPECT_EQ(7U, rec.activation);
 	EXPECT_EQ(1769860800, rec.created);
-	EXPECT_EQ(0xef, rec.root[7]);
+	EXPECT_EQ(1777636800, rec.retired);
+	EXPECT_EQ(17U, rec.marked);
+	EXPECT_EQ(20000U, rec.uses);
 	EXPECT_STREQ("default user:kekd-root 32 00ff", rec.blob);
 	EXPECT_EQ(0xff, rec.check[15]);
 }
 
+static void expect_back(const struct key_record *rec, struct span text)
+{
+	char back[sizeof(room)];
+	struct text_buf b = { .data = back, .size = sizeof(back) };
+
+	key_record_append(&b, rec);
+	EXPECT_OK(b.r);
+	EXPECT_EQ(text.len, b.len);
+	EXPECT_STREQ(room, back);
+}
+
 TEST(formats_back_to_itself)
 {
-	char text[4096], back[KEY_RECORD_TEXT_MAX];
-	struct key_record rec;
-	unsigned int line;
-	size_t len, back_len;
+	static const int optional[] = { -1, MARKED, USES };
 
-	len = text_with(text, sizeof(text), 0, "");
-	ASSERT_OK(key_record_parse(text, len, &rec, &line));
-	ASSERT_OK(key_record_format(&rec, back, sizeof(back), &back_len));
-	EXPECT_EQ(len, back_len);
-	EXPECT_STREQ(text, back);
+	for (size_t i = 0; i < ARRAY_SIZE(optional); i++) {
+		struct key_record rec;
+
+		ASSERT_OK(take_with(optional[i], NULL, &rec));
+		expect_back(&rec, text_with(optional[i], NULL));
+	}
+}
+
+/* A block ends with its last line: what follows is the next one's. */
+TEST(blocks_follow_each_other)
+{
+	char two[2 * sizeof(room)];
+	struct span text = text_with(-1, NULL), rest;
+	struct text_buf b = { .data = two, .size = sizeof(two) };
+	struct key_record rec;
+
+	text_append(&b, "%s%sgone " ID "\n", room, room);
+	rest = span_of(two, b.len);
+	ASSERT_OK(key_record_take(&rest, &rec));
+	EXPECT_EQ(b.len - text.len, rest.len);
+	ASSERT_OK(key_record_take(&rest, &rec));
+	EXPECT_TRUE(span_equal(rest, span_str("gone " ID "\n")));
+	EXPECT_ERR(-EINVAL, key_record_take(&rest, &rec));
 }
 
 static const struct {
-	unsigned int line;
+	int line;
 	const char *instead;
 } bad[] = {
-	{ 1, "kekd-key 2" },
-	{ 1, "kekd-key 1 " },
-	{ 1, "kekd-key" },
-	{ 1, "" },
-	{ 1, "#kekd-key 1" },
-	{ 2, "id 4F0c000102030405060708090a0b0c0d" },
-	{ 2, "id 4f0c000102030405060708090a0b0c" },
-	{ 2, "id 4f0c000102030405060708090a0b0c0d0e" },
-	{ 2, "id 4g0c000102030405060708090a0b0c0d" },
-	{ 3, "name " },
-	{ 3, "name  primary" },
-	{ 3, "name primary " },
-	{ 3, "name pri\tmary" },
-	{ 3, "name pri\033mary" },
-	{ 3, "name pri\177mary" },
-	{ 3, "label primary" },
-	{ 4, "label" },
-	{ 4, "labels x" },
-	{ 5, "kind Encrypted" },
-	{ 5, "kind trusted" },
-	{ 6, "alg aes-257" },
-	{ 6, "alg aes-25" },
-	{ 7, "state sleeping" },
-	{ 8, "activation" },
-	{ 8, "activation 07" },
-	{ 8, "activation -1" },
-	{ 8, "activation +1" },
-	{ 8, "activation 4294967296" },
-	{ 8, "activation 99999999999999999999999" },
-	{ 8, "activation 0" }, /* of an active key */
-	{ 9, "created 2026-02-30T12:00:00Z" },
-	{ 9, "created 2026-13-01T12:00:00Z" },
-	{ 9, "created 2026-01-31T24:00:00Z" },
-	{ 9, "created 2026-01-31 12:00:00Z" },
-	{ 9, "created 2026-01-31T12:00:00" },
-	{ 9, "created 2026-01-31T12:00:00+" },
-	{ 9, "created 2026- 1-31T12:00:00Z" },
-	{ 9, "created 1969-12-31T23:59:59Z" },
-	{ 10, "root 0123456789abcde" },
-	{ 11, "blob -" }, /* of a key that is not destroyed */
-	{ 11, "blob \303\244" },
-	{ 12, "check 00112233445566778899aabbccddeef" },
-	{ 12, "check " HEX "\nmore" },
+	{ KEY, "id " ID },
+	{ KEY, "key 4F0c000102030405060708090a0b0c0d" },
+	{ KEY, "key 4f0c000102030405060708090a0b0c" },
+	{ KEY, "key 4f0c000102030405060708090a0b0c0d0e" },
+	{ KEY, "key 4g0c000102030405060708090a0b0c0d" },
+	{ KEY, "" },
+	{ NAME, "name " },
+	{ NAME, "name  primary" },
+	{ NAME, "name primary " },
+	{ NAME, "name pri\tmary" },
+	{ NAME, "name pri\033mary" },
+	{ NAME, "name pri\177mary" },
+	{ NAME, "label primary" },
+	{ LABEL, "label" },
+	{ LABEL, "labels x" },
+	{ KIND, "kind Encrypted" },
+	{ KIND, "kind trusted" },
+	{ ALG, "alg aes-257" },
+	{ ALG, "alg aes-25" },
+	{ ALG, "alg secretbox" }, /* only what was imported */
+	{ STATE, "state sleeping" },
+	{ STATE, "state destroyed" },
+	{ STATE, "state decrypt-only" }, /* with the time when it was retired */
+	{ ACTIVATION, "activation" },
+	{ ACTIVATION, "activation 07" },
+	{ ACTIVATION, "activation -1" },
+	{ ACTIVATION, "activation +1" },
+	{ ACTIVATION, "activation 4294967296" },
+	{ ACTIVATION, "activation 99999999999999999999999" },
+	{ CREATED, "created 2026-02-30T12:00:00Z" },
+	{ CREATED, "created 2026-13-01T12:00:00Z" },
+	{ CREATED, "created 2026-01-31T24:00:00Z" },
+	{ CREATED, "created 2026-01-31 12:00:00Z" },
+	{ CREATED, "created 2026-01-31T12:00:00" },
+	{ CREATED, "created 2026-01-31T12:00:00+" },
+	{ CREATED, "created 2026- 1-31T12:00:00Z" },
+	{ CREATED, "created 1969-12-31T23:59:59Z" },
+	{ CREATED, "created 10000-1-31T12:00:00Z" },
+	{ RETIRED, "retired never" },
+	{ MARKED, "marked 0" },
+	{ MARKED, "marked 017" },
+	{ MARKED, "marked 18446744073709551616" },
+	{ USES, "uses 0" },
+	{ USES, "uses -1" },
+	{ CHECK, "check 00112233445566778899aabbccddeef" },
+	{ CHECK, "check " HEX "\nmore" },
+	{ BLOB, "blob " },
+	{ BLOB, "blob \303\244" },
+	{ BLOB, "blob x\nblob y" },
 };
 
-TEST(bad_lines_are_named)
+TEST(bad_lines)
 {
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		struct key_record rec = { .activation = 99 };
-		unsigned int line = 0, expected = bad[i].line;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct key_record rec;
 
-		if (strchr(bad[i].instead, '\n'))
-			expected++;
-		if (!EXPECT_ERR(-EINVAL, parse_with(bad[i].line, bad[i].instead, &rec, &line)) ||
-		    !EXPECT_EQ(expected, line) || !EXPECT_EQ(99U, rec.activation))
-			ktest_log("in case %zu", i);
+		if (!EXPECT_ERR(-EINVAL, take_with(bad[i].line, bad[i].instead, &rec)))
+			ktest_log("in case %zu: %s", i, bad[i].instead);
+	}
+}
+
+TEST(lines_that_may_be_missing)
+{
+	for (int i = 0; i < LINES; i++) {
+		struct key_record rec;
+		int r = i == MARKED || i == USES ? 0 : -EINVAL;
+
+		if (!EXPECT_ERR(r, take_with(i, NULL, &rec)))
+			ktest_log("without: %s", good[i]);
 	}
 }
 
 TEST(states_and_what_they_demand)
 {
 	static const struct {
-		const char *state, *activation, *blob;
+		const char *state, *activation, *more;
 		int r;
 	} cases[] = {
-		{ "staged", "0", "x", 0 },           { "staged", "1", "x", -EINVAL },
-		{ "active", "1", "x", 0 },           { "active", "0", "x", -EINVAL },
-		{ "decrypt-only", "0", "x", 0 },     { "decrypt-only", "3", "x", 0 },
-		{ "retired", "1", "x", 0 },          { "retired", "1", "-", -EINVAL },
-		{ "destroyed", "1", "-", 0 },        { "destroyed", "1", "x", -EINVAL },
-		{ "destroyed", "1", "-x", -EINVAL },
+		{ "staged", "0", "", 0 },
+		{ "staged", "1", "", -EINVAL },
+		{ "staged", "0", "marked 3\n", -EINVAL },
+		{ "active", "1", "", 0 },
+		{ "active", "0", "", -EINVAL },
+		{ "active", "1", "marked 3\n", -EINVAL },
+		{ "active", "1", "uses 3\n", 0 },
+		{ "decrypt-only", "0", "", 0 },
+		{ "decrypt-only", "3", "marked 3\n", 0 },
+		{ "decrypt-only", "3", "retired 2026-05-01T12:00:00Z\n", -EINVAL },
+		{ "retired", "1", "", -EINVAL },
+		{ "retired", "1", "retired 2026-05-01T12:00:00Z\n", 0 },
+		{ "retired", "0", "retired 2026-05-01T12:00:00Z\nmarked 3\nuses 1\n", 0 },
+		{ "retired", "0", "retired 2026-05-01T12:00:00Z\nuses 1\nmarked 3\n", -EINVAL },
 	};
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char text[4096], back[KEY_RECORD_TEXT_MAX];
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct text_buf b = { .data = room, .size = sizeof(room) };
 		struct key_record rec;
-		unsigned int line;
-		size_t len;
-		int n;
+		struct span text;
 
-		n = snprintf(
-			text, sizeof(text),
-			"%s\n%s\n%s\n%s\n%s\n%s\nstate %s\nactivation %s\n%s\n%s\nblob %s\n%s\n",
-			good[1], good[2], good[3], good[4], good[5], good[6], cases[i].state,
-			cases[i].activation, good[9], good[10], cases[i].blob, good[12]);
-		if (!EXPECT_ERR(cases[i].r, key_record_parse(text, (size_t)n, &rec, &line)) ||
-		    cases[i].r < 0)
+		text_append(&b, "%s\n%s\n%s\n%s\n%s\nstate %s\nactivation %s\n%s\n%s%s\n%s\n",
+			    good[KEY], good[NAME], good[LABEL], good[KIND], good[ALG],
+			    cases[i].state, cases[i].activation, good[CREATED], cases[i].more,
+			    good[CHECK], good[BLOB]);
+		text = span_of(room, b.len);
+		if (!EXPECT_ERR(cases[i].r, key_record_take(&text, &rec)))
+			ktest_log("in case %zu", i);
+		if (cases[i].r < 0)
 			continue;
 		EXPECT_STREQ(cases[i].state, key_state_name(rec.state));
-		EXPECT_OK(key_record_format(&rec, back, sizeof(back), &len));
-		EXPECT_STREQ(text, back);
+		EXPECT_EQ(rec.state != KEY_RETIRED, key_state_opens(rec.state));
+		expect_back(&rec, span_of(room, b.len));
+	}
+}
+
+TEST(algorithms)
+{
+	static const struct {
+		const char *alg;
+		unsigned int bytes;
+		bool secretbox;
+	} cases[] = {
+		{ "aes-128", 16, false },
+		{ "aes-192", 24, false },
+		{ "aes-256", 32, false },
+		{ "secretbox", 32, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct key_record rec;
+		char lines[64];
+
+		snprintf(lines, sizeof(lines), "kind imported\nalg %s", cases[i].alg);
+		EXPECT_ERR(-EINVAL, take_with(KIND, lines, &rec)); /* alg stands twice */
+		ASSERT_OK(take_with(KIND, "kind imported", &rec));
+		rec.key_bytes = cases[i].bytes;
+		rec.secretbox = cases[i].secretbox;
+		EXPECT_STREQ(cases[i].alg, key_alg_name(&rec));
 	}
 }
 
 TEST(every_cut_is_an_error)
 {
+	struct span whole = text_with(-1, NULL);
 	struct key_record rec;
-	unsigned int line;
-	char text[4096];
-	size_t len = text_with(text, sizeof(text), 0, "");
 
-	for (size_t cut = 0; cut < len; cut++)
-		ASSERT_ERR(-EINVAL, key_record_parse(text, cut, &rec, &line));
-	EXPECT_OK(key_record_parse(text, len, &rec, &line));
-	text[len] = '\n';
-	EXPECT_ERR(-EINVAL, key_record_parse(text, len + 1, &rec, &line));
-	EXPECT_EQ(LINES + 1, line);
+	for (size_t cut = 0; cut < whole.len; cut++) {
+		struct span text = span_of(room, cut);
+
+		ASSERT_ERR(-EINVAL, key_record_take(&text, &rec));
+	}
+	EXPECT_OK(key_record_take(&whole, &rec));
+	EXPECT_EQ(0U, whole.len);
 }
 
 TEST(longest_texts)
 {
 	char name[KEKD_LABEL_MAX + 16] = "name ", blob[KEY_BLOB_MAX + 16] = "blob ";
 	struct key_record rec;
-	unsigned int line;
 
 	memset(name + 5, 'n', KEKD_LABEL_MAX - 1);
 	memset(blob + 5, 'b', KEY_BLOB_MAX - 1);
-	EXPECT_OK(parse_with(3, name, &rec, &line));
-	EXPECT_OK(parse_with(11, blob, &rec, &line));
+	EXPECT_OK(take_with(NAME, name, &rec));
+	EXPECT_OK(take_with(BLOB, blob, &rec));
 	name[5 + KEKD_LABEL_MAX - 1] = 'n';
 	blob[5 + KEY_BLOB_MAX - 1] = 'b';
-	EXPECT_ERR(-EINVAL, parse_with(3, name, &rec, &line));
-	EXPECT_ERR(-EINVAL, parse_with(11, blob, &rec, &line));
+	EXPECT_ERR(-EINVAL, take_with(NAME, name, &rec));
+	EXPECT_ERR(-EINVAL, take_with(BLOB, blob, &rec));
+}
+
+static int append(const struct key_record *rec, size_t size)
+{
+	char text[sizeof(room)];
+	struct text_buf b = { .data = text, .size = size };
+
+	key_record_append(&b, rec);
+	return b.r;
 }
 
 /* What could not be read back is not written. */
 TEST(formatting_refuses_what_parsing_would)
 {
-	char text[KEY_RECORD_TEXT_MAX];
-	struct key_record rec;
-	unsigned int line;
-	size_t len = 4711;
+	struct key_record good_one, rec;
 
-	ASSERT_OK(parse_with(0, "", &rec, &line));
+	ASSERT_OK(take_with(-1, NULL, &good_one));
+	EXPECT_OK(append(&good_one, sizeof(room)));
+	rec = good_one;
 	snprintf(rec.name, sizeof(rec.name), "two\nlines");
-	EXPECT_ERR(-EINVAL, key_record_format(&rec, text, sizeof(text), &len));
-	ASSERT_OK(parse_with(0, "", &rec, &line));
+	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
+	rec = good_one;
+	rec.state = KEY_DESTROYED;
+	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
+	rec = good_one;
+	rec.state = KEY_ACTIVE; /* and marked */
+	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
+	rec.marked = 0;
+	EXPECT_OK(append(&rec, sizeof(room)));
 	rec.activation = 0;
-	EXPECT_ERR(-EINVAL, key_record_format(&rec, text, sizeof(text), &len));
-	ASSERT_OK(parse_with(0, "", &rec, &line));
+	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
+	rec = good_one;
 	rec.key_bytes = 33;
-	EXPECT_ERR(-EINVAL, key_record_format(&rec, text, sizeof(text), &len));
-	ASSERT_OK(parse_with(0, "", &rec, &line));
-	EXPECT_ERR(-ENOBUFS, key_record_format(&rec, text, 64, &len));
-	EXPECT_EQ(4711U, len);
+	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
+	rec = good_one;
+	rec.created = -1;
+	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
+	rec = good_one;
+	rec.blob[0] = '\0';
+	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
+	EXPECT_ERR(-ENOBUFS, append(&good_one, 64));
 }
 
 TEST(key_id_both_ways)
@@ -240,10 +353,9 @@ TEST(key_id_both_ways)
 	char id[KEKD_KEY_ID_HEX + 12], longest[] = ID ".4294967295";
 	uint8_t bytes[KEKD_KEY_ID];
 	struct key_record rec;
-	unsigned int line;
 	uint32_t n;
 
-	ASSERT_OK(parse_with(0, "", &rec, &line));
+	ASSERT_OK(take_with(-1, NULL, &rec));
 	key_id_format(&rec, id);
 	EXPECT_STREQ(ID ".7", id);
 	ASSERT_OK(key_id_parse(id, strlen(id), bytes, &n));

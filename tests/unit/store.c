@@ -6,8 +6,17 @@
 #include "tests/unit/scratch.h"
 
 #include <errno.h>
-#include <sys/file.h>
-#include <sys/wait.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define MAX 64
+
+static const char *const files[] = {
+	KEY_STORE_KEYSET,
+	KEY_STORE_PREV,
+	KEY_STORE_NODE,
+	KEY_STORE_COUNTS,
+};
 
 FIXTURE(store)
 {
@@ -27,196 +36,166 @@ FIXTURE_TEARDOWN(store)
 	scratch_remove(&self->dir);
 }
 
-static struct key_record record(uint8_t id, time_t created)
+static void put(struct key_store *s, const char *file, const char *text)
 {
-	struct key_record rec = {
-		.kind = KEY_KIND_OPENSSL,
-		.key_bytes = 32,
-		.state = KEY_ACTIVE,
-		.activation = 1,
-		.created = created,
-		.blob = "blob",
-	};
-
-	memset(rec.id, id, sizeof(rec.id));
-	snprintf(rec.name, sizeof(rec.name), "name%d", id);
-	snprintf(rec.label, sizeof(rec.label), "label%d", id);
-	return rec;
+	ASSERT_OK(key_store_write(s, file, text, strlen(text)));
 }
 
-static const char *file_of(uint8_t id)
+/* The file is there, whole, and says @text. */
+static void expect_text(struct key_store *s, const char *file, const char *text)
 {
-	static char name[64];
-	uint8_t bytes[KEKD_KEY_ID];
+	_cleanup_free_ char *seen = NULL;
+	size_t len;
 
-	memset(bytes, id, sizeof(bytes));
-	key_hex(bytes, sizeof(bytes), name);
-	strcat(name, ".key");
-	return name;
+	ASSERT_OK(key_store_read(s, file, MAX, &seen, &len));
+	EXPECT_MEMEQ(text, strlen(text), seen, len);
+	EXPECT_EQ('\0', seen[len]);
 }
 
-struct seen {
-	size_t good, bad;
-	uint8_t id[8];
-	int r[8];
-	char file[8][64];
-};
-
-static int see(void *ctx, const struct key_record *rec, int r, const char *file)
+static void expect_refused(struct key_store *s, const char *file, int error)
 {
-	struct seen *s = ctx;
+	size_t len = 77;
+	char *text = NULL;
 
-	if (rec) {
-		EXPECT_EQ(0U, s->bad);
-		if (s->good < 8)
-			s->id[s->good] = rec->id[0];
-		s->good++;
-		return 0;
-	}
-	if (s->bad < 8) {
-		s->r[s->bad] = r;
-		snprintf(s->file[s->bad], sizeof(s->file[0]), "%s", file);
-	}
-	s->bad++;
-	return 0;
+	EXPECT_ERR(error, key_store_read(s, file, MAX, &text, &len));
+	EXPECT_NULL(text);
+	EXPECT_EQ(77U, len);
 }
 
-static void put(struct key_store *s, uint8_t id, time_t created)
+static void open_again(struct ktest_data_of_store *self)
 {
-	struct key_record rec = record(id, created);
+	key_store_close(self->s);
+	self->s = NULL;
+	ASSERT_OK(key_store_open(self->dir.path, &self->s));
+}
 
-	ASSERT_OK(key_store_put(s, &rec));
+static ino_t inode(const struct scratch *dir, const char *file)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, lstat(scratch_path(dir, file), &st));
+	return st.st_ino;
 }
 
 TEST_F(store, empty)
 {
-	struct seen seen = { 0 };
-
-	ASSERT_OK(key_store_each(self->s, see, &seen));
-	EXPECT_EQ(0U, seen.good + seen.bad);
-}
-
-TEST_F(store, sorted_by_age_then_id)
-{
-	struct seen seen = { 0 };
-
-	put(self->s, 4, 100);
-	put(self->s, 1, 300);
-	put(self->s, 3, 200);
-	put(self->s, 2, 200);
-	ASSERT_OK(key_store_each(self->s, see, &seen));
-	ASSERT_EQ(4U, seen.good);
-	EXPECT_EQ(4, seen.id[0]);
-	EXPECT_EQ(2, seen.id[1]);
-	EXPECT_EQ(3, seen.id[2]);
-	EXPECT_EQ(1, seen.id[3]);
-}
-
-static int keep(void *ctx, const struct key_record *rec, int r, const char *file)
-{
-	(void)file;
-	EXPECT_OK(r);
-	*(struct key_record *)ctx = *rec;
-	return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		expect_refused(self->s, files[i], -ENOENT);
+	EXPECT_STREQ(self->dir.path, key_store_path(self->s));
 }
 
 TEST_F(store, survives_reopening_and_replaces)
 {
-	struct key_record rec = record(1, 100), back = { 0 };
 	struct stat st;
 
-	ASSERT_OK(key_store_put(self->s, &rec));
-	rec.state = KEY_DECRYPT_ONLY;
-	ASSERT_OK(key_store_put(self->s, &rec));
-	key_store_close(self->s);
-	self->s = NULL;
-	ASSERT_OK(key_store_open(self->dir.path, &self->s));
-	ASSERT_OK(key_store_each(self->s, keep, &back));
-	EXPECT_MEMEQ(&rec, sizeof(rec), &back, sizeof(back));
-	ASSERT_EQ(0, stat(scratch_path(&self->dir, file_of(1)), &st));
-	EXPECT_EQ(0600U, st.st_mode & 07777);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		put(self->s, files[i], "the first, and longer");
+		put(self->s, files[i], "the second");
+		expect_text(self->s, files[i], "the second");
+		open_again(self);
+		expect_text(self->s, files[i], "the second");
+		ASSERT_EQ(0, stat(scratch_path(&self->dir, files[i]), &st));
+		EXPECT_EQ(0600U, st.st_mode & 07777);
+		EXPECT_EQ(1U, st.st_nlink);
+	}
 }
 
-static int stop(void *ctx, const struct key_record *rec, int r, const char *file)
+TEST_F(store, room_of_a_reader)
 {
-	(void)rec;
-	(void)r;
-	(void)file;
-	++*(int *)ctx;
-	return -ECANCELED;
+	static const char text[MAX + 2] = { [0 ... MAX] = 'x' };
+
+	ASSERT_OK(key_store_write(self->s, KEY_STORE_COUNTS, "", 0));
+	expect_text(self->s, KEY_STORE_COUNTS, "");
+	ASSERT_OK(key_store_write(self->s, KEY_STORE_COUNTS, text, MAX));
+	expect_text(self->s, KEY_STORE_COUNTS, text + 1);
+	ASSERT_OK(key_store_write(self->s, KEY_STORE_COUNTS, text, MAX + 1));
+	expect_refused(self->s, KEY_STORE_COUNTS, -EFBIG);
 }
 
-TEST_F(store, callback_ends_the_walk)
+/* What the keyset was is under the other name from then on; other files leave nothing behind. */
+TEST_F(store, the_keyset_before_is_kept)
 {
-	int calls = 0;
+	ino_t first;
 
-	put(self->s, 1, 100);
-	put(self->s, 2, 100);
-	EXPECT_ERR(-ECANCELED, key_store_each(self->s, stop, &calls));
-	EXPECT_EQ(1, calls);
+	put(self->s, KEY_STORE_KEYSET, "one");
+	EXPECT_FALSE(scratch_has(&self->dir, KEY_STORE_PREV));
+	first = inode(&self->dir, KEY_STORE_KEYSET);
+	put(self->s, KEY_STORE_KEYSET, "two");
+	expect_text(self->s, KEY_STORE_PREV, "one");
+	EXPECT_EQ(first, inode(&self->dir, KEY_STORE_PREV));
+	put(self->s, KEY_STORE_NODE, "a");
+	put(self->s, KEY_STORE_NODE, "b");
+	put(self->s, KEY_STORE_COUNTS, "a");
+	put(self->s, KEY_STORE_COUNTS, "b");
+	put(self->s, KEY_STORE_KEYSET, "three");
+	expect_text(self->s, KEY_STORE_KEYSET, "three");
+	expect_text(self->s, KEY_STORE_PREV, "two");
+	open_again(self);
+	expect_text(self->s, KEY_STORE_PREV, "two");
 }
 
-TEST_F(store, bad_record_is_not_written)
+/* A crash between the two renames: both names are of one file, which would count as a second hard link. */
+TEST_F(store, second_name_of_the_keyset)
 {
-	struct key_record rec = record(1, 100);
-
-	put(self->s, 1, 100);
-	rec.blob[0] = '\n';
-	EXPECT_ERR(-EINVAL, key_store_put(self->s, &rec));
-	rec.blob[0] = 'b';
-	rec.activation = 0;
-	EXPECT_ERR(-EINVAL, key_store_put(self->s, &rec));
-	EXPECT_TRUE(scratch_has(&self->dir, file_of(1)));
+	put(self->s, KEY_STORE_KEYSET, "one");
+	ASSERT_EQ(0, link(scratch_path(&self->dir, KEY_STORE_KEYSET),
+			  scratch_path(&self->dir, KEY_STORE_PREV)));
+	expect_refused(self->s, KEY_STORE_KEYSET, -EPERM);
+	open_again(self);
+	EXPECT_FALSE(scratch_has(&self->dir, KEY_STORE_PREV));
+	expect_text(self->s, KEY_STORE_KEYSET, "one");
+	put(self->s, KEY_STORE_KEYSET, "two");
+	expect_text(self->s, KEY_STORE_PREV, "one");
 }
 
-/* One bad file of each kind, and two good ones that do not suffer. */
-TEST_F(store, bad_files_do_not_hide_good_ones)
+/* The same while this process lives on: its next write ends what the last one began. */
+TEST_F(store, second_name_after_a_write_that_failed)
 {
-	static const char junk[KEY_RECORD_TEXT_MAX + 1] = "kekd-key 2\n";
-	struct seen seen = { 0 };
+	put(self->s, KEY_STORE_KEYSET, "one");
+	ASSERT_EQ(0, link(scratch_path(&self->dir, KEY_STORE_KEYSET),
+			  scratch_path(&self->dir, KEY_STORE_PREV)));
+	put(self->s, KEY_STORE_KEYSET, "two");
+	EXPECT_FALSE(scratch_has(&self->dir, KEY_STORE_PREV ".tmp"));
+	expect_text(self->s, KEY_STORE_KEYSET, "two");
+	expect_text(self->s, KEY_STORE_PREV, "one");
+}
 
-	put(self->s, 1, 100);
-	put(self->s, 2, 200);
-	scratch_write(&self->dir, file_of(3), junk, 11);
-	scratch_write(&self->dir, file_of(4), junk, sizeof(junk));
-	put(self->s, 5, 300);
-	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file_of(5)), 0604));
-	ASSERT_EQ(0, symlink(file_of(1), scratch_path(&self->dir, file_of(6))));
-	ASSERT_EQ(0, mkfifo(scratch_path(&self->dir, file_of(7)), 0600));
-	put(self->s, 8, 300);
-	ASSERT_EQ(0, rename(scratch_path(&self->dir, file_of(8)),
-			    scratch_path(&self->dir, file_of(9))));
-	ASSERT_OK(key_store_each(self->s, see, &seen));
-	ASSERT_EQ(2U, seen.good);
-	EXPECT_EQ(1, seen.id[0]);
-	EXPECT_EQ(2, seen.id[1]);
-	ASSERT_EQ(6U, seen.bad);
-	EXPECT_STREQ(file_of(3), seen.file[0]);
-	EXPECT_ERR(-EINVAL, seen.r[0]);
-	EXPECT_ERR(-EFBIG, seen.r[1]);
-	EXPECT_ERR(-EPERM, seen.r[2]);
-	EXPECT_ERR(-ELOOP, seen.r[3]);
-	EXPECT_ERR(-EINVAL, seen.r[4]);
-	EXPECT_STREQ(file_of(9), seen.file[5]);
-	EXPECT_ERR(-EINVAL, seen.r[5]);
+/* One bad file of each kind; the next one does not suffer. */
+TEST_F(store, bad_files)
+{
+	static const char junk[MAX + 1] = "junk";
+
+	put(self->s, KEY_STORE_NODE, "good");
+	scratch_write(&self->dir, KEY_STORE_COUNTS, junk, sizeof(junk));
+	expect_refused(self->s, KEY_STORE_COUNTS, -EFBIG);
+	scratch_write(&self->dir, KEY_STORE_COUNTS, junk, 4);
+	expect_text(self->s, KEY_STORE_COUNTS, "junk");
+	ASSERT_EQ(0, chmod(scratch_path(&self->dir, KEY_STORE_COUNTS), 0604));
+	expect_refused(self->s, KEY_STORE_COUNTS, -EPERM);
+	ASSERT_EQ(0, chmod(scratch_path(&self->dir, KEY_STORE_COUNTS), 0660));
+	expect_refused(self->s, KEY_STORE_COUNTS, -EPERM);
+	ASSERT_EQ(0, unlink(scratch_path(&self->dir, KEY_STORE_COUNTS)));
+	ASSERT_EQ(0, symlink(KEY_STORE_NODE, scratch_path(&self->dir, KEY_STORE_COUNTS)));
+	expect_refused(self->s, KEY_STORE_COUNTS, -ELOOP);
+	ASSERT_EQ(0, unlink(scratch_path(&self->dir, KEY_STORE_COUNTS)));
+	ASSERT_EQ(0, mkfifo(scratch_path(&self->dir, KEY_STORE_COUNTS), 0600));
+	expect_refused(self->s, KEY_STORE_COUNTS, -EINVAL);
+	put(self->s, KEY_STORE_COUNTS, "well again");
+	expect_text(self->s, KEY_STORE_COUNTS, "well again");
+	expect_text(self->s, KEY_STORE_NODE, "good");
 }
 
 TEST_F(store, foreign_owner_and_hard_link)
 {
-	struct seen seen = { 0 };
-
 	if (geteuid() != 0)
 		SKIP("needs root to give a file away");
-	put(self->s, 1, 100);
-	put(self->s, 2, 100);
-	ASSERT_EQ(0, chown(scratch_path(&self->dir, file_of(1)), 65534, 65534));
-	ASSERT_EQ(0, link(scratch_path(&self->dir, file_of(2)),
+	put(self->s, KEY_STORE_KEYSET, "one");
+	put(self->s, KEY_STORE_NODE, "one");
+	ASSERT_EQ(0, chown(scratch_path(&self->dir, KEY_STORE_KEYSET), 65534, 65534));
+	ASSERT_EQ(0, link(scratch_path(&self->dir, KEY_STORE_NODE),
 			  scratch_path(&self->dir, "elsewhere")));
-	ASSERT_OK(key_store_each(self->s, see, &seen));
-	EXPECT_EQ(0U, seen.good);
-	ASSERT_EQ(2U, seen.bad);
-	EXPECT_ERR(-EPERM, seen.r[0]);
-	EXPECT_ERR(-EPERM, seen.r[1]);
+	expect_refused(self->s, KEY_STORE_KEYSET, -EPERM);
+	expect_refused(self->s, KEY_STORE_NODE, -EPERM);
 }
 
 TEST_F(store, unknown_files_are_left_alone)
@@ -225,73 +204,67 @@ TEST_F(store, unknown_files_are_left_alone)
 		"README",
 		".hidden",
 		"x.key",
+		"x.tmp",
+		"keyset.old",
+		"keyset.tmp.tmp",
+		"keysettmp",
 		"00000000000000000000000000000000.keys",
 		"0000000000000000000000000000000G.key",
-		"00000000000000000000000000000000.tmp",
+		"0000000000000000000000000000000.key",
+		"manifest.old",
 	};
-	struct seen seen = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		scratch_write(&self->dir, names[i], "x", 1);
-	put(self->s, 1, 100);
-	ASSERT_OK(key_store_each(self->s, see, &seen));
-	EXPECT_EQ(1U, seen.good);
-	EXPECT_EQ(0U, seen.bad);
-	key_store_close(self->s);
-	self->s = NULL;
-	ASSERT_OK(key_store_open(self->dir.path, &self->s));
+	put(self->s, KEY_STORE_KEYSET, "one");
+	open_again(self);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		EXPECT_TRUE(scratch_has(&self->dir, names[i]));
 }
 
 TEST_F(store, leftovers_of_a_crash_are_removed)
 {
-	char tmp[80];
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		char tmp[32];
 
-	snprintf(tmp, sizeof(tmp), "%s.tmp", file_of(1));
-	scratch_write(&self->dir, tmp, "kekd-key 1\n", 11);
-	/* An earlier write of this process that failed is no obstacle either. */
-	put(self->s, 1, 100);
-	EXPECT_FALSE(scratch_has(&self->dir, tmp));
-	scratch_write(&self->dir, tmp, "kekd-key 1\n", 11);
-	key_store_close(self->s);
-	self->s = NULL;
-	ASSERT_OK(key_store_open(self->dir.path, &self->s));
-	EXPECT_FALSE(scratch_has(&self->dir, tmp));
-	EXPECT_TRUE(scratch_has(&self->dir, file_of(1)));
+		snprintf(tmp, sizeof(tmp), "%s.tmp", files[i]);
+		scratch_write(&self->dir, tmp, "half", 4);
+		/* An earlier write of this process that failed is no obstacle either. */
+		put(self->s, files[i], "whole");
+		EXPECT_FALSE(scratch_has(&self->dir, tmp));
+		scratch_write(&self->dir, tmp, "half", 4);
+		open_again(self);
+		EXPECT_FALSE(scratch_has(&self->dir, tmp));
+		expect_text(self->s, files[i], "whole");
+	}
 }
 
-/* The disk is full in the middle of the new file: it goes, the old one stands. */
-TEST_F(store, failed_write_leaves_the_old_file)
+/* The disk is full in the middle of the new file: it goes, the old ones stand. */
+TEST_F(store, failed_write_leaves_the_old_files)
 {
-	struct key_record rec = record(1, 100), back;
-	char tmp[80];
-
-	put(self->s, 1, 100);
-	rec.activation = 2;
-	scratch_limit_files(100);
-	EXPECT_ERR(-EFBIG, key_store_put(self->s, &rec));
+	put(self->s, KEY_STORE_KEYSET, "one");
+	put(self->s, KEY_STORE_KEYSET, "two");
+	scratch_limit_files(2);
+	EXPECT_ERR(-EFBIG, key_store_write(self->s, KEY_STORE_KEYSET, "three", 5));
 	scratch_limit_files(RLIM_INFINITY);
-	snprintf(tmp, sizeof(tmp), "%s.tmp", file_of(1));
-	EXPECT_FALSE(scratch_has(&self->dir, tmp));
-	ASSERT_OK(key_store_each(self->s, keep, &back));
-	EXPECT_EQ(1U, back.activation);
+	EXPECT_FALSE(scratch_has(&self->dir, KEY_STORE_KEYSET ".tmp"));
+	expect_text(self->s, KEY_STORE_KEYSET, "two");
+	expect_text(self->s, KEY_STORE_PREV, "one");
 }
 
 /* Something in the way that a write must not remove. */
 TEST_F(store, blocked_write_leaves_the_old_file)
 {
-	struct key_record rec = record(1, 100), back;
-	char tmp[80];
-
-	put(self->s, 1, 100);
-	snprintf(tmp, sizeof(tmp), "%s.tmp", file_of(1));
-	ASSERT_EQ(0, mkdir(scratch_path(&self->dir, tmp), 0700));
-	rec.activation = 2;
-	EXPECT_ERR(-EEXIST, key_store_put(self->s, &rec));
-	ASSERT_EQ(0, rmdir(scratch_path(&self->dir, tmp)));
-	ASSERT_OK(key_store_each(self->s, keep, &back));
-	EXPECT_EQ(1U, back.activation);
+	put(self->s, KEY_STORE_KEYSET, "one");
+	ASSERT_EQ(0, mkdir(scratch_path(&self->dir, KEY_STORE_KEYSET ".tmp"), 0700));
+	EXPECT_ERR(-EEXIST, key_store_write(self->s, KEY_STORE_KEYSET, "two", 3));
+	ASSERT_EQ(0, rmdir(scratch_path(&self->dir, KEY_STORE_KEYSET ".tmp")));
+	ASSERT_EQ(0, mkdir(scratch_path(&self->dir, KEY_STORE_PREV), 0700));
+	EXPECT_ERR(-EISDIR, key_store_write(self->s, KEY_STORE_KEYSET, "two", 3));
+	EXPECT_FALSE(scratch_has(&self->dir, KEY_STORE_KEYSET ".tmp"));
+	ASSERT_EQ(0, rmdir(scratch_path(&self->dir, KEY_STORE_PREV)));
+	open_again(self);
+	expect_text(self->s, KEY_STORE_KEYSET, "one");
 }
 
 TEST_F(store, is_locked)
@@ -300,33 +273,36 @@ TEST_F(store, is_locked)
 
 	EXPECT_ERR(-EBUSY, key_store_open(self->dir.path, &second));
 	EXPECT_NULL(second);
-	key_store_close(self->s);
-	self->s = NULL;
-	ASSERT_OK(key_store_open(self->dir.path, &self->s));
+	open_again(self);
 }
 
-TEST_F(store, too_many_are_refused)
+/* It names the file and what to do, and touches nothing. */
+TEST_F(store, old_form_is_refused)
 {
-	struct key_record rec = record(1, 100);
-	struct seen seen = { 0 };
+	static const char *const names[] = {
+		"manifest",
+		"0123456789abcdef0123456789abcdef.key",
+	};
+	struct key_store *s = NULL;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	char said[1024] = "";
 
-	for (unsigned int i = 0; i < KEKD_KEYS_MAX; i++) {
-		char name[64];
-
-		snprintf(name, sizeof(name), "%032x.key", i);
-		scratch_write(&self->dir, name, "x", 1);
+	key_store_close(self->s);
+	self->s = NULL;
+	ASSERT_LE(0, dup2(fd, STDERR_FILENO));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		scratch_write(&self->dir, names[i], "x", 1);
+		EXPECT_ERR(-EUCLEAN, key_store_open(self->dir.path, &s));
+		EXPECT_NULL(s);
+		EXPECT_TRUE(scratch_has(&self->dir, names[i]));
+		ASSERT_LE(0, pread(fd, said, sizeof(said) - 1, 0));
+		EXPECT_NOT_NULL(strstr(said, names[i]));
+		ASSERT_EQ(0, unlink(scratch_path(&self->dir, names[i])));
 	}
-	EXPECT_ERR(-ENOBUFS, key_store_put(self->s, &rec));
-	/* Replacing one of them is not adding one. */
-	memset(rec.id, 0, sizeof(rec.id));
-	EXPECT_OK(key_store_put(self->s, &rec));
-	ASSERT_OK(key_store_each(self->s, see, &seen));
-	EXPECT_EQ(1U, seen.good);
-	EXPECT_EQ((size_t)KEKD_KEYS_MAX - 1, seen.bad);
-	scratch_write(&self->dir, file_of(0xff), "x", 1);
-	seen = (struct seen){ 0 };
-	EXPECT_ERR(-E2BIG, key_store_each(self->s, see, &seen));
-	EXPECT_EQ(0U, seen.good + seen.bad);
+	EXPECT_NOT_NULL(strstr(said, "kekd 0.1"));
+	EXPECT_NOT_NULL(strstr(said, "move the directory's files away"));
+	ASSERT_OK(key_store_open(self->dir.path, &self->s));
+	close(fd);
 }
 
 FIXTURE(place)

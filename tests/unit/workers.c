@@ -16,9 +16,10 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
-#include "daemon/ctl/admin.h"
+#include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
 #include "tests/harness/ktest.h"
+#include "tests/unit/alone.h"
 #include "tests/unit/scratch.h"
 
 #define WORKERS 2
@@ -59,6 +60,9 @@ static _noreturn_ void server(char name, int link_fd, int to, int reload_r)
 			answer.type = LINK_RELOADED;
 			answer.r = reload_r;
 			answer.since_ns = now_ns();
+			break;
+		case LINK_SEALED:
+			dprintf(to, "%c sealed %s\n", name, errno_text(msg.r));
 			break;
 		case LINK_RELOAD:
 			dprintf(to, "%c %s\n", name, msg.r == 0 ? "go" : "stay");
@@ -107,8 +111,9 @@ FIXTURE_SETUP(workers)
 	ASSERT_OK(pipe(self->heard));
 	ASSERT_OK(key_store_open(self->dir.path, &self->k.store));
 	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
-	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, &self->k.keys));
+	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, "cp-1", &self->k.keys));
 	ASSERT_OK(keyset_load(self->k.keys));
+	ASSERT_OK(acks_open(&self->k));
 }
 
 FIXTURE_TEARDOWN(workers)
@@ -119,6 +124,7 @@ FIXTURE_TEARDOWN(workers)
 	closep(&self->conf.enc_fd);
 	close(self->heard[0]);
 	closep(&self->heard[1]);
+	acks_close(&self->k);
 	keyset_free(self->k.keys);
 	soft_root_free(self->k.soft_root);
 	key_store_close(self->k.store);
@@ -170,7 +176,7 @@ TEST_F(workers, nobody_writes_before_all_can_read)
 
 	add_server(self, 0);
 	add_server(self, 0);
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	server_send_key(&self->k, key);
 	heard(self, text);
 	EXPECT_EQ(6, lines(text));
@@ -188,7 +194,7 @@ TEST_F(workers, one_server_needs_no_steps)
 	char text[HEARD];
 
 	add_server(self, 0);
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	server_send_key(&self->k, key);
 	heard(self, text);
 	EXPECT_STREQ("A key active\n", text);
@@ -207,8 +213,8 @@ TEST_F(workers, one_that_stands_still_is_killed_alone)
 	EXPECT_NE(self->k.syncs, self->k.workers[0].synced);
 	server_send_sealed(&self->k); /* the first is dead or dying, the second hears it */
 	heard(self, text);
-	EXPECT_LT(place(text, "B sync\n"), place(text, "B type"));
-	EXPECT_LT(place(text, "B type"), strlen(text));
+	EXPECT_LT(place(text, "B sync\n"), place(text, "B sealed"));
+	EXPECT_LT(place(text, "B sealed"), strlen(text));
 }
 
 /* Stopped, and so much to read that nothing more goes into its link. */
@@ -241,25 +247,23 @@ TEST_F(workers, several_that_stand_still_are_killed_alone)
 }
 
 /* What waits for a cipher in a server, a Decrypt, would fail if another one came in its place. */
-TEST_F(workers, accepted_keys_are_left_in_place)
+TEST_F(workers, keys_that_open_are_left_in_place)
 {
-	struct link_msg msg = { .type = LINK_SYNCED, .index = self->k.syncs + 1 };
-	struct admin_request req = { 0 };
+	struct link_msg msg = { .type = LINK_SYNCED };
 	struct link_fds fds = { 0 };
 	const struct keyset_key *key;
-	int link[2], admin[2];
+	struct keydoc_refusal why;
 	unsigned int keys = 0;
+	int link[2];
 
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_STAGED, &key));
-	ASSERT_OK(keyset_step(self->k.keys, key->rec.id, KEY_ACTIVE, 0));
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	ASSERT_OK(keeper_stage(&self->k, "primary", &why, &key));
 	ASSERT_OK(link_pair(link));
-	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, admin));
-	admin_add(&self->k, admin[0]);
 	self->k.n_workers = 1;
 	self->k.workers[0].link_fd = link[0];
+	msg.index = self->k.syncs + 1;
 	ASSERT_OK(link_send(link[1], &msg, NULL));
-	ASSERT_OK(admin_key_accept(&self->k, self->k.clients[0], &req));
+	ASSERT_OK(keeper_step(&self->k, KEYDOC_ACTIVATE, key->rec.id, &why));
 	do {
 		ASSERT_OK(link_recv(link[1], &msg, &fds));
 		keys += msg.type == LINK_KEY;
@@ -268,8 +272,128 @@ TEST_F(workers, accepted_keys_are_left_in_place)
 	} while (msg.type != LINK_SYNC);
 	EXPECT_EQ(2, keys);
 	close(link[1]);
-	admin_close(&self->k);
-	close(admin[1]);
+}
+
+/* All have the new key before one writes with it, and between the two there is one to write with. */
+TEST_F(workers, rotation_in_order)
+{
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	const char *rest;
+	char text[HEARD];
+
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	add_server(self, 0);
+	add_server(self, 0);
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	heard(self, text);
+	EXPECT_EQ(10, lines(text)); /* each: staged, sync, active, decrypt-only, sync */
+	EXPECT_LT(place(text, "A key staged\n"), place(text, "A sync\n"));
+	EXPECT_LT(place(text, "B key staged\n"), place(text, "B sync\n"));
+	EXPECT_LT(place(text, "A sync\n"), place(text, "B key active\n"));
+	EXPECT_LT(place(text, "B sync\n"), place(text, "A key active\n"));
+	EXPECT_LT(place(text, "A key active\n"), place(text, "A key decrypt-only\n"));
+	EXPECT_LT(place(text, "B key active\n"), place(text, "B key decrypt-only\n"));
+	rest = text + place(text, "A key decrypt-only\n");
+	EXPECT_LT(place(rest, "A sync\n"), strlen(rest)); /* when the change is said to be done */
+}
+
+/* The machine's document as one of its members might have changed it. */
+static struct keydoc *document(const struct keeper *k)
+{
+	struct keydoc *doc;
+
+	ASSERT_OK(keydoc_copy(keyset_doc(k->keys), &doc));
+	doc->generation++;
+	return doc;
+}
+
+static void take(struct keeper *k, struct keydoc *doc)
+{
+	struct keydoc_refusal why;
+	int r = keeper_take(k, doc, &why);
+
+	if (r < 0)
+		EXPECT_STREQ("", why.text);
+	ASSERT_OK(r);
+}
+
+/* A second member that makes the changes. */
+static struct keydoc *with_other(struct keydoc *doc)
+{
+	doc->members[1] = (struct keydoc_member){ .id = { 7 }, .name = "cp-2" };
+	doc->n_members = 2;
+	doc->carrier = KEYDOC_HAND;
+	memcpy(doc->hand, doc->members[1].id, KEYDOC_NODE);
+	return doc;
+}
+
+/* Whose writing nobody may count on opens values and says why it writes none. */
+TEST_F(workers, one_that_is_leaving_writes_no_more)
+{
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct keydoc *doc;
+	char text[HEARD];
+
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	take(&self->k, with_other(document(&self->k)));
+	EXPECT_EQ(0, self->k.sealed_why);
+	add_server(self, 0);
+	doc = document(&self->k);
+	doc->members[0].leaving = true;
+	take(&self->k, doc);
+	EXPECT_ERR(-ESTALE, self->k.sealed_why);
+	EXPECT_ERR(-EPERM, keyset_active(self->k.keys, "primary", &key));
+	heard(self, text);
+	EXPECT_EQ(3, lines(text));
+	EXPECT_LT(place(text, "A sealed ESTALE"), place(text, "A key decrypt-only\n"));
+	EXPECT_LT(place(text, "A key decrypt-only\n"), place(text, "A sync\n"));
+}
+
+/* One that only reads until a member has let it join. */
+TEST_F(workers, one_that_becomes_a_member_writes)
+{
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct keydoc *doc, *back;
+	char text[HEARD];
+
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	back = with_other(document(&self->k));
+	doc = document(&self->k);
+	doc->members[0].id[0] ^= 1;
+	take(&self->k, doc);
+	EXPECT_ERR(-ESTALE, self->k.sealed_why);
+	EXPECT_ERR(-EPERM, keeper_stage(&self->k, "primary", &why, &key));
+	add_server(self, 0);
+	add_server(self, 0);
+	back->generation++;
+	take(&self->k, back);
+	EXPECT_EQ(0, self->k.sealed_why);
+	EXPECT_OK(keyset_active(self->k.keys, "primary", &key));
+	heard(self, text);
+	EXPECT_EQ(6, lines(text));
+	EXPECT_LT(place(text, "A sealed "), place(text, "A key active\n"));
+	EXPECT_LT(place(text, "B sealed "), place(text, "B key active\n"));
+	EXPECT_LT(place(text, "A key active\n"), place(text, "A sync\n"));
+	EXPECT_EQ(strlen(text), place(text, "ESTALE"));
+}
+
+/* The next one of them is given no more than the others have. */
+TEST_F(workers, what_a_new_server_is_told_by_one_that_is_leaving)
+{
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct keydoc *doc;
+
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	EXPECT_EQ(KEY_ACTIVE, worker_key_state(&self->k, key));
+	doc = with_other(document(&self->k));
+	doc->members[0].leaving = true;
+	take(&self->k, doc);
+	EXPECT_EQ(KEY_ACTIVE, key->rec.state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, worker_key_state(&self->k, key));
 }
 
 /* It would be missing there for as long as that server lives, although nothing is wrong with it. */
@@ -280,7 +404,7 @@ TEST_F(workers, key_for_which_there_is_no_descriptor)
 	int status = 0;
 	pid_t pid;
 
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	add_server(self, 0);
 	self->k.workers[0].serving = true;
 	pid = self->k.workers[0].pid;
@@ -476,7 +600,7 @@ TEST_F(workers, a_lie_does_not_lower_counts)
 	struct link_msg used = { .encryptions = 5 };
 	const struct keyset_key *key;
 
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	memcpy(used.id, key->rec.id, sizeof(used.id));
 	counts_add(&self->k, &used);
 	used.encryptions = UINT64_MAX - 3;
@@ -590,7 +714,7 @@ TEST_F(workers, room_for_the_counts_of_each)
 	const struct keyset_key *key;
 	uint64_t one;
 
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	self->config.workers = 1;
 	counts_reserve(&self->k);
 	one = counts_of(&self->k, key->rec.id)->reserved;
@@ -600,38 +724,6 @@ TEST_F(workers, room_for_the_counts_of_each)
 	EXPECT_EQ(3 * one, counts_of(&self->k, key->rec.id)->reserved);
 }
 
-static void load_again(struct keeper *k)
-{
-	keyset_free(k->keys);
-	ASSERT_OK(keyset_new(k->store, NULL, k->soft_root, &k->keys));
-	ASSERT_OK(keyset_load(k->keys));
-	k->n_counts = 0;
-	counts_load(k);
-}
-
-/* The file of a key that cannot be read for once comes back, and what the key has done is known. */
-TEST_F(workers, counts_of_a_key_that_is_not_read_once)
-{
-	struct link_msg used = { .encryptions = 5 };
-	char file[KEKD_KEY_ID_HEX + sizeof(".key")];
-	const struct keyset_key *key;
-
-	ASSERT_OK(keyset_create(self->k.keys, "other", KEY_ACTIVE, &key));
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
-	memcpy(used.id, key->rec.id, sizeof(used.id));
-	key_hex(used.id, KEKD_KEY_ID, file);
-	strcat(file, ".key");
-	counts_add(&self->k, &used);
-	counts_end(&self->k);
-	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file), 0644));
-	load_again(&self->k);
-	EXPECT_EQ(1U, keyset_unreadable(self->k.keys));
-	counts_reserve(&self->k); /* for the other: the file is written anew */
-	ASSERT_EQ(0, chmod(scratch_path(&self->dir, file), 0600));
-	load_again(&self->k);
-	EXPECT_EQ(5, counts_of(&self->k, used.id)->encryptions);
-}
-
 /* Nobody knows what it did after its last report, so all that it may have done is counted. */
 TEST_F(workers, counts_when_one_is_killed_at_the_end)
 {
@@ -639,7 +731,7 @@ TEST_F(workers, counts_when_one_is_killed_at_the_end)
 	const struct keyset_key *key;
 
 	self->k.n_workers = 2;
-	ASSERT_OK(keyset_create(self->k.keys, "primary", KEY_ACTIVE, &key));
+	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	counts_reserve(&self->k);
 	memcpy(used.id, key->rec.id, sizeof(used.id));
 	counts_add(&self->k, &used);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What this node says of the keyset document that it holds, and what it has heard of the others. Its own
+ * acknowledgement is made when it is asked for and never kept; those of others are kept in memory until
+ * a newer one comes, and lost with the process, so that after a start everybody is asked again.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/base/random.h"
+#include "daemon/keeper/keeper_private.h"
+
+#define QUIET_NS (UINT64_C(300) * 1000 * 1000 * 1000)
+
+int acks_open(struct keeper *k)
+{
+	int r = random_bytes(k->session, sizeof(k->session));
+
+	return r < 0 ? r : acks_new_document(k);
+}
+
+/* A number that nobody can have answered to before. */
+int acks_new_document(struct keeper *k)
+{
+	return random_bytes(k->number, sizeof(k->number));
+}
+
+void acks_close(struct keeper *k)
+{
+	for (size_t i = 0; i < k->n_acks; i++)
+		keyack_free(move_ptr(k->acks[i]));
+	k->n_acks = 0;
+}
+
+/*
+ * Quiet: for five minutes of this machine's own time no server has answered with the key. Three are what a
+ * kube-apiserver goes on writing with a seed, one is for a request in flight, one to spare. From zero after a
+ * start, as nobody knows what the process before has answered; CLOCK_MONOTONIC, which stands still
+ * with a suspended host as the API server's timers do. A node that is leaving writes with no key, the
+ * active one included, and has to get quiet about all before it is gone.
+ */
+static bool is_quiet(const struct keeper *k, const struct keyset_key *key, uint64_t now)
+{
+	const struct keeper_counts *c = counts_of(k, key->rec.id);
+	uint64_t since = c->wrote_ns > k->started_ns ? c->wrote_ns : k->started_ns;
+
+	if (key->rec.state == KEY_ACTIVE && keyset_may_write(k->keys))
+		return false;
+	return now - since >= QUIET_NS;
+}
+
+static void key_put(const struct keeper *k, const struct keyset_key *key, uint64_t now,
+		    struct keyack *ack)
+{
+	struct keyack_key *a = &ack->keys[ack->n_keys];
+
+	if (!key_state_opens(key->rec.state))
+		return;
+	memcpy(a->id, key->rec.id, sizeof(a->id));
+	a->why = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
+	a->quiet = is_quiet(k, key, now);
+	a->uses = counts_of(k, key->rec.id)->reserved;
+	ack->n_keys++;
+	if (key->rec.state != KEY_ACTIVE || !keyset_may_write(k->keys))
+		return;
+	memcpy(ack->writes[ack->n_writes].id, key->rec.id, sizeof(key->rec.id));
+	ack->writes[ack->n_writes++].activation = key->rec.activation;
+}
+
+static void heard_put(const struct keeper *k, struct keyack *ack)
+{
+	for (size_t i = 0; i < k->n_acks && ack->n_heard < KEYDOC_MEMBERS_MAX; i++) {
+		struct keyack_heard *h = &ack->heard[ack->n_heard++];
+
+		memcpy(h->node, k->acks[i]->node, sizeof(h->node));
+		memcpy(h->number, k->acks[i]->number, sizeof(h->number));
+	}
+}
+
+/* Every server that lives has done what it was told, or was killed, when a change ended: server_sync(). */
+int acks_own(const struct keeper *k, struct keyack **ret)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+	const struct keydoc_member *self = keyset_self(k->keys);
+	const struct list *head = keyset_list(k->keys);
+	struct keyack *ack;
+	uint64_t now = now_ns();
+	int r;
+
+	if (!doc)
+		return keyset_why(k->keys);
+	r = keyack_new(&ack);
+	if (r < 0)
+		return r;
+	memcpy(ack->cluster, doc->cluster, sizeof(ack->cluster));
+	memcpy(ack->node, self->id, sizeof(ack->node));
+	memcpy(ack->name, self->name, sizeof(ack->name));
+	memcpy(ack->doc, doc->hash, sizeof(ack->doc));
+	ack->generation = doc->generation;
+	memcpy(ack->session, k->session, sizeof(ack->session));
+	memcpy(ack->number, k->number, sizeof(ack->number));
+	heard_put(k, ack);
+	for (const struct list *n = head->next; n != head; n = n->next)
+		key_put(k, list_entry(n, struct keyset_key, link), now, ack);
+	ack->time = time(NULL);
+	snprintf(ack->version, sizeof(ack->version), "%s", KEKD_VERSION);
+	ack->formats = 1;
+	*ret = ack;
+	return 0;
+}
+
+/* A place that is free or is given up, as who has it is no member; or NULL. */
+static struct keyack **room_for(struct keeper *k)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+
+	if (k->n_acks < ARRAY_SIZE(k->acks))
+		return &k->acks[k->n_acks++];
+	for (size_t i = 0; i < k->n_acks; i++)
+		if (!doc || !keydoc_member(doc, k->acks[i]->node))
+			return &k->acks[i];
+	return NULL;
+}
+
+/* @ack is consumed. */
+int acks_take(struct keeper *k, struct keyack *ack)
+{
+	struct keyack **at = NULL;
+
+	for (size_t i = 0; i < k->n_acks; i++)
+		if (memcmp(k->acks[i]->node, ack->node, sizeof(ack->node)) == 0)
+			at = &k->acks[i];
+	if (!at)
+		at = room_for(k);
+	if (!at) {
+		keyack_free(ack);
+		return -ENOBUFS;
+	}
+	keyack_free(*at);
+	*at = ack;
+	return 0;
+}
+
+const struct keyack *acks_find(const struct keeper *k, const uint8_t node[static KEYDOC_NODE])
+{
+	for (size_t i = 0; i < k->n_acks; i++)
+		if (memcmp(k->acks[i]->node, node, KEYDOC_NODE) == 0)
+			return k->acks[i];
+	return NULL;
+}

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading and writing the document. What was read is written again and has to give the same text, so
+ * there is one spelling without a rule for each field.
+ */
+#include "daemon/keys/keydoc.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/secmem.h"
+
+#define FIRST   "kekd-keyset"
+#define VERSION "1"
+/* "mac FINGERPRINT MAC\n" */
+#define MAC_LEN (4 + 2 * KEY_ROOT_ID + 1 + 2 * KEYDOC_MAC + 1)
+
+static const char *const carrier_names[] = {
+	[KEYDOC_ALONE] = "none",
+	[KEYDOC_HAND] = "hand",
+};
+
+int keydoc_new(struct keydoc **ret)
+{
+	_cleanup_(keydoc_freep) struct keydoc *doc = calloc(1, sizeof(*doc));
+
+	if (!doc)
+		return -ENOMEM;
+	doc->keys = calloc(KEKD_KEYS_MAX, sizeof(*doc->keys));
+	doc->gone = calloc(KEYDOC_GONE_MAX, sizeof(*doc->gone));
+	if (!doc->keys || !doc->gone)
+		return -ENOMEM;
+	*ret = move_ptr(doc);
+	return 0;
+}
+
+int keydoc_copy(const struct keydoc *doc, struct keydoc **ret)
+{
+	struct key_record *keys;
+	uint8_t(*gone)[KEKD_KEY_ID];
+	struct keydoc *copy;
+	int r;
+
+	r = keydoc_new(&copy);
+	if (r < 0)
+		return r;
+	keys = copy->keys;
+	gone = copy->gone;
+	*copy = *doc;
+	copy->keys = keys;
+	copy->gone = gone;
+	memcpy(keys, doc->keys, doc->n_keys * sizeof(*keys));
+	memcpy(gone, doc->gone, doc->n_gone * sizeof(*gone));
+	*ret = copy;
+	return 0;
+}
+
+void keydoc_free(struct keydoc *doc)
+{
+	if (!doc)
+		return;
+	free(doc->keys);
+	free(doc->gone);
+	free(doc);
+}
+
+struct key_record *keydoc_key(const struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID])
+{
+	for (size_t i = 0; i < doc->n_keys; i++)
+		if (memcmp(doc->keys[i].id, id, KEKD_KEY_ID) == 0)
+			return &doc->keys[i];
+	return NULL;
+}
+
+const struct key_record *keydoc_active(const struct keydoc *doc, const char *name)
+{
+	for (size_t i = 0; i < doc->n_keys; i++)
+		if (doc->keys[i].state == KEY_ACTIVE && strcmp(doc->keys[i].name, name) == 0)
+			return &doc->keys[i];
+	return NULL;
+}
+
+const struct keydoc_member *keydoc_member(const struct keydoc *doc,
+					  const uint8_t id[static KEYDOC_NODE])
+{
+	for (size_t i = 0; i < doc->n_members; i++)
+		if (memcmp(doc->members[i].id, id, KEYDOC_NODE) == 0)
+			return &doc->members[i];
+	return NULL;
+}
+
+bool keydoc_is_gone(const struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID])
+{
+	for (size_t i = 0; i < doc->n_gone; i++)
+		if (memcmp(doc->gone[i], id, KEKD_KEY_ID) == 0)
+			return true;
+	return false;
+}
+
+bool keydoc_is_removed(const struct keydoc *doc, const uint8_t id[static KEYDOC_NODE])
+{
+	for (size_t i = 0; i < doc->n_removed; i++)
+		if (memcmp(doc->removed[i].id, id, KEYDOC_NODE) == 0)
+			return true;
+	return false;
+}
+
+void keydoc_add_gone(struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID])
+{
+	if (doc->n_gone == KEYDOC_GONE_MAX) {
+		memmove(doc->gone[0], doc->gone[1], (KEYDOC_GONE_MAX - 1) * sizeof(doc->gone[0]));
+		doc->n_gone--;
+		doc->forgotten = doc->generation;
+	}
+	memcpy(doc->gone[doc->n_gone++], id, KEKD_KEY_ID);
+}
+
+void keydoc_add_removed(struct keydoc *doc, const uint8_t id[static KEYDOC_NODE])
+{
+	if (doc->n_removed == KEYDOC_REMOVED_MAX)
+		memmove(&doc->removed[0], &doc->removed[1],
+			--doc->n_removed * sizeof(doc->removed[0]));
+	memcpy(doc->removed[doc->n_removed++].id, id, KEYDOC_NODE);
+}
+
+/* The MAC binds what kind of text it is: HMAC(root, FIRST NUL SHA-256(text)). */
+static int mac_of(const struct keydoc_root *root, const char *first, struct span text,
+		  uint8_t ret[static KEYDOC_MAC])
+{
+	uint8_t in[64 + SHA256_LEN];
+	size_t n = strlen(first) + 1;
+	int r;
+
+	if (n > 64)
+		return -EINVAL;
+	memcpy(in, first, n);
+	r = sha256(&text, 1, in + n);
+	return r < 0 ? r : root->mac(root->ctx, span_of(in, n + SHA256_LEN), ret);
+}
+
+int keydoc_sign(struct text_buf *b, const char *first, const struct keydoc_root *root)
+{
+	char id[2 * KEY_ROOT_ID + 1], hex[2 * KEYDOC_MAC + 1];
+	uint8_t mac[KEYDOC_MAC];
+	int r;
+
+	if (b->r < 0)
+		return b->r;
+	r = mac_of(root, first, span_of(b->data, b->len), mac);
+	if (r < 0)
+		return r;
+	key_hex(root->id, KEY_ROOT_ID, id);
+	key_hex(mac, sizeof(mac), hex);
+	text_append(b, "mac %s %s\n", id, hex);
+	return b->r;
+}
+
+int keydoc_open(struct span text, const char *first, const struct keydoc_root *root,
+		struct span *ret, uint8_t ret_other[static KEY_ROOT_ID])
+{
+	uint8_t id[KEY_ROOT_ID], said[KEYDOC_MAC], mac[KEYDOC_MAC];
+	struct span body, line, value, word;
+	int r;
+
+	if (text.len <= MAC_LEN)
+		return -ENODATA;
+	body = span_of(text.data, text.len - MAC_LEN);
+	line = span_of(text.data + body.len, MAC_LEN);
+	if (body.data[body.len - 1] != '\n' || text_take(&line, "mac", &value) < 0 ||
+	    line.len > 0 || text_word(&value, &word) < 0 || text_hex(word, id, sizeof(id)) < 0 ||
+	    text_hex(value, said, sizeof(said)) < 0)
+		return -ENODATA;
+	if (memcmp(id, root->id, sizeof(id)) != 0) {
+		memcpy(ret_other, id, sizeof(id));
+		return -EKEYREJECTED;
+	}
+	r = mac_of(root, first, body, mac);
+	if (r < 0)
+		return r;
+	if (!ct_equal(mac, said, sizeof(mac)))
+		return -EBADMSG;
+	*ret = body;
+	return 0;
+}
+
+static void put_node(struct text_buf *b, const struct keydoc *doc)
+{
+	char time[TEXT_TIME_LEN + 1], hex[2 * KEYDOC_NODE + 1];
+
+	if (text_time_format(doc->time, time) < 0) {
+		b->r = -EINVAL;
+		return;
+	}
+	text_append_hex(b, "node", doc->node, sizeof(doc->node));
+	text_append(b, "time %s\n", time);
+	key_hex(doc->hand, sizeof(doc->hand), hex);
+	if (doc->carrier == KEYDOC_HAND)
+		text_append(b, "carrier hand %s\n", hex);
+	else
+		text_append(b, "carrier none\n");
+}
+
+static void put_members(struct text_buf *b, const struct keydoc *doc)
+{
+	char hex[2 * KEYDOC_NODE + 1];
+
+	for (size_t i = 0; doc->is_merged && i < 2; i++)
+		text_append_hex(b, "merged", doc->merged[i], SHA256_LEN);
+	for (size_t i = 0; i < doc->n_members; i++) {
+		const struct keydoc_member *m = &doc->members[i];
+
+		key_hex(m->id, sizeof(m->id), hex);
+		text_append(b, "member %s %s %s\n", hex, m->leaving ? "leaving" : "member",
+			    m->name);
+	}
+	for (size_t i = 0; i < doc->n_removed; i++)
+		text_append_hex(b, "removed", doc->removed[i].id, KEYDOC_NODE);
+}
+
+static void put_all(struct text_buf *b, const struct keydoc *doc)
+{
+	text_append(b, FIRST " " VERSION "\n");
+	text_append_hex(b, "cluster", doc->cluster, sizeof(doc->cluster));
+	text_append(b, "generation %" PRIu64 "\n", doc->generation);
+	text_append_hex(b, "nonce", doc->nonce, sizeof(doc->nonce));
+	put_node(b, doc);
+	put_members(b, doc);
+	text_append_hex(b, "root", doc->root, sizeof(doc->root));
+	text_append(b, "activations %" PRIu32 "\n", doc->activations);
+	for (size_t i = 0; i < doc->n_keys; i++)
+		key_record_append(b, &doc->keys[i]);
+	for (size_t i = 0; i < doc->n_gone; i++)
+		text_append_hex(b, "gone", doc->gone[i], KEKD_KEY_ID);
+	text_append(b, "forgotten %" PRIu64 "\n", doc->forgotten);
+}
+
+static int take_hex(struct span *text, const char *field, uint8_t *ret, size_t len)
+{
+	struct span v;
+	int r = text_take(text, field, &v);
+
+	return r < 0 ? r : text_hex(v, ret, len);
+}
+
+static int take_u64(struct span *text, const char *field, uint64_t *ret)
+{
+	struct span v;
+	int r = text_take(text, field, &v);
+
+	return r < 0 ? r : text_u64(v, ret);
+}
+
+static int take_carrier(struct span *text, struct keydoc *doc)
+{
+	struct span v, word;
+	int r = text_take(text, "carrier", &v);
+
+	if (r < 0)
+		return r;
+	if (span_equal(v, span_str(carrier_names[KEYDOC_ALONE]))) {
+		doc->carrier = KEYDOC_ALONE;
+		return 0;
+	}
+	doc->carrier = KEYDOC_HAND;
+	if (text_word(&v, &word) < 0 || !span_equal(word, span_str(carrier_names[KEYDOC_HAND])))
+		return -EINVAL;
+	return text_hex(v, doc->hand, sizeof(doc->hand));
+}
+
+static int take_head(struct span *text, struct keydoc *doc)
+{
+	struct span v;
+
+	if (text_take(text, FIRST, &v) < 0)
+		return -EINVAL;
+	if (!span_equal(v, span_str(VERSION)))
+		return -EPROTONOSUPPORT;
+	if (take_hex(text, "cluster", doc->cluster, sizeof(doc->cluster)) < 0 ||
+	    take_u64(text, "generation", &doc->generation) < 0 ||
+	    take_hex(text, "nonce", doc->nonce, sizeof(doc->nonce)) < 0 ||
+	    take_hex(text, "node", doc->node, sizeof(doc->node)) < 0 ||
+	    text_take(text, "time", &v) < 0 || text_time(v, &doc->time) < 0)
+		return -EINVAL;
+	return take_carrier(text, doc);
+}
+
+static int take_member(struct span *text, struct keydoc *doc)
+{
+	struct keydoc_member *m = &doc->members[doc->n_members];
+	struct span v, id, state;
+
+	if (doc->n_members == KEYDOC_MEMBERS_MAX || text_take(text, "member", &v) < 0 ||
+	    text_word(&v, &id) < 0 || text_word(&v, &state) < 0 ||
+	    text_hex(id, m->id, sizeof(m->id)) < 0 || text_name(v, m->name, sizeof(m->name)) < 0)
+		return -EINVAL;
+	m->leaving = span_equal(state, span_str("leaving"));
+	doc->n_members++;
+	return 0;
+}
+
+static int take_key(struct span *text, struct keydoc *doc)
+{
+	struct key_record *rec = &doc->keys[doc->n_keys];
+	int r;
+
+	if (doc->n_keys == KEKD_KEYS_MAX)
+		return -EINVAL;
+	r = key_record_take(text, rec);
+	if (r < 0)
+		return r;
+	memcpy(rec->root, doc->root, sizeof(rec->root));
+	doc->n_keys++;
+	return 0;
+}
+
+static int take_lists(struct span *text, struct keydoc *doc)
+{
+	uint64_t activations;
+	int r = 0;
+
+	doc->is_merged = text_has(*text, "merged");
+	for (size_t i = 0; r == 0 && doc->is_merged && i < 2; i++)
+		r = take_hex(text, "merged", doc->merged[i], SHA256_LEN);
+	while (r == 0 && text_has(*text, "member"))
+		r = take_member(text, doc);
+	while (r == 0 && text_has(*text, "removed"))
+		r = doc->n_removed == KEYDOC_REMOVED_MAX
+			    ? -EINVAL
+			    : take_hex(text, "removed", doc->removed[doc->n_removed++].id,
+				       KEYDOC_NODE);
+	if (r == 0)
+		r = take_hex(text, "root", doc->root, sizeof(doc->root));
+	if (r == 0)
+		r = take_u64(text, "activations", &activations);
+	if (r < 0 || activations > UINT32_MAX)
+		return -EINVAL;
+	doc->activations = (uint32_t)activations;
+	while (r == 0 && text_has(*text, "key"))
+		r = take_key(text, doc);
+	while (r == 0 && text_has(*text, "gone"))
+		r = doc->n_gone == KEYDOC_GONE_MAX
+			    ? -EINVAL
+			    : take_hex(text, "gone", doc->gone[doc->n_gone++], KEKD_KEY_ID);
+	return r < 0 ? r : take_u64(text, "forgotten", &doc->forgotten);
+}
+
+/* Is @rec the one active key of its name, with the highest number? Yes for keys that are not active. */
+static bool leads(const struct keydoc *doc, const struct key_record *rec)
+{
+	for (size_t i = 0; rec->state == KEY_ACTIVE && i < doc->n_keys; i++) {
+		const struct key_record *other = &doc->keys[i];
+
+		if (other != rec && strcmp(other->name, rec->name) == 0 &&
+		    (other->state == KEY_ACTIVE || other->activation >= rec->activation))
+			return false;
+	}
+	return true;
+}
+
+/* Changes come from a member; a machine that has no carrier is alone. */
+static bool has_source(const struct keydoc *doc)
+{
+	return doc->carrier == KEYDOC_ALONE ? doc->n_members == 1
+					    : keydoc_member(doc, doc->hand) != NULL;
+}
+
+/* Nodes and keys that are no more: each once, and none of them is there. */
+static bool is_past_sound(const struct keydoc *doc)
+{
+	for (size_t i = 0; i < doc->n_removed; i++)
+		for (size_t j = 0; j < i; j++)
+			if (memcmp(doc->removed[i].id, doc->removed[j].id, KEYDOC_NODE) == 0)
+				return false;
+	for (size_t i = 0; i < doc->n_gone; i++)
+		for (size_t j = 0; j < i; j++)
+			if (memcmp(doc->gone[i], doc->gone[j], KEKD_KEY_ID) == 0)
+				return false;
+	for (size_t i = 0; i < doc->n_members; i++)
+		if (keydoc_is_removed(doc, doc->members[i].id))
+			return false;
+	for (size_t i = 0; i < doc->n_keys; i++)
+		if (keydoc_is_gone(doc, doc->keys[i].id))
+			return false;
+	return doc->forgotten <= doc->generation;
+}
+
+/* What holds for every document, whatever changes led to it. */
+static bool is_sound(const struct keydoc *doc)
+{
+	for (size_t i = 0; i < doc->n_members; i++)
+		if (keydoc_member(doc, doc->members[i].id) != &doc->members[i])
+			return false;
+	for (size_t i = 0; i < doc->n_keys; i++) {
+		const struct key_record *rec = &doc->keys[i];
+
+		if (keydoc_key(doc, rec->id) != rec || rec->activation > doc->activations ||
+		    rec->marked > doc->generation || !leads(doc, rec))
+			return false;
+	}
+	return doc->generation > 0 && has_source(doc) && is_past_sound(doc);
+}
+
+/* The body, without its MAC. */
+static int take_all(struct span text, struct keydoc **ret)
+{
+	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	_cleanup_free_ char *back = malloc(KEYDOC_TEXT_MAX);
+	struct text_buf b = { .data = back, .size = KEYDOC_TEXT_MAX };
+	struct span rest = text;
+	int r;
+
+	if (!back)
+		return -ENOMEM;
+	r = keydoc_new(&doc);
+	if (r == 0)
+		r = take_head(&rest, doc);
+	if (r == 0)
+		r = take_lists(&rest, doc);
+	if (r < 0)
+		return r;
+	if (rest.len > 0 || !is_sound(doc))
+		return -EINVAL;
+	put_all(&b, doc);
+	if (b.r < 0 || !span_equal(span_of(back, b.len), text))
+		return -EINVAL;
+	*ret = move_ptr(doc);
+	return 0;
+}
+
+int keydoc_format(struct keydoc *doc, const struct keydoc_root *root, char **ret, size_t *ret_len)
+{
+	_cleanup_(keydoc_freep) struct keydoc *back = NULL;
+	_cleanup_free_ char *text = malloc(KEYDOC_TEXT_MAX);
+	struct text_buf b = { .data = text, .size = KEYDOC_TEXT_MAX };
+	struct span whole;
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	if (memcmp(doc->root, root->id, KEY_ROOT_ID) != 0)
+		return -EINVAL;
+	put_all(&b, doc);
+	if (b.r < 0)
+		return b.r;
+	r = take_all(span_of(text, b.len), &back);
+	if (r == 0)
+		r = keydoc_sign(&b, FIRST, root);
+	whole = span_of(text, b.len);
+	if (r == 0)
+		r = sha256(&whole, 1, doc->hash);
+	if (r < 0)
+		return r;
+	*ret = move_ptr(text);
+	*ret_len = b.len;
+	return 0;
+}
+
+int keydoc_parse(struct span text, const struct keydoc_root *root, struct keydoc **ret,
+		 uint8_t ret_other[static KEY_ROOT_ID])
+{
+	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	struct span body;
+	int r;
+
+	if (text.len > KEYDOC_TEXT_MAX)
+		return -ENODATA;
+	r = keydoc_open(text, FIRST, root, &body, ret_other);
+	if (r == 0)
+		r = take_all(body, &doc);
+	if (r == 0)
+		r = sha256(&text, 1, doc->hash);
+	if (r < 0)
+		return r;
+	if (memcmp(doc->root, root->id, KEY_ROOT_ID) != 0)
+		return -EINVAL;
+	*ret = move_ptr(doc);
+	return 0;
+}
+
+bool keydoc_fits(const struct keydoc *doc)
+{
+	size_t second = 0;
+	_cleanup_free_ char *text = malloc(KEYDOC_TEXT_MAX);
+	struct text_buf b = { .data = text, .size = KEYDOC_TEXT_MAX };
+
+	if (!text)
+		return false;
+	put_all(&b, doc);
+	for (size_t i = 0; i < doc->n_keys; i++)
+		second += strlen("blob \n") + strlen(doc->keys[i].blob);
+	return b.r == 0 && doc->n_keys <= KEKD_KEYS_MAX &&
+	       b.len + second + 2 * MAC_LEN < KEYDOC_TEXT_MAX;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which of two documents may take the other's place. The two texts decide that, and no history: who
+ * has missed many generations can still tell.
+ */
+#include <string.h>
+
+#include "daemon/keys/keydoc.h"
+
+bool keydoc_same_key(const struct key_record *a, const struct key_record *b)
+{
+	return strcmp(a->name, b->name) == 0 && strcmp(a->label, b->label) == 0 &&
+	       a->kind == b->kind && a->key_bytes == b->key_bytes && a->secretbox == b->secretbox &&
+	       memcmp(a->check, b->check, sizeof(a->check)) == 0;
+}
+
+/* The key that was activated last under @name, NULL if none ever was. */
+static const struct key_record *last_activated(const struct keydoc *doc, const char *name)
+{
+	const struct key_record *last = NULL;
+
+	for (size_t i = 0; i < doc->n_keys; i++) {
+		const struct key_record *rec = &doc->keys[i];
+
+		if (strcmp(rec->name, name) == 0 && rec->activation > 0 &&
+		    (!last || rec->activation > last->activation))
+			last = rec;
+	}
+	return last;
+}
+
+/*
+ * A name that has an active key always has one, and its number is the highest. That the key itself is gone
+ * there is no excuse: who has not seen it active may have destroyed it.
+ */
+static const char *name_in_the_way(const struct keydoc *b, const struct key_record *active)
+{
+	const struct key_record *last = last_activated(b, active->name);
+
+	if (!last || last->activation < active->activation)
+		return "an activation number has fallen";
+	if (last->activation == active->activation &&
+	    memcmp(last->id, active->id, sizeof(active->id)) != 0)
+		return "two keys were activated under the same number";
+	return NULL;
+}
+
+static const char *key_in_the_way(const struct keydoc *b, const struct key_record *rec)
+{
+	const struct key_record *there = keydoc_key(b, rec->id);
+
+	if (!there && !keydoc_is_gone(b, rec->id))
+		return "a key that is here is not known there";
+	if (there && !keydoc_same_key(rec, there))
+		return "a key of the same id is another one there";
+	if (there && there->activation < rec->activation)
+		return "an activation number has fallen";
+	return rec->state == KEY_ACTIVE ? name_in_the_way(b, rec) : NULL;
+}
+
+bool keydoc_covers(const struct keydoc *b, const struct keydoc *a, const char **why)
+{
+	const char *reason = NULL;
+
+	if (memcmp(b->root, a->root, sizeof(a->root)) != 0)
+		reason = "it is sealed under another root key";
+	if (!reason && b->activations < a->activations)
+		reason = "an activation number has fallen";
+	for (size_t i = 0; !reason && i < a->n_keys; i++)
+		reason = key_in_the_way(b, &a->keys[i]);
+	for (size_t i = 0; !reason && i < a->n_gone; i++)
+		if (keydoc_key(b, a->gone[i]))
+			reason = "a key that was destroyed here is back there";
+	for (size_t i = 0; !reason && i < a->n_members; i++)
+		if (!keydoc_member(b, a->members[i].id) && !keydoc_is_removed(b, a->members[i].id))
+			reason = "a node that is a member here is not known there";
+	for (size_t i = 0; !reason && i < a->n_removed; i++)
+		if (keydoc_member(b, a->removed[i].id))
+			reason = "a node that was removed here is a member there";
+	if (why)
+		*why = reason;
+	return !reason;
+}
+
+enum keydoc_relation keydoc_compare(const struct keydoc *ours, const struct keydoc *theirs)
+{
+	if (memcmp(ours->cluster, theirs->cluster, sizeof(ours->cluster)) != 0)
+		return KEYDOC_FOREIGN;
+	if (memcmp(ours->hash, theirs->hash, sizeof(ours->hash)) == 0)
+		return KEYDOC_SAME;
+	for (size_t i = 0; theirs->is_merged && i < 2; i++)
+		if (memcmp(theirs->merged[i], ours->hash, sizeof(ours->hash)) == 0)
+			return KEYDOC_NEWER;
+	if (theirs->generation > ours->generation && keydoc_covers(theirs, ours, NULL))
+		return KEYDOC_NEWER;
+	return keydoc_covers(ours, theirs, NULL) ? KEYDOC_OLDER : KEYDOC_FORKED;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The set's document: read at the start, changed, replaced, and what that means for the keys in use. The
+ * order is always the same: the new document is durable, then it is the set's, then keys are loaded and
+ * dropped.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/base/log.h"
+#include "daemon/base/probe.h"
+#include "daemon/base/random.h"
+#include "daemon/keys/keyset_private.h"
+
+/* Read and check one file of the store. -ENOENT, errors of reading and of keydoc_parse(). */
+static int doc_read(struct keyset *set, const char *file, struct keydoc **ret, char **ret_text,
+		    size_t *ret_len)
+{
+	_cleanup_free_ char *text = NULL;
+	struct keydoc_root root;
+	size_t len;
+	int r;
+
+	keyset_root(set, &root);
+	r = key_store_read(set->store, file, KEYDOC_TEXT_MAX, &text, &len);
+	if (r == 0)
+		r = keydoc_parse(span_of(text, len), &root, ret, set->other_root);
+	if (r < 0)
+		return r;
+	*ret_text = move_ptr(text);
+	*ret_len = len;
+	return 0;
+}
+
+static const char *file_text(int r)
+{
+	switch (r) {
+	case -EKEYREJECTED:
+		return "it is sealed under another root key";
+	case -EBADMSG:
+		return "its MAC does not hold: it was altered, or is damaged";
+	case -ENODATA:
+		return "it does not end as a keyset does: it was cut short, or is something else";
+	case -EPROTONOSUPPORT:
+		return "it is of a newer version of kekd";
+	default:
+		return errno_text(r);
+	}
+}
+
+static void say_other_root(const struct keyset *set)
+{
+	char other[2 * KEY_ROOT_ID + 1], here[2 * KEY_ROOT_ID + 1];
+	struct keydoc_root root;
+
+	keyset_root(set, &root);
+	key_hex(set->other_root, KEY_ROOT_ID, other);
+	key_hex(root.id, KEY_ROOT_ID, here);
+	log_error("key store %s: its keyset is sealed under the root key %s, and the root key that "
+		  "was given is %s: give kekd the other one. Nothing is read, made or written "
+		  "under this one",
+		  key_store_path(set->store), other, here);
+}
+
+/*
+ * The keyset, or if that is damaged the one before: they differ by one change, which a machine may be left
+ * in the midst of, so what one of them writes the other opens.
+ */
+static int doc_load(struct keyset *set)
+{
+	int r, p;
+
+	r = doc_read(set, KEY_STORE_KEYSET, &set->doc, &set->text, &set->text_len);
+	if (r == 0 || r == -ENOMEM)
+		return r;
+	if (r == -EKEYREJECTED) {
+		say_other_root(set);
+		return r;
+	}
+	p = doc_read(set, KEY_STORE_PREV, &set->doc, &set->text, &set->text_len);
+	if (r == -ENOENT && p == -ENOENT)
+		return -ENODATA;
+	if (p == 0) {
+		set->previous = true;
+		log_error(
+			"key store %s: the file \"keyset\" cannot be used: %s. The one before it is "
+			"in use, generation %" PRIu64 ": look after the disk, and make a backup",
+			key_store_path(set->store), r == -ENOENT ? "it is gone" : file_text(r),
+			set->doc->generation);
+		return 0;
+	}
+	if (p == -EKEYREJECTED)
+		say_other_root(set);
+	log_error(
+		"key store %s: neither \"keyset\" nor \"keyset.prev\" can be used: %s; %s. No key is "
+		"known and nothing is written: bring one back with `kekctl restore FILE`",
+		key_store_path(set->store), r == -ENOENT ? "it is gone" : file_text(r),
+		p == -ENOENT ? "there is no older one" : file_text(p));
+	return p == -EKEYREJECTED ? p : -EUCLEAN;
+}
+
+static void call(keyset_changed_fn *changed, void *ctx, const struct keyset_key *key,
+		 enum key_state from)
+{
+	log_debug("key %s: %s, was %s", key->rec.label, key_state_name(key->rec.state),
+		  from == KEY_DESTROYED ? "not there" : key_state_name(from));
+	if (changed)
+		changed(ctx, key, from);
+}
+
+/* A key that is not in the document any more. */
+static void key_destroyed(struct keyset_key *key, keyset_changed_fn *changed, void *ctx)
+{
+	enum key_state from = key->rec.state;
+
+	keyset_key_drop(key);
+	key->rec.state = KEY_DESTROYED;
+	call(changed, ctx, key, from);
+	list_del(&key->link);
+	keyset_key_free(key);
+}
+
+/* The key in its new state; loaded again or dropped where that differs, or where it did not open. */
+static void key_follow(const struct keyset *set, struct keyset_key *key,
+		       const struct key_record *rec, keyset_changed_fn *changed, void *ctx)
+{
+	enum key_state from = key->rec.state;
+	bool opened = key_state_opens(from), opens = key_state_opens(rec->state);
+	bool same = from == rec->state && key->rec.activation == rec->activation;
+	bool mended = opened && opens && key->why < 0 && strcmp(key->rec.blob, rec->blob) != 0;
+
+	if (opened && !opens)
+		keyset_key_drop(key);
+	key->rec = *rec;
+	if ((!opened && opens) || mended)
+		keyset_key_load(set, key);
+	if (!same || mended)
+		call(changed, ctx, key, mended ? KEY_RETIRED : from);
+}
+
+/* A key that is new here. @made: it was made here just now and is loaded. */
+static int key_appear(struct keyset *set, const struct key_record *rec, struct keyset_key **made,
+		      keyset_changed_fn *changed, void *ctx)
+{
+	struct keyset_key *key;
+	int r;
+
+	if (made && *made && memcmp((*made)->rec.id, rec->id, sizeof(rec->id)) == 0) {
+		key = move_ptr(*made);
+		key->rec = *rec;
+	} else {
+		r = keyset_key_new(&key);
+		if (r < 0)
+			return r;
+		key->rec = *rec;
+		keyset_key_load(set, key);
+	}
+	list_add_tail(&set->keys, &key->link);
+	call(changed, ctx, key, KEY_DESTROYED);
+	return 0;
+}
+
+/* Keys that become active first, so that from one call to the next there is one to write with. */
+static int follow(struct keyset *set, struct keyset_key **made, keyset_changed_fn *changed,
+		  void *ctx)
+{
+	int r = 0;
+
+	for (int active = 1; active >= 0; active--) {
+		for (size_t i = 0; r == 0 && i < set->doc->n_keys; i++) {
+			const struct key_record *rec = &set->doc->keys[i];
+			struct keyset_key *key =
+				(struct keyset_key *)(uintptr_t)keyset_find(set, rec->id);
+
+			if ((rec->state == KEY_ACTIVE) != active)
+				continue;
+			if (key)
+				key_follow(set, key, rec, changed, ctx);
+			else
+				r = key_appear(set, rec, made, changed, ctx);
+		}
+	}
+	list_for_each_safe (n, &set->keys)
+		if (!keydoc_key(set->doc, keyset_entry(n)->rec.id))
+			key_destroyed(keyset_entry(n), changed, ctx);
+	for (size_t i = 0; i < set->doc->n_keys; i++) {
+		struct keyset_key *key =
+			(struct keyset_key *)(uintptr_t)keyset_find(set, set->doc->keys[i].id);
+
+		if (!key)
+			continue;
+		list_del(&key->link);
+		list_add_tail(&set->keys, &key->link);
+	}
+	return r;
+}
+
+int keyset_load(struct keyset *set)
+{
+	if (keyset_is_sealed(set))
+		return 0;
+	set->why = set->store ? doc_load(set) : -ENODATA;
+	if (set->why == -ENOMEM)
+		return set->why;
+	if (!set->doc)
+		return 0;
+	if (!keydoc_member(set->doc, set->self.id))
+		log_warning(
+			"this node is not a member of its keyset: values are read, none is written, "
+			"until a member lets it join");
+	log_notice("keyset: generation %" PRIu64 ", %zu keys, %zu members", set->doc->generation,
+		   set->doc->n_keys, set->doc->n_members);
+	return follow(set, NULL, NULL, NULL);
+}
+
+static int refuse_write(struct keydoc_refusal *why, int r)
+{
+	switch (r) {
+	case -ENOSPC:
+	case -EDQUOT:
+		return keydoc_refuse(why, r,
+				     "no space left where the key store is; nothing was changed");
+	case -EROFS:
+		return keydoc_refuse(
+			why, r, "the key store is on a read-only file system; nothing was changed");
+	case -ENOBUFS:
+		return keydoc_refuse(why, r, "the keyset is full: destroy keys that are retired");
+	case -ENOMEM:
+		return keydoc_refuse(why, r, "out of memory; nothing was changed");
+	default:
+		return keydoc_refuse(
+			why, r,
+			"the keyset cannot be written: %s. Look after the disk; the change is "
+			"not in force, and may be found done after a restart",
+			errno_text(r));
+	}
+}
+
+/* Durable, then the set's. @doc is consumed on success. */
+static int publish(struct keyset *set, struct keydoc *doc, struct keydoc_refusal *why)
+{
+	_cleanup_free_ char *text = NULL;
+	struct keydoc_root root;
+	size_t len;
+	int r;
+
+	if (!keyset_root(set, &root))
+		return keydoc_refuse(why, -EKEYEXPIRED, "sealed: the root key is not loaded");
+	r = keydoc_format(doc, &root, &text, &len);
+	if (r == 0 && set->store)
+		r = key_store_write(set->store, KEY_STORE_KEYSET, text, len);
+	if (r < 0)
+		return refuse_write(why, r);
+	keydoc_free(set->doc);
+	free(set->text);
+	set->doc = doc;
+	set->text = move_ptr(text);
+	set->text_len = len;
+	set->why = 0;
+	set->previous = false;
+	PROBE_KEYSET_TAKEN(doc->generation);
+	log_debug("keyset: generation %" PRIu64 " is in force", doc->generation);
+	return 0;
+}
+
+int keyset_begin(struct keyset *set)
+{
+	uint8_t cluster[KEYDOC_NODE], nonce[KEYDOC_NODE];
+	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	struct keydoc_root root;
+	int r;
+
+	if (set->doc || set->why != -ENODATA || !keyset_root(set, &root))
+		return set->why;
+	r = random_bytes(cluster, sizeof(cluster));
+	if (r == 0)
+		r = random_bytes(nonce, sizeof(nonce));
+	if (r == 0)
+		r = keydoc_begin(cluster, nonce, &set->self, root.id, time(NULL), &doc);
+	if (r == 0)
+		r = keydoc_format(doc, &root, &set->text, &set->text_len);
+	if (r < 0)
+		return r;
+	set->doc = move_ptr(doc);
+	set->why = 0;
+	return 0;
+}
+
+/* As keyset_change(); @made as key_appear(). */
+static int change_with(struct keyset *set, struct keydoc_change *change,
+		       const struct keydoc_heard *heard, struct keydoc_refusal *why,
+		       struct keyset_key **made, keyset_changed_fn *changed, void *ctx)
+{
+	_cleanup_(keydoc_freep) struct keydoc *next = NULL;
+	int r;
+
+	if (!set->doc)
+		return keydoc_refuse(why, set->why, "%s", keyset_why_text(set));
+	r = random_bytes(change->nonce, sizeof(change->nonce));
+	if (r < 0)
+		return keydoc_refuse(why, r, "the kernel gives no random numbers");
+	memcpy(change->node, set->self.id, sizeof(change->node));
+	change->time = time(NULL);
+	r = keydoc_next(set->doc, change, heard, &next, why);
+	if (r == 0)
+		r = publish(set, next, why);
+	if (r < 0)
+		return r;
+	next = NULL;
+	r = follow(set, made, changed, ctx);
+	return r < 0 ? refuse_write(why, r) : 0;
+}
+
+int keyset_change(struct keyset *set, struct keydoc_change *change,
+		  const struct keydoc_heard *heard, struct keydoc_refusal *why,
+		  keyset_changed_fn *changed, void *ctx)
+{
+	return change_with(set, change, heard, why, NULL, changed, ctx);
+}
+
+int keyset_stage_made(struct keyset *set, struct keyset_key **made,
+		      const struct keydoc_heard *heard, struct keydoc_refusal *why,
+		      keyset_changed_fn *changed, void *ctx)
+{
+	struct keydoc_change change = { .kind = KEYDOC_STAGE };
+	struct key_record rec = (*made)->rec;
+
+	change.key = &rec;
+	return change_with(set, &change, heard, why, made, changed, ctx);
+}
+
+int keyset_take(struct keyset *set, struct keydoc *doc, struct keydoc_refusal *why,
+		keyset_changed_fn *changed, void *ctx)
+{
+	int r = publish(set, doc, why);
+
+	if (r < 0)
+		return r;
+	r = follow(set, NULL, changed, ctx);
+	return r < 0 ? refuse_write(why, r) : 0;
+}

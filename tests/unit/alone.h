@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Changes of a key set as the keeper of a machine that is alone makes them: it is the only member, opens every
+ * key that it could load, and has been quiet for long enough.
+ */
+#ifndef KEKD_TESTS_UNIT_ALONE_H
+#define KEKD_TESTS_UNIT_ALONE_H
+
+#include <time.h>
+
+#include "daemon/keys/keyset.h"
+#include "tests/harness/ktest.h"
+
+static inline struct keyack *alone_ack(struct keyset *set)
+{
+	const struct keydoc *doc = keyset_doc(set);
+	struct keyack *ack;
+
+	ASSERT_OK(keyack_new(&ack));
+	memcpy(ack->cluster, doc->cluster, sizeof(ack->cluster));
+	memcpy(ack->node, keyset_self(set)->id, sizeof(ack->node));
+	memcpy(ack->doc, doc->hash, sizeof(ack->doc));
+	ack->generation = doc->generation;
+	ack->time = time(NULL);
+	list_for_each (n, (struct list *)(uintptr_t)keyset_list(set)) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+		struct keyack_key *a = &ack->keys[ack->n_keys++];
+
+		memcpy(a->id, key->rec.id, sizeof(a->id));
+		a->why = key->why;
+		a->quiet = key->rec.state != KEY_ACTIVE;
+		if (key->rec.state == KEY_ACTIVE)
+			memcpy(ack->writes[ack->n_writes++].id, key->rec.id, sizeof(key->rec.id));
+	}
+	return ack;
+}
+
+/* 0 or the refusal, as keyset_change(). */
+static inline int alone_change(struct keyset *set, struct keydoc_change *change)
+{
+	struct keydoc_refusal why;
+	struct keyack *ack;
+	int r;
+
+	if (keyset_begin(set) < 0)
+		return keyset_why(set);
+	ack = alone_ack(set);
+	r = keyset_change(
+		set, change,
+		&(struct keydoc_heard){ .acks = (const struct keyack *const *)&ack, .n = 1 }, &why,
+		NULL, NULL);
+	keyack_free(ack);
+	return r;
+}
+
+static inline int alone_stage(struct keyset *set, const char *name, const struct keyset_key **ret)
+{
+	struct keydoc_refusal why;
+	struct keyack *ack;
+	int r;
+
+	if (keyset_begin(set) < 0)
+		return keyset_why(set);
+	ack = alone_ack(set);
+	r = keyset_stage(
+		set, name,
+		&(struct keydoc_heard){ .acks = (const struct keyack *const *)&ack, .n = 1 }, &why,
+		NULL, NULL, ret);
+	keyack_free(ack);
+	return r;
+}
+
+static inline int alone_import(struct keyset *set, const struct key_record *want, struct span bytes,
+			       const struct keyset_key **ret)
+{
+	struct keydoc_refusal why;
+	struct keyack *ack;
+	int r;
+
+	if (keyset_begin(set) < 0)
+		return keyset_why(set);
+	ack = alone_ack(set);
+	r = keyset_import(
+		set, want, bytes,
+		&(struct keydoc_heard){ .acks = (const struct keyack *const *)&ack, .n = 1 }, &why,
+		NULL, NULL, ret);
+	keyack_free(ack);
+	return r;
+}
+
+/* Retiring and destroying are forced and vouched for. */
+static inline int alone_step(struct keyset *set, enum keydoc_change_kind kind,
+			     const uint8_t id[static KEKD_KEY_ID])
+{
+	struct keydoc_change change = { .kind = kind, .vouched = true, .forced = true };
+
+	memcpy(change.id, id, sizeof(change.id));
+	return alone_change(set, &change);
+}
+
+/* A key that is staged, and then active. */
+static inline int alone_create(struct keyset *set, const char *name, const struct keyset_key **ret)
+{
+	int r = alone_stage(set, name, ret);
+
+	return r < 0 ? r : alone_step(set, KEYDOC_ACTIVATE, (*ret)->rec.id);
+}
+
+#endif
