@@ -238,6 +238,23 @@ void key_store_close(struct key_store *s)
 	free(s);
 }
 
+/*
+ * How many names a file may have: one, but the keyset has up to three in the midst of a write, and keeps
+ * them if that did not end because the disk was full or became read-only.
+ */
+static nlink_t names_of(const struct key_store *s, const struct stat *st)
+{
+	static const char *const names[] = { KEY_STORE_KEYSET, KEY_STORE_PREV, KEY_STORE_PREV TMP };
+	struct stat other;
+	nlink_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (fstatat(s->dir, names[i], &other, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    other.st_dev == st->st_dev && other.st_ino == st->st_ino)
+			n++;
+	return n > 0 ? n : 1;
+}
+
 static int check_file(const struct key_store *s, const char *file, const struct stat *st,
 		      size_t max)
 {
@@ -251,7 +268,7 @@ static int check_file(const struct key_store *s, const char *file, const struct 
 		why = "belongs to another user: chown it to root";
 	} else if (st->st_mode & FORBIDDEN) {
 		why = "is open to others: chmod 0600 it";
-	} else if (st->st_nlink != 1) {
+	} else if (st->st_nlink != names_of(s, st)) {
 		why = "has a second hard link: replace it by a copy of its own";
 	} else if (st->st_size > (off_t)max) {
 		why = "is too large";
@@ -342,7 +359,9 @@ int key_store_write(struct key_store *s, const char *file, const char *text, siz
 	int r;
 
 	snprintf(tmp, sizeof(tmp), "%s" TMP, file);
-	unlinkat(s->dir, tmp, 0); /* of an earlier write whose own removal failed */
+	/* Of an earlier write whose own removal failed; open(2) would say of it that it exists, and not why. */
+	if (unlinkat(s->dir, tmp, 0) < 0 && errno != ENOENT)
+		return -errno;
 	r = write_tmp(s, tmp, text, len);
 	durable_step();
 	if (r == 0 && strcmp(file, KEY_STORE_KEYSET) == 0)

@@ -39,7 +39,7 @@ DEFINE_CLEANUP(struct key_store *, key_store_close);
 
 /*
  * The whole text of a file, at most @max bytes, NUL-terminated; caller frees. -ENOENT; -EINVAL no regular
- * file; -EPERM owner, mode or a second hard link; -ELOOP symbolic link; -EFBIG; -EIO … from reading.
+ * file; -EPERM owner, mode or a hard link that is not the store's; -ELOOP symbolic link; -EFBIG; -EIO … from reading.
  * All but -ENOENT are logged.
  */
 int key_store_read(struct key_store *s, const char *file, size_t max, char **ret, size_t *ret_len);
