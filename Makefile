@@ -60,6 +60,7 @@ SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
 PRELOAD    := $(BUILD)/tests/e2e/ahead.so
+POWER      := $(BUILD)/tests/vm/power
 BENCH_SRC  := $(wildcard tests/bench/*.c)
 BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
 
@@ -125,13 +126,17 @@ $(PRELOAD): $(BUILD)/tests/e2e/%.so: tests/e2e/preload/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -o $@ $< -ldl
 
+$(POWER): $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/vm/power*.c))) $(TESTLIB) $(LIB)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 # A test that stands between a service and its chain.
 $(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
 # And one between HTTP/2 and its library.
 $(BUILD)/tests/unit/wire: LDFLAGS += -Wl,--wrap=nghttp2_submit_request
 
 unit: $(UNIT)
-helpers: $(HELPERS) $(PRELOAD)
+helpers: $(HELPERS) $(PRELOAD) $(POWER)
 bench-bin: $(BENCH_BIN)
 
 bench:
