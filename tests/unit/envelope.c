@@ -28,6 +28,7 @@ FIXTURE(kms)
 	struct fake_upstream fake;
 	struct defer defer;
 	struct secpool *pool;
+	struct keytable *keys; /* none: all is the plugin's */
 	struct chain_env env;
 	struct encconf_provider conf;
 	struct encconf_item item;
@@ -39,7 +40,9 @@ FIXTURE_SETUP(kms)
 	fake_upstream_init(&self->fake);
 	list_init(&self->defer.ops);
 	ASSERT_OK(secpool_new(1024 * 1024, &self->pool));
+	ASSERT_OK(keytable_new(&self->keys));
 	self->env = (struct chain_env){
+		.keys = self->keys,
 		.upstreams = &self->fake.source,
 		.pool = self->pool,
 		.defer = &self->defer,
@@ -52,6 +55,7 @@ FIXTURE_SETUP(kms)
 FIXTURE_TEARDOWN(kms)
 {
 	chain_free(self->chain);
+	keytable_free(self->keys);
 	fake_fail(&self->fake, -EHOSTUNREACH);
 	defer_run(&self->defer);
 	EXPECT_EQ(self->fake.opened, self->fake.freed);
