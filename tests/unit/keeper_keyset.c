@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two keepers under one root key, without servers: the documents and acknowledgements go from one to the
+ * other as texts would, and the time that a server last wrote is set back, so that nobody waits.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "daemon/keeper/admin_client.h"
+#include "daemon/keeper/keeper_private.h"
+#include "tests/harness/ktest.h"
+#include "tests/unit/scratch.h"
+
+#define SECRET   "0123456789abcdef0123456789abcdef"
+#define LONG_AGO (UINT64_C(400) * 1000 * 1000 * 1000)
+#define AT_LEAST (UINT64_C(1000) * 1000 * 1000 * 1000)
+
+#define ASK_NS (UINT64_C(20) * 1000 * 1000 * 1000)
+
+static char words[512]; /* of the last answer */
+
+struct node {
+	struct scratch dir;
+	struct keeper k;
+	struct config config;
+	struct conf conf;
+	char name[8];
+};
+
+FIXTURE(pair)
+{
+	struct node a, b;
+};
+
+static void node_open(struct node *n)
+{
+	ASSERT_OK(key_store_open(n->dir.path, &n->k.store));
+	ASSERT_OK(soft_root_new(span_str(SECRET), &n->k.soft_root));
+	ASSERT_OK(custody_keys_open(&n->k));
+}
+
+static void node_close(struct node *n)
+{
+	custody_close(&n->k);
+	n->k.n_counts = 0;
+}
+
+static void node_start(struct node *n, const char *name)
+{
+	scratch_make(&n->dir);
+	snprintf(n->name, sizeof(n->name), "%s", name);
+	n->config.node = n->name;
+	n->config.backend = CONFIG_BACKEND_OPENSSL;
+	n->config.workers = 1;
+	n->conf.config = &n->config;
+	n->k.conf = &n->conf;
+	n->k.test_tfm = -1;
+	node_open(n);
+}
+
+static void node_stop(struct node *n)
+{
+	node_close(n);
+	scratch_remove(&n->dir);
+}
+
+FIXTURE_SETUP(pair)
+{
+	node_start(&self->a, "a");
+	node_start(&self->b, "b");
+}
+
+FIXTURE_TEARDOWN(pair)
+{
+	node_stop(&self->a);
+	node_stop(&self->b);
+}
+
+static struct keydoc *doc_of(struct node *n)
+{
+	uint8_t other[KEY_ROOT_ID];
+	struct keydoc_root root;
+	struct keydoc *doc;
+	struct span text;
+
+	ASSERT_TRUE(keyset_root(n->k.keys, &root));
+	ASSERT_OK(keyset_text(n->k.keys, &text));
+	ASSERT_OK(keydoc_parse(text, &root, &doc, other));
+	return doc;
+}
+
+static void ack_to(struct node *from, struct node *to)
+{
+	struct keyack *ack;
+
+	ASSERT_OK(acks_own(&from->k, &ack));
+	ASSERT_OK(acks_take(&to->k, ack));
+}
+
+/* What `keyset export | keyset apply | keyset ack` does, in both directions. */
+static void exchange(struct node *from, struct node *to)
+{
+	const struct keydoc *theirs = keyset_doc(to->k.keys);
+	struct keydoc *doc = doc_of(from);
+	struct keydoc_refusal why;
+
+	if (theirs && keydoc_compare(theirs, doc) == KEYDOC_SAME)
+		keydoc_free(doc);
+	else
+		ASSERT_OK(keeper_take(&to->k, doc, &why));
+	ack_to(from, to);
+	ack_to(to, from);
+	ack_to(from, to); /* which answers to what was just said */
+}
+
+static int change_member(struct node *n, enum keydoc_change_kind kind, const struct node *of)
+{
+	const struct keydoc_member *m = keyset_self(of->k.keys);
+	struct keydoc_change change = { .kind = kind, .member = *m, .n_removed = 1 };
+	struct keydoc_refusal why;
+	struct keydoc_node node;
+
+	memcpy(node.id, m->id, sizeof(node.id));
+	change.removed = &node;
+	return keeper_change(&n->k, &change, &why);
+}
+
+/* One cluster with one active key. */
+static void cluster(struct ktest_data_of_pair *self)
+{
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	exchange(&self->a, &self->b);
+	ASSERT_OK(change_member(&self->a, KEYDOC_JOIN, &self->b));
+	exchange(&self->a, &self->b);
+	EXPECT_TRUE(keyset_may_write(self->b.k.keys));
+}
+
+/* Nothing was written for long enough. */
+static void wait_quiet(struct node *n)
+{
+	uint64_t now = now_ns();
+
+	SKIP_UNLESS("uptime", now > AT_LEAST, "this machine was started a moment ago");
+	n->k.started_ns = now - LONG_AGO;
+	for (size_t i = 0; i < n->k.n_counts; i++)
+		if (n->k.counts[i].wrote_ns > 0)
+			n->k.counts[i].wrote_ns = now - LONG_AGO;
+}
+
+TEST_F(pair, node_that_leaves_becomes_quiet)
+{
+	cluster(self);
+	wait_quiet(&self->b);
+	ASSERT_OK(change_member(&self->a, KEYDOC_REMOVE, &self->b));
+	exchange(&self->a, &self->b);
+	EXPECT_FALSE(keyset_may_write(self->b.k.keys));
+	EXPECT_ERR(-EBUSY, change_member(&self->a, KEYDOC_LEFT, &self->b));
+	wait_quiet(&self->b);
+	counts_reserve(&self->b.k);
+	ack_to(&self->b, &self->a);
+	ASSERT_OK(change_member(&self->a, KEYDOC_LEFT, &self->b));
+	EXPECT_EQ(1U, keyset_doc(self->a.k.keys)->n_members);
+}
+
+/* As kekctl asks: 0 or the refusal, with its words; *ret_text what came as text, caller frees, or NULL. */
+static int ask(struct node *n, struct admin_request *req, struct span blob, char **ret_text)
+{
+	struct admin_message msg = { 0 };
+	struct pollfd p[ADMIN_CLIENTS];
+	int fd[2], r;
+
+	*words = '\0';
+	req->version = ADMIN_VERSION;
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
+	admin_add(&n->k, fd[0]);
+	ASSERT_OK(admin_send(fd[1], ASK_NS, req, blob));
+	for (int i = 0; i < 1000; i++) {
+		admin_poll(&n->k, p);
+		if (poll(p, 1, 0) > 0)
+			admin_serve(&n->k, 0);
+	}
+	for (;;) {
+		ASSERT_OK(admin_recv(fd[1], ASK_NS, &msg));
+		if (msg.head.type == ADMIN_END)
+			break;
+		if (msg.head.type == ADMIN_TEXT && ret_text)
+			*ret_text = strdup(msg.data);
+		admin_message_clear(&msg);
+	}
+	r = msg.head.word;
+	snprintf(words, sizeof(words), "%s", msg.data);
+	admin_message_clear(&msg);
+	close(fd[1]);
+	admin_close(&n->k);
+	return r;
+}
+
+static int ask_text(struct node *n, enum admin_verb verb, const char *text)
+{
+	struct admin_request req = { .verb = verb };
+
+	return ask(n, &req, span_str(text), NULL);
+}
+
+static char *exported(struct node *n)
+{
+	struct admin_request req = { .verb = ADMIN_KEYSET_EXPORT };
+	char *text = NULL;
+
+	ASSERT_OK(ask(n, &req, SPAN_NULL, &text));
+	ASSERT_NOT_NULL(text);
+	return text;
+}
+
+/*
+ * Both have made a change of one generation, and each document might follow the other. Both say what ends it, not
+ * that the other one is to be brought to where this one is refused.
+ */
+TEST_F(pair, changes_of_one_generation)
+{
+	_cleanup_free_ char *of_a = NULL, *of_b = NULL, *both = NULL;
+	struct keydoc_change take = { .kind = KEYDOC_TAKE };
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+
+	cluster(self);
+	ASSERT_OK(keeper_stage(&self->a.k, "primary", &why, &key));
+	exchange(&self->a, &self->b);
+	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_GIVE_UP, key->rec.id, &why));
+	ASSERT_OK(keeper_change(&self->b.k, &take, &why));
+	of_a = exported(&self->a);
+	of_b = exported(&self->b);
+	EXPECT_ERR(-ESTALE, ask_text(&self->a, ADMIN_KEYSET_APPLY, of_b));
+	EXPECT_NOT_NULL(strstr(words, "kekctl keyset merge"));
+	EXPECT_ERR(-ESTALE, ask_text(&self->b, ADMIN_KEYSET_APPLY, of_a));
+	EXPECT_NOT_NULL(strstr(words, "kekctl keyset merge"));
+	EXPECT_OK(ask_text(&self->a, ADMIN_KEYSET_MERGE, of_b));
+	both = exported(&self->a);
+	EXPECT_OK(ask_text(&self->b, ADMIN_KEYSET_APPLY, both));
+}
+
+TEST_HARNESS_MAIN
