@@ -83,6 +83,7 @@ static int doc_load(struct keyset *set)
 		return -ENODATA;
 	if (p == 0) {
 		set->previous = true;
+		key_store_keep_prev(set->store); /* it is the only whole one */
 		log_error(
 			"key store %s: the file \"keyset\" cannot be used: %s. The one before it is "
 			"in use, generation %" PRIu64 ": look after the disk, and make a backup",

@@ -37,6 +37,7 @@ static inline void durable_step(void)
 struct key_store {
 	int dir;
 	char *path; /* for the log */
+	bool keep_prev;
 };
 
 static const char *const files[] = {
@@ -355,6 +356,7 @@ static int keep_previous(const struct key_store *s)
 
 int key_store_write(struct key_store *s, const char *file, const char *text, size_t len)
 {
+	bool is_keyset = strcmp(file, KEY_STORE_KEYSET) == 0;
 	char tmp[FILE_SIZE];
 	int r;
 
@@ -364,7 +366,7 @@ int key_store_write(struct key_store *s, const char *file, const char *text, siz
 		return -errno;
 	r = write_tmp(s, tmp, text, len);
 	durable_step();
-	if (r == 0 && strcmp(file, KEY_STORE_KEYSET) == 0)
+	if (r == 0 && is_keyset && !s->keep_prev)
 		r = keep_previous(s);
 	if (r == 0 && renameat(s->dir, tmp, s->dir, file) < 0)
 		r = -errno;
@@ -373,6 +375,8 @@ int key_store_write(struct key_store *s, const char *file, const char *text, siz
 		unlinkat(s->dir, tmp, 0);
 		return r;
 	}
+	if (is_keyset)
+		s->keep_prev = false;
 	return sync_dir(s, file);
 }
 
@@ -393,6 +397,11 @@ int key_store_read(struct key_store *s, const char *file, size_t max, char **ret
 	*ret = move_ptr(text);
 	*ret_len = len;
 	return 0;
+}
+
+void key_store_keep_prev(struct key_store *s)
+{
+	s->keep_prev = true;
 }
 
 const char *key_store_path(const struct key_store *s)

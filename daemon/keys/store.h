@@ -49,6 +49,8 @@ int key_store_read(struct key_store *s, const char *file, size_t max, char **ret
  * failed, fsync(2) of the directory, the new one is, and after a crash it may be either. Both are whole.
  */
 int key_store_write(struct key_store *s, const char *file, const char *text, size_t len);
+/* The keyset that is there is damaged: the next one takes its place, and KEY_STORE_PREV stays. */
+void key_store_keep_prev(struct key_store *s);
 const char *key_store_path(const struct key_store *s);
 
 #endif

@@ -245,4 +245,40 @@ TEST_F(pair, changes_of_one_generation)
 	EXPECT_OK(ask_text(&self->b, ADMIN_KEYSET_APPLY, both));
 }
 
+static void damage(const struct node *n, const char *file)
+{
+	int fd = open(scratch_path(&n->dir, file), O_WRONLY | O_CLOEXEC);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(1, pwrite(fd, "x", 1, 200));
+	close(fd);
+}
+
+static char *file_text(struct node *n, const char *file)
+{
+	char *text = NULL;
+	size_t len;
+
+	ASSERT_OK(key_store_read(n->k.store, file, KEYDOC_TEXT_MAX, &text, &len));
+	return text;
+}
+
+/* A crash in the midst of the next write must not leave two damaged files. */
+TEST_F(pair, damaged_keyset_does_not_become_the_previous)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL;
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	node_close(&self->a);
+	damage(&self->a, KEY_STORE_KEYSET);
+	node_open(&self->a);
+	EXPECT_TRUE(keyset_is_previous(self->a.k.keys));
+	before = file_text(&self->a, KEY_STORE_PREV);
+	ASSERT_OK(keeper_stage(&self->a.k, "secondary", &why, &key));
+	after = file_text(&self->a, KEY_STORE_PREV);
+	EXPECT_STREQ(before, after);
+}
+
 TEST_HARNESS_MAIN
