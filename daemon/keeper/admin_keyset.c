@@ -201,6 +201,14 @@ static int taken(struct keeper *k, struct admin_client *c, const char *what)
 	return 0;
 }
 
+/* What another root or another version can read is not thrown away. */
+static bool is_replaceable(const struct keeper *k)
+{
+	int why = keyset_why(k->keys);
+
+	return why == 0 || why == -ENODATA || why == -EUCLEAN;
+}
+
 /* 0: it is ours now, or was; otherwise 1, and that was answered. */
 static int apply_doc(struct keeper *k, struct admin_client *c, struct keydoc **doc, int *ret_r)
 {
@@ -208,8 +216,7 @@ static int apply_doc(struct keeper *k, struct admin_client *c, struct keydoc **d
 	enum keydoc_relation is;
 	struct keydoc_refusal why;
 
-	if (keyset_why(k->keys) < 0 && keyset_why(k->keys) != -ENODATA &&
-	    keyset_why(k->keys) != -EUCLEAN) {
+	if (!is_replaceable(k)) {
 		*ret_r = admin_end(c, keyset_why(k->keys), keyset_why_text(k->keys));
 		return 1;
 	}
@@ -603,8 +610,8 @@ int admin_restore(struct keeper *k, struct admin_client *c, const struct admin_r
 
 	if (take_doc(k, c, admin_client_blob(c), &doc, &r) != 0)
 		return r;
-	if (keyset_why(k->keys) == -EKEYREJECTED)
-		return admin_end(c, -EKEYREJECTED, keyset_why_text(k->keys));
+	if (!is_replaceable(k))
+		return admin_end(c, keyset_why(k->keys), keyset_why_text(k->keys));
 	ours = keyset_doc(k->keys);
 	if (!ours || keyset_is_empty(k->keys))
 		return prove_backup(k, c, doc, &r) != 0 ? r : restore_whole(k, c, req, doc);

@@ -123,6 +123,9 @@ const char *keyset_why_text(const struct keyset *set)
 	case -EKEYREJECTED:
 		return "the keyset of this machine is sealed under another root key: give kekd that "
 		       "one; nothing is made or written under this one";
+	case -EPROTONOSUPPORT:
+		return "the keyset of this machine was written by a newer version of kekd: run that "
+		       "one; nothing is made or written by this one";
 	default:
 		return "the keyset of this machine is damaged, and so is the one before it: bring one "
 		       "back with `kekctl restore FILE`; nothing is written until then";

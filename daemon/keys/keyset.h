@@ -62,7 +62,7 @@ int keyset_load(struct keyset *set);
 /*
  * 0: there is a document. -ENODATA: the machine is empty, it has none yet. -EKEYEXPIRED: sealed.
  * -EKEYREJECTED: the one in the store is of another root, whose fingerprint is at
- * keyset_other_root(). -EUCLEAN: the store's are damaged, both.
+ * keyset_other_root(). -EPROTONOSUPPORT: it is of a newer version of kekd. -EUCLEAN: the store's are damaged, both.
  */
 int keyset_why(const struct keyset *set);
 /* Words for keyset_why(), and what to do; "" for 0. */

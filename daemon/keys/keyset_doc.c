@@ -78,6 +78,12 @@ static int doc_load(struct keyset *set)
 		say_other_root(set);
 		return r;
 	}
+	if (r == -EPROTONOSUPPORT) {
+		log_error("key store %s: its keyset is of a newer version of kekd: run that one. "
+			  "Nothing is read, made or written by this one",
+			  key_store_path(set->store));
+		return r;
+	}
 	p = doc_read(set, KEY_STORE_PREV, &set->doc, &set->text, &set->text_len);
 	if (r == -ENOENT && p == -ENOENT)
 		return -ENODATA;

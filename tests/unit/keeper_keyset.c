@@ -281,4 +281,30 @@ TEST_F(pair, damaged_keyset_does_not_become_the_previous)
 	EXPECT_STREQ(before, after);
 }
 
+/* What a newer version can read is neither passed over for the one before it nor replaced. */
+TEST_F(pair, keyset_of_a_newer_version)
+{
+	_cleanup_free_ char *backup = NULL, *after = NULL;
+	char text[512];
+	struct text_buf b = { .data = text, .size = sizeof(text) };
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct keydoc_root root;
+
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	backup = file_text(&self->a, KEY_STORE_KEYSET);
+	ASSERT_TRUE(keyset_root(self->a.k.keys, &root));
+	text_append(&b, "kekd-keyset 2\nof another form\n");
+	ASSERT_OK(keydoc_sign(&b, "kekd-keyset", &root));
+	node_close(&self->a);
+	scratch_write(&self->a.dir, KEY_STORE_KEYSET, b.data, b.len);
+	node_open(&self->a);
+	EXPECT_ERR(-EPROTONOSUPPORT, keyset_why(self->a.k.keys));
+	EXPECT_ERR(-EPROTONOSUPPORT, ask_text(&self->a, ADMIN_RESTORE, backup));
+	EXPECT_ERR(-EPROTONOSUPPORT, ask_text(&self->a, ADMIN_KEYSET_APPLY, backup));
+	EXPECT_ERR(-EPROTONOSUPPORT, keeper_make(&self->a.k, "primary", &why, &key));
+	after = file_text(&self->a, KEY_STORE_KEYSET);
+	EXPECT_STREQ(text, after);
+}
+
 TEST_HARNESS_MAIN
