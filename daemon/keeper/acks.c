@@ -68,11 +68,15 @@ static void key_put(const struct keeper *k, const struct keyset_key *key, uint64
 	ack->writes[ack->n_writes++].activation = key->rec.activation;
 }
 
-static void heard_put(const struct keeper *k, struct keyack *ack)
+/* Only of members, who wait for that: nodes that were given up would take their room. */
+static void heard_put(const struct keeper *k, const struct keydoc *doc, struct keyack *ack)
 {
 	for (size_t i = 0; i < k->n_acks && ack->n_heard < KEYDOC_MEMBERS_MAX; i++) {
-		struct keyack_heard *h = &ack->heard[ack->n_heard++];
+		struct keyack_heard *h = &ack->heard[ack->n_heard];
 
+		if (!keydoc_member(doc, k->acks[i]->node))
+			continue;
+		ack->n_heard++;
 		memcpy(h->node, k->acks[i]->node, sizeof(h->node));
 		memcpy(h->number, k->acks[i]->number, sizeof(h->number));
 	}
@@ -100,7 +104,7 @@ int acks_own(const struct keeper *k, struct keyack **ret)
 	ack->generation = doc->generation;
 	memcpy(ack->session, k->session, sizeof(ack->session));
 	memcpy(ack->number, k->number, sizeof(ack->number));
-	heard_put(k, ack);
+	heard_put(k, doc, ack);
 	for (const struct list *n = head->next; n != head; n = n->next)
 		key_put(k, list_entry(n, struct keyset_key, link), now, ack);
 	ack->time = time(NULL);
