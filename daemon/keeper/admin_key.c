@@ -220,6 +220,38 @@ static const char *with_proof(const struct admin_request *req, const char *what,
 	return buf;
 }
 
+/* Has it said that no API server of its machine wrote with the key any more, at @when by its own clock? */
+static bool was_quiet(const struct keeper *k, const struct keydoc_member *m,
+		      const struct keyset_key *key, time_t when)
+{
+	const struct keyack *ack = acks_find(k, m->id);
+	const struct keyack_key *said = ack ? keyack_key(ack, key->rec.id) : NULL;
+
+	return said && said->quiet && ack->time <= when;
+}
+
+/* The same for what the other members do with the key. Of values that they open, this node knows nothing. */
+static const char *not_proven_elsewhere(const struct keeper *k, const struct admin_request *req,
+					const struct keyset_key *key)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+
+	for (size_t i = 0; i < doc->n_members; i++) {
+		const struct keydoc_member *m = &doc->members[i];
+
+		if (memcmp(m->id, keyset_self(k->keys)->id, sizeof(m->id)) == 0)
+			continue;
+		if (!(req->flags & ADMIN_PROOF))
+			return "other members may open values that need the key, and this node does "
+			       "not know of it. Re-encrypt them first; see --proof and --force";
+		if (!was_quiet(k, m, key, req->proof_time))
+			return "the dump that the proof is of was made before each member had "
+			       "acknowledged that nothing is written with the key any more: exchange "
+			       "acknowledgements until they say so, then make a new dump, and a proof of it";
+	}
+	return NULL;
+}
+
 /* NULL, or why what was said of a decrypt-only key is no reason to retire it. */
 static const char *not_proven(const struct keeper *k, const struct admin_request *req,
 			      const struct keyset_key *key)
@@ -253,6 +285,8 @@ int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admi
 	if (change.forced)
 		return step(k, c, req, &change, "retired by force");
 	why_not = key && key->rec.state == KEY_DECRYPT_ONLY ? not_proven(k, req, key) : NULL;
+	if (key && !why_not && key->rec.state == KEY_DECRYPT_ONLY)
+		why_not = not_proven_elsewhere(k, req, key);
 	if (why_not)
 		return admin_end(c, -EBUSY, why_not);
 	return step(k, c, req, &change, with_proof(req, "retired", what));

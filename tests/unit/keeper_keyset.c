@@ -307,4 +307,85 @@ TEST_F(pair, keyset_of_a_newer_version)
 	EXPECT_STREQ(text, after);
 }
 
+static int retire(struct node *n, const uint8_t id[static KEKD_KEY_ID], time_t proof)
+{
+	struct admin_request req = { .verb = ADMIN_KEY_RETIRE, .proof_time = proof };
+
+	memcpy(req.id, id, sizeof(req.id));
+	req.flags = proof ? ADMIN_PROOF : 0;
+	return ask(n, &req, SPAN_NULL, NULL);
+}
+
+/* What another member does with a key this node does not know; what it has said of it counts. */
+TEST_F(pair, retire_where_others_use_the_key)
+{
+	const struct keyset_key *key;
+	uint8_t id[KEKD_KEY_ID];
+	struct keydoc_refusal why;
+	time_t now = time(NULL);
+
+	cluster(self);
+	ASSERT_OK(keyset_active(self->a.k.keys, "primary", &key));
+	memcpy(id, key->rec.id, sizeof(id));
+	ASSERT_OK(keeper_stage(&self->a.k, "primary", &why, &key));
+	exchange(&self->a, &self->b);
+	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_ACTIVATE, key->rec.id, &why));
+	exchange(&self->a, &self->b);
+	wait_quiet(&self->a);
+	wait_quiet(&self->b);
+	self->a.k.started = now - 4000;
+	for (size_t i = 0; i < self->a.k.n_counts; i++)
+		self->a.k.counts[i].last_used = self->a.k.counts[i].gave_way = now - 3000;
+	exchange(&self->a, &self->b);
+	EXPECT_ERR(-EBUSY, retire(&self->a, id, 0));
+	EXPECT_NOT_NULL(strstr(words, "other members"));
+	EXPECT_ERR(-EBUSY, retire(&self->a, id, now - 2000));
+	EXPECT_NOT_NULL(strstr(words, "each member"));
+	EXPECT_OK(retire(&self->a, id, time(NULL)));
+}
+
+/* Other machines wait for what was heard of them, however many have come and gone. */
+TEST_F(pair, members_are_heard_among_many)
+{
+	struct keyack *ack;
+
+	ASSERT_OK(keyset_begin(self->a.k.keys));
+	for (uint8_t i = 0; i < KEYDOC_MEMBERS_MAX; i++) {
+		ASSERT_OK(acks_own(&self->a.k, &ack));
+		memset(ack->node, i + 1, sizeof(ack->node));
+		ASSERT_OK(acks_take(&self->b.k, ack));
+	}
+	cluster(self);
+	ASSERT_OK(acks_own(&self->b.k, &ack));
+	EXPECT_TRUE(keyack_has_heard(ack, keyset_self(self->a.k.keys)->id, self->a.k.number));
+	keyack_free(ack);
+}
+
+/* Killed before the file had a line for the key: it counts as used for all that it may have done. */
+TEST_F(pair, first_room_of_many_servers)
+{
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	uint64_t granted;
+
+	self->a.config.workers = 4;
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	granted = counts_of(&self->a.k, key->rec.id)->reserved;
+	node_close(&self->a);
+	self->a.config.workers = 1;
+	node_open(&self->a);
+	ASSERT_OK(keyset_active(self->a.k.keys, "primary", &key));
+	EXPECT_LE(granted, counts_of(&self->a.k, key->rec.id)->encryptions);
+}
+
+TEST_F(pair, dry_run_begins_no_keyset)
+{
+	struct admin_request req = { .verb = ADMIN_KEY_CREATE,
+				     .flags = ADMIN_DRY_RUN,
+				     .name = "primary" };
+
+	EXPECT_OK(ask(&self->a, &req, SPAN_NULL, NULL));
+	EXPECT_ERR(-ENODATA, keyset_why(self->a.k.keys));
+}
+
 TEST_HARNESS_MAIN
