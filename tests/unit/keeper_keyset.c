@@ -388,4 +388,29 @@ TEST_F(pair, dry_run_begins_no_keyset)
 	EXPECT_ERR(-ENODATA, keyset_why(self->a.k.keys));
 }
 
+/* A new machine takes the keyset: its servers say that it is no member yet, not that keys are missing. */
+TEST_F(pair, servers_hear_that_it_is_no_member)
+{
+	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct link_msg msg = { 0 };
+	int fd[2], last = 0;
+
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	ASSERT_OK(link_pair(fd));
+	self->b.k.n_workers = 1;
+	self->b.k.workers[0].link_fd = fd[0];
+	/* The server is gone when all was said, so that nobody waits for its answer. */
+	ASSERT_EQ(0, shutdown(fd[0], SHUT_RD));
+	exchange(&self->a, &self->b);
+	while (link_recv(fd[1], &msg, &fds) == 0 && msg.type != LINK_SYNC) {
+		last = msg.type == LINK_SEALED ? msg.r : last;
+		link_fds_close(&fds);
+	}
+	EXPECT_ERR(-ESTALE, last);
+	close(fd[1]);
+	self->b.k.n_workers = 0;
+}
+
 TEST_HARNESS_MAIN
