@@ -413,4 +413,17 @@ TEST_F(pair, servers_hear_that_it_is_no_member)
 	self->b.k.n_workers = 0;
 }
 
+/* As when a root key comes back: those that were held are given up, once. */
+TEST_F(pair, acknowledgements_after_an_unseal)
+{
+	cluster(self);
+	EXPECT_EQ(1U, self->a.k.n_acks);
+	node_close(&self->a);
+	EXPECT_EQ(0U, self->a.k.n_acks);
+	node_open(&self->a);
+	ack_to(&self->b, &self->a);
+	ack_to(&self->b, &self->a);
+	EXPECT_EQ(1U, self->a.k.n_acks);
+}
+
 TEST_HARNESS_MAIN
