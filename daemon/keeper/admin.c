@@ -171,6 +171,10 @@ static const char *keyset_words(const struct keeper *k)
 	if (keyset_doc(k->keys) && keydoc_is_removed(keyset_doc(k->keys), keyset_self(k->keys)->id))
 		return "this node was removed from the keyset: it reads values and writes none. To be a "
 		       "member again it starts with an empty key store and joins";
+	if (keyset_is_previous(k->keys) && keyset_doc(k->keys)->n_members > 1)
+		return "the keyset in the key store was damaged, and the one before it is in use: "
+		       "values are read, and none is written until another member's is here: "
+		       "`kekctl keyset export` there, `kekctl keyset apply` here";
 	if (!keyset_may_write(k->keys))
 		return "this node is no member of its keyset, or is leaving: it reads values and writes "
 		       "none. See `kekctl keyset show`";

@@ -221,6 +221,8 @@ static int apply_doc(struct keeper *k, struct admin_client *c, struct keydoc **d
 		return 1;
 	}
 	is = keyset_is_empty(k->keys) || !ours ? KEYDOC_NEWER : keydoc_compare(ours, *doc);
+	if (is == KEYDOC_SAME && keyset_is_previous(k->keys))
+		is = KEYDOC_NEWER; /* another member has it, so it may be written with */
 	switch (is) {
 	case KEYDOC_SAME:
 		return 0;

@@ -164,7 +164,7 @@ bool keyset_may_write(const struct keyset *set)
 {
 	const struct keydoc_member *me = set->doc ? keydoc_member(set->doc, set->self.id) : NULL;
 
-	return me && !me->leaving;
+	return me && !me->leaving && !(set->previous && set->doc->n_members > 1);
 }
 
 bool keyset_is_empty(const struct keyset *set)

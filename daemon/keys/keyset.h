@@ -76,7 +76,10 @@ const struct keydoc *keyset_doc(const struct keyset *set);
 int keyset_text(const struct keyset *set, struct span *ret);
 /* This machine; its id is there even if it is no member of the document. */
 const struct keydoc_member *keyset_self(const struct keyset *set);
-/* May this machine write values? Members do, and those that are leaving do not any more. */
+/*
+ * May this machine write values? Members do, and those that are leaving do not any more; nor does one of several
+ * whose document was damaged: the others may have gone on from it and retired what the one before writes with.
+ */
 bool keyset_may_write(const struct keyset *set);
 /* The root that MACs are made with. False: sealed. Borrowed. */
 bool keyset_root(const struct keyset *set, struct keydoc_root *ret);

@@ -426,4 +426,33 @@ TEST_F(pair, acknowledgements_after_an_unseal)
 	EXPECT_EQ(1U, self->a.k.n_acks);
 }
 
+/*
+ * The others may have retired what the document before writes with. The text of another member ends it, also
+ * where it is that very document.
+ */
+TEST_F(pair, member_with_a_damaged_keyset_only_reads)
+{
+	_cleanup_free_ char *text = NULL, *after = NULL;
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+
+	cluster(self);
+	ASSERT_OK(keeper_stage(&self->a.k, "primary", &why, &key));
+	text = exported(&self->b);
+	exchange(&self->a, &self->b);
+	node_close(&self->b);
+	damage(&self->b, KEY_STORE_KEYSET);
+	node_open(&self->b);
+	EXPECT_TRUE(keyset_is_previous(self->b.k.keys));
+	EXPECT_FALSE(keyset_may_write(self->b.k.keys));
+	EXPECT_ERR(-EPERM, keyset_active(self->b.k.keys, "primary", &key));
+	EXPECT_OK(ask_text(&self->b, ADMIN_KEYSET_APPLY, text));
+	EXPECT_TRUE(keyset_may_write(self->b.k.keys));
+	EXPECT_FALSE(keyset_is_previous(self->b.k.keys));
+	after = file_text(&self->b, KEY_STORE_KEYSET);
+	EXPECT_EQ(0, strncmp(text, after, strlen(after)));
+	exchange(&self->a, &self->b);
+	EXPECT_TRUE(keyset_may_write(self->b.k.keys));
+}
+
 TEST_HARNESS_MAIN
