@@ -20,6 +20,7 @@
 #include "daemon/base/log.h"
 
 #define TMP        ".tmp"
+#define COPY_MAX   (1 << 20)
 #define FILE_SIZE  32 /* any of our names, with TMP and NUL */
 #define FORBIDDEN  (S_IWGRP | S_IRWXO)
 #define OPEN_FLAGS (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
@@ -335,16 +336,36 @@ static int sync_dir(const struct key_store *s, const char *file)
 	return r;
 }
 
+/* For file systems without hard links. 1: done. @r: why there is no link. */
+static int copy_instead(struct key_store *s, const char *tmp, int r)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	if (r != -EPERM && r != -EOPNOTSUPP && r != -ENOSYS && r != -EMLINK)
+		return r;
+	r = key_store_read(s, KEY_STORE_KEYSET, COPY_MAX, &text, &len);
+	if (r == 0)
+		r = write_tmp(s, tmp, text, len);
+	if (r < 0)
+		unlinkat(s->dir, tmp, 0);
+	return r < 0 ? r : 1;
+}
+
 /*
  * A second name for the keyset as it is, so that there is a whole one under its own name at every moment.
  */
-static int keep_previous(const struct key_store *s)
+static int keep_previous(struct key_store *s)
 {
 	static const char tmp[] = KEY_STORE_PREV TMP;
+	int r;
 
 	unlinkat(s->dir, tmp, 0);
-	if (linkat(s->dir, KEY_STORE_KEYSET, s->dir, tmp, 0) < 0)
-		return errno == ENOENT ? 0 : -errno;
+	if (linkat(s->dir, KEY_STORE_KEYSET, s->dir, tmp, 0) < 0) {
+		r = errno == ENOENT ? 0 : copy_instead(s, tmp, -errno);
+		if (r <= 0)
+			return r;
+	}
 	durable_step();
 	if (renameat(s->dir, tmp, s->dir, KEY_STORE_PREV) < 0)
 		return -errno;
