@@ -409,6 +409,14 @@ int admin_keyset_remove(struct keeper *k, struct admin_client *c, const struct a
 			 "stopped take its acknowledgement and run this command again");
 }
 
+static bool is_member(const struct keeper *k)
+{
+	const struct keydoc_member *me =
+		keydoc_member(keyset_doc(k->keys), keyset_self(k->keys)->id);
+
+	return me && !me->leaving;
+}
+
 /* All keys of both. */
 static int merge(struct keeper *k, struct admin_client *c, const struct admin_request *req,
 		 const struct keydoc *theirs, const char *what)
@@ -419,6 +427,10 @@ static int merge(struct keeper *k, struct admin_client *c, const struct admin_re
 	int r;
 
 	r = keeper_ready(k, &why);
+	if (r == 0 && !is_member(k))
+		r = keydoc_refuse(&why, -EPERM,
+				  "this node is no member of its keyset, or is leaving, so it changes "
+				  "nothing: do it on a member");
 	if (r == 0 && random_bytes(by.nonce, sizeof(by.nonce)) < 0)
 		r = keydoc_refuse(&why, -EIO, "the kernel gives no random numbers");
 	memcpy(by.node, keyset_self(k->keys)->id, sizeof(by.node));
@@ -505,6 +517,10 @@ static int restore_mend(struct keeper *k, struct admin_client *c, const struct a
 	int r;
 
 	r = mend(k, backup, &next, &n);
+	if (r == 0 && n > 0 && !is_member(k))
+		return admin_end(c, -EPERM,
+				 "this node is no member of its keyset, or is leaving, so it changes "
+				 "nothing: do it on a member");
 	if (r == 0 && n == 0)
 		return admin_end(
 			c, 0,
@@ -518,6 +534,7 @@ static int restore_mend(struct keeper *k, struct admin_client *c, const struct a
 	next->generation++;
 	next->is_merged = false;
 	next->time = time(NULL);
+	memcpy(next->node, keyset_self(k->keys)->id, sizeof(next->node));
 	if (keeper_take(k, next, &why) < 0)
 		return admin_refuse(c, &why);
 	next = NULL;

@@ -2,8 +2,8 @@
 /*
  * How often each key was used. The file "counts" of the key store holds, for each key, a number of
  * encryptions that it has not reached yet: room is reserved ahead, durably, before the key may use
- * it, so a crash can only make the count too high. A key without a line has the first room of servers that have
- * not reported yet. A clean end writes the exact number.
+ * it, so a crash can only make the count too high. A key without a line has the first room of one server,
+ * COUNTS_ROOM. A clean end writes the exact number.
  *
  *   kekd-counts 1
  *   key ID ENCRYPTIONS DECRYPTIONS
@@ -94,16 +94,11 @@ static bool any_was_active(const struct keeper *k)
 	return false;
 }
 
-static uint64_t first_room(const struct keeper *k)
-{
-	return (uint64_t)COUNTS_ROOM * k->conf->config->workers;
-}
-
 static uint64_t room(const struct keeper *k)
 {
-	uint64_t much = k->largest_report * 4 * k->conf->config->workers;
+	uint64_t much = k->largest_report * 4;
 
-	return much > first_room(k) ? much : first_room(k);
+	return (much > COUNTS_ROOM ? much : COUNTS_ROOM) * k->conf->config->workers;
 }
 
 /*
@@ -120,7 +115,7 @@ static void grant_unwritten(struct keeper *k)
 			rec->activation > 0 && !find(k, rec->id) ? add(k, rec->id) : NULL;
 
 		if (c)
-			c->encryptions = c->reserved = first_room(k);
+			c->encryptions = c->reserved = COUNTS_ROOM;
 	}
 }
 
@@ -213,7 +208,7 @@ static bool make_room(struct keeper *k, struct keeper_counts *c)
 	if (c->reserved >= c->encryptions + room(k) / 2)
 		return false;
 	c->reserved = c->encryptions + room(k);
-	return c->written || c->reserved > first_room(k);
+	return c->written || c->reserved > COUNTS_ROOM;
 }
 
 void counts_reserve(struct keeper *k)

@@ -455,4 +455,19 @@ TEST_F(pair, member_with_a_damaged_keyset_only_reads)
 	EXPECT_TRUE(keyset_may_write(self->b.k.keys));
 }
 
+/* Members would take what it has made, and it is asked by nobody. */
+TEST_F(pair, merge_by_a_node_that_is_no_member)
+{
+	_cleanup_free_ char *of_a = NULL;
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	exchange(&self->a, &self->b);
+	ASSERT_OK(keeper_make(&self->a.k, "secondary", &why, &key));
+	of_a = exported(&self->a);
+	EXPECT_ERR(-EPERM, ask_text(&self->b, ADMIN_KEYSET_MERGE, of_a));
+	EXPECT_EQ(3U, keyset_doc(self->b.k.keys)->generation);
+}
+
 TEST_HARNESS_MAIN
