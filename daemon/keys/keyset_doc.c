@@ -146,36 +146,58 @@ static void key_follow(const struct keyset *set, struct keyset_key *key,
 		call(changed, ctx, key, mended ? KEY_RETIRED : from);
 }
 
-/* A key that is new here. @made: it was made here just now and is loaded. */
-static int key_appear(struct keyset *set, const struct key_record *rec, struct keyset_key **made,
-		      keyset_changed_fn *changed, void *ctx)
+static void keys_clear(struct list *keys)
+{
+	list_for_each_safe (n, keys) {
+		list_del(n);
+		keyset_key_free(keyset_entry(n));
+	}
+}
+
+/*
+ * Room for the keys of @doc that are new here, into @spare: when the document is durable there is no way back,
+ * so nothing may fail any more.
+ */
+static int keys_reserve(const struct keyset *set, const struct keydoc *doc, struct list *spare)
 {
 	struct keyset_key *key;
-	int r;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < doc->n_keys; i++) {
+		if (keyset_find(set, doc->keys[i].id))
+			continue;
+		r = keyset_key_new(&key);
+		if (r == 0)
+			list_add_tail(spare, &key->link);
+	}
+	return r;
+}
+
+/* A key that is new here. @made: it was made here just now and is loaded. */
+static void key_appear(struct keyset *set, const struct key_record *rec, struct keyset_key **made,
+		       struct list *spare, keyset_changed_fn *changed, void *ctx)
+{
+	struct keyset_key *key;
 
 	if (made && *made && memcmp((*made)->rec.id, rec->id, sizeof(rec->id)) == 0) {
 		key = move_ptr(*made);
 		key->rec = *rec;
 	} else {
-		r = keyset_key_new(&key);
-		if (r < 0)
-			return r;
+		key = keyset_entry(spare->next);
+		list_del(&key->link);
 		key->rec = *rec;
 		keyset_key_load(set, key);
 	}
 	list_add_tail(&set->keys, &key->link);
 	call(changed, ctx, key, KEY_DESTROYED);
-	return 0;
 }
 
 /* Keys that become active first, so that from one call to the next there is one to write with. */
-static int follow(struct keyset *set, struct keyset_key **made, keyset_changed_fn *changed,
-		  void *ctx)
+static void follow(struct keyset *set, struct keyset_key **made, struct list *spare,
+		   keyset_changed_fn *changed, void *ctx)
 {
-	int r = 0;
-
 	for (int active = 1; active >= 0; active--) {
-		for (size_t i = 0; r == 0 && i < set->doc->n_keys; i++) {
+		for (size_t i = 0; i < set->doc->n_keys; i++) {
 			const struct key_record *rec = &set->doc->keys[i];
 			struct keyset_key *key =
 				(struct keyset_key *)(uintptr_t)keyset_find(set, rec->id);
@@ -185,7 +207,7 @@ static int follow(struct keyset *set, struct keyset_key **made, keyset_changed_f
 			if (key)
 				key_follow(set, key, rec, changed, ctx);
 			else
-				r = key_appear(set, rec, made, changed, ctx);
+				key_appear(set, rec, made, spare, changed, ctx);
 		}
 	}
 	list_for_each_safe (n, &set->keys)
@@ -200,11 +222,14 @@ static int follow(struct keyset *set, struct keyset_key **made, keyset_changed_f
 		list_del(&key->link);
 		list_add_tail(&set->keys, &key->link);
 	}
-	return r;
 }
 
 int keyset_load(struct keyset *set)
 {
+	_cleanup_(keys_clear) struct list spare;
+	int r;
+
+	list_init(&spare);
 	if (keyset_is_sealed(set))
 		return 0;
 	set->why = set->store ? doc_load(set) : -ENODATA;
@@ -218,7 +243,10 @@ int keyset_load(struct keyset *set)
 			"until a member lets it join");
 	log_notice("keyset: generation %" PRIu64 ", %zu keys, %zu members", set->doc->generation,
 		   set->doc->n_keys, set->doc->n_members);
-	return follow(set, NULL, NULL, NULL);
+	r = keys_reserve(set, set->doc, &spare);
+	if (r == 0)
+		follow(set, NULL, &spare, NULL, NULL);
+	return r;
 }
 
 static int refuse_write(struct keydoc_refusal *why, int r)
@@ -300,8 +328,10 @@ static int change_with(struct keyset *set, struct keydoc_change *change,
 		       struct keyset_key **made, keyset_changed_fn *changed, void *ctx)
 {
 	_cleanup_(keydoc_freep) struct keydoc *next = NULL;
+	_cleanup_(keys_clear) struct list spare;
 	int r;
 
+	list_init(&spare);
 	if (!set->doc)
 		return keydoc_refuse(why, set->why, "%s", keyset_why_text(set));
 	r = random_bytes(change->nonce, sizeof(change->nonce));
@@ -310,13 +340,17 @@ static int change_with(struct keyset *set, struct keydoc_change *change,
 	memcpy(change->node, set->self.id, sizeof(change->node));
 	change->time = time(NULL);
 	r = keydoc_next(set->doc, change, heard, &next, why);
-	if (r == 0)
-		r = publish(set, next, why);
+	if (r < 0)
+		return r;
+	r = keys_reserve(set, next, &spare);
+	if (r < 0)
+		return refuse_write(why, r);
+	r = publish(set, next, why);
 	if (r < 0)
 		return r;
 	next = NULL;
-	r = follow(set, made, changed, ctx);
-	return r < 0 ? refuse_write(why, r) : 0;
+	follow(set, made, &spare, changed, ctx);
+	return 0;
 }
 
 int keyset_change(struct keyset *set, struct keydoc_change *change,
@@ -340,10 +374,16 @@ int keyset_stage_made(struct keyset *set, struct keyset_key **made,
 int keyset_take(struct keyset *set, struct keydoc *doc, struct keydoc_refusal *why,
 		keyset_changed_fn *changed, void *ctx)
 {
-	int r = publish(set, doc, why);
+	_cleanup_(keys_clear) struct list spare;
+	int r;
 
+	list_init(&spare);
+	r = keys_reserve(set, doc, &spare);
+	if (r < 0)
+		return refuse_write(why, r);
+	r = publish(set, doc, why);
 	if (r < 0)
 		return r;
-	r = follow(set, NULL, changed, ctx);
-	return r < 0 ? refuse_write(why, r) : 0;
+	follow(set, NULL, &spare, changed, ctx);
+	return 0;
 }

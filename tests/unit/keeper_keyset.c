@@ -11,6 +11,7 @@
 
 #include "daemon/keeper/admin_client.h"
 #include "daemon/keeper/keeper_private.h"
+#include "daemon/keys/keyset_private.h"
 #include "tests/harness/ktest.h"
 #include "tests/unit/scratch.h"
 
@@ -19,6 +20,16 @@
 #define AT_LEAST (UINT64_C(1000) * 1000 * 1000 * 1000)
 
 #define ASK_NS (UINT64_C(20) * 1000 * 1000 * 1000)
+
+static int room_r; /* of the next room for a key */
+
+int __real_keyset_key_new(struct keyset_key **ret);
+int __wrap_keyset_key_new(struct keyset_key **ret);
+
+int __wrap_keyset_key_new(struct keyset_key **ret)
+{
+	return room_r < 0 ? room_r : __real_keyset_key_new(ret);
+}
 
 static char words[512]; /* of the last answer */
 
@@ -468,6 +479,27 @@ TEST_F(pair, merge_by_a_node_that_is_no_member)
 	of_a = exported(&self->a);
 	EXPECT_ERR(-EPERM, ask_text(&self->b, ADMIN_KEYSET_MERGE, of_a));
 	EXPECT_EQ(3U, keyset_doc(self->b.k.keys)->generation);
+}
+
+/* A document that cannot be followed is not made durable either. */
+TEST_F(pair, no_memory_for_a_key)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL;
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct keydoc *doc;
+
+	cluster(self);
+	ASSERT_OK(keeper_stage(&self->a.k, "primary", &why, &key));
+	doc = doc_of(&self->a);
+	before = file_text(&self->b, KEY_STORE_KEYSET);
+	room_r = -ENOMEM;
+	EXPECT_ERR(-ENOMEM, keeper_take(&self->b.k, doc, &why));
+	room_r = 0;
+	after = file_text(&self->b, KEY_STORE_KEYSET);
+	EXPECT_STREQ(before, after);
+	EXPECT_EQ(4U, keyset_doc(self->b.k.keys)->generation);
+	EXPECT_OK(keeper_take(&self->b.k, doc, &why));
 }
 
 TEST_HARNESS_MAIN
