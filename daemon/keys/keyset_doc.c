@@ -63,6 +63,13 @@ static void say_other_root(const struct keyset *set)
 		  key_store_path(set->store), other, here);
 }
 
+/* It cannot be used, and never will be. Not so where its owner or mode is wrong, or descriptors ran out. */
+static bool is_damage(int r)
+{
+	return r == -ENOENT || r == -ENODATA || r == -EBADMSG || r == -EINVAL || r == -EFBIG ||
+	       r == -EIO;
+}
+
 /*
  * The keyset, or if that is damaged the one before: they differ by one change, which a machine may be left
  * in the midst of, so what one of them writes the other opens.
@@ -89,6 +96,7 @@ static int doc_load(struct keyset *set)
 		return -ENODATA;
 	if (p == 0) {
 		set->previous = true;
+		set->unread = !is_damage(r);
 		key_store_keep_prev(set->store); /* it is the only whole one */
 		log_error(
 			"key store %s: the file \"keyset\" cannot be used: %s. The one before it is "
@@ -282,6 +290,11 @@ static int publish(struct keyset *set, struct keydoc *doc, struct keydoc_refusal
 
 	if (!keyset_root(set, &root))
 		return keydoc_refuse(why, -EKEYEXPIRED, "sealed: the root key is not loaded");
+	if (set->unread)
+		return keydoc_refuse(
+			why, -EPERM,
+			"the file \"keyset\" of the key store could not be read, and may be whole: nothing "
+			"is written over it. Put right what the log says of it, and restart kekd");
 	r = keydoc_format(doc, &root, &text, &len);
 	if (r == 0 && set->store)
 		r = key_store_write(set->store, KEY_STORE_KEYSET, text, len);

@@ -22,6 +22,7 @@ struct keyset {
 	size_t text_len;
 	int why;
 	bool previous;
+	bool unread; /* the file is not known to be damaged, so it is not written over */
 	uint8_t other_root[KEY_ROOT_ID];
 };
 

@@ -502,4 +502,28 @@ TEST_F(pair, no_memory_for_a_key)
 	EXPECT_OK(keeper_take(&self->b.k, doc, &why));
 }
 
+/* It may have keys that the one before has not, and is whole but for its mode. */
+TEST_F(pair, keyset_that_was_not_read_is_not_written_over)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL;
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	before = file_text(&self->a, KEY_STORE_KEYSET);
+	node_close(&self->a);
+	ASSERT_EQ(0, chmod(scratch_path(&self->a.dir, KEY_STORE_KEYSET), 0644));
+	node_open(&self->a);
+	EXPECT_TRUE(keyset_is_previous(self->a.k.keys));
+	EXPECT_ERR(-EPERM, keeper_stage(&self->a.k, "secondary", &why, &key));
+	EXPECT_NOT_NULL(strstr(why.text, "restart kekd"));
+	ASSERT_EQ(0, chmod(scratch_path(&self->a.dir, KEY_STORE_KEYSET), 0600));
+	after = file_text(&self->a, KEY_STORE_KEYSET);
+	EXPECT_STREQ(before, after);
+	node_close(&self->a);
+	node_open(&self->a);
+	EXPECT_FALSE(keyset_is_previous(self->a.k.keys));
+	EXPECT_OK(keeper_stage(&self->a.k, "secondary", &why, &key));
+}
+
 TEST_HARNESS_MAIN
