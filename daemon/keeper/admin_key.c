@@ -77,7 +77,8 @@ static int only_staged(struct keeper *k, struct admin_client *c, const struct ke
 
 static int dry_run_name(struct keeper *k, struct admin_client *c, const char *text)
 {
-	bool is_new = k->sealed == 0 && keyset_why(k->keys) == -ENODATA; /* nothing is begun for this */
+	bool is_new =
+		k->sealed == 0 && keyset_why(k->keys) == -ENODATA; /* nothing is begun for this */
 	struct keydoc_refusal why;
 	int r = is_new ? 0 : keeper_ready(k, &why);
 

@@ -428,9 +428,10 @@ static int merge(struct keeper *k, struct admin_client *c, const struct admin_re
 
 	r = keeper_ready(k, &why);
 	if (r == 0 && !is_member(k))
-		r = keydoc_refuse(&why, -EPERM,
-				  "this node is no member of its keyset, or is leaving, so it changes "
-				  "nothing: do it on a member");
+		r = keydoc_refuse(
+			&why, -EPERM,
+			"this node is no member of its keyset, or is leaving, so it changes "
+			"nothing: do it on a member");
 	if (r == 0 && random_bytes(by.nonce, sizeof(by.nonce)) < 0)
 		r = keydoc_refuse(&why, -EIO, "the kernel gives no random numbers");
 	memcpy(by.node, keyset_self(k->keys)->id, sizeof(by.node));
@@ -518,9 +519,10 @@ static int restore_mend(struct keeper *k, struct admin_client *c, const struct a
 
 	r = mend(k, backup, &next, &n);
 	if (r == 0 && n > 0 && !is_member(k))
-		return admin_end(c, -EPERM,
-				 "this node is no member of its keyset, or is leaving, so it changes "
-				 "nothing: do it on a member");
+		return admin_end(
+			c, -EPERM,
+			"this node is no member of its keyset, or is leaving, so it changes "
+			"nothing: do it on a member");
 	if (r == 0 && n == 0)
 		return admin_end(
 			c, 0,
