@@ -148,7 +148,7 @@ void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx);
 int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx);
 
 /*
- * Prove every key of @doc (NULL: of the set) anew, beside the keys in use: its blob opens under the root and
+ * Prove every key of the set, or of @doc, anew, beside the keys in use: its blob opens under the root and
  * is the key of that id, name and label. @each is called for every key, with 0 or the reason.
  * keyset_verify() also reads the store again. -ESTALE, and no call: it has another document than the set.
  */
