@@ -11,13 +11,13 @@
  *   lockdown.c  what a running keeper gives up
  *   sockets.c   listeners: made here or passed by systemd; they outlive every server
  *   worker.c    a server process: started, fed, heard, replaced
- *   server.c    all of them together, and in which order they hear of keys
+ *   workers.c   all of them together, and in which order they hear of keys
  *   admin.c     what kekctl asks; admin_client.c: how it comes and goes
  *   import.c    keys from outside
  *   admin_keyset.c  its commands for the keyset as a whole
  *   admin_key.c its commands that take a key through its life
  *   observer.c  what monitoring reads
- *   audit.c     what is written down of keys and commands
+ *   audit_keys.c what is written down of keys and commands
  */
 #ifndef KEKD_KEEPER_PRIVATE_H
 #define KEKD_KEEPER_PRIVATE_H
@@ -102,7 +102,7 @@ struct keeper {
 	struct listener_name admin_name, transform_name, metrics_name;
 	bool admin_ours, transform_ours, metrics_ours; /* a path that is to be removed */
 
-	/* server.c, worker.c */
+	/* workers.c, worker.c */
 	int exe_fd;
 	size_t n_workers;
 	struct worker workers[KEKD_WORKERS_MAX];
@@ -112,7 +112,7 @@ struct keeper {
 	struct metrics metrics; /* what all servers so far have counted */
 	uint32_t syncs;         /* asked */
 
-	struct audit *audit; /* audit.c; NULL without `audit:` */
+	struct audit *audit; /* audit_keys.c; NULL without `audit:` */
 	int audit_fd;        /* of the same, for the next server */
 	uint64_t audit_retry_ns;
 
@@ -230,7 +230,7 @@ int import_take(struct keeper *k, const char *name, struct span blob, struct key
 int custody_unseal(struct keeper *k, struct span secret);
 
 /*
- * audit.c. _feed: a new server needs it. _command: before it is tried; an error means that it must not be,
+ * audit_keys.c. _feed: a new server needs it. _command: before it is tried; an error means that it must not be,
  * since no line tells of it. _key: @peer NULL when nobody asked, @key NULL when it is about all of them.
  */
 int keeper_audit_open(struct keeper *k);
@@ -286,7 +286,7 @@ void worker_reaped(struct keeper *k, struct worker *w, int status);
 void worker_tick(struct keeper *k, struct worker *w, uint64_t now);
 void worker_watch(struct keeper *k, struct worker *w, uint64_t now);
 
-/* server.c: all of them */
+/* workers.c: all of them */
 int server_start(struct keeper *k);
 /* How many said READY and live. */
 size_t server_serving(const struct keeper *k);

@@ -27,7 +27,7 @@ struct server_item {
 	int listen_fd; /* -1 once wire has it */
 };
 
-/* transform.c; all zero without `transform:` in kekd.yaml. */
+/* transform_service.c; all zero without `transform:` in kekd.yaml. */
 struct server_transform {
 	int listen_fd; /* -1 once wire has it */
 	struct grpc_limits limits;
@@ -64,7 +64,7 @@ struct server {
 	struct metrics stats; /* since the last report */
 	struct grpc_stats seen_wire;
 	struct engine_stats seen_engine;
-	/* audit.c; NULL without `audit:` */
+	/* audit_calls.c; NULL without `audit:` */
 	struct audit *audit;
 	char audit_key_id[sizeof(((struct op *)NULL)->key_id)], audit_hash[80];
 	struct ring_op audit_timer;
@@ -104,7 +104,7 @@ void server_chain_env(struct server *s, const struct config *config, struct chai
 int reload_prepare(struct server *s, const struct link_msg *req, struct link_fds *fds);
 int reload_end(struct server *s, int r);
 void reload_drop(struct server *s);
-/* transform.c. @fd consumed, whatever happens. */
+/* transform_service.c. @fd consumed, whatever happens. */
 int server_transform_open(struct server *s, const struct link_msg *msg, int fd);
 int server_transform_listen(struct server *s);
 /* The chains and their configuration have changed. */
@@ -116,7 +116,7 @@ void server_transform_free(struct server *s);
 /* probe.c: begin to try whether all chains encrypt and decrypt, if anybody wants to know. */
 int server_probe_start(struct server *s);
 /*
- * audit.c: from the configuration; its file, consumed; one operation, which is refused with the error;
+ * audit_calls.c: from the configuration; its file, consumed; one operation, which is refused with the error;
  * and, before answers leave, all lines so far. False: they wait, and so must the answers.
  */
 int server_audit_new(struct server *s);

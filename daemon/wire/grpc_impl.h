@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between the server object (server.c), which does I/O, and the gRPC rules (grpc.c), which do none.
+ * Between the server object (grpc_server.c), which does I/O, and the gRPC rules (grpc.c), which do none.
  * Private to daemon/wire and its tests.
  *
  * A core is what all connections of a server share: limits, memory, deadlines, counters. A session
