@@ -61,8 +61,9 @@ static void print_text(const struct admin_status *s, const char *hash)
 	printf("  root key  %s%s\n", s->root,
 	       s->sealed ? ", SEALED: give it with kekctl unseal" : "");
 	if (s->generation > 0)
-		printf("  keyset    generation %llu, %u keys, %u members; this node is %s\n",
-		       (unsigned long long)s->generation, s->keys, s->members, s->node);
+		printf("  keyset    generation %llu, %u key%s, %u member%s; this node is %s\n",
+		       (unsigned long long)s->generation, s->keys, s->keys == 1 ? "" : "s",
+		       s->members, s->members == 1 ? "" : "s", s->node);
 	if (*s->keyset_text)
 		printf("  keyset    %s\n", s->keyset_text);
 	printf("  key_id    %s\n", *s->key_id ? s->key_id : "none: no active key");

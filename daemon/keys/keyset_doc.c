@@ -249,8 +249,9 @@ int keyset_load(struct keyset *set)
 		log_warning(
 			"this node is not a member of its keyset: values are read, none is written, "
 			"until a member lets it join");
-	log_notice("keyset: generation %" PRIu64 ", %zu keys, %zu members", set->doc->generation,
-		   set->doc->n_keys, set->doc->n_members);
+	log_notice("keyset: generation %" PRIu64 ", %zu key%s, %zu member%s", set->doc->generation,
+		   set->doc->n_keys, set->doc->n_keys == 1 ? "" : "s", set->doc->n_members,
+		   set->doc->n_members == 1 ? "" : "s");
 	r = keys_reserve(set, set->doc, &spare);
 	if (r == 0)
 		follow(set, NULL, &spare, NULL, NULL);
