@@ -168,7 +168,7 @@ install: all
 	install -D -m 0755 $(BUILD)/kekctl $(DESTDIR)$(BINDIR)/kekctl
 	install -D -m 0644 daemon/dist/kekctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kekctl
 	install -D -m 0644 daemon/dist/_kekctl $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_kekctl
-	for page in daemon/man/*.[158]; do \
+	for page in daemon/man/*.[1578]; do \
 	    install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; done
 ifneq ($(UNITS),)
 	install -d $(DESTDIR)$(UNITDIR)
