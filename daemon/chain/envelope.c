@@ -142,9 +142,9 @@ static void lookup_cancel(struct op *op)
 	defer_op(e->env.defer, op, -ECANCELED);
 }
 
-static void lookup_done(void *user, int r, const char *text, const struct upstream_answer *answer)
+static void lookup_done(void *ctx, int r, const char *text, const struct upstream_answer *answer)
 {
-	struct lookup *l = user;
+	struct lookup *l = ctx;
 	struct envelope *e = l->env;
 	struct list ops;
 

@@ -165,9 +165,9 @@ static void write_keep(struct write *w, struct span edek)
 		dekcache_put(e->cache, id, envelope_now(e), span_of(w->dek, sizeof(w->dek)));
 }
 
-static void write_done(void *user, int r, const char *text, const struct upstream_answer *answer)
+static void write_done(void *ctx, int r, const char *text, const struct upstream_answer *answer)
 {
-	struct write *w = user;
+	struct write *w = ctx;
 	struct kmsv1 *k = w->kms;
 
 	if (r == 0) {

@@ -252,9 +252,9 @@ static int seed_complete(struct kmsv2 *k, struct seed *s, const struct upstream_
 	return r == 0 ? envelope_key_id(&k->env, obj.key_id, s->shown) : r;
 }
 
-static void encrypt_done(void *user, int r, const char *text, const struct upstream_answer *answer)
+static void encrypt_done(void *ctx, int r, const char *text, const struct upstream_answer *answer)
 {
-	struct kmsv2 *k = user;
+	struct kmsv2 *k = ctx;
 
 	k->call = NULL;
 	if (r == 0) {
@@ -305,9 +305,9 @@ static bool seed_is_of(const struct kmsv2 *k, struct span key_id)
 	return k->seed && span_equal(span_of(k->seed->key_id, k->seed->key_id_len), key_id);
 }
 
-static void status_done(void *user, int r, const char *text, const struct upstream_answer *answer)
+static void status_done(void *ctx, int r, const char *text, const struct upstream_answer *answer)
 {
-	struct kmsv2 *k = user;
+	struct kmsv2 *k = ctx;
 
 	k->call = NULL;
 	if (r == 0 && !status_good(answer)) {

@@ -52,7 +52,7 @@ struct bulk {
 	struct grpc_client *client;
 	const char *method;
 	bulk_done_fn *done;
-	void *user;
+	void *ctx;
 	struct list queue; /* sent, oldest first */
 	unsigned int flying;
 	struct batch batches[SLOTS];
@@ -71,7 +71,7 @@ const char *bulk_why(const struct bulk *b)
 	return b->why;
 }
 
-int bulk_new(const char *socket, const char *method, bulk_done_fn *done, void *user,
+int bulk_new(const char *socket, const char *method, bulk_done_fn *done, void *ctx,
 	     struct bulk **ret)
 {
 	_cleanup_(bulk_freep) struct bulk *b = calloc(1, sizeof(*b));
@@ -87,7 +87,7 @@ int bulk_new(const char *socket, const char *method, bulk_done_fn *done, void *u
 		return -ENOMEM;
 	b->method = method;
 	b->done = done;
-	b->user = user;
+	b->ctx = ctx;
 	list_init(&b->queue);
 	for (size_t i = 0; i < SLOTS; i++)
 		b->batches[i].bulk = b;
@@ -140,9 +140,9 @@ static void batch_free(struct batch *batch)
 	batch->tries = 0;
 }
 
-static void batch_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void batch_done(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	struct batch *batch = user;
+	struct batch *batch = ctx;
 
 	batch->state = BATCH_READY;
 	batch->bulk->flying--;
@@ -244,7 +244,7 @@ static int batch_deliver(struct bulk *b, struct batch *batch)
 	if (is_overload(b, batch, batch->n) && batch->n > 1)
 		return fail(b, -EBUSY, "the daemon is overloaded; try again");
 	for (size_t i = 0; r == 0 && i < batch->n; i++)
-		r = b->done(b->user, batch->tag[i], batch->v[i].path, &b->results[i]);
+		r = b->done(b->ctx, batch->tag[i], batch->v[i].path, &b->results[i]);
 	batch_free(batch);
 	return r;
 }
@@ -369,7 +369,7 @@ int bulk_add(struct bulk *b, const char *resource, struct span path, struct span
 	int r = 0;
 
 	if (value.len > VALUE_MAX)
-		return b->done(b->user, tag, path, &too_large);
+		return b->done(b->ctx, tag, path, &too_large);
 	if (batch && (batch->len > BATCH_BYTES || !fits(batch, need))) {
 		r = batch_close(batch);
 		batch = NULL;

@@ -16,14 +16,14 @@ struct bulk;
  * How one value went. @path and all of @result are borrowed for the call; a plaintext in it is in locked
  * memory. 0 to go on; anything else ends the work, which returns it.
  */
-typedef int bulk_done_fn(void *user, void *tag, struct span path,
+typedef int bulk_done_fn(void *ctx, void *tag, struct span path,
 			 const struct transform_result *result);
 
 /*
- * @socket: of the service; @method: "/kekd.v1.Transform/Verify"; both and @user borrowed for the life of
+ * @socket: of the service; @method: "/kekd.v1.Transform/Verify"; both and @ctx borrowed for the life of
  * *@ret. Caller frees. -errno, nothing said.
  */
-int bulk_new(const char *socket, const char *method, bulk_done_fn *done, void *user,
+int bulk_new(const char *socket, const char *method, bulk_done_fn *done, void *ctx,
 	     struct bulk **ret);
 void bulk_free(struct bulk *b);
 DEFINE_CLEANUP(struct bulk *, bulk_free);

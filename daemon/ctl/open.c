@@ -109,10 +109,10 @@ static int value_opened(struct opening *o, struct span path, struct span plain)
 		     : 0;
 }
 
-static int answered(void *user, void *tag _unused_, struct span path,
+static int answered(void *ctx, void *tag _unused_, struct span path,
 		    const struct transform_result *result)
 {
-	struct opening *o = user;
+	struct opening *o = ctx;
 
 	if (result->code == GRPC_OK)
 		return value_opened(o, path, result->value);

@@ -334,9 +334,9 @@ static enum verdict combine(const struct scan *s, const struct report_slot *slot
 }
 
 /* What the daemon said of a value; the tag is its row and what was thought of it before. */
-static int verified(void *user, void *tag, struct span path, const struct transform_result *result)
+static int verified(void *ctx, void *tag, struct span path, const struct transform_result *result)
 {
-	struct scan *s = user;
+	struct scan *s = ctx;
 	const struct report_slot *slot = tag;
 	enum verdict verdict = combine(s, slot, result);
 

@@ -236,7 +236,7 @@ static void kms_op_done(struct op *op, int r)
 static void kms_cancel(void *ctx, struct grpc_call *call)
 {
 	struct kms_service *s = ctx;
-	struct kms_op *k = grpc_call_user(call);
+	struct kms_op *k = grpc_call_ctx(call);
 
 	if (!k)
 		return;
@@ -306,7 +306,7 @@ static void kms_call(struct kms_service *s, const struct kms_method *m, struct g
 	k->op.purpose = m->purpose;
 	k->op.deadline_ns = grpc_call_deadline(call);
 	k->op.peer = *grpc_call_peer(call);
-	grpc_call_set_user(call, k);
+	grpc_call_set_ctx(call, k);
 	r = kms_start(k);
 	if (r < 0)
 		kms_op_done(&k->op, r);

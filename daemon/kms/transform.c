@@ -372,7 +372,7 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	c->grpc = grpc;
 	c->msg = secbuf_move(msg);
 	c->started_ns = now_ns();
-	grpc_call_set_user(grpc, c);
+	grpc_call_set_ctx(grpc, c);
 	ops_start(c, values, chain, growth);
 	return 0;
 }
@@ -410,7 +410,7 @@ static void call_verify(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
 static void transform_cancel(void *ctx, struct grpc_call *grpc)
 {
 	struct transform_service *s = ctx;
-	struct transform_call *c = grpc_call_user(grpc);
+	struct transform_call *c = grpc_call_ctx(grpc);
 
 	if (!c)
 		return;

@@ -37,7 +37,7 @@ struct upstream_call {
 	struct plugin *plugin; /* borrowed: it outlives its calls */
 	struct grpc_client_call *call;
 	upstream_done_fn *done;
-	void *user;
+	void *ctx;
 	enum upstream_method method;
 	enum pb_message answer;
 };
@@ -102,9 +102,9 @@ static void call_free(struct upstream_call *c)
 	free(c);
 }
 
-static void plugin_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void plugin_done(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	struct upstream_call *c = user;
+	struct upstream_call *c = ctx;
 	struct kms_response rsp = { 0 };
 	struct upstream_answer answer;
 	int r = status == GRPC_OK ? 0 : error_of(status, c->method);
@@ -121,7 +121,7 @@ static void plugin_done(void *user, enum grpc_status status, const char *text, s
 		.annotations = rsp.annotations,
 	};
 	stat_count(&c->plugin->stat, r);
-	c->done(c->user, r, text, r == 0 ? &answer : NULL);
+	c->done(c->ctx, r, text, r == 0 ? &answer : NULL);
 	pb_response_done(&rsp);
 	call_free(c);
 }
@@ -149,7 +149,7 @@ static int encode(const struct plugin *p, const struct upstream_request *req, st
 }
 
 static int plugin_call(struct upstream *u, const struct upstream_request *req,
-		       upstream_done_fn *done, void *user, struct upstream_call **ret)
+		       upstream_done_fn *done, void *ctx, struct upstream_call **ret)
 {
 	struct plugin *p = container_of(u, struct plugin, upstream);
 	const struct method *m = &methods[p->version - 1][req->method];
@@ -166,7 +166,7 @@ static int plugin_call(struct upstream *u, const struct upstream_request *req,
 	*c = (struct upstream_call){
 		.plugin = p,
 		.done = done,
-		.user = user,
+		.ctx = ctx,
 		.method = req->method,
 		.answer = m->response,
 	};

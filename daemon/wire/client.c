@@ -38,7 +38,7 @@ struct grpc_client_call {
 	int http, status; /* -1: not told */
 	char text[GRPC_TEXT_MAX];
 	grpc_client_done_fn *done;
-	void *user;
+	void *ctx;
 };
 
 struct grpc_client {
@@ -128,14 +128,14 @@ static void call_finish(struct grpc_client_call *call, enum grpc_status status, 
 {
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
 	grpc_client_done_fn *done = call->done;
-	void *user = call->user;
+	void *ctx = call->ctx;
 	char copy[GRPC_TEXT_MAX];
 
 	if (status == GRPC_OK)
 		msg = secbuf_move(&call->intake.msg);
 	snprintf(copy, sizeof(copy), "%s", text);
 	call_over(call);
-	done(user, status, copy, &msg);
+	done(ctx, status, copy, &msg);
 }
 
 static void call_fire(struct timeq_node *node)
@@ -286,9 +286,9 @@ static void ev_closed(struct h2_stream *st, uint32_t error)
 	}
 }
 
-static void ev_goaway(void *user)
+static void ev_goaway(void *ctx)
 {
-	struct grpc_client *client = user;
+	struct grpc_client *client = ctx;
 
 	client->draining = true;
 }
@@ -312,9 +312,9 @@ static void backoff_next(struct grpc_client *client)
 	timeq_set(&client->timers.queue, &client->retry, now_ns() + client->backoff);
 }
 
-static void client_conn_closed(void *user)
+static void client_conn_closed(void *ctx)
 {
-	struct grpc_client *client = user;
+	struct grpc_client *client = ctx;
 	struct h2 *h2 = move_ptr(client->h2);
 
 	if (!client->draining && !client->stopping)
@@ -573,7 +573,7 @@ bool grpc_client_idle(const struct grpc_client *client)
 }
 
 int grpc_client_call(struct grpc_client *client, const char *method, struct span msg,
-		     uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done, void *user,
+		     uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done, void *ctx,
 		     struct grpc_client_call **ret)
 {
 	struct grpc_client_call *call;
@@ -592,7 +592,7 @@ int grpc_client_call(struct grpc_client *client, const char *method, struct span
 		.http = -1,
 		.status = -1,
 		.done = done,
-		.user = user,
+		.ctx = ctx,
 	};
 	list_init(&call->link);
 	client->calls++;

@@ -37,7 +37,7 @@ struct grpc_client_config {
 };
 
 /* @text: what the server said, printable; never NULL. @msg: the answer, consumed or left. */
-typedef void grpc_client_done_fn(void *user, enum grpc_status status, const char *text,
+typedef void grpc_client_done_fn(void *ctx, enum grpc_status status, const char *text,
 				 struct secbuf *msg);
 
 /* -ENOMEM, -ENAMETOOLONG, -EINVAL (an abstract name, or none). */
@@ -55,7 +55,7 @@ DEFINE_CLEANUP(struct grpc_client *, grpc_client_free);
  * from a later turn or flush, unless the call is cancelled. Errors: -ENOBUFS, -ENOMEM.
  */
 int grpc_client_call(struct grpc_client *client, const char *method, struct span msg,
-		     uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done, void *user,
+		     uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done, void *ctx,
 		     struct grpc_client_call **ret);
 /* The call is gone; @done does not run. */
 void grpc_client_cancel(struct grpc_client_call *call);

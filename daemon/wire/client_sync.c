@@ -9,9 +9,9 @@ struct waiter {
 	struct grpc_outcome outcome;
 };
 
-static void waiter_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void waiter_done(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	struct waiter *w = user;
+	struct waiter *w = ctx;
 
 	w->done = true;
 	w->outcome.status = status;

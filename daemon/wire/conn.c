@@ -28,7 +28,7 @@ struct conn {
 	const struct conn_config *config;
 	struct list link; /* on config->awake */
 	struct h2 *h2;
-	void *user;
+	void *ctx;
 	int fd;
 	enum conn_state state;
 	const char *why; /* it ends; static, the first of several reasons */
@@ -193,7 +193,7 @@ static bool conn_reap(struct conn *c)
 	if (c->state != CONN_CLOSING || ring_op_busy(&c->rx) || ring_op_busy(&c->tx))
 		return false;
 	close(move_fd(c->fd));
-	c->config->closed(c->user);
+	c->config->closed(c->ctx);
 	return true;
 }
 
@@ -214,7 +214,7 @@ void conn_flush_all(struct list *awake)
 static void stalled(struct conn *c, const char *what)
 {
 	if (c->config->stalled)
-		c->config->stalled(c->user, what);
+		c->config->stalled(c->ctx, what);
 	conn_close(c, "its peer did not move");
 }
 
@@ -248,7 +248,7 @@ static int conn_acquire(struct conn *c)
 	return r;
 }
 
-int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *user, struct conn **ret)
+int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *ctx, struct conn **ret)
 {
 	_cleanup_free_ struct conn *c = calloc(1, sizeof(*c));
 	int r;
@@ -257,7 +257,7 @@ int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *user
 		return -ENOMEM;
 	c->config = config;
 	c->h2 = h2;
-	c->user = user;
+	c->ctx = ctx;
 	c->fd = fd;
 	c->rx.done = rx_done;
 	c->tx.done = tx_done;

@@ -31,17 +31,16 @@ struct conn_config {
 	size_t send_queue;  /* bytes */
 	uint64_t idle_ns;
 	/* It will be closed, because its peer has not done @what for idle_ns. May be NULL. */
-	void (*stalled)(void *user, const char *what);
+	void (*stalled)(void *ctx, const char *what);
 	/* The socket is closed; end the session, then conn_free(). */
-	void (*closed)(void *user);
+	void (*closed)(void *ctx);
 };
 
 /*
  * @fd: a connected stream socket; consumed on success. @h2 borrowed until conn_free(). -ENOBUFS:
  * no locked memory for the buffers. Reading starts at the next flush.
  */
-int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *user,
-	     struct conn **ret);
+int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *ctx, struct conn **ret);
 /* Only from config->closed. */
 void conn_free(struct conn *c);
 

@@ -47,7 +47,7 @@ struct grpc_call {
 	uint64_t started;  /* its headers were there */
 	enum call_state state;
 	bool post, content_type, te, bad_timeout;
-	void *user;
+	void *ctx;
 };
 
 struct grpc_session {
@@ -129,7 +129,7 @@ static void call_answered(struct grpc_call *call, enum grpc_status status, size_
 	grpc_intake_release(&call->intake);
 	timeq_set(core->timers, &call->timer, grpc_deadline(now, core->limits->idle_ns));
 	if (s->config.wake)
-		s->config.wake(s->config.user);
+		s->config.wake(s->config.wake_ctx);
 }
 
 /* Answers. */
@@ -248,9 +248,9 @@ static const struct {
 
 /* Events of a stream. */
 
-static struct h2_stream *ev_open(void *user)
+static struct h2_stream *ev_open(void *ctx)
 {
-	struct grpc_session *s = user;
+	struct grpc_session *s = ctx;
 	struct grpc_call *call = call_take(s->core);
 
 	if (!call)
@@ -394,9 +394,9 @@ static void ev_closed(struct h2_stream *st, uint32_t error _unused_)
 	call_give(call->session->core, call);
 }
 
-static void ev_violation(void *user)
+static void ev_violation(void *ctx)
 {
-	struct grpc_session *s = user;
+	struct grpc_session *s = ctx;
 
 	s->core->stats.protocol_errors++;
 }
@@ -411,7 +411,7 @@ static void call_fire(struct timeq_node *node)
 	if (call->state == CALL_ANSWERED) {
 		h2_reset(&call->stream, H2_CANCEL);
 		if (s->config.wake)
-			s->config.wake(s->config.user);
+			s->config.wake(s->config.wake_ctx);
 		return;
 	}
 	call_error(call, GRPC_DEADLINE_EXCEEDED,
@@ -501,14 +501,14 @@ struct h2 *grpc_session_h2(struct grpc_session *s)
 
 /* A call, as its service sees it. */
 
-void grpc_call_set_user(struct grpc_call *call, void *user)
+void grpc_call_set_ctx(struct grpc_call *call, void *ctx)
 {
-	call->user = user;
+	call->ctx = ctx;
 }
 
-void *grpc_call_user(const struct grpc_call *call)
+void *grpc_call_ctx(const struct grpc_call *call)
 {
-	return call->user;
+	return call->ctx;
 }
 
 uint64_t grpc_call_deadline(const struct grpc_call *call)

@@ -105,8 +105,8 @@ void grpc_server_abort(struct grpc_server *server);
 bool grpc_server_drained(const struct grpc_server *server);
 
 /* A call, as its service sees it. */
-void grpc_call_set_user(struct grpc_call *call, void *user);
-void *grpc_call_user(const struct grpc_call *call);
+void grpc_call_set_ctx(struct grpc_call *call, void *ctx);
+void *grpc_call_ctx(const struct grpc_call *call);
 uint64_t grpc_call_deadline(const struct grpc_call *call); /* CLOCK_MONOTONIC ns, 0 = none */
 const struct op_peer *grpc_call_peer(const struct grpc_call *call);
 /* Answer. @msg is copied into the connection's locked send buffer. The call is gone. */

@@ -36,8 +36,8 @@ struct grpc_session_config {
 	void *ctx;                          /* of the service */
 	struct op_peer peer;
 	/* There is something to drain; called from anywhere a call is answered. */
-	void (*wake)(void *user);
-	void *user;
+	void (*wake)(void *ctx);
+	void *wake_ctx;
 };
 
 struct grpc_session;

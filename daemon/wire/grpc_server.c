@@ -100,16 +100,16 @@ static void log_ended(const struct peer *p)
 		  p->cred.gid, p->cred.pid, why, r < 0 ? ": " : "", r < 0 ? errno_text(r) : "");
 }
 
-static void peer_closed(void *user)
+static void peer_closed(void *ctx)
 {
 	if (log_debugging)
-		log_ended(user);
-	peer_free(user);
+		log_ended(ctx);
+	peer_free(ctx);
 }
 
-static void peer_stalled(void *user, const char *what)
+static void peer_stalled(void *ctx, const char *what)
 {
-	struct peer *p = user;
+	struct peer *p = ctx;
 
 	if (seldom_due(&p->server->stalled))
 		log_warning(
@@ -120,9 +120,9 @@ static void peer_stalled(void *user, const char *what)
 			seldom_take(&p->server->stalled));
 }
 
-static void peer_wake(void *user)
+static void peer_wake(void *ctx)
 {
-	struct peer *p = user;
+	struct peer *p = ctx;
 
 	if (p->conn)
 		conn_wake(p->conn);
@@ -138,7 +138,7 @@ static int peer_new(const struct listening *l, int fd, const struct op_peer *cre
 		.ctx = l->ctx,
 		.peer = *cred,
 		.wake = peer_wake,
-		.user = p,
+		.wake_ctx = p,
 	};
 	int r;
 

@@ -53,7 +53,7 @@ struct h2 {
 	struct h2mem_user memory;
 	const struct h2_config *config;
 	const struct h2_ops *ops;
-	void *user;
+	void *ctx;
 	struct list streams;
 	struct h2_watch watch;
 	struct secbuf *out; /* during h2_drain() */
@@ -86,7 +86,7 @@ static void h2_must(struct h2 *h2, int lib)
 static void h2_violation(struct h2 *h2)
 {
 	if (h2->ops->violation)
-		h2->ops->violation(h2->user);
+		h2->ops->violation(h2->ctx);
 }
 
 static struct h2_stream *stream_of(struct h2 *h2, int32_t id)
@@ -131,13 +131,13 @@ static void stream_malformed(struct h2_stream *st)
 
 /* Events of the library: receiving. */
 
-static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
-	struct h2 *h2 = user;
+	struct h2 *h2 = ctx;
 	struct h2_stream *st = stream_of(h2, frame->hd.stream_id);
 
 	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-		st = h2->ops->open(h2->user);
+		st = h2->ops->open(h2->ctx);
 		if (!st) {
 			h2_must(h2, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE,
 							      frame->hd.stream_id,
@@ -156,9 +156,9 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
 static int on_header(nghttp2_session *session _unused_, const nghttp2_frame *frame,
 		     const uint8_t *name, size_t name_len, const uint8_t *value, size_t value_len,
-		     uint8_t flags _unused_, void *user)
+		     uint8_t flags _unused_, void *ctx)
 {
-	struct h2 *h2 = user;
+	struct h2 *h2 = ctx;
 	struct h2_stream *st = stream_of(h2, frame->hd.stream_id);
 	struct span n = span_of(name, name_len), v = span_of(value, value_len);
 	int r;
@@ -215,9 +215,9 @@ static void ping_complete(struct h2 *h2, const nghttp2_ping *ping)
 					  NGHTTP2_NO_ERROR, NULL, 0));
 }
 
-static int on_frame_recv(nghttp2_session *session _unused_, const nghttp2_frame *frame, void *user)
+static int on_frame_recv(nghttp2_session *session _unused_, const nghttp2_frame *frame, void *ctx)
 {
-	struct h2 *h2 = user;
+	struct h2 *h2 = ctx;
 	struct h2_stream *st = stream_of(h2, frame->hd.stream_id);
 	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 
@@ -237,7 +237,7 @@ static int on_frame_recv(nghttp2_session *session _unused_, const nghttp2_frame 
 		break;
 	case NGHTTP2_GOAWAY:
 		if (h2->ops->goaway)
-			h2->ops->goaway(h2->user);
+			h2->ops->goaway(h2->ctx);
 		break;
 	default:
 		break;
@@ -246,9 +246,9 @@ static int on_frame_recv(nghttp2_session *session _unused_, const nghttp2_frame 
 }
 
 static int on_data_chunk(nghttp2_session *session, uint8_t flags _unused_, int32_t id,
-			 const uint8_t *data, size_t len, void *user)
+			 const uint8_t *data, size_t len, void *ctx)
 {
-	struct h2 *h2 = user;
+	struct h2 *h2 = ctx;
 	struct h2_stream *st = stream_of(h2, id);
 
 	h2_must(h2, nghttp2_session_consume(session, id, len));
@@ -261,9 +261,9 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags _unused_, int32
 	return 0;
 }
 
-static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *user)
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *ctx)
 {
-	struct h2_stream *st = stream_of(user, id);
+	struct h2_stream *st = stream_of(ctx, id);
 
 	if (!st)
 		return 0;
@@ -275,18 +275,18 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 }
 
 static int on_invalid_frame(nghttp2_session *session _unused_, const nghttp2_frame *frame _unused_,
-			    int lib _unused_, void *user)
+			    int lib _unused_, void *ctx)
 {
-	h2_violation(user);
+	h2_violation(ctx);
 	return 0;
 }
 
 /* Events of the library: sending. */
 
 /* An answer that came before the request's end: the rest is not wanted (RFC 9113 §8.1). */
-static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
-	struct h2 *h2 = user;
+	struct h2 *h2 = ctx;
 	struct h2_stream *st;
 
 	if (!h2->server || frame->hd.type != NGHTTP2_HEADERS ||
@@ -307,9 +307,9 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
  * library may know the stream no more, so its owner is found in our own list.
  */
 static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *frame, int lib _unused_,
-			     void *user)
+			     void *ctx)
 {
-	struct h2 *h2 = user;
+	struct h2 *h2 = ctx;
 
 	if (h2->server || frame->hd.type != NGHTTP2_HEADERS)
 		return 0;
@@ -328,7 +328,7 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
 static ssize_t data_length(nghttp2_session *session _unused_, uint8_t type _unused_,
 			   int32_t id _unused_, int32_t window _unused_,
 			   int32_t stream_window _unused_, uint32_t frame_max _unused_,
-			   void *user _unused_)
+			   void *ctx _unused_)
 {
 	return DATA_MAX;
 }
@@ -337,7 +337,7 @@ static int trailers_submit(nghttp2_session *session, struct h2_stream *st);
 
 /* How much of the body goes into the next frame; send_data() moves it. */
 static ssize_t data_read(nghttp2_session *session, int32_t id _unused_, uint8_t *buf _unused_,
-			 size_t len, uint32_t *flags, nghttp2_data_source *source, void *user)
+			 size_t len, uint32_t *flags, nghttp2_data_source *source, void *ctx)
 {
 	struct h2_stream *st = source->ptr;
 	size_t left = st->body.len - st->body_off;
@@ -351,7 +351,7 @@ static ssize_t data_read(nghttp2_session *session, int32_t id _unused_, uint8_t 
 		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
 		r = trailers_submit(session, st);
 		if (r < 0) {
-			h2_must(user, r);
+			h2_must(ctx, r);
 			return NGHTTP2_ERR_CALLBACK_FAILURE;
 		}
 	}
@@ -359,9 +359,9 @@ static ssize_t data_read(nghttp2_session *session, int32_t id _unused_, uint8_t 
 }
 
 static int send_data(nghttp2_session *session _unused_, nghttp2_frame *frame _unused_,
-		     const uint8_t *head, size_t len, nghttp2_data_source *source, void *user)
+		     const uint8_t *head, size_t len, nghttp2_data_source *source, void *ctx)
 {
-	struct h2 *h2 = user;
+	struct h2 *h2 = ctx;
 	struct h2_stream *st = source->ptr;
 	struct secbuf *out = h2->out;
 
@@ -381,32 +381,32 @@ static int send_data(nghttp2_session *session _unused_, nghttp2_frame *frame _un
 
 /* Making a session. */
 
-static void *mem_malloc(size_t size, void *user)
+static void *mem_malloc(size_t size, void *ctx)
 {
-	return h2mem_take(user, size);
+	return h2mem_take(ctx, size);
 }
 
-static void mem_free(void *p, void *user)
+static void mem_free(void *p, void *ctx)
 {
-	h2mem_give(user, p);
+	h2mem_give(ctx, p);
 }
 
-static void *mem_calloc(size_t n, size_t size, void *user)
+static void *mem_calloc(size_t n, size_t size, void *ctx)
 {
 	size_t bytes;
 	void *p;
 
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return NULL;
-	p = h2mem_take(user, bytes);
+	p = h2mem_take(ctx, bytes);
 	if (p)
 		memset(p, 0, bytes);
 	return p;
 }
 
-static void *mem_realloc(void *p, size_t size, void *user)
+static void *mem_realloc(void *p, size_t size, void *ctx)
 {
-	return h2mem_resize(user, p, size);
+	return h2mem_resize(ctx, p, size);
 }
 
 static void options_set(nghttp2_option *o)
@@ -499,13 +499,13 @@ static int h2_new(struct h2 *init, uint64_t now, struct h2 **ret)
 }
 
 int h2_new_server(struct h2mem *mem, const struct h2_config *config, const struct h2_ops *ops,
-		  void *user, uint64_t now, struct h2 **ret)
+		  void *ctx, uint64_t now, struct h2 **ret)
 {
 	struct h2 init = {
 		.memory = { .mem = mem, .max = config->memory },
 		.config = config,
 		.ops = ops,
-		.user = user,
+		.ctx = ctx,
 		.server = true,
 	};
 
@@ -513,13 +513,13 @@ int h2_new_server(struct h2mem *mem, const struct h2_config *config, const struc
 }
 
 int h2_new_client(struct h2mem *mem, const struct h2_config *config, const struct h2_ops *ops,
-		  void *user, uint64_t now, struct h2 **ret)
+		  void *ctx, uint64_t now, struct h2 **ret)
 {
 	struct h2 init = {
 		.memory = { .mem = mem, .max = config->memory },
 		.config = config,
 		.ops = ops,
-		.user = user,
+		.ctx = ctx,
 	};
 
 	return h2_new(&init, now, ret);

@@ -70,7 +70,7 @@ struct h2_ops {
 	 * Server: the peer opens a stream. The owner's h2_stream, zeroed, or NULL to refuse it
 	 * (REFUSED_STREAM: not processed, may be tried again).
 	 */
-	struct h2_stream *(*open)(void *user);
+	struct h2_stream *(*open)(void *ctx);
 	/* One well-formed field, pseudo-header fields included. Bytes are good during the call. */
 	void (*field)(struct h2_stream *st, struct span name, struct span value);
 	/* The header block is complete. @trailer: the one behind the data. */
@@ -81,9 +81,9 @@ struct h2_ops {
 	/* The stream is gone and the owner's again. @error: RFC 9113 §7. */
 	void (*closed)(struct h2_stream *st, uint32_t error);
 	/* The peer broke a rule; counted by the owner. May be NULL. */
-	void (*violation)(void *user);
+	void (*violation)(void *ctx);
 	/* Client: the peer takes no new stream. May be NULL. */
-	void (*goaway)(void *user);
+	void (*goaway)(void *ctx);
 };
 
 /*
@@ -103,9 +103,9 @@ extern const struct h2_config h2_config_default;
 
 /* @mem, @config, @ops borrowed for the session's life. @now: CLOCK_MONOTONIC ns. -ENOMEM. */
 int h2_new_server(struct h2mem *mem, const struct h2_config *config, const struct h2_ops *ops,
-		  void *user, uint64_t now, struct h2 **ret);
+		  void *ctx, uint64_t now, struct h2 **ret);
 int h2_new_client(struct h2mem *mem, const struct h2_config *config, const struct h2_ops *ops,
-		  void *user, uint64_t now, struct h2 **ret);
+		  void *ctx, uint64_t now, struct h2 **ret);
 /* Streams still open are closed first (H2_CANCEL). */
 void h2_free(struct h2 *h2);
 DEFINE_CLEANUP(struct h2 *, h2_free);

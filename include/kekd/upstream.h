@@ -54,7 +54,7 @@ struct upstream_answer {
  * otherwise what the plugin's status means in <kekd/errors.h>. @text is for the log: printable,
  * never NULL. @answer is NULL unless @r is 0.
  */
-typedef void upstream_done_fn(void *user, int r, const char *text,
+typedef void upstream_done_fn(void *ctx, int r, const char *text,
 			      const struct upstream_answer *answer);
 
 struct upstream;
@@ -63,7 +63,7 @@ struct upstream_call;
 struct upstream_ops {
 	/* -ENOBUFS: as many calls as may be are open. -ENOMEM. */
 	int (*call)(struct upstream *u, const struct upstream_request *req, upstream_done_fn *done,
-		    void *user, struct upstream_call **ret);
+		    void *ctx, struct upstream_call **ret);
 	/* The call is gone; done does not run. */
 	void (*cancel)(struct upstream_call *call);
 	/* No call may be open. */

@@ -68,9 +68,9 @@ static int judge(struct bulk *b, enum grpc_status status, const char *text, stru
 	return 0;
 }
 
-static void answered(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void answered(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	struct bulk *b = user;
+	struct bulk *b = ctx;
 	int r = judge(b, status, text, span_of(msg->data, msg->len));
 
 	b->waiting--;

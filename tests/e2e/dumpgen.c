@@ -27,7 +27,7 @@
 
 static uint64_t printed;
 
-static int print(void *user _unused_, void *tag _unused_, struct span path,
+static int print(void *ctx _unused_, void *tag _unused_, struct span path,
 		 const struct transform_result *result)
 {
 	static char text[2 * VALUE_MAX];

@@ -48,7 +48,7 @@ static void hold(struct list *list, struct grpc_call *call, struct secbuf *msg)
 	}
 	h->call = call;
 	h->msg = secbuf_move(msg);
-	grpc_call_set_user(call, h);
+	grpc_call_set_ctx(call, h);
 	list_add_tail(list, &h->link);
 }
 
@@ -128,7 +128,7 @@ static void echo_stats(void *ctx, struct grpc_call *call, struct secbuf *msg _un
 
 static void echo_cancel(void *ctx _unused_, struct grpc_call *call)
 {
-	struct held *h = grpc_call_user(call);
+	struct held *h = grpc_call_ctx(call);
 
 	if (h)
 		held_free(h);

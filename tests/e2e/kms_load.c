@@ -96,9 +96,9 @@ static bool mend(struct slot *s, enum grpc_status status)
 	return true;
 }
 
-static void unwrapped(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void unwrapped(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	struct slot *s = user;
+	struct slot *s = ctx;
 	struct load *l = s->load;
 	struct kms_response rsp;
 
@@ -117,9 +117,9 @@ static void unwrapped(void *user, enum grpc_status status, const char *text, str
 		wrap(s);
 }
 
-static void wrapped(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void wrapped(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	struct slot *s = user;
+	struct slot *s = ctx;
 	struct load *l = s->load;
 	struct kms_request req = { .uid = span_str("load") };
 	struct kms_response rsp;

@@ -39,13 +39,13 @@ struct upstream_call {
 	struct fake_upstream *fake;
 	enum upstream_method method;
 	upstream_done_fn *done;
-	void *user;
+	void *ctx;
 	size_t len;
 	uint8_t data[];
 };
 
 static inline int fake_call(struct upstream *u, const struct upstream_request *req,
-			    upstream_done_fn *done, void *user, struct upstream_call **ret)
+			    upstream_done_fn *done, void *ctx, struct upstream_call **ret)
 {
 	struct fake_upstream *f = container_of(u, struct fake_upstream, upstream);
 	struct upstream_call *c;
@@ -58,7 +58,7 @@ static inline int fake_call(struct upstream *u, const struct upstream_request *r
 	c->fake = f;
 	c->method = req->method;
 	c->done = done;
-	c->user = user;
+	c->ctx = ctx;
 	c->len = req->data.len;
 	if (req->data.len > 0)
 		memcpy(c->data, req->data.data, req->data.len);
@@ -159,7 +159,7 @@ static inline void fake_answer_one(struct upstream_call *c)
 		a.data.data = out;
 		break;
 	}
-	c->done(c->user, r, r < 0 ? "refused" : "", r < 0 ? NULL : &a);
+	c->done(c->ctx, r, r < 0 ? "refused" : "", r < 0 ? NULL : &a);
 	fake_call_end(c);
 }
 
@@ -175,7 +175,7 @@ static inline void fake_fail(struct fake_upstream *f, int r)
 	while (!list_empty(&f->calls)) {
 		struct upstream_call *c = list_first(&f->calls, struct upstream_call, link);
 
-		c->done(c->user, r, "failed on request", NULL);
+		c->done(c->ctx, r, "failed on request", NULL);
 		fake_call_end(c);
 	}
 }

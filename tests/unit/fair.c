@@ -201,10 +201,10 @@ FIXTURE_TEARDOWN(fair)
 	rmdir(self->dir);
 }
 
-static void on_done(void *user, enum grpc_status status _unused_, const char *text _unused_,
+static void on_done(void *ctx, enum grpc_status status _unused_, const char *text _unused_,
 		    struct secbuf *msg _unused_)
 {
-	struct side *s = user;
+	struct side *s = ctx;
 
 	s->open--;
 }

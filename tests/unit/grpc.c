@@ -76,7 +76,7 @@ static void svc_keep(void *ctx, struct grpc_call *call, struct secbuf *msg)
 
 	(void)msg;
 	f->served++;
-	grpc_call_set_user(call, f);
+	grpc_call_set_ctx(call, f);
 	f->kept[f->n_kept++] = call;
 }
 
@@ -425,7 +425,7 @@ TEST_F(session, later_answer)
 
 	EXPECT_FALSE(g->ended);
 	ASSERT_EQ(1, self->n_kept);
-	EXPECT_EQ(self, grpc_call_user(self->kept[0]));
+	EXPECT_EQ(self, grpc_call_ctx(self->kept[0]));
 	EXPECT_EQ(0, grpc_call_deadline(self->kept[0]));
 	grpc_call_reply(self->kept[0], span_str("late"));
 	drain(self);

@@ -317,11 +317,11 @@ static void remember(fix *f, const struct kms_response *rsp)
 	f->key_id_len = rsp->key_id.len;
 }
 
-static void on_done(void *user, enum grpc_status status, const char *text _unused_,
+static void on_done(void *ctx, enum grpc_status status, const char *text _unused_,
 		    struct secbuf *msg)
 {
 	struct kms_response rsp = { 0 };
-	fix *f = user;
+	fix *f = ctx;
 
 	f->open--;
 	if (status != GRPC_OK ||

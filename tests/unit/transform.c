@@ -286,9 +286,9 @@ FIXTURE_TEARDOWN(service)
 	rmdir(self->dir);
 }
 
-static void on_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void on_done(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	fix *f = user;
+	fix *f = ctx;
 
 	(void)text;
 	f->done = true;
@@ -587,9 +587,9 @@ TEST_F(service, gives_up_after_a_value_of_its_own_was_opened)
 	free(big);
 }
 
-static void on_crowd(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void on_crowd(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	unsigned int *ended = user;
+	unsigned int *ended = ctx;
 
 	(void)text;
 	(void)msg; /* released by the client */

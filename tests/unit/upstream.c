@@ -44,7 +44,7 @@ FIXTURE_TEARDOWN(upstream)
 	ring_free(self->ring);
 }
 
-static void never(void *user _unused_, int r _unused_, const char *text _unused_,
+static void never(void *ctx _unused_, int r _unused_, const char *text _unused_,
 		  const struct upstream_answer *answer _unused_)
 {
 	EXPECT_TRUE(false);

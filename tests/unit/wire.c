@@ -231,9 +231,9 @@ FIXTURE_TEARDOWN(wire)
 
 /* The client's side of calls. */
 
-static void on_done(void *user, enum grpc_status status, const char *text, struct secbuf *msg)
+static void on_done(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
-	struct result *r = user;
+	struct result *r = ctx;
 
 	EXPECT_FALSE(r->done);
 	r->done = true;
@@ -333,9 +333,9 @@ struct partial {
 	struct conn *conn;
 };
 
-static void partial_closed(void *user)
+static void partial_closed(void *ctx)
 {
-	struct partial *p = user;
+	struct partial *p = ctx;
 
 	grpc_session_free(move_ptr(p->session));
 	conn_free(move_ptr(p->conn));

@@ -19,7 +19,7 @@ static struct {
 } bare;
 
 static ssize_t body_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len,
-			 uint32_t *flags, nghttp2_data_source *source _unused_, void *user _unused_)
+			 uint32_t *flags, nghttp2_data_source *source _unused_, void *ctx _unused_)
 {
 	const nghttp2_nv trailers[] = { NV("grpc-status", "0") };
 
@@ -31,7 +31,7 @@ static ssize_t body_read(nghttp2_session *session, int32_t id, uint8_t *buf, siz
 	return SERVED_BARE_BYTES;
 }
 
-static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user _unused_)
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ctx _unused_)
 {
 	const nghttp2_nv fields[] = { NV(":status", "200"),
 				      NV("content-type", "application/grpc") };
