@@ -122,7 +122,7 @@ void secpool_free(struct secpool *pool)
 	free(pool);
 }
 
-static size_t class_of(size_t cap)
+static size_t secmem_class_of(size_t cap)
 {
 	size_t c = 0;
 
@@ -240,7 +240,7 @@ static int slab_note(struct secpool *pool, struct slab *s)
 	return 0;
 }
 
-static int slab_add(struct secpool *pool, size_t class)
+static int secmem_slab_add(struct secpool *pool, size_t class)
 {
 	size_t size = class_size[class];
 	size_t bytes = page_round(size * 2 + HEAD) > SLAB ? page_round(size * 2 + HEAD) : SLAB;
@@ -281,14 +281,14 @@ static int large_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 
 int secpool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 {
-	size_t class = class_of(cap);
+	size_t class = secmem_class_of(cap);
 	struct free_buf *f;
 	int r;
 
 	if (class == CLASSES)
 		return large_get(pool, cap, ret);
 	if (!pool->free[class]) {
-		r = slab_add(pool, class);
+		r = secmem_slab_add(pool, class);
 		if (r < 0)
 			return r;
 	}
@@ -309,7 +309,7 @@ void secbuf_release(struct secbuf *b)
 	if (!b->data)
 		return;
 	pool->used -= b->cap;
-	class = class_of(b->cap);
+	class = secmem_class_of(b->cap);
 	if (class == CLASSES) {
 		pool->mapped -= b->cap;
 		secmem_free(b->data, b->cap);

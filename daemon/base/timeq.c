@@ -36,7 +36,7 @@ static struct timeq_node *meld(struct timeq_node *a, struct timeq_node *b)
 }
 
 /* Cut @node from its siblings; returns the one to its right. */
-static struct timeq_node *cut(struct timeq_node *node)
+static struct timeq_node *timeq_cut(struct timeq_node *node)
 {
 	struct timeq_node *next = node->next;
 
@@ -50,9 +50,9 @@ static struct timeq_node *meld_row(struct timeq_node *row)
 	struct timeq_node *pairs = NULL, *root = NULL;
 
 	while (row) {
-		struct timeq_node *a = row, *b = cut(a);
+		struct timeq_node *a = row, *b = timeq_cut(a);
 
-		row = b ? cut(b) : NULL;
+		row = b ? timeq_cut(b) : NULL;
 		a = meld(a, b);
 		a->next = pairs;
 		pairs = a;
@@ -60,13 +60,13 @@ static struct timeq_node *meld_row(struct timeq_node *row)
 	while (pairs) {
 		struct timeq_node *a = pairs;
 
-		pairs = cut(a);
+		pairs = timeq_cut(a);
 		root = meld(root, a);
 	}
 	return root;
 }
 
-static void join(struct timeq *q, struct timeq_node *heap)
+static void timeq_join(struct timeq *q, struct timeq_node *heap)
 {
 	q->root = meld(q->root, heap);
 	if (q->root)
@@ -78,7 +78,7 @@ void timeq_set(struct timeq *q, struct timeq_node *node, uint64_t when)
 	timeq_clear(q, node);
 	node->when = when;
 	node->seq = q->seq++;
-	join(q, node);
+	timeq_join(q, node);
 }
 
 void timeq_clear(struct timeq *q, struct timeq_node *node)
@@ -97,8 +97,8 @@ void timeq_clear(struct timeq *q, struct timeq_node *node)
 		prev->next = next;
 	if (next)
 		next->prev = prev;
-	cut(node);
-	join(q, rest);
+	timeq_cut(node);
+	timeq_join(q, rest);
 }
 
 uint64_t timeq_next(const struct timeq *q)

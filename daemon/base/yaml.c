@@ -108,7 +108,7 @@ static int fail_memory(struct yaml_doc *doc)
 	return -ENOMEM;
 }
 
-static void *arena_alloc(struct yaml_doc *doc, size_t size)
+static void *yaml_arena_alloc(struct yaml_doc *doc, size_t size)
 {
 	struct chunk *c = doc->chunks;
 	size_t bytes;
@@ -188,7 +188,7 @@ static int node_new(struct builder *b, const yaml_event_t *ev, enum yaml_type ty
 
 	if (b->doc->nodes >= YAML_NODES_MAX)
 		return fail_at(b, ev->start_mark, "too many values in one file");
-	n = arena_alloc(b->doc, sizeof(*n));
+	n = yaml_arena_alloc(b->doc, sizeof(*n));
 	if (!n)
 		return fail_memory(b->doc);
 	b->doc->nodes++;
@@ -206,7 +206,7 @@ static int copy_text(struct builder *b, const yaml_event_t *ev, const char **ret
 
 	if (memchr(ev->data.scalar.value, 0, len))
 		return fail_at(b, ev->start_mark, "NUL characters are not supported");
-	s = arena_alloc(b->doc, len + 1);
+	s = yaml_arena_alloc(b->doc, len + 1);
 	if (!s)
 		return fail_memory(b->doc);
 	memcpy(s, ev->data.scalar.value, len);

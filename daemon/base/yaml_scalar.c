@@ -37,14 +37,14 @@ static const char *const not_finite[] = {
 	"+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
 };
 
-static bool is_digit(char c)
+static bool scalar_is_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
 
 static const char *skip_digits(const char *s)
 {
-	while (is_digit(*s))
+	while (scalar_is_digit(*s))
 		s++;
 	return s;
 }
@@ -74,7 +74,7 @@ static bool is_float(const char *s)
 	digits = s;
 	s = skip_digits(s);
 	if (*s == '.') {
-		if (s == digits && !is_digit(s[1]))
+		if (s == digits && !scalar_is_digit(s[1]))
 			return false;
 		s = skip_digits(s + 1);
 	} else if (s == digits) {
@@ -108,7 +108,7 @@ static int skip_base(const char **s)
 	}
 }
 
-static bool digits_of(const char *s, int base)
+static bool scalar_digits_of(const char *s, int base)
 {
 	static const char digits[] = "0123456789abcdef";
 	const char *d;
@@ -133,7 +133,7 @@ static bool parse_int(const char *s, int64_t *ret)
 	if (*s == '-' || *s == '+')
 		s++;
 	base = skip_base(&s);
-	if (!digits_of(s, base))
+	if (!scalar_digits_of(s, base))
 		return false;
 	errno = 0;
 	v = strtoull(s, NULL, base);
@@ -185,7 +185,7 @@ void yaml_scalar_resolve(struct yaml_node *node)
 
 	if (resolve_word(node) || node->len >= sizeof(plain))
 		return;
-	if (!is_digit(first) && first != '-' && first != '+' && first != '.')
+	if (!scalar_is_digit(first) && first != '-' && first != '+' && first != '.')
 		return;
 	if (first == '.')
 		memcpy(plain, node->text, node->len + 1);
@@ -209,11 +209,11 @@ bool yaml_scalar_is_json(const char *s, size_t len)
 		return true;
 	if (*s == '-')
 		s++;
-	if (!is_digit(*s))
+	if (!scalar_is_digit(*s))
 		return false;
 	s = *s == '0' ? s + 1 : skip_digits(s);
 	if (*s == '.') {
-		if (!is_digit(s[1]))
+		if (!scalar_is_digit(s[1]))
 			return false;
 		s = skip_digits(s + 1);
 	}
@@ -221,14 +221,14 @@ bool yaml_scalar_is_json(const char *s, size_t len)
 	return s && !*s;
 }
 
-static bool is_space(uint8_t c)
+static bool scalar_is_space(uint8_t c)
 {
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
 bool yaml_text_is_json(struct span text)
 {
-	while (text.len > 0 && is_space(text.data[0]))
+	while (text.len > 0 && scalar_is_space(text.data[0]))
 		text = span_skip(text, 1);
 	return text.len > 0 && text.data[0] == '{';
 }
@@ -282,7 +282,7 @@ static const char *scan_token(struct json_scan *s, uint8_t c)
 {
 	bool comma = s->comma;
 
-	if (is_space(c))
+	if (scalar_is_space(c))
 		return NULL;
 	if (s->begun && s->depth == 0)
 		return "text after the end";
@@ -303,7 +303,7 @@ static const char *scan_token(struct json_scan *s, uint8_t c)
 	default:
 		break;
 	}
-	if ((c >= 'a' && c <= 'z') || is_digit((char)c) || memchr(",+-.E", c, 5))
+	if ((c >= 'a' && c <= 'z') || scalar_is_digit((char)c) || memchr(",+-.E", c, 5))
 		return NULL;
 	return "an unexpected character";
 }

@@ -104,7 +104,8 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
  * stand before a value of "a:b": for KMS v2 the key_id decides, for v1 the longest label. A value at
  * rest is the chain's to try in order, as the apiserver does.
  */
-static struct chain_key *key_of(const struct keyed *g, const struct op *op, struct span *ret_body)
+static struct chain_key *aesgcm_key_of(const struct keyed *g, const struct op *op,
+				       struct span *ret_body)
 {
 	struct chain_key *k, *found = NULL;
 	struct span body;
@@ -128,7 +129,7 @@ static int aesgcm_decrypt(struct provider *p, struct op *op)
 	struct span body;
 	int r;
 
-	k = key_of(g, op, &body);
+	k = aesgcm_key_of(g, op, &body);
 	if (!k)
 		return -ENOKEY;
 	r = keytable_by_id(g->env.keys, k->id, &k);

@@ -205,8 +205,8 @@ static int get_user(const struct yaml_doc *doc, const struct yaml_node *node,
 	return read_id(doc, node, field->name, out);
 }
 
-static int check_list(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
-		      size_t max)
+static int config_check_list(const struct yaml_doc *doc, const struct yaml_node *node,
+			     const char *what, size_t max)
 {
 	int r;
 
@@ -224,7 +224,7 @@ static int get_ids(const struct yaml_doc *doc, const struct yaml_node *node,
 	struct config_ids *ids = out;
 	int r;
 
-	r = check_list(doc, node, field->name, (size_t)field->max);
+	r = config_check_list(doc, node, field->name, (size_t)field->max);
 	if (r < 0)
 		return r;
 	ids->v = yaml_array(node, sizeof(*ids->v));
@@ -270,7 +270,7 @@ static int read_argv(const struct yaml_doc *doc, const struct yaml_node *node,
 {
 	int r;
 
-	r = check_list(doc, node, "command", CONFIG_ARGV_MAX);
+	r = config_check_list(doc, node, "command", CONFIG_ARGV_MAX);
 	if (r < 0)
 		return r;
 	argv->v = yaml_array(node, sizeof(*argv->v));
@@ -313,7 +313,7 @@ static const struct yaml_kind kind_peers = {
 		"{\"required\": [\"gids\"], \"properties\": {\"gids\": {\"minItems\": 1}}}]}",
 };
 
-/* read_root() */
+/* config_read_root() */
 static const struct yaml_kind kind_root = {
 	.type = "object",
 	.rule = "{\"if\": {\"properties\": {\"source\": {\"const\": \"command\"}}},"
@@ -509,7 +509,7 @@ static int read_socket_list(const struct yaml_doc *doc, const struct yaml_node *
 {
 	int r;
 
-	r = check_list(doc, node, "sockets", CONFIG_SOCKETS_MAX);
+	r = config_check_list(doc, node, "sockets", CONFIG_SOCKETS_MAX);
 	if (r < 0)
 		return r;
 	if (node->count == 0)
@@ -606,7 +606,7 @@ static int read_metrics(const struct yaml_doc *doc, struct draft *d)
 	return r < 0 ? r : config_check_metrics(&d->c, doc, d->metrics);
 }
 
-static int read_root(const struct yaml_doc *doc, struct draft *d)
+static int config_read_root(const struct yaml_doc *doc, struct draft *d)
 {
 	int r;
 
@@ -639,7 +639,7 @@ static int config_read(const struct yaml_doc *doc, struct draft *d)
 	if (r == 0)
 		r = read_metrics(doc, d);
 	if (r == 0)
-		r = read_root(doc, d);
+		r = config_read_root(doc, d);
 	return r;
 }
 

@@ -82,7 +82,7 @@ static void evict(struct dekcache *c, struct entry *e)
 	c->count--;
 }
 
-static struct entry *find(struct dekcache *c, const uint8_t *id, uint64_t now_ns)
+static struct entry *dekcache_find(struct dekcache *c, const uint8_t *id, uint64_t now_ns)
 {
 	list_for_each_safe (n, bucket_of(c, id)) {
 		struct entry *e = list_entry(n, struct entry, bucket);
@@ -97,7 +97,7 @@ static struct entry *find(struct dekcache *c, const uint8_t *id, uint64_t now_ns
 	return NULL;
 }
 
-static void slab_add(struct dekcache *c)
+static void dekcache_slab_add(struct dekcache *c)
 {
 	struct slab *s = secmem_alloc(SLAB_BYTES);
 
@@ -111,12 +111,12 @@ static void slab_add(struct dekcache *c)
 	}
 }
 
-static struct entry *take(struct dekcache *c)
+static struct entry *dekcache_take(struct dekcache *c)
 {
 	struct entry *e;
 
 	if (list_empty(&c->free) && c->made < c->max)
-		slab_add(c);
+		dekcache_slab_add(c);
 	if (list_empty(&c->free) && !list_empty(&c->ages))
 		evict(c, list_first(&c->ages, struct entry, age));
 	if (list_empty(&c->free))
@@ -130,7 +130,7 @@ static struct entry *take(struct dekcache *c)
 int dekcache_get(struct dekcache *c, const uint8_t id[static SHA256_LEN], uint64_t now_ns,
 		 struct span *ret)
 {
-	struct entry *e = find(c, id, now_ns);
+	struct entry *e = dekcache_find(c, id, now_ns);
 
 	if (!e)
 		return -ENOENT;
@@ -143,13 +143,13 @@ int dekcache_get(struct dekcache *c, const uint8_t id[static SHA256_LEN], uint64
 void dekcache_put(struct dekcache *c, const uint8_t id[static SHA256_LEN], uint64_t now_ns,
 		  struct span dek)
 {
-	struct entry *e = find(c, id, now_ns);
+	struct entry *e = dekcache_find(c, id, now_ns);
 
 	if (dek.len > sizeof(e->dek))
 		return;
 	if (e)
 		evict(c, e);
-	e = take(c);
+	e = dekcache_take(c);
 	if (!e)
 		return;
 	memcpy(e->id, id, sizeof(e->id));

@@ -89,7 +89,8 @@ const char *encconf_kind_name(enum encconf_kind kind)
 }
 
 /* A list with at least one and at most @max elements. */
-static int check_list(struct reader *rd, const struct yaml_node *list, const char *what, size_t max)
+static int encconf_check_list(struct reader *rd, const struct yaml_node *list, const char *what,
+			      size_t max)
 {
 	int r;
 
@@ -221,7 +222,7 @@ static int read_keys(struct reader *rd, const struct yaml_node *node, struct enc
 
 	r = yaml_read(rd->doc, node, keys_fields, &raw);
 	if (r == 0)
-		r = check_list(rd, raw.keys, "keys", ENCCONF_KEYS_MAX - rd->keys);
+		r = encconf_check_list(rd, raw.keys, "keys", ENCCONF_KEYS_MAX - rd->keys);
 	if (r < 0)
 		return r;
 	p->keys = yaml_array(raw.keys, sizeof(*p->keys));
@@ -289,7 +290,7 @@ static int read_resources(struct reader *rd, const struct yaml_node *list,
 {
 	int r;
 
-	r = check_list(rd, list, "resources", ENCCONF_RESOURCES_MAX - rd->resources);
+	r = encconf_check_list(rd, list, "resources", ENCCONF_RESOURCES_MAX - rd->resources);
 	if (r < 0)
 		return r;
 	item->resources = yaml_array(list, sizeof(*item->resources));
@@ -310,7 +311,7 @@ static int read_providers(struct reader *rd, const struct yaml_node *list,
 {
 	int r;
 
-	r = check_list(rd, list, "providers", ENCCONF_PROVIDERS_MAX - rd->providers);
+	r = encconf_check_list(rd, list, "providers", ENCCONF_PROVIDERS_MAX - rd->providers);
 	if (r < 0)
 		return r;
 	item->providers = yaml_array(list, sizeof(*item->providers));
@@ -371,7 +372,7 @@ static int check_type(struct reader *rd, const struct raw_root *raw)
 	return yaml_fail(rd->doc, raw->kind, "\"kind\" must be EncryptionConfiguration");
 }
 
-static int read_root(struct reader *rd)
+static int encconf_read_root(struct reader *rd)
 {
 	struct raw_root raw = { 0 };
 	struct encconf *c = rd->c;
@@ -381,7 +382,7 @@ static int read_root(struct reader *rd)
 	if (r == 0)
 		r = check_type(rd, &raw);
 	if (r == 0)
-		r = check_list(rd, raw.resources, "resources", ENCCONF_ITEMS_MAX);
+		r = encconf_check_list(rd, raw.resources, "resources", ENCCONF_ITEMS_MAX);
 	if (r < 0)
 		return r;
 	c->items = yaml_array(raw.resources, sizeof(*c->items));
@@ -412,7 +413,7 @@ int encconf_parse(struct span text, const char *file, unsigned int flags, struct
 		return -ENOMEM;
 	rd.doc = doc;
 	rd.c = c;
-	r = read_root(&rd);
+	r = encconf_read_root(&rd);
 	if (r == 0)
 		r = encconf_resources_masked(c, file, err);
 	if (r < 0)

@@ -13,7 +13,7 @@ struct group_resource {
 	struct span resource, group;
 };
 
-static struct group_resource split(const char *name)
+static struct group_resource resources_split(const char *name)
 {
 	const char *dot = strchr(name, '.');
 
@@ -33,7 +33,7 @@ static bool is_everything(struct group_resource r)
 }
 
 /* Could a rule for @wide, a wildcard, take what @r names? */
-static bool covers(struct group_resource wide, struct group_resource r)
+static bool resources_covers(struct group_resource wide, struct group_resource r)
 {
 	return is_everything(wide) || (is(wide.resource, "*") && span_equal(wide.group, r.group));
 }
@@ -41,11 +41,11 @@ static bool covers(struct group_resource wide, struct group_resource r)
 static int check_pair(const struct yaml_doc *doc, const struct yaml_node *at, const char *a,
 		      const char *b)
 {
-	struct group_resource x = split(a), y = split(b);
+	struct group_resource x = resources_split(a), y = resources_split(b);
 
 	if (span_equal(x.resource, y.resource) && span_equal(x.group, y.group))
 		return yaml_fail(doc, at, "the same resource twice in one list");
-	if (covers(x, y) || covers(y, x))
+	if (resources_covers(x, y) || resources_covers(y, x))
 		return yaml_fail(
 			doc, at,
 			"this resource and another of the same list overlap, one would be masked");
@@ -78,7 +78,7 @@ static bool has_no_api(const char *name)
 
 static const char *name_problem(const char *name)
 {
-	struct group_resource r = split(name);
+	struct group_resource r = resources_split(name);
 	const char *problem = spelling_problem(name);
 
 	if (problem)
@@ -123,7 +123,7 @@ static const struct encconf_resource *find_mask(const struct encconf *c, size_t 
 		const struct encconf_item *item = &c->items[i];
 
 		for (size_t j = 0; j < item->resources_count; j++) {
-			if (covers(split(item->resources[j].name), r))
+			if (resources_covers(resources_split(item->resources[j].name), r))
 				return &item->resources[j];
 		}
 	}
@@ -138,7 +138,7 @@ int encconf_resources_masked(const struct encconf *c, const char *file, struct y
 		for (size_t j = 0; j < item->resources_count; j++) {
 			const struct encconf_resource *r = &item->resources[j], *mask;
 
-			mask = find_mask(c, i, split(r->name));
+			mask = find_mask(c, i, resources_split(r->name));
 			if (mask)
 				return yaml_error_set(
 					err, file, r->line, r->column,

@@ -34,7 +34,7 @@ static bool identity_match(const struct provider *p _unused_, struct span stored
 	return !span_starts_with(stored, span_str(CODEC_ENC));
 }
 
-static int copy(struct identity *id, struct op *op)
+static int identity_copy(struct identity *id, struct op *op)
 {
 	if (op->in.len > KEKD_VALUE_MAX || op->in.len > op->out_cap)
 		return -EMSGSIZE;
@@ -58,14 +58,14 @@ static int identity_encrypt(struct provider *p, struct op *op)
 
 	if (op->purpose != OP_STORAGE)
 		return -EOPNOTSUPP;
-	return id->writes ? copy(id, op) : -EPERM;
+	return id->writes ? identity_copy(id, op) : -EPERM;
 }
 
 static int identity_decrypt(struct provider *p, struct op *op)
 {
 	if (op->purpose != OP_STORAGE || !identity_match(p, op->in))
 		return -EINVAL;
-	return copy(identity_of(p), op);
+	return identity_copy(identity_of(p), op);
 }
 
 static int identity_key_id(const struct provider *p _unused_, const char **ret _unused_)

@@ -36,8 +36,8 @@ static bool is_repeated(const struct keyed *g, size_t i)
 	return false;
 }
 
-static bool fits(const struct keyed *g, const struct chain_key *k, const char *name,
-		 struct span stored, struct span *ret_body)
+static bool keyed_fits(const struct keyed *g, const struct chain_key *k, const char *name,
+		       struct span stored, struct span *ret_body)
 {
 	return k->secretbox == g->secretbox && strcmp(k->name, name) == 0 &&
 	       codec_prefix_match(stored, g->provider.ops->prefix, span_str(k->label), ret_body);
@@ -52,7 +52,7 @@ static struct chain_key *nth_of_entry(const struct keyed *g, const char *name, s
 	list_for_each (n, keytable_list(g->env.keys)) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
-		if (!fits(g, k, name, stored, &body) || (*nth)-- > 0)
+		if (!keyed_fits(g, k, name, stored, &body) || (*nth)-- > 0)
 			continue;
 		*ret_body = body;
 		return k;

@@ -69,7 +69,7 @@ static void op_describe(const struct kmsv1 *k, struct op *op)
 	memcpy(op->key_id, k->key_id, sizeof(k->key_id));
 }
 
-static int id_of(struct span edek, uint8_t ret[static SHA256_LEN])
+static int kmsv1_id_of(struct span edek, uint8_t ret[static SHA256_LEN])
 {
 	return sha256(&edek, 1, ret);
 }
@@ -112,7 +112,7 @@ static int kmsv1_decrypt(struct provider *p, struct op *op)
 	if (len == 0 || len > body.len || body.len - len < KEKD_GCM_NONCE + KEKD_GCM_TAG)
 		return -EINVAL;
 	req.data = span_of(body.data, len);
-	r = id_of(req.data, id);
+	r = kmsv1_id_of(req.data, id);
 	if (r < 0)
 		return r;
 	op->wait.body = span_skip(body, len);
@@ -161,7 +161,7 @@ static void write_keep(struct write *w, struct span edek)
 	struct envelope *e = &w->kms->env;
 	uint8_t id[SHA256_LEN];
 
-	if (id_of(edek, id) == 0)
+	if (kmsv1_id_of(edek, id) == 0)
 		dekcache_put(e->cache, id, envelope_now(e), span_of(w->dek, sizeof(w->dek)));
 }
 

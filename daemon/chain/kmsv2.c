@@ -121,7 +121,7 @@ static int seal_data(struct kmsv2 *k, struct op *op, uint8_t *out)
 	return r;
 }
 
-static int seal(struct kmsv2 *k, struct op *op)
+static int kmsv2_seal(struct kmsv2 *k, struct op *op)
 {
 	uint8_t head[ENCOBJ_HEAD_MAX];
 	size_t label = codec_prefix_len(PREFIX, span_str(k->env.name));
@@ -163,7 +163,7 @@ static void writers_end(struct kmsv2 *k, int r)
 		struct op *op = list_first(&k->writers, struct op, wait.link);
 
 		list_del(&op->wait.link);
-		defer_op(k->env.env.defer, op, r == 0 ? seal(k, op) : r);
+		defer_op(k->env.env.defer, op, r == 0 ? kmsv2_seal(k, op) : r);
 	}
 }
 
@@ -182,7 +182,7 @@ static int kmsv2_encrypt(struct provider *p, struct op *op)
 	int r;
 
 	if (may_write(k)) {
-		r = seal(k, op);
+		r = kmsv2_seal(k, op);
 		if (r == 0)
 			defer_op(k->env.env.defer, op, 0);
 		return r;
@@ -353,7 +353,7 @@ static int kmsv2_open(struct envelope *e, struct op *op, struct span dek, unsign
 }
 
 /* The cache's key: everything that the plugin is asked with, and the type. */
-static int id_of(const struct encobj *obj, uint8_t ret[static SHA256_LEN])
+static int kmsv2_id_of(const struct encobj *obj, uint8_t ret[static SHA256_LEN])
 {
 	_cleanup_free_ uint8_t *tail = NULL;
 	struct span part;
@@ -398,7 +398,7 @@ static int decrypt_object(struct kmsv2 *k, struct op *op, const struct encobj *o
 	if (r == 0 && op->purpose == OP_KMS_V2 && !span_equal(op->context, span_str(op->key_id)))
 		r = -ENOKEY;
 	if (r == 0)
-		r = id_of(obj, id);
+		r = kmsv2_id_of(obj, id);
 	if (r < 0)
 		return r;
 	op->provider = "kms";

@@ -29,7 +29,7 @@ struct own_call {
 	uint8_t dek[2 * KEKD_AES_KEY_MAX], scratch[KEKD_AES_KEY_MAX];
 };
 
-static bool cut_name(struct span *rest)
+static bool own_cut_name(struct span *rest)
 {
 	const uint8_t *colon = rest->data ? memchr(rest->data, ':', rest->len) : NULL;
 
@@ -45,9 +45,9 @@ static bool is_sealed_by_us(struct span edek)
 }
 
 /* A name of v1 may hold colons: the right one is followed by a length and a data key of ours. */
-static int parse_v1(struct span rest, struct own_value *ret)
+static int own_parse_v1(struct span rest, struct own_value *ret)
 {
-	while (cut_name(&rest)) {
+	while (own_cut_name(&rest)) {
 		size_t len = rest.len < 2 ? 0 : (size_t)rest.data[0] << 8 | rest.data[1];
 
 		if (len == 0 || rest.len - 2 < len || !is_sealed_by_us(span_of(rest.data + 2, len)))
@@ -62,12 +62,12 @@ static int parse_v1(struct span rest, struct own_value *ret)
 	return -EINVAL;
 }
 
-static int parse_v2(struct span rest, struct own_value *ret)
+static int own_parse_v2(struct span rest, struct own_value *ret)
 {
 	_cleanup_encobj_ struct encobj obj = { 0 };
 	int r;
 
-	if (!cut_name(&rest))
+	if (!own_cut_name(&rest))
 		return -EINVAL;
 	r = encobj_decode(rest, &obj);
 	if (r < 0)
@@ -86,9 +86,9 @@ static int parse_v2(struct span rest, struct own_value *ret)
 static int parse(struct span stored, struct own_value *ret)
 {
 	if (span_starts_with(stored, span_str(PREFIX_V1)))
-		return parse_v1(span_skip(stored, strlen(PREFIX_V1)), ret);
+		return own_parse_v1(span_skip(stored, strlen(PREFIX_V1)), ret);
 	if (span_starts_with(stored, span_str(PREFIX_V2)))
-		return parse_v2(span_skip(stored, strlen(PREFIX_V2)), ret);
+		return own_parse_v2(span_skip(stored, strlen(PREFIX_V2)), ret);
 	return -EINVAL;
 }
 

@@ -45,7 +45,7 @@ static int openssl_start(struct block_key *base, struct block_run *run)
 	return 0;
 }
 
-static void openssl_free(struct block_key *base)
+static void backend_openssl_free(struct block_key *base)
 {
 	struct openssl_key *key = openssl_key(base);
 
@@ -58,7 +58,7 @@ static const struct block_key_ops openssl_ops = {
 	.name = "openssl",
 	.room = openssl_room,
 	.start = openssl_start,
-	.free = openssl_free,
+	.free = backend_openssl_free,
 };
 
 static const EVP_CIPHER *openssl_cipher(size_t key_len)

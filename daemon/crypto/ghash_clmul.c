@@ -60,9 +60,9 @@ static inline void product_add(struct product *sum, __m128i a, __m128i b)
 
 /*
  * Clear the lower word of @lo by adding it times the mirrored field polynomial (ghash_soft.c,
- * fold_word()); its two words change places so that the next call clears the other.
+ * clmul_fold_word()); its two words change places so that the next call clears the other.
  */
-static inline __m128i fold_word(__m128i lo)
+static inline __m128i clmul_fold_word(__m128i lo)
 {
 	const __m128i poly = _mm_set_epi64x(0, (long long)0xc200000000000000ULL);
 
@@ -75,7 +75,7 @@ static inline __m128i product_reduce(const struct product *sum)
 	__m128i lo = _mm_xor_si128(sum->lo, _mm_slli_si128(mid, 8));
 	__m128i hi = _mm_xor_si128(sum->hi, _mm_srli_si128(mid, 8));
 
-	return _mm_xor_si128(hi, fold_word(fold_word(lo)));
+	return _mm_xor_si128(hi, clmul_fold_word(clmul_fold_word(lo)));
 }
 
 /*

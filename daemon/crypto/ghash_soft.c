@@ -80,7 +80,7 @@ static void multiply(struct ghash_elem a, struct ghash_elem b, uint64_t ret[stat
  * Clear the lowest word w by adding w times the mirrored field polynomial,
  * 2^128 + 2^127 + 2^126 + 2^121 + 1, whose last term meets w itself.
  */
-static void fold_word(uint64_t w, uint64_t *one_up, uint64_t *two_up)
+static void soft_fold_word(uint64_t w, uint64_t *one_up, uint64_t *two_up)
 {
 	*one_up ^= (w << 63) ^ (w << 62) ^ (w << 57);
 	*two_up ^= w ^ (w >> 1) ^ (w >> 2) ^ (w >> 7);
@@ -91,8 +91,8 @@ struct ghash_elem ghash_mul(struct ghash_elem a, struct ghash_elem b)
 	uint64_t w[4];
 
 	multiply(a, b, w);
-	fold_word(w[0], &w[1], &w[2]);
-	fold_word(w[1], &w[2], &w[3]);
+	soft_fold_word(w[0], &w[1], &w[2]);
+	soft_fold_word(w[1], &w[2], &w[3]);
 	return (struct ghash_elem){ .lo = w[2], .hi = w[3] };
 }
 
@@ -101,7 +101,7 @@ static bool soft_supported(void)
 	return true;
 }
 
-static struct ghash_elem load(const uint8_t *p)
+static struct ghash_elem soft_load(const uint8_t *p)
 {
 	uint64_t w[2];
 
@@ -119,10 +119,10 @@ static void store(uint8_t *p, struct ghash_elem e)
 static void soft_update(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], const uint8_t *in,
 			size_t n)
 {
-	struct ghash_elem acc = load(y);
+	struct ghash_elem acc = soft_load(y);
 
 	for (size_t i = 0; i < n; i++) {
-		struct ghash_elem block = load(in + i * KEKD_AES_BLOCK);
+		struct ghash_elem block = soft_load(in + i * KEKD_AES_BLOCK);
 
 		acc.lo ^= block.lo;
 		acc.hi ^= block.hi;

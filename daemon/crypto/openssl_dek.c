@@ -25,7 +25,8 @@ static const struct {
 };
 
 /* A context under @key; caller frees. */
-static int start(struct span key, bool gcm, int encrypt, const uint8_t *iv, EVP_CIPHER_CTX **ret)
+static int dek_start(struct span key, bool gcm, int encrypt, const uint8_t *iv,
+		     EVP_CIPHER_CTX **ret)
 {
 	_cleanup_ctx_ EVP_CIPHER_CTX *ctx = NULL;
 	const EVP_CIPHER *cipher = NULL;
@@ -52,7 +53,7 @@ static int start_gcm(struct span key, int encrypt, const uint8_t *nonce, struct 
 
 	if (in.len > KEKD_VALUE_MAX || aad.len > KEKD_VALUE_MAX)
 		return -EMSGSIZE;
-	r = start(key, true, encrypt, nonce, &ctx);
+	r = dek_start(key, true, encrypt, nonce, &ctx);
 	if (r < 0)
 		return r;
 	if (aad.len > 0 && EVP_CipherUpdate(ctx, NULL, &n, aad.data, (int)aad.len) != 1)
@@ -116,7 +117,7 @@ int openssl_dek_cbc_decrypt(struct span key, const uint8_t iv[static KEKD_AES_BL
 		return -EBADMSG;
 	if (in.len > KEKD_VALUE_MAX)
 		return -EMSGSIZE;
-	r = start(key, false, 0, iv, &ctx);
+	r = dek_start(key, false, 0, iv, &ctx);
 	if (r < 0)
 		return r;
 	if (EVP_CIPHER_CTX_set_padding(ctx, 0) != 1 ||

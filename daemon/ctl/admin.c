@@ -40,7 +40,7 @@ int admin_connect(const char *path, uint64_t timeout_ns, int *ret_fd)
 }
 
 /* Until @fd is ready for @events; @end_ns 0: no bound. -ETIMEDOUT. */
-static int await(int fd, short events, uint64_t end_ns)
+static int admin_await(int fd, short events, uint64_t end_ns)
 {
 	struct pollfd p = { .fd = fd, .events = events };
 	int wait_ms = -1, n;
@@ -70,7 +70,7 @@ static int send_all(int fd, uint64_t end_ns, struct span s)
 		int r = 0;
 
 		if (n < 0 && errno == EAGAIN)
-			r = await(fd, POLLOUT, end_ns);
+			r = admin_await(fd, POLLOUT, end_ns);
 		else if (n < 0)
 			r = -errno;
 		if (r < 0)
@@ -105,7 +105,7 @@ static int recv_all(int fd, uint64_t end_ns, void *buf, size_t size)
 		if (n == 0)
 			return -ENODATA;
 		if (n < 0 && errno == EAGAIN)
-			r = await(fd, POLLIN, end_ns);
+			r = admin_await(fd, POLLIN, end_ns);
 		else if (n < 0)
 			r = -errno;
 		if (r < 0)

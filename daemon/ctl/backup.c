@@ -24,7 +24,7 @@ static int folder_open(const char *path)
 	return copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 }
 
-static int write_tmp(const char *tmp, const char *text, size_t len)
+static int backup_write_tmp(const char *tmp, const char *text, size_t len)
 {
 	_cleanup_close_ int fd = -1;
 	int r;
@@ -90,7 +90,7 @@ static int verify(const struct ctl *ctl, struct span text, struct count *n)
 	return ctl_ask_with(ctl, &x, &end);
 }
 
-static int save(const struct ctl *ctl, const char *path, const char *tmp)
+static int backup_save(const struct ctl *ctl, const char *path, const char *tmp)
 {
 	struct admin_request req = { .version = ADMIN_VERSION,
 				     .verb = ADMIN_KEYSET_EXPORT,
@@ -104,7 +104,7 @@ static int save(const struct ctl *ctl, const char *path, const char *tmp)
 
 	r = ctl_ask_with(ctl, &x, &end);
 	if (r == 0)
-		r = write_tmp(tmp, text, len);
+		r = backup_write_tmp(tmp, text, len);
 	if (r == 0 && verify(ctl, span_of(text, len), &n) != 0)
 		r = ctl_fail("nothing was saved: a backup with keys that do not open is none");
 	if (r == 0)
@@ -127,7 +127,7 @@ int ctl_backup(const struct ctl *ctl, int argc, char **argv)
 	}
 	if (access(argv[0], F_OK) == 0)
 		return ctl_fail("%s: is there already; give another name", argv[0]);
-	r = save(ctl, argv[0], tmp);
+	r = backup_save(ctl, argv[0], tmp);
 	unlink(tmp);
 	return r;
 }

@@ -263,7 +263,7 @@ static int deliver(struct bulk *b)
 	return r;
 }
 
-static int turn(struct bulk *b, bool nowait)
+static int bulk_turn(struct bulk *b, bool nowait)
 {
 	int r;
 
@@ -278,10 +278,10 @@ static int turn(struct bulk *b, bool nowait)
 /* Turn until one more may fly. */
 static int wait_for_room(struct bulk *b)
 {
-	int r = turn(b, true);
+	int r = bulk_turn(b, true);
 
 	while (r == 0 && b->flying >= FLIGHTS)
-		r = turn(b, false);
+		r = bulk_turn(b, false);
 	return r;
 }
 
@@ -292,10 +292,10 @@ static int batch_close(struct batch *batch)
 
 	if (r == 0)
 		r = batch_send(batch);
-	return r == 0 ? turn(b, true) : r;
+	return r == 0 ? bulk_turn(b, true) : r;
 }
 
-static struct batch *find(struct bulk *b, enum batch_state state, const char *resource)
+static struct batch *bulk_find(struct bulk *b, enum batch_state state, const char *resource)
 {
 	for (size_t i = 0; i < SLOTS; i++)
 		if (b->batches[i].state == state &&
@@ -310,10 +310,10 @@ static int batch_get(struct bulk *b, const char *resource, struct batch **ret)
 	struct batch *batch;
 	int r = 0;
 
-	while (r == 0 && !(batch = find(b, BATCH_FREE, NULL))) {
-		struct batch *open = find(b, BATCH_OPEN, NULL);
+	while (r == 0 && !(batch = bulk_find(b, BATCH_FREE, NULL))) {
+		struct batch *open = bulk_find(b, BATCH_OPEN, NULL);
 
-		r = open ? batch_close(open) : turn(b, false);
+		r = open ? batch_close(open) : bulk_turn(b, false);
 	}
 	if (r != 0)
 		return r;
@@ -353,14 +353,14 @@ static int batch_put(struct batch *batch, struct span path, struct span value, v
 	return 0;
 }
 
-static bool fits(const struct batch *batch, size_t need)
+static bool bulk_fits(const struct batch *batch, size_t need)
 {
 	return batch->n == 0 || (batch->n < BATCH_VALUES && need <= BATCH_BYTES - batch->len);
 }
 
 int bulk_add(struct bulk *b, const char *resource, struct span path, struct span value, void *tag)
 {
-	struct batch *batch = find(b, BATCH_OPEN, resource);
+	struct batch *batch = bulk_find(b, BATCH_OPEN, resource);
 	const struct transform_result too_large = {
 		.code = GRPC_RESOURCE_EXHAUSTED,
 		.message = span_str("larger than kekd takes"),
@@ -370,7 +370,7 @@ int bulk_add(struct bulk *b, const char *resource, struct span path, struct span
 
 	if (value.len > VALUE_MAX)
 		return b->done(b->ctx, tag, path, &too_large);
-	if (batch && (batch->len > BATCH_BYTES || !fits(batch, need))) {
+	if (batch && (batch->len > BATCH_BYTES || !bulk_fits(batch, need))) {
 		r = batch_close(batch);
 		batch = NULL;
 	}
@@ -384,9 +384,9 @@ int bulk_finish(struct bulk *b)
 	struct batch *batch;
 	int r = 0;
 
-	while (r == 0 && (batch = find(b, BATCH_OPEN, NULL)))
+	while (r == 0 && (batch = bulk_find(b, BATCH_OPEN, NULL)))
 		r = batch_close(batch);
 	while (r == 0 && !list_empty(&b->queue))
-		r = turn(b, false);
+		r = bulk_turn(b, false);
 	return r;
 }

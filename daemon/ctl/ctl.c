@@ -89,8 +89,8 @@ void ctl_admin_words(const struct ctl *ctl, int r, char *ret, size_t size)
 }
 
 /* Take @m of an answer in. Its length is that of its type (admin_recv()). */
-static int take(const struct ctl_exchange *x, const struct admin_message *m,
-		struct admin_reply *reply)
+static int ctl_take(const struct ctl_exchange *x, const struct admin_message *m,
+		    struct admin_reply *reply)
 {
 	switch (m->head.type) {
 	case ADMIN_KEY:
@@ -135,7 +135,7 @@ static int hear(int fd, uint64_t timeout_ns, const struct ctl_exchange *x,
 			*text = m;
 			m.data = NULL;
 		} else {
-			r = take(x, &m, reply);
+			r = ctl_take(x, &m, reply);
 		}
 	}
 	return r;

@@ -79,7 +79,7 @@ int doctor_value(const struct doctor *d, const char *path, const char *key, char
 	return 0;
 }
 
-static const char *text_of(const json_t *finding, const char *field)
+static const char *doctor_text_of(const json_t *finding, const char *field)
 {
 	const char *s = json_string_value(json_object_get(finding, field));
 
@@ -94,7 +94,7 @@ static const char *colour_of(const char *level)
 	return "";
 }
 
-static void print_text(const struct doctor *d)
+static void doctor_print_text(const struct doctor *d)
 {
 	bool colour = isatty(STDOUT_FILENO);
 	json_t *f;
@@ -102,18 +102,19 @@ static void print_text(const struct doctor *d)
 
 	json_array_foreach(d->findings, i, f)
 	{
-		const char *level = text_of(f, "level");
+		const char *level = doctor_text_of(f, "level");
 
 		printf("%s%-8s%s%-13s %s\n", colour ? colour_of(level) : "", level,
-		       colour ? "\033[0m" : "", text_of(f, "check"), text_of(f, "text"));
-		if (*text_of(f, "cure"))
-			printf("%22s> %s\n", "", text_of(f, "cure"));
+		       colour ? "\033[0m" : "", doctor_text_of(f, "check"),
+		       doctor_text_of(f, "text"));
+		if (*doctor_text_of(f, "cure"))
+			printf("%22s> %s\n", "", doctor_text_of(f, "cure"));
 	}
 	printf("%u ok, %u warnings, %u problems\n", d->count[DOCTOR_OK], d->count[DOCTOR_WARNING],
 	       d->count[DOCTOR_PROBLEM]);
 }
 
-static int print_json(const struct doctor *d)
+static int doctor_print_json(const struct doctor *d)
 {
 	return ctl_print_json(json_pack("{s:O, s:i, s:i, s:i}", "findings", d->findings, "ok",
 					(int)d->count[DOCTOR_OK], "warnings",
@@ -135,9 +136,9 @@ int ctl_doctor(const struct ctl *ctl, int argc, char **argv)
 	if (argc == 0)
 		doctor_live(&d);
 	if (ctl->json)
-		r = print_json(&d);
+		r = doctor_print_json(&d);
 	else
-		print_text(&d);
+		doctor_print_text(&d);
 	json_decref(d.findings);
 	return r == 0 && d.count[DOCTOR_PROBLEM] == 0 ? 0 : 1;
 }

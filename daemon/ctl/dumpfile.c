@@ -35,7 +35,7 @@ struct reading {
 	uint8_t buf[READ_SIZE];
 };
 
-static void bar_draw(struct reading *rd)
+static void dumpfile_bar_draw(struct reading *rd)
 {
 	const struct dump_info *i = &rd->file->info;
 	int n = i->total > 0 ? (int)(i->done * BAR_WIDTH / i->total) : 0;
@@ -49,7 +49,7 @@ static void bar_draw(struct reading *rd)
 			(unsigned long long)i->values);
 }
 
-static void bar_end(const struct reading *rd)
+static void dumpfile_bar_end(const struct reading *rd)
 {
 	if (rd->drawn_ns > 0)
 		fprintf(stderr, "\r%*s\r", BAR_WIDTH + 40, "");
@@ -61,7 +61,7 @@ static int each(void *ctx, const struct dump_value *v)
 
 	if (rd->bar && rd->file->info.values % 1024 == 0 && now_ns() - rd->drawn_ns > BAR_NS) {
 		rd->drawn_ns = now_ns();
-		bar_draw(rd);
+		dumpfile_bar_draw(rd);
 	}
 	rd->r = rd->each(rd->ctx, v);
 	return rd->r;
@@ -180,7 +180,7 @@ int dumpfile_read(const char *path, bool progress, dump_each_fn *each_value, voi
 	rd->ctx = ctx;
 	rd->bar = progress && isatty(STDERR_FILENO);
 	r = read_any(rd);
-	bar_end(rd);
+	dumpfile_bar_end(rd);
 	if (rd->r != 0)
 		return rd->r;
 	if (r < 0)

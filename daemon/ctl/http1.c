@@ -57,7 +57,7 @@ static int line_take(struct span *s, struct span *ret)
 }
 
 /* Decimal digits and nothing else, at most @max; -1 if not. */
-static long number(struct span s, long max)
+static long http1_number(struct span s, long max)
 {
 	long n = 0;
 
@@ -79,7 +79,7 @@ static int status_line(struct span line, int *ret)
 
 	if (!span_starts_with(line, span_str("HTTP/1.")) || line.len < 12 || line.data[8] != ' ')
 		return -EBADMSG;
-	status = number(span_of(line.data + 9, 3), 599);
+	status = http1_number(span_of(line.data + 9, 3), 599);
 	if (status < 100 || (line.len > 12 && line.data[12] != ' '))
 		return -EBADMSG;
 	*ret = (int)status;
@@ -113,10 +113,10 @@ int http1_answer(struct span bytes, struct http1_answer *ret)
 		r = status_line(line, &answer.status);
 	while (r == 0 && (r = line_take(&bytes, &line)) == 0 && line.len > 0) {
 		if (header_is(line, "Content-Length", &value)) {
-			length = number(value, 1L << 40);
+			length = http1_number(value, 1L << 40);
 			r = length < 0 ? -EBADMSG : 0;
 		} else if (header_is(line, "Retry-After", &value)) {
-			n = number(value, RETRY_MAX);
+			n = http1_number(value, RETRY_MAX);
 			answer.retry_after = n > 0 ? (int)n : 0;
 		} else if (header_is(line, "Transfer-Encoding", &value)) {
 			r = -EBADMSG; /* not in an answer to 1.0 */

@@ -176,7 +176,7 @@ static int output_free(const char *output)
 	return 0;
 }
 
-static int run(const struct ctl *ctl, const char *file, const char *output)
+static int import_run(const struct ctl *ctl, const char *file, const char *output)
 {
 	_cleanup_(encconf_freep) struct encconf *conf = NULL;
 	_cleanup_(input_release) struct input in = { 0 };
@@ -214,5 +214,5 @@ int ctl_key_import(const struct ctl *ctl, int argc, char **argv)
 		return ctl_usage("key import takes the file of an EncryptionConfiguration");
 	if (asprintf(&beside, "%s.kekd.yaml", argv[0]) < 0)
 		return ctl_fail("out of memory");
-	return run(ctl, argv[0], ctl->output ? ctl->output : beside);
+	return import_run(ctl, argv[0], ctl->output ? ctl->output : beside);
 }

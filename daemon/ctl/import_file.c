@@ -15,7 +15,7 @@
 #include "daemon/base/cleanup.h"
 
 /* A YAML double-quoted scalar, valid as JSON too. Control characters were refused by the parser. */
-static void put_text(FILE *to, const char *s)
+static void import_file_put_text(FILE *to, const char *s)
 {
 	fputc('"', to);
 	for (; *s; s++) {
@@ -39,9 +39,9 @@ static void put_duration(FILE *to, int64_t ns)
 static void put_kms(FILE *to, const struct encconf_kms *kms)
 {
 	fprintf(to, "  - kms:\n      apiVersion: v%u\n      name: ", kms->version);
-	put_text(to, kms->name);
+	import_file_put_text(to, kms->name);
 	fputs("\n      endpoint: ", to);
-	put_text(to, kms->endpoint);
+	import_file_put_text(to, kms->endpoint);
 	fputs("\n      timeout: ", to);
 	put_duration(to, kms->timeout);
 	if (kms->version == 1)
@@ -62,7 +62,7 @@ static void put_provider(FILE *to, const struct encconf_provider *p)
 	fprintf(to, "  - %s:\n      keys:\n", encconf_kind_name(p->kind));
 	for (size_t i = 0; i < p->keys_count; i++) {
 		fputs("      - name: ", to);
-		put_text(to, p->keys[i].name);
+		import_file_put_text(to, p->keys[i].name);
 		fputc('\n', to);
 	}
 }
@@ -72,7 +72,7 @@ static void put_item(FILE *to, const struct encconf_item *item)
 	fputs("- resources:\n", to);
 	for (size_t i = 0; i < item->resources_count; i++) {
 		fputs("  - ", to);
-		put_text(to, item->resources[i].name);
+		import_file_put_text(to, item->resources[i].name);
 		fputc('\n', to);
 	}
 	fputs("  providers:\n", to);
@@ -106,7 +106,7 @@ static int sync_directory(const char *path)
 }
 
 /* @fd consumed. */
-static int fill(int fd, const struct encconf *conf)
+static int import_file_fill(int fd, const struct encconf *conf)
 {
 	_cleanup_fclose_ FILE *f = fdopen(fd, "w");
 	int r;
@@ -132,7 +132,7 @@ int import_write(const struct encconf *conf, const char *path)
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	r = fill(fd, conf);
+	r = import_file_fill(fd, conf);
 	if (r == 0 && link(temporary, path) < 0)
 		r = -errno;
 	unlink(temporary);

@@ -261,7 +261,7 @@ static int words_match(const char *words, int argc, char **argv)
 	return n;
 }
 
-static const struct ctl_command *find(int argc, char **argv, int *ret_words)
+static const struct ctl_command *kekctl_find(int argc, char **argv, int *ret_words)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		*ret_words = words_match(commands[i].words, argc, argv);
@@ -316,7 +316,7 @@ static int wrong_option(char *text, const struct option *longs)
 			 nearest.best ?: "", nearest.best ? "?" : "");
 }
 
-static int help(int argc, char **argv, const struct ctl_command *c)
+static int kekctl_help(int argc, char **argv, const struct ctl_command *c)
 {
 	if (c)
 		command_usage(c);
@@ -327,10 +327,10 @@ static int help(int argc, char **argv, const struct ctl_command *c)
 	return 0;
 }
 
-static int run(const struct ctl *ctl, int argc, char **argv, uint32_t given)
+static int kekctl_run(const struct ctl *ctl, int argc, char **argv, uint32_t given)
 {
 	int words = 0, r;
-	const struct ctl_command *c = find(argc, argv, &words);
+	const struct ctl_command *c = kekctl_find(argc, argv, &words);
 
 	if (!c && (argc == 0 || (argc == 1 && is_group(argv[0])))) {
 		usage(stderr, argc == 0 ? "" : argv[0]);
@@ -437,11 +437,11 @@ int main(int argc, char **argv)
 		argv++;
 	}
 	if (wants_options) {
-		list_options(find(argc, argv, &words));
+		list_options(kekctl_find(argc, argv, &words));
 		return 0;
 	}
 	if (timeout_take(&ctl) != 0)
 		return 2;
-	return wants_help ? help(argc, argv, find(argc, argv, &words))
-			  : run(&ctl, argc, argv, given);
+	return wants_help ? kekctl_help(argc, argv, kekctl_find(argc, argv, &words))
+			  : kekctl_run(&ctl, argc, argv, given);
 }

@@ -8,7 +8,7 @@
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
 
-static void time_text(uint64_t seconds, char ret[static 24])
+static void key_time_text(uint64_t seconds, char ret[static 24])
 {
 	time_t t = (time_t)seconds;
 	struct tm tm;
@@ -21,9 +21,9 @@ json_t *ctl_key_json(const struct admin_key *k)
 {
 	char created[24], used[24] = "", hash[72];
 
-	time_text(k->created, created);
+	key_time_text(k->created, created);
 	if (k->last_used > 0)
-		time_text(k->last_used, used);
+		key_time_text(k->last_used, used);
 	ctl_key_id_hash(k->key_id, hash);
 	return json_pack(
 		"{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I, s:s}",
@@ -39,7 +39,7 @@ static void key_text(const struct admin_key *k)
 {
 	char created[24];
 
-	time_text(k->created, created);
+	key_time_text(k->created, created);
 	printf("%-16s %-12s %-9s %-20s %s%s%s\n", k->name, k->state, k->kind, created, k->key_id,
 	       k->usable == 0 ? "" : "  NOT USABLE: ", k->usable == 0 ? "" : errno_text(k->usable));
 }
@@ -48,9 +48,9 @@ void ctl_key_print(const struct admin_key *k)
 {
 	char created[24], used[24] = "never", hash[72];
 
-	time_text(k->created, created);
+	key_time_text(k->created, created);
 	if (k->last_used > 0)
-		time_text(k->last_used, used);
+		key_time_text(k->last_used, used);
 	ctl_key_id_hash(k->key_id, hash);
 	printf("%s\n  name         %s\n  state        %s\n  usable       %s\n", k->label, k->name,
 	       k->state, k->usable == 0 ? "yes" : errno_text(k->usable));

@@ -47,7 +47,7 @@ int ctl_keys_get(const struct ctl *ctl, struct ctl_keys *ret)
 }
 
 /* By what is unique for ever. */
-static bool is_named(const struct admin_key *key, const char *what)
+static bool step_is_named(const struct admin_key *key, const char *what)
 {
 	size_t len = strlen(what);
 
@@ -71,7 +71,7 @@ static int choose(const struct ctl_keys *keys, const char *what, const char *sta
 	size_t exact = 0, by_name = 0;
 
 	for (size_t i = 0; i < keys->n; i++) {
-		if (is_named(&keys->v[i], what)) {
+		if (step_is_named(&keys->v[i], what)) {
 			exact++;
 			*ret = &keys->v[i];
 		}
@@ -101,7 +101,7 @@ static void print_step(void *ctx, const struct admin_key *key)
 		       key->name, key->state, key->key_id);
 }
 
-static int ask(const struct ctl *ctl, struct admin_request *req)
+static int step_ask(const struct ctl *ctl, struct admin_request *req)
 {
 	struct admin_reply end;
 	int r;
@@ -126,7 +126,7 @@ static int name_request(const struct ctl *ctl, int argc, char **argv, enum admin
 	if (strlen(argv[0]) > KEKD_KEY_NAME_MAX)
 		return ctl_usage("a key's name has at most %d characters", KEKD_KEY_NAME_MAX);
 	memcpy(req.name, argv[0], strlen(argv[0]) + 1);
-	return ask(ctl, &req);
+	return step_ask(ctl, &req);
 }
 
 int ctl_key_stage(const struct ctl *ctl, int argc, char **argv)
@@ -167,7 +167,7 @@ static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_v
 	if (r != 0)
 		return r;
 	memcpy(req.id, key->id, sizeof(req.id));
-	return ask(ctl, &req);
+	return step_ask(ctl, &req);
 }
 
 int ctl_key_activate(const struct ctl *ctl, int argc, char **argv)
@@ -223,7 +223,7 @@ int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv)
 	if (r != 0)
 		return r;
 	memcpy(req.id, key->id, sizeof(req.id));
-	return ask(ctl, &req);
+	return step_ask(ctl, &req);
 }
 
 int ctl_key_show(const struct ctl *ctl, int argc, char **argv)
@@ -251,7 +251,7 @@ int ctl_key_reload(const struct ctl *ctl, int argc, char **argv _unused_)
 
 	if (argc != 0)
 		return ctl_usage("key reload takes no argument");
-	return ask(ctl, &req);
+	return step_ask(ctl, &req);
 }
 
 static void print_verified(void *ctx, const struct admin_key *key)

@@ -37,7 +37,7 @@ int ctl_read_text(int fd, const char *what, char **ret, size_t *ret_len)
 }
 
 /* Ask with @in behind the request; what comes back as text goes to standard output, words to standard error. */
-static int ask(const struct ctl *ctl, struct admin_request *req, struct span in, bool prints)
+static int keyset_ask(const struct ctl *ctl, struct admin_request *req, struct span in, bool prints)
 {
 	_cleanup_free_ char *out = NULL;
 	struct admin_reply end;
@@ -77,7 +77,7 @@ static int ask_input(const struct ctl *ctl, struct admin_request *req, bool prin
 	if (r == 0 && len == 0) /* a pipe succeeds if its last command does */
 		r = ctl_fail("nothing came on standard input: the command before this one in the "
 			     "pipe has failed; see what it says, and nothing was done here");
-	return r == 0 ? ask(ctl, req, span_of(text, len), prints) : r;
+	return r == 0 ? keyset_ask(ctl, req, span_of(text, len), prints) : r;
 }
 
 int ctl_keyset_export(const struct ctl *ctl, int argc, char **argv _unused_)
@@ -86,7 +86,7 @@ int ctl_keyset_export(const struct ctl *ctl, int argc, char **argv _unused_)
 
 	if (argc != 0)
 		return ctl_usage("keyset export takes no argument");
-	return ask(ctl, &req, SPAN_NULL, true);
+	return keyset_ask(ctl, &req, SPAN_NULL, true);
 }
 
 int ctl_keyset_apply(const struct ctl *ctl, int argc, char **argv _unused_)
@@ -114,7 +114,7 @@ int ctl_keyset_take(const struct ctl *ctl, int argc, char **argv _unused_)
 
 	if (argc != 0)
 		return ctl_usage("keyset take takes no argument");
-	return ask(ctl, &req, SPAN_NULL, false);
+	return keyset_ask(ctl, &req, SPAN_NULL, false);
 }
 
 int ctl_keyset_merge(const struct ctl *ctl, int argc, char **argv _unused_)
@@ -134,10 +134,10 @@ int ctl_keyset_remove(const struct ctl *ctl, int argc, char **argv)
 		return ctl_usage("keyset remove takes the names of members, separated by commas");
 	memcpy(req.name, argv[0], strlen(argv[0]) + 1);
 	req.flags = ctl->dead ? ADMIN_DEAD : 0;
-	return ask(ctl, &req, SPAN_NULL, false);
+	return keyset_ask(ctl, &req, SPAN_NULL, false);
 }
 
-static void time_text(uint64_t seconds, char ret[static 24])
+static void keyset_time_text(uint64_t seconds, char ret[static 24])
 {
 	time_t t = (time_t)seconds;
 	struct tm tm;
@@ -151,7 +151,7 @@ static void print_member(void *ctx, const struct admin_member *m)
 	json_t *list = ctx;
 	char heard[24];
 
-	time_text(m->heard, heard);
+	keyset_time_text(m->heard, heard);
 	if (list) {
 		json_array_append_new(
 			list,

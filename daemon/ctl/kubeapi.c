@@ -48,7 +48,7 @@ struct kubeapi {
 
 /* --- the arena ------------------------------------------------------------------------------- */
 
-static void *arena_alloc(size_t size)
+static void *kubeapi_arena_alloc(size_t size)
 {
 	size_t at = (arena.used + 15) & ~(size_t)15;
 
@@ -72,7 +72,7 @@ static void arena_reset(void)
 }
 
 /* As much as RLIMIT_MEMLOCK has. */
-static int arena_open(void)
+static int kubeapi_arena_open(void)
 {
 	size_t size = ARENA_MAX;
 
@@ -81,11 +81,11 @@ static int arena_open(void)
 	if (!arena.data)
 		return ctl_fail("no locked memory; raise RLIMIT_MEMLOCK (ulimit -l)");
 	arena.size = size;
-	json_set_alloc_funcs(arena_alloc, arena_no_free);
+	json_set_alloc_funcs(kubeapi_arena_alloc, arena_no_free);
 	return 0;
 }
 
-static void arena_close(void)
+static void kubeapi_arena_close(void)
 {
 	json_set_alloc_funcs(malloc, free);
 	secmem_free(arena.data, arena.size);
@@ -98,7 +98,7 @@ static const char *const env_kept[] = { "PATH=",     "HOME=",        "KUBECONFIG
 					"USER=",     "HTTPS_PROXY=", "https_proxy=",
 					"NO_PROXY=", "no_proxy=",    "SSL_CERT_FILE=" };
 
-static void env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
+static void kubeapi_env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
 {
 	size_t n = 0;
 
@@ -137,7 +137,7 @@ static void args_make(const struct kubeapi *api, const struct kubeapi_options *o
 }
 
 /* @out: its standard output. Standard error stays the terminal's. */
-static _noreturn_ void child(int out, pid_t parent, char **argv, char **env)
+static _noreturn_ void kubeapi_child(int out, pid_t parent, char **argv, char **env)
 {
 	sigset_t none;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -154,7 +154,7 @@ static _noreturn_ void child(int out, pid_t parent, char **argv, char **env)
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-static int spawn(struct kubeapi *api, const struct kubeapi_options *o, int *ret_out)
+static int kubeapi_spawn(struct kubeapi *api, const struct kubeapi_options *o, int *ret_out)
 {
 	char *env[ARRAY_SIZE(env_kept) + 1], *argv[ARGS_MAX], buf[128];
 	_cleanup_close_ int out = -1, theirs = -1;
@@ -166,12 +166,12 @@ static int spawn(struct kubeapi *api, const struct kubeapi_options *o, int *ret_
 	out = fds[0];
 	theirs = fds[1];
 	args_make(api, o, argv, buf, sizeof(buf));
-	env_filter(env);
+	kubeapi_env_filter(env);
 	api->pid = fork();
 	if (api->pid < 0)
 		return ctl_fail("fork: %s", errno_text(errno));
 	if (api->pid == 0)
-		child(theirs, parent, argv, env);
+		kubeapi_child(theirs, parent, argv, env);
 	*ret_out = move_fd(out);
 	return 0;
 }
@@ -215,8 +215,8 @@ int kubeapi_open(const struct kubeapi_options *options, struct kubeapi **ret)
 
 	if (!api)
 		return ctl_fail("out of memory");
-	if (arena_open() != 0 || dir_make(api) != 0 || spawn(api, options, &out) != 0 ||
-	    await_start(api, out) != 0)
+	if (kubeapi_arena_open() != 0 || dir_make(api) != 0 ||
+	    kubeapi_spawn(api, options, &out) != 0 || await_start(api, out) != 0)
 		return 1;
 	*ret = move_ptr(api);
 	return 0;
@@ -234,7 +234,7 @@ void kubeapi_close(struct kubeapi *api)
 		unlink(api->socket);
 		rmdir(api->dir);
 	}
-	arena_close();
+	kubeapi_arena_close();
 	free(api);
 }
 
@@ -254,7 +254,7 @@ static int proxy_connect(const char *path, int *ret_fd)
 }
 
 /* Until the other side closes, into what is left of the arena. */
-static int read_all(int fd, struct span *ret)
+static int kubeapi_read_all(int fd, struct span *ret)
 {
 	uint8_t *start = arena.data + arena.used;
 	size_t n = 0;
@@ -302,7 +302,7 @@ static int exchange(struct kubeapi *api, const char *method, const char *path, c
 		r = io_send_all(fd, head, (size_t)n);
 	if (r == 0 && body)
 		r = io_send_all(fd, body, len);
-	return r == 0 ? read_all(fd, ret) : r;
+	return r == 0 ? kubeapi_read_all(fd, ret) : r;
 }
 
 int kubeapi_call(struct kubeapi *api, const char *method, const char *path, const char *body,

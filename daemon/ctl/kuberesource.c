@@ -21,16 +21,16 @@ struct path {
 	size_t len, size;
 };
 
-static void put(struct path *p, char c)
+static void kuberesource_put(struct path *p, char c)
 {
 	if (p->len < p->size)
 		p->buf[p->len++] = c;
 }
 
-static void put_text(struct path *p, const char *s)
+static void kuberesource_put_text(struct path *p, const char *s)
 {
 	while (*s)
-		put(p, *s++);
+		kuberesource_put(p, *s++);
 }
 
 /* Percent-encoded but for what RFC 3986 §2.3 calls unreserved. */
@@ -42,26 +42,26 @@ static void put_encoded(struct path *p, const char *s)
 
 	for (; *s; s++) {
 		if (strchr(plain, *s)) {
-			put(p, *s);
+			kuberesource_put(p, *s);
 			continue;
 		}
-		put(p, '%');
-		put(p, hex[(unsigned char)*s >> 4]);
-		put(p, hex[(unsigned char)*s & 15]);
+		kuberesource_put(p, '%');
+		kuberesource_put(p, hex[(unsigned char)*s >> 4]);
+		kuberesource_put(p, hex[(unsigned char)*s & 15]);
 	}
 }
 
 static void put_version(struct path *p, const char *group, const char *version)
 {
-	put_text(p, *group ? "/apis/" : "/api");
+	kuberesource_put_text(p, *group ? "/apis/" : "/api");
 	put_encoded(p, group);
-	put_text(p, "/");
+	kuberesource_put_text(p, "/");
 	put_encoded(p, version);
 }
 
 static int path_end(struct path *p)
 {
-	put(p, '\0');
+	kuberesource_put(p, '\0');
 	return p->len < p->size || p->buf[p->size - 1] == '\0' ? 0 : -E2BIG;
 }
 
@@ -73,12 +73,12 @@ int kube_resource_list_path(const struct kube_resource *res, unsigned int limit,
 
 	snprintf(number, sizeof(number), "%u", limit);
 	put_version(&p, res->group, res->version);
-	put_text(&p, "/");
+	kuberesource_put_text(&p, "/");
 	put_encoded(&p, res->name);
-	put_text(&p, "?limit=");
-	put_text(&p, number);
+	kuberesource_put_text(&p, "?limit=");
+	kuberesource_put_text(&p, number);
 	if (continue_token && *continue_token) {
-		put_text(&p, "&continue=");
+		kuberesource_put_text(&p, "&continue=");
 		put_encoded(&p, continue_token);
 	}
 	return path_end(&p);
@@ -91,12 +91,12 @@ int kube_resource_object_path(const struct kube_resource *res, const char *ns, c
 
 	put_version(&p, res->group, res->version);
 	if (res->namespaced) {
-		put_text(&p, "/namespaces/");
+		kuberesource_put_text(&p, "/namespaces/");
 		put_encoded(&p, ns);
 	}
-	put_text(&p, "/");
+	kuberesource_put_text(&p, "/");
 	put_encoded(&p, res->name);
-	put_text(&p, "/");
+	kuberesource_put_text(&p, "/");
 	put_encoded(&p, name);
 	return path_end(&p);
 }
@@ -110,7 +110,7 @@ const char *kube_answer_text(const struct kubeapi_answer *answer)
 	return text ? text : "the cluster gives no reason";
 }
 
-static int get(struct kubeapi *api, const char *path, struct kubeapi_answer *ret)
+static int kuberesource_get(struct kubeapi *api, const char *path, struct kubeapi_answer *ret)
 {
 	int r = kubeapi_call(api, "GET", path, NULL, false, ret);
 
@@ -127,11 +127,11 @@ int kube_group_version(struct kubeapi *api, const char *group, char *ret, size_t
 	const char *version;
 	int r;
 
-	put_text(&p, "/apis/");
+	kuberesource_put_text(&p, "/apis/");
 	put_encoded(&p, group);
 	if (path_end(&p) < 0)
 		return ctl_fail("%s: name too long", group);
-	r = get(api, buf, &answer);
+	r = kuberesource_get(api, buf, &answer);
 	if (r != 0)
 		return r;
 	if (answer.status == 404)
@@ -179,7 +179,7 @@ static int look_up(struct kubeapi *api, const char *text, struct kube_resource *
 	put_version(&p, res->group, res->version);
 	if (path_end(&p) < 0)
 		return ctl_fail("%s: name too long", text);
-	r = get(api, buf, &answer);
+	r = kuberesource_get(api, buf, &answer);
 	if (r != 0)
 		return r;
 	if (answer.status != 200)

@@ -58,7 +58,7 @@ static int write_raw(struct opening *o, struct span plain)
 }
 
 /* {"key":…,"value":…}, the key as JSON wants it. */
-static int write_line(struct opening *o, struct span path, struct span plain)
+static int open_write_line(struct opening *o, struct span path, struct span plain)
 {
 	size_t need = sodium_base64_encoded_len(plain.len, sodium_base64_VARIANT_ORIGINAL);
 
@@ -100,7 +100,7 @@ static int value_opened(struct opening *o, struct span path, struct span plain)
 	} else if (o->ctl->path) {
 		r = write_raw(o, plain);
 	} else {
-		r = write_line(o, path, plain);
+		r = open_write_line(o, path, plain);
 	}
 	if (r == 0 && ferror(o->out))
 		r = -EIO;
@@ -109,8 +109,8 @@ static int value_opened(struct opening *o, struct span path, struct span plain)
 		     : 0;
 }
 
-static int answered(void *ctx, void *tag _unused_, struct span path,
-		    const struct transform_result *result)
+static int open_answered(void *ctx, void *tag _unused_, struct span path,
+			 const struct transform_result *result)
 {
 	struct opening *o = ctx;
 
@@ -121,7 +121,7 @@ static int answered(void *ctx, void *tag _unused_, struct span path,
 }
 
 /* What is not encrypted needs no daemon; nor does it get one if it is not needed. */
-static int bulk_start(struct opening *o)
+static int open_bulk_start(struct opening *o)
 {
 	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int r;
@@ -131,11 +131,11 @@ static int bulk_start(struct opening *o)
 	r = ctl_transform_socket(o->ctl, path, sizeof(path));
 	if (r != 0)
 		return r;
-	r = bulk_new(path, "/kekd.v1.Transform/FromStorage", answered, o, &o->bulk);
+	r = bulk_new(path, "/kekd.v1.Transform/FromStorage", open_answered, o, &o->bulk);
 	return r < 0 ? ctl_fail("%s: %s", path, errno_text(r)) : 0;
 }
 
-static int value_each(void *ctx, const struct dump_value *v)
+static int open_value_each(void *ctx, const struct dump_value *v)
 {
 	struct opening *o = ctx;
 	const char *prefix = o->ctl->prefix ? o->ctl->prefix : PREFIX_DEFAULT;
@@ -152,17 +152,17 @@ static int value_each(void *ctx, const struct dump_value *v)
 	o->found++;
 	if (!span_starts_with(v->value, span_str("k8s:enc:")))
 		return value_opened(o, v->key, v->value);
-	r = bulk_start(o);
+	r = open_bulk_start(o);
 	if (r == 0)
 		r = bulk_add(o->bulk, o->ctl->resource ? o->ctl->resource : text, v->key, v->value,
 			     NULL);
 	return r < 0 ? ctl_fail("transform service: %s", bulk_why(o->bulk)) : r;
 }
 
-static int read_all(struct opening *o, const char *path)
+static int open_read_all(struct opening *o, const char *path)
 {
 	struct dumpfile file = { .single = o->ctl->path };
-	int r = dumpfile_read(path, o->ctl->output != NULL, value_each, o, &file);
+	int r = dumpfile_read(path, o->ctl->output != NULL, open_value_each, o, &file);
 
 	if (r == 0 && o->bulk)
 		r = bulk_finish(o->bulk);
@@ -236,5 +236,5 @@ int ctl_open(const struct ctl *ctl, int argc, char **argv)
 	if (sodium_init() < 0 || secpool_new(4 * DUMP_VALUE_MAX, &o.pool) < 0)
 		return ctl_fail("out of memory");
 	r = output_open(&o);
-	return r == 0 ? read_all(&o, argv[0]) : r;
+	return r == 0 ? open_read_all(&o, argv[0]) : r;
 }

@@ -124,7 +124,7 @@ static void *arena_get(size_t size)
 }
 
 /* For a text of @len bytes; a tree of many small things that takes more is refused. */
-static int arena_open(size_t len)
+static int object_arena_open(size_t len)
 {
 	size_t size = ARENA_LEAST + ARENA_FACTOR * len;
 
@@ -136,7 +136,7 @@ static int arena_open(size_t len)
 	return arena.data ? 0 : -ENOMEM;
 }
 
-static void arena_close(void)
+static void object_arena_close(void)
 {
 	secmem_wipe(arena.data, arena.used);
 	arena.used = 0;
@@ -148,7 +148,7 @@ static void arena_put(void *p)
 	(void)p;
 }
 
-static struct span text_of(const json_t *j)
+static struct span object_text_of(const json_t *j)
 {
 	return j ? span_of(json_string_value(j), json_string_length(j)) : SPAN_NULL;
 }
@@ -178,7 +178,7 @@ static int print_map(const struct printer *p, json_t *map, bool base64)
 	{
 		if (r == 0)
 			r = json_is_string(value)
-				    ? print_value(p, span_str(name), text_of(value), base64)
+				    ? print_value(p, span_str(name), object_text_of(value), base64)
 				    : -EINVAL;
 	}
 	return r;
@@ -187,9 +187,9 @@ static int print_map(const struct printer *p, json_t *map, bool base64)
 static int print_tree(const struct printer *p, struct span path, json_t *tree)
 {
 	struct object o = {
-		.api_version = text_of(json_object_get(tree, "apiVersion")),
-		.kind = text_of(json_object_get(tree, "kind")),
-		.type = text_of(json_object_get(tree, "type")),
+		.api_version = object_text_of(json_object_get(tree, "apiVersion")),
+		.kind = object_text_of(json_object_get(tree, "kind")),
+		.type = object_text_of(json_object_get(tree, "type")),
 	};
 	bool core = span_equal(o.api_version, span_str("v1"));
 	int r;
@@ -210,14 +210,14 @@ static int print_tree(const struct printer *p, struct span path, json_t *tree)
 	return r == 0 ? print_map(p, json_object_get(tree, "binaryData"), true) : r;
 }
 
-static int print_json(const struct printer *p, struct span path, struct span plain)
+static int object_print_json(const struct printer *p, struct span path, struct span plain)
 {
 	json_malloc_t outer_malloc;
 	json_free_t outer_free;
 	json_t *tree;
 	int r = -EINVAL;
 
-	if (arena_open(plain.len) < 0)
+	if (object_arena_open(plain.len) < 0)
 		return -ENOMEM;
 	json_get_alloc_funcs(&outer_malloc, &outer_free);
 	json_set_alloc_funcs(arena_get, arena_put);
@@ -227,7 +227,7 @@ static int print_json(const struct printer *p, struct span path, struct span pla
 	json_set_alloc_funcs(outer_malloc, outer_free);
 	if (arena.full)
 		r = -ENOMEM;
-	arena_close();
+	object_arena_close();
 	return r;
 }
 
@@ -238,6 +238,6 @@ int open_object_print(FILE *to, struct span path, struct span plain, bool reveal
 	if (object_is_protobuf(plain))
 		return print_protobuf(&p, path, plain);
 	if (plain.len > 0 && plain.data[0] == '{')
-		return print_json(&p, path, plain);
+		return object_print_json(&p, path, plain);
 	return -EINVAL;
 }

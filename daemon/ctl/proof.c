@@ -36,7 +36,7 @@ static bool may_be_older(const struct scan *s)
 	return false;
 }
 
-static int refuse(const struct scan *s)
+static int proof_refuse(const struct scan *s)
 {
 	if (s->use.n > 0)
 		return ctl_fail("no proof: %" PRIu64 " values need the key", s->use.n);
@@ -132,7 +132,7 @@ int proof_write(const struct scan *s, const char *path)
 	json_t *proof;
 	int r;
 
-	if (refuse(s) != 0)
+	if (proof_refuse(s) != 0)
 		return SCAN_FAILED;
 	proof = proof_json(s);
 	r = proof ? digest_add(proof) : -ENOMEM;
@@ -148,7 +148,7 @@ int proof_write(const struct scan *s, const char *path)
 
 /* Reading. */
 
-static const char *text_of(json_t *j, const char *name)
+static const char *proof_text_of(json_t *j, const char *name)
 {
 	const char *s = json_string_value(json_object_get(j, name));
 
@@ -159,9 +159,9 @@ static bool is_whole(json_t *proof)
 {
 	char hex[DIGEST_TEXT], said[DIGEST_TEXT];
 
-	if (strlen(text_of(proof, "sha256")) >= sizeof(said))
+	if (strlen(proof_text_of(proof, "sha256")) >= sizeof(said))
 		return false;
-	snprintf(said, sizeof(said), "%s", text_of(proof, "sha256"));
+	snprintf(said, sizeof(said), "%s", proof_text_of(proof, "sha256"));
 	json_object_del(proof, "sha256");
 	return digest(proof, hex) == 0 && strcmp(hex, said) == 0;
 }
@@ -169,7 +169,7 @@ static bool is_whole(json_t *proof)
 static bool date_of(json_t *proof, int64_t *ret)
 {
 	struct tm tm = { 0 };
-	const char *end = strptime(text_of(proof, "date"), DATE, &tm);
+	const char *end = strptime(proof_text_of(proof, "date"), DATE, &tm);
 
 	*ret = timegm(&tm);
 	return end && !*end;
@@ -181,16 +181,16 @@ static int check(const char *path, json_t *proof, const struct admin_key *key, i
 	json_t *of = json_object_get(proof, "key"), *etcd = json_object_get(proof, "etcd");
 	json_int_t revision = json_integer_value(json_object_get(etcd, "revision"));
 
-	if (strcmp(text_of(proof, "kind"), KIND) != 0 ||
+	if (strcmp(proof_text_of(proof, "kind"), KIND) != 0 ||
 	    json_integer_value(json_object_get(proof, "version")) != 1 || !is_whole(proof))
 		return ctl_fail("%s: not a proof of kekctl scan, or altered", path);
 	/* Imported keys of different clusters share a label, but no id; made offline, there is none. */
-	if (strcmp(text_of(of, "label"), key->label) != 0 && !*text_of(of, "keyId"))
+	if (strcmp(proof_text_of(of, "label"), key->label) != 0 && !*proof_text_of(of, "keyId"))
 		return ctl_fail("%s: the proof is for another key: made --offline it is for the "
 				"label \"%s\", and this key has \"%s\"",
-				path, text_of(of, "label"), key->label);
-	if (strcmp(text_of(of, "label"), key->label) != 0 ||
-	    (*text_of(of, "keyId") && strcmp(text_of(of, "keyId"), key->key_id) != 0))
+				path, proof_text_of(of, "label"), key->label);
+	if (strcmp(proof_text_of(of, "label"), key->label) != 0 ||
+	    (*proof_text_of(of, "keyId") && strcmp(proof_text_of(of, "keyId"), key->key_id) != 0))
 		return ctl_fail("%s: the proof is for another key", path);
 	if (!json_is_integer(json_object_get(proof, "count")) ||
 	    json_integer_value(json_object_get(proof, "count")) != 0)

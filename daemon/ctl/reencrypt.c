@@ -25,7 +25,7 @@
 /* The only thing a signal handler touches. */
 static volatile sig_atomic_t stop;
 
-static void on_signal(int number)
+static void reencrypt_on_signal(int number)
 {
 	stop = number;
 }
@@ -33,7 +33,7 @@ static void on_signal(int number)
 static void signals_catch(void)
 {
 	static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = { .sa_handler = reencrypt_on_signal };
 
 	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
 		sigaction(caught[i], &action, NULL);
@@ -154,7 +154,7 @@ static int run_all(struct reencrypt *re)
 	return r;
 }
 
-static int finish(const struct reencrypt *re, int r)
+static int reencrypt_finish(const struct reencrypt *re, int r)
 {
 	if (report(re) != 0)
 		return 1;
@@ -196,5 +196,5 @@ int ctl_reencrypt(const struct ctl *ctl, int argc, char **argv)
 	if (r != 0)
 		return r;
 	signals_catch();
-	return finish(&re, run_all(&re));
+	return reencrypt_finish(&re, run_all(&re));
 }

@@ -78,7 +78,7 @@ static bool condition_is(const json_t *object, const char *type)
 }
 
 /* The cluster takes its time; a signal ends the wait and not the migration. */
-static int await(struct reencrypt *re, const char *path, const char *name)
+static int migration_await(struct reencrypt *re, const char *path, const char *name)
 {
 	static const struct timespec second = { .tv_sec = 1 };
 	struct kubeapi_answer answer;
@@ -123,7 +123,7 @@ int rewrite_by_migration(struct reencrypt *re, struct rewrite *w)
 	fflush(stdout);
 	if (kube_resource_object_path(&migrations, "", name, path, sizeof(path)) < 0)
 		return ctl_fail("%s: name too long", name);
-	r = await(re, path, name);
+	r = migration_await(re, path, name);
 	w->done = r == 0;
 	return r;
 }

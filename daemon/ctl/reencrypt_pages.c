@@ -96,8 +96,8 @@ static void say_retry(const char *path, const struct kubeapi_answer *answer)
 		 kube_answer_text(answer));
 }
 
-static int call(struct reencrypt *re, const char *method, const char *path, const char *body,
-		struct kubeapi_answer *ret)
+static int pages_call(struct reencrypt *re, const char *method, const char *path, const char *body,
+		      struct kubeapi_answer *ret)
 {
 	int r;
 
@@ -123,7 +123,7 @@ static uint64_t done_count(const struct rewrite_counts *c)
 	return c->rewritten + c->current + c->gone + c->failed + c->listed;
 }
 
-static void bar_draw(struct bar *bar, const struct rewrite *w, uint64_t total)
+static void pages_bar_draw(struct bar *bar, const struct rewrite *w, uint64_t total)
 {
 	uint64_t t = now(), done = done_count(&w->counts);
 	unsigned int width = total > 0 ? (unsigned int)(done * 40 / total) : 0;
@@ -136,7 +136,7 @@ static void bar_draw(struct bar *bar, const struct rewrite *w, uint64_t total)
 		total);
 }
 
-static void bar_end(const struct bar *bar)
+static void pages_bar_end(const struct bar *bar)
 {
 	if (bar->shown)
 		fputs("\r\033[K", stderr);
@@ -150,7 +150,8 @@ static const char *version_of(const json_t *object)
 		json_object_get(json_object_get(object, "metadata"), "resourceVersion"));
 }
 
-static void count(struct rewrite *w, const struct item *item, const struct kubeapi_answer *answer)
+static void pages_count(struct rewrite *w, const struct item *item,
+			const struct kubeapi_answer *answer)
 {
 	const char *version = version_of(answer->body);
 
@@ -186,7 +187,7 @@ static int rewrite_item(struct reencrypt *re, struct rewrite *w, const struct ku
 
 	r = kube_resource_object_path(res, item->ns, item->name, path, sizeof(path));
 	for (unsigned int try = 0; r == 0 && try < TRIES; try++) {
-		r = call(re, "PATCH", path, "{}", &answer);
+		r = pages_call(re, "PATCH", path, "{}", &answer);
 		if (r != 0 || answer.status != 409)
 			break;
 		w->counts.conflicts++;
@@ -194,7 +195,7 @@ static int rewrite_item(struct reencrypt *re, struct rewrite *w, const struct ku
 	if (r < 0)
 		return ctl_fail("%s %s/%s: %s", w->resource, item->ns, item->name, errno_text(r));
 	if (answer.status < 300 || answer.status == 404)
-		count(w, item, &answer);
+		pages_count(w, item, &answer);
 	else if (answer.status == 401 || answer.status == 403 || answer.status == 429 ||
 		 answer.status >= 500)
 		return refused(w, &answer);
@@ -205,7 +206,7 @@ static int rewrite_item(struct reencrypt *re, struct rewrite *w, const struct ku
 
 /* --- one page -------------------------------------------------------------------------------- */
 
-static char *copy(const json_t *object, const char *name)
+static char *pages_copy(const json_t *object, const char *name)
 {
 	const char *s = json_string_value(json_object_get(object, name));
 
@@ -227,15 +228,15 @@ static int page_fill(const json_t *list, struct page *page)
 		const json_t *m = json_object_get(json_array_get(items, i), "metadata");
 		struct item *item = &page->items[page->n++];
 
-		item->ns = copy(m, "namespace");
-		item->name = copy(m, "name");
-		item->version = copy(m, "resourceVersion");
+		item->ns = pages_copy(m, "namespace");
+		item->name = pages_copy(m, "name");
+		item->version = pages_copy(m, "resourceVersion");
 		if (!item->ns || !item->name || !item->version)
 			return -ENOMEM;
 		if (!*item->name)
 			return -EBADMSG;
 	}
-	page->next = copy(meta, "continue");
+	page->next = pages_copy(meta, "continue");
 	page->remaining = (uint64_t)json_integer_value(json_object_get(meta, "remainingItemCount"));
 	return page->next ? 0 : -ENOMEM;
 }
@@ -251,7 +252,7 @@ void rewrite_token_set(struct rewrite *w, char *token)
 /* The token has expired: the API's new one, or else from the beginning. */
 static int token_renew(struct rewrite *w, const struct kubeapi_answer *answer)
 {
-	char *token = copy(json_object_get(answer->body, "metadata"), "continue");
+	char *token = pages_copy(json_object_get(answer->body, "metadata"), "continue");
 
 	if (!token)
 		return -ENOMEM;
@@ -268,7 +269,7 @@ static int page_ask(struct reencrypt *re, struct rewrite *w, const struct kube_r
 	for (unsigned int renewed = 0;;) {
 		r = kube_resource_list_path(res, re->page, w->token, path, sizeof(path));
 		if (r == 0)
-			r = call(re, "GET", path, NULL, ret);
+			r = pages_call(re, "GET", path, NULL, ret);
 		if (r == -ENOBUFS && re->page > 1) {
 			re->page /= 2;
 		} else if (r == 0 && ret->status == 410 && w->token && renewed++ < TRIES) {
@@ -302,7 +303,7 @@ static int page_rewrite(struct reencrypt *re, struct rewrite *w, const struct ku
 
 	if (re->ctl->dry_run) {
 		w->counts.listed += page->n;
-		bar_draw(bar, w, total);
+		pages_bar_draw(bar, w, total);
 		return 0;
 	}
 	for (size_t i = 0; r == 0 && i < page->n && !stopped(re); i++) {
@@ -311,14 +312,14 @@ static int page_rewrite(struct reencrypt *re, struct rewrite *w, const struct ku
 			next += NS / re->rate;
 		}
 		r = rewrite_item(re, w, res, &page->items[i]);
-		bar_draw(bar, w, total);
+		pages_bar_draw(bar, w, total);
 	}
 	return r;
 }
 
 /* The next page, and the state behind it; a page that was not finished is done again by the next run. */
-static int step(struct reencrypt *re, struct rewrite *w, const struct kube_resource *res,
-		struct bar *bar)
+static int pages_step(struct reencrypt *re, struct rewrite *w, const struct kube_resource *res,
+		      struct bar *bar)
 {
 	_cleanup_(page_clear) struct page page = { 0 };
 	struct rewrite_counts before = w->counts;
@@ -347,7 +348,7 @@ int rewrite_run(struct reencrypt *re, struct rewrite *w)
 	r = kube_resource_find(re->api, w->resource, &res);
 	w->begun = r == 0;
 	while (r == 0 && !w->done && !stopped(re))
-		r = step(re, w, &res, &bar);
-	bar_end(&bar);
+		r = pages_step(re, w, &res, &bar);
+	pages_bar_end(&bar);
 	return r;
 }

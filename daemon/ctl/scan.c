@@ -27,7 +27,7 @@ static const char *const covered_default[] = { "secrets" };
 
 /* The keys that kekd has. */
 
-static void key_of(const struct admin_key *k, struct rules_key *ret)
+static void scan_key_of(const struct admin_key *k, struct rules_key *ret)
 {
 	*ret = (struct rules_key){
 		.activation = k->activation,
@@ -55,7 +55,7 @@ static int keys_get(struct scan *s)
 	if (!keys)
 		return ctl_fail("out of memory"), SCAN_FAILED;
 	for (size_t i = 0; i < list.n; i++)
-		key_of(&list.v[i], &keys[i]);
+		scan_key_of(&list.v[i], &keys[i]);
 	s->rules.keys = keys;
 	s->rules.n_keys = list.n;
 	return 0;
@@ -129,7 +129,7 @@ static int config_get(struct scan *s, struct encconf **ret)
 
 /* --uses KEY: an id, key_id or label of kekd's; a name that one key has; a name of the configuration. */
 
-static bool is_named(const struct rules_key *k, const char *what)
+static bool scan_is_named(const struct rules_key *k, const char *what)
 {
 	size_t len = strlen(what);
 
@@ -146,7 +146,7 @@ static size_t keys_match(const struct rules *rules, const char *what, bool by_na
 	for (size_t i = 0; i < rules->n_keys; i++) {
 		const struct rules_key *k = &rules->keys[i];
 
-		if (by_name ? strcmp(k->name, what) != 0 : !is_named(k, what))
+		if (by_name ? strcmp(k->name, what) != 0 : !scan_is_named(k, what))
 			continue;
 		*ret = k;
 		n++;
@@ -187,7 +187,7 @@ static int use_find(struct scan *s)
 /* Where nobody has told of the keys: the label that kekd has made of a name and an id says both. */
 
 /* The digits in an id, its beginning, or a key_id; none in anything else. */
-static struct span digits_of(const char *what)
+static struct span scan_digits_of(const char *what)
 {
 	size_t n = strspn(what, "0123456789abcdef");
 	bool whole = n == KEKD_KEY_ID_HEX;
@@ -210,7 +210,7 @@ static bool label_cut(struct span label, struct span *ret_name, struct span *ret
 
 static bool has_id(const char *what, const struct stored *v)
 {
-	struct span digits = digits_of(what), name, id;
+	struct span digits = scan_digits_of(what), name, id;
 
 	if (digits.len == 0)
 		return false;
@@ -219,7 +219,7 @@ static bool has_id(const char *what, const struct stored *v)
 }
 
 /* A name, or a label that is one: of a value of a key of that name nobody can say. */
-static bool has_name(const struct scan *s, const struct stored *v)
+static bool scan_has_name(const struct scan *s, const struct stored *v)
 {
 	struct span name, id;
 
@@ -276,7 +276,7 @@ static int use_count(struct scan *s, struct span value, const struct stored *v)
 	if (r < 0)
 		return r;
 	s->use.n += needed;
-	s->use.undecided += s->use.name && !needed && (v->fault || has_name(s, v));
+	s->use.undecided += s->use.name && !needed && (v->fault || scan_has_name(s, v));
 	s->use.bytes += value.len;
 	s->use.later |= s->use.key && is_later(s, v);
 	return 0;
@@ -297,14 +297,14 @@ static void example_add(struct scan *s, enum verdict verdict, struct span key, s
 	s->n_examples++;
 }
 
-static void count(struct scan *s, struct report_row *row, enum verdict verdict, struct span key,
-		  size_t bytes, struct span why)
+static void scan_count(struct scan *s, struct report_row *row, enum verdict verdict,
+		       struct span key, size_t bytes, struct span why)
 {
 	report_count(&s->report, row, verdict, bytes);
 	example_add(s, verdict, key, why);
 }
 
-static void hash_text(struct span key_id, char ret[static 72])
+static void scan_hash_text(struct span key_id, char ret[static 72])
 {
 	unsigned char h[crypto_hash_sha256_BYTES];
 	char hex[2 * sizeof(h) + 1];
@@ -341,9 +341,9 @@ static int verified(void *ctx, void *tag, struct span path, const struct transfo
 	enum verdict verdict = combine(s, slot, result);
 
 	s->verified++;
-	count(s, slot->row, verdict, path, 0,
-	      verdict == VERDICT_UNREADABLE ? result->message
-					    : span_str("another key or provider writes now"));
+	scan_count(s, slot->row, verdict, path, 0,
+		   verdict == VERDICT_UNREADABLE ? result->message
+						 : span_str("another key or provider writes now"));
 	return 0;
 }
 
@@ -360,13 +360,14 @@ static int value_count(struct scan *s, const struct dump_value *v, const struct 
 	struct report_row *row;
 	int r;
 
-	hash_text(stored->key_id, hash);
+	scan_hash_text(stored->key_id, hash);
 	r = report_row(&s->report, resource, stored, j, hash, &row);
 	if (r < 0)
 		return ctl_fail("too many kinds of values, or out of memory: %s", errno_text(r)),
 		       SCAN_FAILED;
 	if (!must_open(s, stored)) {
-		count(s, row, j->verdict, v->key, v->value.len, span_str(j->why ? j->why : ""));
+		scan_count(s, row, j->verdict, v->key, v->value.len,
+			   span_str(j->why ? j->why : ""));
 		return 0;
 	}
 	row->bytes += v->value.len;
@@ -375,7 +376,7 @@ static int value_count(struct scan *s, const struct dump_value *v, const struct 
 	return r < 0 ? (ctl_fail("transform service: %s", bulk_why(s->bulk)), SCAN_FAILED) : r;
 }
 
-static int value_each(void *ctx, const struct dump_value *v)
+static int scan_value_each(void *ctx, const struct dump_value *v)
 {
 	struct scan *s = ctx;
 	const char *prefix = s->ctl->prefix ? s->ctl->prefix : PREFIX_DEFAULT;
@@ -409,7 +410,7 @@ int scan_exit_status(const struct scan *s)
 	return n[VERDICT_STALE] > 0 ? SCAN_STALE : SCAN_CURRENT;
 }
 
-static int bulk_start(struct scan *s)
+static int scan_bulk_start(struct scan *s)
 {
 	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	int r;
@@ -424,10 +425,10 @@ static int bulk_start(struct scan *s)
 
 static int scan_file(struct scan *s, const char *path)
 {
-	int r = bulk_start(s);
+	int r = scan_bulk_start(s);
 
 	if (r == 0)
-		r = dumpfile_read(path, true, value_each, s, &s->file);
+		r = dumpfile_read(path, true, scan_value_each, s, &s->file);
 	if (r != 0)
 		return SCAN_FAILED;
 	if (s->bulk && bulk_finish(s->bulk) < 0)
@@ -435,7 +436,7 @@ static int scan_file(struct scan *s, const char *path)
 	return 0;
 }
 
-static int prepare(struct scan *s, struct encconf **ret)
+static int scan_prepare(struct scan *s, struct encconf **ret)
 {
 	static const char *covered[1];
 	int r;
@@ -463,10 +464,10 @@ static void scan_done(struct scan *s)
 	free(s);
 }
 
-static int run(struct scan *s, const char *path)
+static int scan_run(struct scan *s, const char *path)
 {
 	_cleanup_(encconf_freep) struct encconf *conf = NULL;
-	int r = prepare(s, &conf), status;
+	int r = scan_prepare(s, &conf), status;
 
 	if (r == 0)
 		r = scan_file(s, path);
@@ -495,7 +496,7 @@ int ctl_scan(const struct ctl *ctl, int argc, char **argv)
 	if (!s)
 		return ctl_fail("out of memory"), SCAN_FAILED;
 	s->ctl = ctl;
-	r = run(s, argv[0]);
+	r = scan_run(s, argv[0]);
 	scan_done(s);
 	return r;
 }

@@ -67,7 +67,7 @@ static json_t *etcd_json(const struct scan *s)
 			 (int)i->whole, "truncated", (int)i->truncated, "hashed", (int)i->hashed);
 }
 
-static int print_json(const struct scan *s)
+static int scan_print_json(const struct scan *s)
 {
 	json_t *rows = json_array(), *all;
 
@@ -178,7 +178,7 @@ int scan_print(struct scan *s)
 {
 	report_sort(&s->report);
 	if (s->ctl->json)
-		return print_json(s);
+		return scan_print_json(s);
 	print_table(&s->report);
 	print_examples(s);
 	print_summary(s);

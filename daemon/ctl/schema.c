@@ -12,7 +12,7 @@
 #include "daemon/ctl/ctl.h"
 
 /* A key and its value, which is consumed; NULL means that there is no memory. 0 or -1. */
-static int put(json_t *to, const char *key, json_t *value)
+static int schema_put(json_t *to, const char *key, json_t *value)
 {
 	return json_object_set_new(to, key, value);
 }
@@ -34,27 +34,27 @@ static json_t *types(const char *words)
 }
 
 /* What a kind says wherever it is used, into @to. */
-static int put_kind(json_t *to, const struct yaml_kind *kind)
+static int schema_put_kind(json_t *to, const struct yaml_kind *kind)
 {
 	json_t *part;
-	int r = put(to, "type", types(kind->type));
+	int r = schema_put(to, "type", types(kind->type));
 
 	if (kind->pattern)
-		r |= put(to, "pattern", json_string(kind->pattern));
+		r |= schema_put(to, "pattern", json_string(kind->pattern));
 	if (kind->longest > 0)
-		r |= put(to, "maxLength", json_integer(kind->longest));
+		r |= schema_put(to, "maxLength", json_integer(kind->longest));
 	if (kind->example)
-		r |= put(to, "examples",
-			 json_pack("[o]", json_loads(kind->example, JSON_DECODE_ANY, NULL)));
+		r |= schema_put(to, "examples",
+				json_pack("[o]", json_loads(kind->example, JSON_DECODE_ANY, NULL)));
 	if (kind->first) {
 		part = json_object();
-		r |= put_kind(part, kind->first);
-		r |= put(to, "prefixItems", json_pack("[o]", part));
+		r |= schema_put_kind(part, kind->first);
+		r |= schema_put(to, "prefixItems", json_pack("[o]", part));
 	}
 	if (kind->item) {
 		part = json_object();
-		r |= put_kind(part, kind->item);
-		r |= put(to, "items", part);
+		r |= schema_put_kind(part, kind->item);
+		r |= schema_put(to, "items", part);
 	}
 	if (kind->rule) {
 		part = json_loads(kind->rule, 0, NULL);
@@ -87,7 +87,7 @@ static json_t *preset(const struct yaml_field *f)
 	}
 }
 
-static json_t *help(const struct yaml_field *f)
+static json_t *schema_help(const struct yaml_field *f)
 {
 	const long long second = 1000000000;
 
@@ -97,41 +97,41 @@ static json_t *help(const struct yaml_field *f)
 			    (long long)f->max / second);
 }
 
-static int put_field(json_t *to, const struct yaml_field *f);
+static int schema_put_field(json_t *to, const struct yaml_field *f);
 
 static int put_table(json_t *to, const struct yaml_field *fields)
 {
 	json_t *properties = json_object(), *required = json_array(), *field;
-	int r = put(to, "additionalProperties", json_false());
+	int r = schema_put(to, "additionalProperties", json_false());
 
 	for (const struct yaml_field *f = fields; f->name; f++) {
 		field = json_object();
-		r |= put_field(field, f);
-		r |= put(properties, f->name, field);
+		r |= schema_put_field(field, f);
+		r |= schema_put(properties, f->name, field);
 		if (f->flags & YAML_REQUIRED)
 			r |= json_array_append_new(required, json_string(f->name));
 	}
-	r |= put(to, "properties", properties);
+	r |= schema_put(to, "properties", properties);
 	if (json_array_size(required) == 0)
 		json_decref(required);
 	else
-		r |= put(to, "required", required);
+		r |= schema_put(to, "required", required);
 	return r;
 }
 
-static int put_field(json_t *to, const struct yaml_field *f)
+static int schema_put_field(json_t *to, const struct yaml_field *f)
 {
-	int r = put(to, "description", help(f));
+	int r = schema_put(to, "description", schema_help(f));
 
-	r |= put_kind(to, f->kind);
+	r |= schema_put_kind(to, f->kind);
 	if (f->kind->low)
-		r |= put(to, f->kind->low, json_integer(f->min));
+		r |= schema_put(to, f->kind->low, json_integer(f->min));
 	if (f->kind->high)
-		r |= put(to, f->kind->high, json_integer(f->max));
+		r |= schema_put(to, f->kind->high, json_integer(f->max));
 	if (f->preset)
-		r |= put(to, "default", preset(f));
+		r |= schema_put(to, "default", preset(f));
 	if (f->get == yaml_get_enum)
-		r |= put(to, "enum", words(f->arg));
+		r |= schema_put(to, "enum", words(f->arg));
 	else if (f->arg)
 		r |= put_table(to, f->arg);
 	return r;
@@ -146,7 +146,7 @@ int ctl_config_schema(const struct ctl *ctl _unused_, int argc, char **argv _unu
 		return ctl_usage("config schema takes no argument");
 	j = json_pack("{s:s, s:s}", "$schema", "https://json-schema.org/draft/2020-12/schema",
 		      "title", config_schema.name);
-	r = put_field(j, &config_schema);
+	r = schema_put_field(j, &config_schema);
 	if (r != 0) {
 		json_decref(j);
 		j = NULL;

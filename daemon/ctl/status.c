@@ -23,7 +23,7 @@ static json_t *pids(const struct admin_status *s)
 	return all;
 }
 
-static int print_json(const struct admin_status *s, const char *hash)
+static int status_print_json(const struct admin_status *s, const char *hash)
 {
 	return ctl_print_json(json_pack(
 		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I, s:s, s:I, s:i, s:s}",
@@ -45,7 +45,7 @@ static void print_workers(const struct admin_status *s)
 	printf(", starts %u\n", s->server_starts);
 }
 
-static void print_text(const struct admin_status *s, const char *hash)
+static void status_print_text(const struct admin_status *s, const char *hash)
 {
 	char when[32] = "?";
 	time_t t = (time_t)s->started;
@@ -91,8 +91,8 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv _unused_)
 	if (*end.status.key_id)
 		ctl_key_id_hash(end.status.key_id, hash);
 	if (ctl->json)
-		r = print_json(&end.status, hash);
+		r = status_print_json(&end.status, hash);
 	else
-		print_text(&end.status, hash);
+		status_print_text(&end.status, hash);
 	return r == 0 && end.status.workers_serving > 0 && *end.status.key_id ? 0 : 1;
 }

@@ -62,7 +62,7 @@ static double slowest_ms(const struct metrics *now, const struct metrics *old)
 	return all > 0 ? (double)metrics_bound_ns(i) / 1e6 : 0;
 }
 
-static void print_keys(const struct board *b)
+static void top_print_keys(const struct board *b)
 {
 	printf("\n%-44s %-13s %12s %12s\n", "KEY", "STATE", "ENCRYPTED", "DECRYPTED");
 	for (uint32_t i = 0; i < b->n_keys && i < 20; i++)
@@ -90,7 +90,7 @@ static void print_screen(const struct sample *now, const struct sample *old)
 	       m->connections, m->calls, m->refused_peers);
 	if (m->audit_stuck)
 		puts("audit      CANNOT BE WRITTEN");
-	print_keys(b);
+	top_print_keys(b);
 }
 
 static void print_line(const struct sample *now, const struct sample *old)

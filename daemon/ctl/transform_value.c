@@ -16,8 +16,8 @@
 #define CALL_NS    (UINT64_C(30) * 1000 * 1000 * 1000)
 #define POOL_BYTES (24 * 1024 * 1024)
 
-static int ask(const struct ctl *ctl, struct secpool *pool, const char *method,
-	       const struct transform_value *value, struct secbuf *ret)
+static int transform_ask(const struct ctl *ctl, struct secpool *pool, const char *method,
+			 const struct transform_value *value, struct secbuf *ret)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
@@ -51,7 +51,7 @@ static int show(struct span msg)
 	return relay_write(result.value);
 }
 
-static int run(const struct ctl *ctl, int argc, const char *method)
+static int transform_run(const struct ctl *ctl, int argc, const char *method)
 {
 	_cleanup_(secpool_freep) struct secpool *pool = NULL;
 	_cleanup_secbuf_ struct secbuf in = { 0 }, out = { 0 };
@@ -67,16 +67,16 @@ static int run(const struct ctl *ctl, int argc, const char *method)
 	if (r != 0)
 		return r;
 	value = (struct transform_value){ span_str(ctl->path), span_of(in.data, in.len) };
-	r = ask(ctl, pool, method, &value, &out);
+	r = transform_ask(ctl, pool, method, &value, &out);
 	return r == 0 ? show(span_of(out.data, out.len)) : r;
 }
 
 int ctl_transform_to(const struct ctl *ctl, int argc, char **argv _unused_)
 {
-	return run(ctl, argc, "/kekd.v1.Transform/ToStorage");
+	return transform_run(ctl, argc, "/kekd.v1.Transform/ToStorage");
 }
 
 int ctl_transform_from(const struct ctl *ctl, int argc, char **argv _unused_)
 {
-	return run(ctl, argc, "/kekd.v1.Transform/FromStorage");
+	return transform_run(ctl, argc, "/kekd.v1.Transform/FromStorage");
 }

@@ -390,8 +390,8 @@ void bolt_bucket_done(struct bolt_bucket *bucket)
 	*bucket = (struct bolt_bucket){ 0 };
 }
 
-static int value_each(struct walk *w, const struct leaf_element *e, struct span key,
-		      struct span value)
+static int bolt_value_each(struct walk *w, const struct leaf_element *e, struct span key,
+			   struct span value)
 {
 	if (e->flags & LEAF_BUCKET)
 		return damaged(w->bolt, "a bucket where etcd has none");
@@ -400,7 +400,7 @@ static int value_each(struct walk *w, const struct leaf_element *e, struct span 
 
 int bolt_walk_back(struct bolt *b, const struct bolt_bucket *bucket, bolt_each_fn *each, void *ctx)
 {
-	struct walk w = { .bolt = b, .each = value_each, .ctx = ctx, .outer = each };
+	struct walk w = { .bolt = b, .each = bolt_value_each, .ctx = ctx, .outer = each };
 
 	return walk(&w, bucket);
 }

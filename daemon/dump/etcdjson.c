@@ -78,12 +78,12 @@ static const bool special[256] = {
 	[0x80 ... 0xff] = true,
 };
 
-static bool is_space(uint8_t c)
+static bool etcdjson_is_space(uint8_t c)
 {
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static bool is_digit(uint8_t c)
+static bool etcdjson_is_digit(uint8_t c)
 {
 	return c >= '0' && c <= '9';
 }
@@ -144,7 +144,7 @@ static int bytes_put(struct etcdjson *j, struct bytes *b, struct span s)
 	return 0;
 }
 
-static int text_put(struct etcdjson *j, struct span s)
+static int etcdjson_text_put(struct etcdjson *j, struct span s)
 {
 	if (s.len > TEXT_MAX - j->part->text.len)
 		return too_much(j);
@@ -169,7 +169,7 @@ static void part_begin(struct etcdjson *j, struct part *p)
 /* Objects, read by jansson. */
 
 /* Its own words may hold bytes of the dump and are not shown. */
-static int load(struct etcdjson *j, struct span text, size_t flags, json_t **ret)
+static int etcdjson_load(struct etcdjson *j, struct span text, size_t flags, json_t **ret)
 {
 	json_error_t e;
 	json_t *tree = json_loadb((const char *)text.data, text.len, flags | JSON_ALLOW_NUL, &e);
@@ -213,7 +213,8 @@ static int take_number(struct etcdjson *j, const json_t *object, const char *nam
 	if (!scalar_of(j->part, v, &text) || text.len == 0)
 		return wrong(j);
 	for (size_t i = 0; i < text.len; i++) {
-		if (!is_digit(text.data[i]) || __builtin_mul_overflow(n, UINT64_C(10), &n) ||
+		if (!etcdjson_is_digit(text.data[i]) ||
+		    __builtin_mul_overflow(n, UINT64_C(10), &n) ||
 		    __builtin_add_overflow(n, (uint64_t)(text.data[i] - '0'), &n))
 			return wrong(j);
 	}
@@ -311,7 +312,7 @@ static int part_load(struct etcdjson *j, struct part *p)
 
 	if (p->tree && span_equal(span_of(text.data, text.len), span_of(p->read.data, p->read.len)))
 		return 0;
-	r = load(j, span_of(text.data, text.len), JSON_REJECT_DUPLICATES, &tree);
+	r = etcdjson_load(j, span_of(text.data, text.len), JSON_REJECT_DUPLICATES, &tree);
 	if (r < 0)
 		return r;
 	json_decref(p->tree);
@@ -355,7 +356,7 @@ static int scalar_end(struct etcdjson *j, size_t quotes)
 	p->n++;
 	p->last = '"';
 	j->token = NO_TOKEN;
-	return text_put(j, span_of(number, sizeof(number)));
+	return etcdjson_text_put(j, span_of(number, sizeof(number)));
 }
 
 /* A number that is not whole goes into the text after all. */
@@ -366,13 +367,13 @@ static int number_end(struct etcdjson *j)
 	bool whole = text.len == 1 || text.data[0] != '0';
 
 	for (size_t i = 0; i < text.len; i++)
-		whole &= is_digit(text.data[i]);
+		whole &= etcdjson_is_digit(text.data[i]);
 	if (whole)
 		return scalar_end(j, 0);
 	p->apart.len = j->token_start;
 	p->last = '0';
 	j->token = NO_TOKEN;
-	return text_put(j, text);
+	return etcdjson_text_put(j, text);
 }
 
 /* What jansson makes of the string takes its place; it is never longer. */
@@ -381,7 +382,8 @@ static int string_decode(struct etcdjson *j)
 	struct bytes *apart = &j->part->apart;
 	uint8_t *at = apart->data + j->token_start;
 	json_t *string;
-	int r = load(j, span_of(at, apart->len - j->token_start), JSON_DECODE_ANY, &string);
+	int r = etcdjson_load(j, span_of(at, apart->len - j->token_start), JSON_DECODE_ANY,
+			      &string);
 
 	if (r < 0)
 		return r;
@@ -424,7 +426,7 @@ static int feed_string(struct etcdjson *j, struct span *text)
 		j->odd |= !ends;
 		j->escape = c == '\\' && !j->escape;
 	}
-	r = j->token == NAME ? text_put(j, span_of(text->data, i))
+	r = j->token == NAME ? etcdjson_text_put(j, span_of(text->data, i))
 			     : apart_put(j, span_of(text->data, i));
 	*text = span_skip(*text, i);
 	return r == 0 && ends ? string_end(j) : r;
@@ -435,7 +437,8 @@ static int feed_number(struct etcdjson *j, struct span *text)
 	size_t i = 0;
 	int r;
 
-	while (i < text->len && (is_digit(text->data[i]) || memchr("+-.eE", text->data[i], 5)))
+	while (i < text->len &&
+	       (etcdjson_is_digit(text->data[i]) || memchr("+-.eE", text->data[i], 5)))
 		i++;
 	r = apart_put(j, span_of(text->data, i));
 	*text = span_skip(*text, i);
@@ -450,7 +453,8 @@ static int string_begin(struct etcdjson *j)
 	j->token = p->last == ':' ? STRING : NAME;
 	j->token_start = p->apart.len;
 	p->name = p->text.len;
-	return j->token == NAME ? text_put(j, span_str("\"")) : apart_put(j, span_str("\""));
+	return j->token == NAME ? etcdjson_text_put(j, span_str("\""))
+				: apart_put(j, span_str("\""));
 }
 
 static int number_begin(struct etcdjson *j)
@@ -482,7 +486,7 @@ static int feed_text(struct etcdjson *j, uint8_t c)
 	if (is_list(j, c)) {
 		p->last = ']';
 		j->list_last = '[';
-		r = text_put(j, span_str("[]"));
+		r = etcdjson_text_put(j, span_str("[]"));
 		j->part = NULL;
 		return r;
 	}
@@ -490,9 +494,9 @@ static int feed_text(struct etcdjson *j, uint8_t c)
 		return dump_fail(j->err, -EBADMSG, "not the JSON of etcdctl get: nested too deep");
 	if (c == '}' || c == ']')
 		p->depth--;
-	if (!is_space(c))
+	if (!etcdjson_is_space(c))
 		p->last = c;
-	return text_put(j, span_of(&c, 1));
+	return etcdjson_text_put(j, span_of(&c, 1));
 }
 
 static int feed_part(struct etcdjson *j, struct span *text)
@@ -501,10 +505,10 @@ static int feed_part(struct etcdjson *j, struct span *text)
 	uint8_t c = text->data[0];
 	int r;
 
-	if (p->last == ':' && is_digit(c))
+	if (p->last == ':' && etcdjson_is_digit(c))
 		return number_begin(j);
 	*text = span_skip(*text, 1);
-	if (p->last == 0 && !is_space(c) && c != '{')
+	if (p->last == 0 && !etcdjson_is_space(c) && c != '{')
 		return not_json(j);
 	r = feed_text(j, c);
 	return r == 0 && p->depth == 0 && p->last != 0 ? part_end(j) : r;
@@ -515,7 +519,7 @@ static int feed_list(struct etcdjson *j, uint8_t c)
 {
 	bool after_element = j->list_last == '}';
 
-	if (is_space(c))
+	if (etcdjson_is_space(c))
 		return 0;
 	if (c == '{' && !after_element) {
 		part_begin(j, &j->kv);
@@ -543,7 +547,7 @@ static int feed_some(struct etcdjson *j, struct span *text)
 		return feed_part(j, text);
 	*text = span_skip(*text, 1);
 	if (j->over)
-		return is_space(c) ? 0 : not_json(j);
+		return etcdjson_is_space(c) ? 0 : not_json(j);
 	return feed_list(j, c);
 }
 

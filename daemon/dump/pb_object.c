@@ -21,7 +21,7 @@ bool object_is_protobuf(struct span plain)
 	return span_starts_with(plain, span_of(magic, sizeof(magic)));
 }
 
-static pb_callback_t into(struct span *s)
+static pb_callback_t pb_object_into(struct span *s)
 {
 	return (pb_callback_t){ .funcs.decode = pbspan_take, .arg = s };
 }
@@ -36,7 +36,8 @@ static bool give(struct entries *e, struct span name, struct span value)
 static bool take_secret(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
 {
 	struct span name = SPAN_NULL, value = SPAN_NULL;
-	kekd_dump_Secret_DataEntry pb = { .key = into(&name), .value = into(&value) };
+	kekd_dump_Secret_DataEntry pb = { .key = pb_object_into(&name),
+					  .value = pb_object_into(&value) };
 
 	return pb_decode(stream, kekd_dump_Secret_DataEntry_fields, &pb) && give(*arg, name, value);
 }
@@ -44,7 +45,8 @@ static bool take_secret(pb_istream_t *stream, const pb_field_t *field _unused_, 
 static bool take_text(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
 {
 	struct span name = SPAN_NULL, value = SPAN_NULL;
-	kekd_dump_ConfigMap_DataEntry pb = { .key = into(&name), .value = into(&value) };
+	kekd_dump_ConfigMap_DataEntry pb = { .key = pb_object_into(&name),
+					     .value = pb_object_into(&value) };
 
 	return pb_decode(stream, kekd_dump_ConfigMap_DataEntry_fields, &pb) &&
 	       give(*arg, name, value);
@@ -53,13 +55,15 @@ static bool take_text(pb_istream_t *stream, const pb_field_t *field _unused_, vo
 static bool take_binary(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
 {
 	struct span name = SPAN_NULL, value = SPAN_NULL;
-	kekd_dump_ConfigMap_BinaryDataEntry pb = { .key = into(&name), .value = into(&value) };
+	kekd_dump_ConfigMap_BinaryDataEntry pb = { .key = pb_object_into(&name),
+						   .value = pb_object_into(&value) };
 
 	return pb_decode(stream, kekd_dump_ConfigMap_BinaryDataEntry_fields, &pb) &&
 	       give(*arg, name, value);
 }
 
-static int decode(struct span msg, const pb_msgdesc_t *desc, void *pb, const struct entries *e)
+static int pb_object_decode(struct span msg, const pb_msgdesc_t *desc, void *pb,
+			    const struct entries *e)
 {
 	struct pbspan c = { .msg = msg };
 	pb_istream_t stream = pbspan_stream(&c);
@@ -72,23 +76,25 @@ static int decode(struct span msg, const pb_msgdesc_t *desc, void *pb, const str
 static int decode_secret(struct span raw, struct entries *e, struct object *o)
 {
 	kekd_dump_Secret pb = {
-		.metadata = { .name = into(&o->name), .namespace = into(&o->ns) },
+		.metadata = { .name = pb_object_into(&o->name),
+			      .namespace = pb_object_into(&o->ns) },
 		.data = { .funcs.decode = take_secret, .arg = e },
-		.type = into(&o->type),
+		.type = pb_object_into(&o->type),
 	};
 
-	return decode(raw, kekd_dump_Secret_fields, &pb, e);
+	return pb_object_decode(raw, kekd_dump_Secret_fields, &pb, e);
 }
 
 static int decode_config_map(struct span raw, struct entries *e, struct object *o)
 {
 	kekd_dump_ConfigMap pb = {
-		.metadata = { .name = into(&o->name), .namespace = into(&o->ns) },
+		.metadata = { .name = pb_object_into(&o->name),
+			      .namespace = pb_object_into(&o->ns) },
 		.data = { .funcs.decode = take_text, .arg = e },
 		.binary_data = { .funcs.decode = take_binary, .arg = e },
 	};
 
-	return decode(raw, kekd_dump_ConfigMap_fields, &pb, e);
+	return pb_object_decode(raw, kekd_dump_ConfigMap_fields, &pb, e);
 }
 
 static const struct {
@@ -105,14 +111,15 @@ int object_decode(struct span plain, object_field_fn *each, void *ctx, struct ob
 	struct object o = { 0 };
 	struct span raw = SPAN_NULL;
 	kekd_dump_Unknown pb = {
-		.type_meta = { .api_version = into(&o.api_version), .kind = into(&o.kind) },
-		.raw = into(&raw),
+		.type_meta = { .api_version = pb_object_into(&o.api_version),
+			       .kind = pb_object_into(&o.kind) },
+		.raw = pb_object_into(&raw),
 	};
 	int r;
 
 	if (!object_is_protobuf(plain))
 		return -EINVAL;
-	r = decode(span_skip(plain, sizeof(magic)), kekd_dump_Unknown_fields, &pb, NULL);
+	r = pb_object_decode(span_skip(plain, sizeof(magic)), kekd_dump_Unknown_fields, &pb, NULL);
 	if (r < 0)
 		return r;
 	r = -EOPNOTSUPP;

@@ -62,7 +62,7 @@ void report_escape(struct span s, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-static uint64_t hash_text(uint64_t h, const char *s)
+static uint64_t report_hash_text(uint64_t h, const char *s)
 {
 	for (; *s; s++)
 		h = (h ^ (uint8_t)*s) * UINT64_C(0x100000001b3);
@@ -73,11 +73,11 @@ static uint64_t hash_texts(const struct texts *t)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
 
-	h = hash_text(h, t->resource);
-	h = hash_text(h, t->ns);
-	h = hash_text(h, t->provider);
-	h = hash_text(h, t->key);
-	h = hash_text(h, t->hash);
+	h = report_hash_text(h, t->resource);
+	h = report_hash_text(h, t->ns);
+	h = report_hash_text(h, t->provider);
+	h = report_hash_text(h, t->key);
+	h = report_hash_text(h, t->hash);
 	return h ^ (uint64_t)(uintptr_t)t->kek;
 }
 
@@ -88,7 +88,7 @@ static bool row_is(const struct report_row *row, const struct texts *t)
 	       strcmp(row->hash, t->hash) == 0;
 }
 
-static struct report_row **place_of(const struct report *r, const struct texts *t)
+static struct report_row **report_place_of(const struct report *r, const struct texts *t)
 {
 	size_t i = (size_t)hash_texts(t) & r->mask;
 
@@ -130,7 +130,7 @@ static int grow(struct report *r)
 	for (size_t i = 0; i < r->n; i++) {
 		struct texts t = texts_of(r->rows[i]);
 
-		*place_of(r, &t) = r->rows[i];
+		*report_place_of(r, &t) = r->rows[i];
 	}
 	return 0;
 }
@@ -169,10 +169,10 @@ int report_row(struct report *r, const struct resource *resource, const struct s
 	e = grow(r);
 	if (e < 0)
 		return e;
-	place = place_of(r, &t);
+	place = report_place_of(r, &t);
 	if (!*place && r->n >= REPORT_ROWS_MAX) {
 		snprintf(t.ns, sizeof(t.ns), "*");
-		place = place_of(r, &t);
+		place = report_place_of(r, &t);
 		if (!*place && r->n >= ROWS_LIMIT)
 			return -ENOBUFS;
 	}
@@ -193,7 +193,7 @@ void report_count(struct report *r, struct report_row *row, enum verdict v, size
 	r->n_all[v]++;
 }
 
-static int compare(const void *a, const void *b)
+static int report_compare(const void *a, const void *b)
 {
 	const struct report_row *x = *(struct report_row *const *)a;
 	const struct report_row *y = *(struct report_row *const *)b;
@@ -211,5 +211,5 @@ static int compare(const void *a, const void *b)
 void report_sort(struct report *r)
 {
 	if (r->n > 1)
-		qsort(r->rows, r->n, sizeof(struct report_row *), compare);
+		qsort(r->rows, r->n, sizeof(struct report_row *), report_compare);
 }

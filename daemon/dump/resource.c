@@ -72,7 +72,7 @@ static const struct builtin {
 };
 
 /* The first part of @s up to a '/', which is taken away too. False: it is empty. */
-static bool cut(struct span *s, struct span *ret)
+static bool resource_cut(struct span *s, struct span *ret)
 {
 	const uint8_t *slash = s->data ? memchr(s->data, '/', s->len) : NULL;
 	size_t n = slash ? (size_t)(slash - s->data) : s->len;
@@ -101,13 +101,13 @@ static bool builtin_find(struct span *rest, struct resource *ret)
 /* A group of a custom resource has a dot, a resource has none. */
 static bool named_find(struct span *rest, struct resource *ret)
 {
-	if (!cut(rest, &ret->name))
+	if (!resource_cut(rest, &ret->name))
 		return false;
 	ret->group = SPAN_NULL;
 	if (!ret->name.data || !memchr(ret->name.data, '.', ret->name.len))
 		return true;
 	ret->group = ret->name;
-	return cut(rest, &ret->name);
+	return resource_cut(rest, &ret->name);
 }
 
 bool resource_parse(struct span key, struct span prefix, struct resource *ret)
@@ -120,7 +120,7 @@ bool resource_parse(struct span key, struct span prefix, struct resource *ret)
 	rest = span_skip(key, prefix.len);
 	if (!builtin_find(&rest, &r) && !named_find(&rest, &r))
 		return false;
-	if (!cut(&rest, &first))
+	if (!resource_cut(&rest, &first))
 		return false;
 	if (rest.len == 0) {
 		r.object = first;

@@ -96,7 +96,7 @@ static const struct rules_key *key_by_label(const struct rules *rules, struct sp
 	return found;
 }
 
-static const struct rules_key *key_of(const struct rules *rules, const struct stored *s)
+static const struct rules_key *rules_key_of(const struct rules *rules, const struct stored *s)
 {
 	for (size_t i = 0; s->own && i < rules->n_keys; i++)
 		if (span_equal(span_str(rules->keys[i].key_id), s->key_id))
@@ -109,7 +109,7 @@ static bool is_kms(const struct stored *s)
 	return s->kind == STORED_KMS_V1 || s->kind == STORED_KMS_V2;
 }
 
-static enum stored_kind kind_of(const struct encconf_provider *p)
+static enum stored_kind rules_kind_of(const struct encconf_provider *p)
 {
 	switch (p->kind) {
 	case ENCCONF_AESGCM:
@@ -129,7 +129,7 @@ static enum stored_kind kind_of(const struct encconf_provider *p)
 static bool provider_fits(const struct rules *rules, const struct encconf_provider *p,
 			  const struct stored *s, const struct rules_key *key)
 {
-	if (kind_of(p) != s->kind)
+	if (rules_kind_of(p) != s->kind)
 		return false;
 	if (is_kms(s))
 		return span_equal(span_str(p->kms.name), s->name);
@@ -182,7 +182,7 @@ static enum verdict judge_by_item(const struct rules *rules, const struct enccon
 {
 	const struct encconf_provider *first = &item->providers[0];
 
-	if (s->kind == STORED_PLAIN && kind_of(first) != STORED_PLAIN)
+	if (s->kind == STORED_PLAIN && rules_kind_of(first) != STORED_PLAIN)
 		return VERDICT_PLAINTEXT;
 	if (provider_writes(rules, first, s, j->key) || envelope_current(first, s, j->key))
 		return VERDICT_CURRENT;
@@ -244,7 +244,7 @@ static enum verdict judge(const struct rules *rules, const struct resource *reso
 void rules_judge(const struct rules *rules, const struct resource *resource, const struct stored *s,
 		 struct judgement *ret)
 {
-	struct judgement j = { .key = key_of(rules, s) };
+	struct judgement j = { .key = rules_key_of(rules, s) };
 
 	j.verdict = judge(rules, resource, s, &j);
 	*ret = j;

@@ -30,7 +30,7 @@ const char *stored_kind_name(enum stored_kind kind)
 	return kinds[kind].name;
 }
 
-static enum stored_kind kind_of(struct span value)
+static enum stored_kind stored_kind_of(struct span value)
 {
 	if (!span_starts_with(value, span_str(CODEC_ENC)))
 		return STORED_PLAIN;
@@ -41,7 +41,7 @@ static enum stored_kind kind_of(struct span value)
 }
 
 /* At the first colon. False: there is none. */
-static bool cut_name(struct span rest, struct span *ret_name, struct span *ret_body)
+static bool stored_cut_name(struct span rest, struct span *ret_name, struct span *ret_body)
 {
 	const uint8_t *colon = rest.data ? memchr(rest.data, ':', rest.len) : NULL;
 	size_t n;
@@ -64,7 +64,7 @@ static bool find_name(struct span value, const char *prefix, const struct stored
 		*ret_name = labels->v[i];
 		return true;
 	}
-	return cut_name(span_skip(value, strlen(prefix)), ret_name, ret_body);
+	return stored_cut_name(span_skip(value, strlen(prefix)), ret_name, ret_body);
 }
 
 static const char *body_fault(enum stored_kind kind, struct span body)
@@ -88,7 +88,7 @@ static const char *body_fault(enum stored_kind kind, struct span body)
 /* The label of a data key that kekd has sealed: it is a value of the chain. */
 static void look_inside(struct span edek, const struct stored_labels *labels, struct stored *s)
 {
-	enum stored_kind kind = kind_of(edek);
+	enum stored_kind kind = stored_kind_of(edek);
 	struct span body;
 
 	if (kind == STORED_PLAIN || kind == STORED_UNKNOWN)
@@ -102,12 +102,12 @@ static void look_inside(struct span edek, const struct stored_labels *labels, st
  * u16 length, data key, value. A name of v1 may hold colons: one at which the data key is kekd's is the
  * right one, otherwise the first at which the lengths fit.
  */
-static void parse_v1(struct span rest, const struct stored_labels *labels, struct stored *s)
+static void stored_parse_v1(struct span rest, const struct stored_labels *labels, struct stored *s)
 {
 	struct span name, body, all = rest;
 	bool fits = false;
 
-	while (!s->own && cut_name(rest, &name, &body)) {
+	while (!s->own && stored_cut_name(rest, &name, &body)) {
 		size_t len = body.len < 2 ? 0 : (size_t)body.data[0] << 8 | body.data[1];
 
 		rest = body;
@@ -122,7 +122,7 @@ static void parse_v1(struct span rest, const struct stored_labels *labels, struc
 		s->fault = "no length of a sealed data key";
 }
 
-static int parse_v2(struct span body, const struct stored_labels *labels, struct stored *s)
+static int stored_parse_v2(struct span body, const struct stored_labels *labels, struct stored *s)
 {
 	_cleanup_encobj_ struct encobj obj = { 0 };
 	size_t least = KEKD_GCM_NONCE + KEKD_GCM_TAG;
@@ -146,7 +146,7 @@ static int parse_v2(struct span body, const struct stored_labels *labels, struct
 
 int stored_parse(struct span value, const struct stored_labels *labels, struct stored *ret)
 {
-	struct stored s = { .kind = kind_of(value) };
+	struct stored s = { .kind = stored_kind_of(value) };
 	const char *prefix = kinds[s.kind].prefix;
 	struct span body = SPAN_NULL;
 	int r = 0;
@@ -154,10 +154,10 @@ int stored_parse(struct span value, const struct stored_labels *labels, struct s
 	if (s.kind == STORED_UNKNOWN)
 		s.fault = "no provider that is known";
 	else if (s.kind == STORED_KMS_V1)
-		parse_v1(span_skip(value, strlen(prefix)), labels, &s);
+		stored_parse_v1(span_skip(value, strlen(prefix)), labels, &s);
 	else if (s.kind == STORED_KMS_V2 &&
-		 cut_name(span_skip(value, strlen(prefix)), &s.name, &body))
-		r = parse_v2(body, labels, &s);
+		 stored_cut_name(span_skip(value, strlen(prefix)), &s.name, &body))
+		r = stored_parse_v2(body, labels, &s);
 	else if (prefix && s.kind != STORED_KMS_V2 &&
 		 find_name(value, prefix, labels, &s.name, &body))
 		s.fault = body_fault(s.kind, body);

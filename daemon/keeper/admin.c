@@ -103,7 +103,7 @@ int admin_end(struct admin_client *c, int result, const char *text)
 	return admin_client_put(c, ADMIN_END, result, text, strlen(text));
 }
 
-static void text_put(char *to, size_t size, const char *from)
+static void admin_text_put(char *to, size_t size, const char *from)
 {
 	snprintf(to, size, "%s", from);
 }
@@ -117,9 +117,9 @@ void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct
 	memcpy(a.name, key->rec.name, sizeof(a.name));
 	memcpy(a.label, key->rec.label, sizeof(a.label));
 	key_id_format(&key->rec, a.key_id);
-	text_put(a.kind, sizeof(a.kind), key_kind_name(key->rec.kind));
-	text_put(a.state, sizeof(a.state), key_state_name(key->rec.state));
-	text_put(a.alg, sizeof(a.alg), key_alg_name(&key->rec));
+	admin_text_put(a.kind, sizeof(a.kind), key_kind_name(key->rec.kind));
+	admin_text_put(a.state, sizeof(a.state), key_state_name(key->rec.state));
+	admin_text_put(a.alg, sizeof(a.alg), key_alg_name(&key->rec));
 	a.usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
 	a.activation = key->rec.activation;
 	a.created = (uint64_t)key->rec.created;
@@ -191,13 +191,14 @@ static int do_status(struct keeper *k, struct admin_client *c,
 	const char *name = writing_name(k);
 	const struct keyset_key *key;
 
-	text_put(s->version, sizeof(s->version), KEKD_VERSION);
-	text_put(s->backend, sizeof(s->backend), keeper_is_kernel(k) ? "kernel" : "openssl");
-	text_put(s->ring, sizeof(s->ring), k->ring_text);
-	text_put(s->root, sizeof(s->root), root_names[k->conf->config->root_source]);
-	text_put(s->socket, sizeof(s->socket), k->conf->config->sockets.v[0]);
+	admin_text_put(s->version, sizeof(s->version), KEKD_VERSION);
+	admin_text_put(s->backend, sizeof(s->backend), keeper_is_kernel(k) ? "kernel" : "openssl");
+	admin_text_put(s->ring, sizeof(s->ring), k->ring_text);
+	admin_text_put(s->root, sizeof(s->root), root_names[k->conf->config->root_source]);
+	admin_text_put(s->socket, sizeof(s->socket), k->conf->config->sockets.v[0]);
 	if (k->conf->config->transform.socket)
-		text_put(s->transform, sizeof(s->transform), k->conf->config->transform.socket);
+		admin_text_put(s->transform, sizeof(s->transform),
+			       k->conf->config->transform.socket);
 	s->keeper_pid = getpid();
 	s->workers = (uint32_t)k->n_workers;
 	s->workers_serving = (uint32_t)server_serving(k);
@@ -210,8 +211,8 @@ static int do_status(struct keeper *k, struct admin_client *c,
 	s->keys = list_count(keyset_list(k->keys));
 	if (name && k->sealed == 0 && keyset_active(k->keys, name, &key) == 0)
 		key_id_format(&key->rec, s->key_id);
-	text_put(s->node, sizeof(s->node), keyset_self(k->keys)->name);
-	text_put(s->keyset_text, sizeof(s->keyset_text), keyset_words(k));
+	admin_text_put(s->node, sizeof(s->node), keyset_self(k->keys)->name);
+	admin_text_put(s->keyset_text, sizeof(s->keyset_text), keyset_words(k));
 	if (keyset_doc(k->keys)) {
 		s->generation = keyset_doc(k->keys)->generation;
 		s->members = (uint32_t)keyset_doc(k->keys)->n_members;

@@ -101,37 +101,37 @@ bool admin_client_late(const struct admin_client *c, uint64_t now)
 }
 
 /* No further request can be told from what follows this one: the connection ends with the answer. */
-static int refuse(struct admin_client *c, int r, const char *text)
+static int client_refuse(struct admin_client *c, int r, const char *text)
 {
 	c->ending = true;
 	return admin_client_put(c, ADMIN_END, r, text, strlen(text));
 }
 
 /* 1: there is room for the request. 0: it was refused. */
-static int make_room(struct admin_client *c)
+static int client_make_room(struct admin_client *c)
 {
 	const struct admin_head *head = &c->head;
 	struct admin_room room;
 
 	if (head->version != ADMIN_VERSION)
-		return refuse(c, -EPROTO, "kekctl and kekd are of different versions");
+		return client_refuse(c, -EPROTO, "kekctl and kekd are of different versions");
 	if (c->room(head->type, &room) < 0)
-		return refuse(c, -EOPNOTSUPP, "this kekd does not know that command");
+		return client_refuse(c, -EOPNOTSUPP, "this kekd does not know that command");
 	if (head->length < BODY_MIN)
-		return refuse(c, -EPROTO, "the request is too short to be one");
+		return client_refuse(c, -EPROTO, "the request is too short to be one");
 	if (head->length - BODY_MIN > room.bytes)
-		return refuse(c, -EMSGSIZE, "the request is longer than that command takes");
+		return client_refuse(c, -EMSGSIZE, "the request is longer than that command takes");
 	c->in_size = sizeof(*head) + head->length;
 	c->in = room.secret ? secmem_alloc(c->in_size) : malloc(c->in_size);
 	if (!c->in)
-		return refuse(c, -ENOMEM, "the daemon has no memory for the request");
+		return client_refuse(c, -ENOMEM, "the daemon has no memory for the request");
 	c->secret = room.secret;
 	memcpy(c->in, head, sizeof(*head));
 	return 1;
 }
 
 /* Up to @size bytes of the request in all; > 0: there they are. */
-static int take(struct admin_client *c, uint8_t *to, size_t size)
+static int client_take(struct admin_client *c, uint8_t *to, size_t size)
 {
 	while (c->len < size) {
 		ssize_t n = io_retry(recv(c->fd, to + c->len, size - c->len, MSG_DONTWAIT));
@@ -153,11 +153,11 @@ int admin_client_read(struct admin_client *c, uint64_t now)
 	if (c->len == 0)
 		c->since_ns = now;
 	if (!c->in)
-		r = take(c, (uint8_t *)&c->head, sizeof(c->head));
+		r = client_take(c, (uint8_t *)&c->head, sizeof(c->head));
 	if (r > 0 && !c->in)
-		r = make_room(c);
+		r = client_make_room(c);
 	if (r > 0)
-		r = take(c, c->in, c->in_size);
+		r = client_take(c, c->in, c->in_size);
 	if (r > 0) {
 		req = (struct admin_request *)(void *)c->in;
 		req->name[sizeof(req->name) - 1] = '\0';

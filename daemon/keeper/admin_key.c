@@ -41,7 +41,7 @@ void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_k
 	audit(k, c, key, what);
 }
 
-static int answer(struct keeper *k, struct admin_client *c, const struct keyset_key *key)
+static int key_answer(struct keeper *k, struct admin_client *c, const struct keyset_key *key)
 {
 	struct admin_key a;
 	int r;
@@ -103,7 +103,7 @@ int admin_key_create(struct keeper *k, struct admin_client *c, const struct admi
 	if (r < 0)
 		return key ? only_staged(k, c, key, &why) : admin_refuse(c, &why);
 	warn_if_unnamed(k, req->name);
-	return answer(k, c, key);
+	return key_answer(k, c, key);
 }
 
 int admin_key_stage(struct keeper *k, struct admin_client *c, const struct admin_request *req)
@@ -119,7 +119,7 @@ int admin_key_stage(struct keeper *k, struct admin_client *c, const struct admin
 		return admin_refuse(c, &why);
 	audit(k, c, key, "created");
 	warn_if_unnamed(k, req->name);
-	return answer(k, c, key);
+	return key_answer(k, c, key);
 }
 
 /* An imported key writes nothing new by itself, but it is the active one of its name. */
@@ -136,7 +136,7 @@ int admin_key_import(struct keeper *k, struct admin_client *c, const struct admi
 		audit(k, c, key, "imported");
 	if (key->rec.state == KEY_STAGED)
 		r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, &why);
-	return r < 0 && r != -EALREADY ? only_staged(k, c, key, &why) : answer(k, c, key);
+	return r < 0 && r != -EALREADY ? only_staged(k, c, key, &why) : key_answer(k, c, key);
 }
 
 static int dry_run(struct keeper *k, struct admin_client *c, struct keydoc_change *change)
@@ -185,7 +185,7 @@ static int step(struct keeper *k, struct admin_client *c, const struct admin_req
 	gone.rec.state = KEY_DESTROYED;
 	gone.why = -EKEYREJECTED;
 	audit(k, c, key ? key : &gone, what);
-	return answer(k, c, key ? key : &gone);
+	return key_answer(k, c, key ? key : &gone);
 }
 
 int admin_key_activate(struct keeper *k, struct admin_client *c, const struct admin_request *req)
@@ -329,7 +329,7 @@ int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admi
 	if (r < 0)
 		return key ? only_staged(k, c, key, &why) : admin_refuse(c, &why);
 	audit(k, c, key, "activated");
-	return answer(k, c, key);
+	return key_answer(k, c, key);
 }
 
 /* Has every member acknowledged the document in which @key is active? Then there is nothing to abort. */

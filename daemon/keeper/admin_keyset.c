@@ -284,7 +284,7 @@ int admin_keyset_apply(struct keeper *k, struct admin_client *c,
 	return answer_ack(k, c, SPAN_NULL, words_for(k));
 }
 
-static int join(struct keeper *k, struct admin_client *c, const struct keyack *ack)
+static int keyset_join(struct keeper *k, struct admin_client *c, const struct keyack *ack)
 {
 	struct keydoc_change change = { .kind = KEYDOC_JOIN };
 	struct keydoc_refusal why;
@@ -323,7 +323,7 @@ int admin_keyset_ack(struct keeper *k, struct admin_client *c, const struct admi
 	if (!keyset_doc(k->keys))
 		return admin_end(c, -ENODATA, keyset_why_text(k->keys));
 	if (req->flags & ADMIN_JOIN)
-		return join(k, c, last);
+		return keyset_join(k, c, last);
 	if (!keydoc_member(keyset_doc(k->keys), last->node)) {
 		keydoc_refuse(
 			&why, -EPERM,

@@ -105,7 +105,7 @@ void keeper_audit_tick(struct keeper *k, uint64_t now)
 		  r == 0 ? "open" : errno_text(r));
 }
 
-static int write_line(struct keeper *k, const struct audit_line *line)
+static int audit_write_line(struct keeper *k, const struct audit_line *line)
 {
 	uint64_t lines, dropped;
 	int r;
@@ -124,15 +124,15 @@ int keeper_audit_command(struct keeper *k, const struct op_peer *peer, const cha
 {
 	if (!k->audit)
 		return 0;
-	return write_line(k, &(struct audit_line){
-				     .event = "command",
-				     .what = what,
-				     .asked = true,
-				     .peer_uid = peer->uid,
-				     .peer_pid = peer->pid,
-				     .key = key,
-				     .micros = -1,
-			     });
+	return audit_write_line(k, &(struct audit_line){
+					   .event = "command",
+					   .what = what,
+					   .asked = true,
+					   .peer_uid = peer->uid,
+					   .peer_pid = peer->pid,
+					   .key = key,
+					   .micros = -1,
+				   });
 }
 
 void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct keyset_key *key,
@@ -140,15 +140,16 @@ void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct
 {
 	if (!k->audit)
 		return;
-	write_line(k, &(struct audit_line){
-			      .event = "key",
-			      .what = what,
-			      .asked = peer != NULL,
-			      .peer_uid = peer ? peer->uid : 0,
-			      .peer_pid = peer ? peer->pid : 0,
-			      .key = key ? key->rec.label : NULL,
-			      .state = key ? key_state_name(key->rec.state) : NULL,
-			      .result = key && key->why < 0 ? strerrorname_np(-key->why) : "OK",
-			      .micros = -1,
-		      });
+	audit_write_line(k,
+			 &(struct audit_line){
+				 .event = "key",
+				 .what = what,
+				 .asked = peer != NULL,
+				 .peer_uid = peer ? peer->uid : 0,
+				 .peer_pid = peer ? peer->pid : 0,
+				 .key = key ? key->rec.label : NULL,
+				 .state = key ? key_state_name(key->rec.state) : NULL,
+				 .result = key && key->why < 0 ? strerrorname_np(-key->why) : "OK",
+				 .micros = -1,
+			 });
 }

@@ -28,7 +28,7 @@
 #define SEED_S          180 /* kube-apiserver writes on with a seed for so long (kmsv2 of the chain) */
 #define REPORT_MAX      UINT32_MAX /* no server does so much between two reports */
 
-static struct keeper_counts *find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
+static struct keeper_counts *counts_find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
 {
 	for (size_t i = 0; i < k->n_counts; i++)
 		if (memcmp(k->counts[i].id, id, KEKD_KEY_ID) == 0)
@@ -54,9 +54,9 @@ static struct keeper_counts *add(struct keeper *k, const uint8_t id[static KEKD_
 }
 
 /* The entry of a key that exists: a taken-over server must not fill the table. NULL otherwise. */
-static struct keeper_counts *get(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
+static struct keeper_counts *counts_get(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
 {
-	struct keeper_counts *c = find(k, id);
+	struct keeper_counts *c = counts_find(k, id);
 
 	if (c)
 		return c;
@@ -74,7 +74,7 @@ static void parse_line(struct keeper *k, const char *line)
 	if (sscanf(line, "key %32s %" SCNu64 " %" SCNu64, hex, &encryptions, &decryptions) != 3 ||
 	    key_unhex(hex, strlen(hex), id, sizeof(id)) < 0)
 		return;
-	c = find(k, id);
+	c = counts_find(k, id);
 	if (!c)
 		c = add(k, id);
 	if (!c)
@@ -112,7 +112,7 @@ static void grant_unwritten(struct keeper *k)
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct key_record *rec = &list_entry(n, struct keyset_key, link)->rec;
 		struct keeper_counts *c =
-			rec->activation > 0 && !find(k, rec->id) ? add(k, rec->id) : NULL;
+			rec->activation > 0 && !counts_find(k, rec->id) ? add(k, rec->id) : NULL;
 
 		if (c)
 			c->encryptions = c->reserved = COUNTS_ROOM;
@@ -142,7 +142,7 @@ void counts_load(struct keeper *k)
 	grant_unwritten(k);
 }
 
-static int save(struct keeper *k)
+static int counts_save(struct keeper *k)
 {
 	_cleanup_free_ char *text = malloc(COUNTS_TEXT_MAX);
 	char hex[KEKD_KEY_ID_HEX + 1];
@@ -168,7 +168,7 @@ static int save(struct keeper *k)
 
 static void save_or_say(struct keeper *k)
 {
-	int r = save(k);
+	int r = counts_save(k);
 
 	if (r < 0 && !k->counts_failed)
 		log_warning(
@@ -203,7 +203,7 @@ static void note_ends(struct keeper *k)
  * Is there room for what the key may do before the next look? If not, there is in the table now; true if the
  * file has to say so, as it grants less.
  */
-static bool make_room(struct keeper *k, struct keeper_counts *c)
+static bool counts_make_room(struct keeper *k, struct keeper_counts *c)
 {
 	if (c->reserved >= c->encryptions + room(k) / 2)
 		return false;
@@ -219,13 +219,14 @@ void counts_reserve(struct keeper *k)
 	note_ends(k);
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
-		struct keeper_counts *c = key->rec.state == KEY_ACTIVE ? get(k, key->rec.id) : NULL;
+		struct keeper_counts *c =
+			key->rec.state == KEY_ACTIVE ? counts_get(k, key->rec.id) : NULL;
 
 		if (!c)
 			continue;
 		c->active = is_written_with(k, key);
 		if (key->why == 0)
-			changed |= make_room(k, c);
+			changed |= counts_make_room(k, c);
 	}
 	if (changed)
 		save_or_say(k);
@@ -240,7 +241,7 @@ static uint64_t believed(uint64_t n)
 void counts_add(struct keeper *k, const struct link_msg *used)
 {
 	uint64_t encryptions = believed(used->encryptions);
-	struct keeper_counts *c = get(k, used->id);
+	struct keeper_counts *c = counts_get(k, used->id);
 
 	if (!c)
 		return;
@@ -273,7 +274,7 @@ void counts_end(struct keeper *k)
 
 void counts_made(struct keeper *k, const struct keyset_key *key)
 {
-	struct keeper_counts *c = get(k, key->rec.id);
+	struct keeper_counts *c = counts_get(k, key->rec.id);
 
 	if (c)
 		c->complete = true;
@@ -281,7 +282,7 @@ void counts_made(struct keeper *k, const struct keyset_key *key)
 
 void counts_touch(struct keeper *k, const struct keyset_key *key)
 {
-	struct keeper_counts *c = get(k, key->rec.id);
+	struct keeper_counts *c = counts_get(k, key->rec.id);
 
 	if (c)
 		c->last_used = time(NULL);
@@ -290,7 +291,7 @@ void counts_touch(struct keeper *k, const struct keyset_key *key)
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
 {
 	static const struct keeper_counts none;
-	const struct keeper_counts *c = find((struct keeper *)(uintptr_t)k, id);
+	const struct keeper_counts *c = counts_find((struct keeper *)(uintptr_t)k, id);
 
 	return c ? c : &none;
 }

@@ -176,7 +176,7 @@ static void reload_if_wanted(struct keeper *k)
 	reload(k);
 }
 
-static void on_signal(struct keeper *k)
+static void keeper_on_signal(struct keeper *k)
 {
 	struct signalfd_siginfo si;
 
@@ -197,7 +197,7 @@ static void on_signal(struct keeper *k)
 	}
 }
 
-static void on_timer(struct keeper *k)
+static void keeper_on_timer(struct keeper *k)
 {
 	uint64_t ticks;
 
@@ -225,7 +225,7 @@ enum {
 	POLL_MAX = POLL_LINK + KEKD_WORKERS_MAX,
 };
 
-static int turn(struct keeper *k)
+static int keeper_turn(struct keeper *k)
 {
 	struct pollfd p[POLL_MAX] = {
 		[POLL_SIGNAL] = { .fd = k->signal_fd, .events = POLLIN },
@@ -242,9 +242,9 @@ static int turn(struct keeper *k)
 		if (p[POLL_LINK + i].revents)
 			worker_hear(k, &k->workers[i]);
 	if (p[POLL_SIGNAL].revents)
-		on_signal(k);
+		keeper_on_signal(k);
 	if (p[POLL_TIMER].revents)
-		on_timer(k);
+		keeper_on_timer(k);
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
 		if (p[POLL_CLIENT + i].revents)
 			admin_serve(k, i);
@@ -262,7 +262,7 @@ static int loop(struct keeper *k)
 	int r = 0;
 
 	while (r == 0 && !k->ended)
-		r = turn(k);
+		r = keeper_turn(k);
 	if (r < 0)
 		log_error("keeper: %s", errno_text(r));
 	return r < 0 ? EXIT_FAILURE : k->status;

@@ -113,7 +113,7 @@ static bool has_active(const struct keeper *k)
 	return p->keys_count == 0 || keyset_active(k->keys, p->keys[0].name, &key) == 0;
 }
 
-static void fill(const struct keeper *k, struct board *s, uint64_t now)
+static void observer_fill(const struct keeper *k, struct board *s, uint64_t now)
 {
 	snprintf(s->version, sizeof(s->version), "%s", KEKD_VERSION);
 	snprintf(s->backend, sizeof(s->backend), "%s", keeper_is_kernel(k) ? "kernel" : "openssl");
@@ -138,11 +138,11 @@ static void page_write(struct keeper *k, struct observer *o, uint64_t now)
 	if (now - o->written_ns < WRITE_NS)
 		return;
 	o->written_ns = now;
-	fill(k, &o->s, now);
+	observer_fill(k, &o->s, now);
 	board_write(o->page, &o->s);
 }
 
-static void start(struct keeper *k, struct observer *o, uint64_t now)
+static void observer_start(struct keeper *k, struct observer *o, uint64_t now)
 {
 	const struct config *c = k->conf->config;
 	const int fds[3] = { o->page_fd, k->metrics_fd, o->alive[0] };
@@ -164,7 +164,7 @@ void observer_tick(struct keeper *k, uint64_t now)
 		return;
 	page_write(k, o, now);
 	if (o->pid == 0 && !k->stopping && now >= o->start_at_ns)
-		start(k, o, now);
+		observer_start(k, o, now);
 }
 
 void observer_reaped(struct keeper *k, pid_t pid)

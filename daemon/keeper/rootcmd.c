@@ -24,7 +24,7 @@
 
 #define STDERR_MAX 1024
 
-static _noreturn_ void child(char *const *argv, int out, int err)
+static _noreturn_ void rootcmd_child(char *const *argv, int out, int err)
 {
 	char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	char *env[] = { path, NULL };
@@ -136,7 +136,7 @@ int root_command_run(char *const *argv, int64_t timeout_ns, struct secret *ret)
 	err = errs[0];
 	pid = fork();
 	if (pid == 0)
-		child(argv, outs[1], errs[1]);
+		rootcmd_child(argv, outs[1], errs[1]);
 	r = pid < 0 ? -errno : 0;
 	close(outs[1]);
 	close(errs[1]);

@@ -62,7 +62,7 @@ int spawn_beside_open(const char *name, int *ret_exe_fd)
 /* What of the environment a server may see. NOTIFY_SOCKET is not in it: only the keeper notifies. */
 static const char *const env_kept[] = { "JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=" };
 
-static void env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
+static void spawn_env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
 {
 	size_t n = 0;
 
@@ -133,7 +133,7 @@ static int child_prepare(const struct program *p, pid_t parent, int *ret_exe_fd)
 	return r;
 }
 
-static _noreturn_ void child(const struct program *p, pid_t parent)
+static _noreturn_ void spawn_child(const struct program *p, pid_t parent)
 {
 	char debug[] = SPAWN_DEBUG;
 	char *argv[] = { (char *)(uintptr_t)p->argv0, log_debugging ? debug : NULL, NULL };
@@ -142,7 +142,7 @@ static _noreturn_ void child(const struct program *p, pid_t parent)
 
 	r = child_prepare(p, parent, &exe_fd);
 	if (r == 0) {
-		env_filter(env);
+		spawn_env_filter(env);
 		syscall(SYS_execveat, exe_fd, "", argv, env, AT_EMPTY_PATH);
 		r = -errno;
 	}
@@ -157,7 +157,7 @@ static int spawn(const struct program *p, pid_t *ret_pid)
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		child(p, parent);
+		spawn_child(p, parent);
 	*ret_pid = pid;
 	return 0;
 }

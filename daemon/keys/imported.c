@@ -43,9 +43,9 @@ static const uint8_t *root_id(const struct imported_root *root)
 }
 
 /* @what with its NUL ‖ nonce ‖ binding ‖ @text, MACed. */
-static int mac_of(const struct imported_root *root, const char *what, const struct key_record *rec,
-		  const uint8_t nonce[static NONCE], struct span text,
-		  uint8_t ret[static SHA256_LEN])
+static int imported_mac_of(const struct imported_root *root, const char *what,
+			   const struct key_record *rec, const uint8_t nonce[static NONCE],
+			   struct span text, uint8_t ret[static SHA256_LEN])
 {
 	uint8_t in[INPUT_MAX], binding[SHA256_LEN];
 	size_t n = strlen(what) + 1;
@@ -71,15 +71,15 @@ static int stream_xor(const struct imported_root *root, const struct key_record 
 	uint8_t stream[SHA256_LEN];
 	int r;
 
-	r = mac_of(root, STREAM_TEXT, rec, nonce, SPAN_NULL, stream);
+	r = imported_mac_of(root, STREAM_TEXT, rec, nonce, SPAN_NULL, stream);
 	for (size_t i = 0; r == 0 && i < rec->key_bytes; i++)
 		out[i] = in[i] ^ stream[i];
 	secmem_wipe(stream, sizeof(stream));
 	return r;
 }
 
-static int check_value(const struct key_record *rec, struct span key,
-		       uint8_t ret[static KEKD_AES_BLOCK])
+static int imported_check_value(const struct key_record *rec, struct span key,
+				uint8_t ret[static KEKD_AES_BLOCK])
 {
 	uint8_t binding[SHA256_LEN], value[SHA256_LEN];
 	const struct span parts[] = {
@@ -143,9 +143,10 @@ int imported_seal(const struct imported_root *root, struct key_record *rec, stru
 	if (r == 0)
 		r = stream_xor(root, &made, s.nonce, key.data, s.text);
 	if (r == 0)
-		r = mac_of(root, TAG_TEXT, &made, s.nonce, span_of(s.text, key.len), s.tag);
+		r = imported_mac_of(root, TAG_TEXT, &made, s.nonce, span_of(s.text, key.len),
+				    s.tag);
 	if (r == 0)
-		r = check_value(&made, key, made.check);
+		r = imported_check_value(&made, key, made.check);
 	if (r < 0)
 		return r;
 	blob_format(&s, key.len, made.blob);
@@ -167,7 +168,8 @@ int imported_open(const struct imported_root *root, const struct key_record *rec
 		return -EKEYREJECTED;
 	r = blob_parse(rec->blob, rec->key_bytes, &s);
 	if (r == 0)
-		r = mac_of(root, TAG_TEXT, rec, s.nonce, span_of(s.text, rec->key_bytes), tag);
+		r = imported_mac_of(root, TAG_TEXT, rec, s.nonce, span_of(s.text, rec->key_bytes),
+				    tag);
 	if (r < 0)
 		return r;
 	if (!ct_equal(tag, s.tag, sizeof(tag)))
@@ -184,6 +186,6 @@ bool imported_is(const struct key_record *rec, struct span key)
 {
 	uint8_t value[KEKD_AES_BLOCK];
 
-	return key.len == rec->key_bytes && check_value(rec, key, value) == 0 &&
+	return key.len == rec->key_bytes && imported_check_value(rec, key, value) == 0 &&
 	       ct_equal(value, rec->check, sizeof(value));
 }

@@ -22,7 +22,8 @@ struct kek {
 	int tfm;
 };
 
-static void describe(const char *prefix, const struct key_record *rec, char ret[static DESC_SIZE])
+static void kek_describe(const char *prefix, const struct key_record *rec,
+			 char ret[static DESC_SIZE])
 {
 	key_hex(rec->id, sizeof(rec->id), stpcpy(ret, prefix));
 }
@@ -89,8 +90,8 @@ int kek_block(const struct kek *kek, const uint8_t block[static KEKD_AES_BLOCK],
 	return r == 0 ? afalg_run(op, BLOCK_ENCRYPT, block, ret, KEKD_AES_BLOCK) : r;
 }
 
-static int check_value(const struct kek *kek, const struct key_record *rec,
-		       uint8_t ret[static KEKD_AES_BLOCK])
+static int kek_check_value(const struct kek *kek, const struct key_record *rec,
+			   uint8_t ret[static KEKD_AES_BLOCK])
 {
 	uint8_t block[KEKD_AES_BLOCK];
 	int r;
@@ -133,7 +134,7 @@ int kek_generate(const struct root_key *root, struct key_record *rec, struct kek
 	made.kind = KEY_KIND_ENCRYPTED;
 	made.key_bytes = KEKD_AES_KEY_MAX;
 	memcpy(made.root, root_key_id(root), sizeof(made.root));
-	describe(DESC_PREFIX, &made, desc);
+	kek_describe(DESC_PREFIX, &made, desc);
 	r = keyring_generate(kek->ring, desc, ROOT_DESC, made.key_bytes, &kek->serial);
 	if (r == 0)
 		r = read_blob(kek, &made);
@@ -142,7 +143,7 @@ int kek_generate(const struct root_key *root, struct key_record *rec, struct kek
 	if (r == 0)
 		r = bind_tfm(kek);
 	if (r == 0)
-		r = check_value(kek, &made, made.check);
+		r = kek_check_value(kek, &made, made.check);
 	if (r < 0)
 		return r;
 	*rec = made;
@@ -163,7 +164,7 @@ static int check_record(const struct root_key *root, const struct key_record *re
 static int prove_value(const struct kek *kek, const struct key_record *rec)
 {
 	uint8_t value[KEKD_AES_BLOCK];
-	int r = check_value(kek, rec, value);
+	int r = kek_check_value(kek, rec, value);
 
 	if (r < 0)
 		return r;
@@ -185,7 +186,7 @@ static int load_as(const char *prefix, const struct root_key *root, const struct
 	r = kek_new(root_key_ring(root), &kek);
 	if (r < 0)
 		return r;
-	describe(prefix, rec, desc);
+	kek_describe(prefix, rec, desc);
 	r = keyring_load(kek->ring, desc, rec->blob, &kek->serial);
 	if (r == 0)
 		r = keyring_seal_rights(kek->serial);
@@ -209,7 +210,7 @@ int kek_from_bytes(const struct root_key *root, const struct key_record *rec, st
 	r = kek_new(root_key_ring(root), &kek);
 	if (r < 0)
 		return r;
-	describe(DESC_PREFIX, rec, desc);
+	kek_describe(DESC_PREFIX, rec, desc);
 	r = keyring_add_logon(kek->ring, desc, bytes, &kek->serial);
 	if (r == 0)
 		r = keyring_seal_rights(kek->serial);

@@ -95,7 +95,7 @@ bool keyack_has_heard(const struct keyack *ack, const uint8_t node[static KEYDOC
 	return false;
 }
 
-static void put_node(struct text_buf *b, const struct keyack *ack)
+static void ack_put_node(struct text_buf *b, const struct keyack *ack)
 {
 	char hex[2 * KEYDOC_NODE + 1], number[2 * KEYDOC_NODE + 1];
 
@@ -114,11 +114,11 @@ static void put_node(struct text_buf *b, const struct keyack *ack)
 	}
 }
 
-static void put_all(struct text_buf *b, const struct keyack *ack)
+static void ack_put_all(struct text_buf *b, const struct keyack *ack)
 {
 	char hex[2 * KEKD_KEY_ID + 1], time[TEXT_TIME_LEN + 1];
 
-	put_node(b, ack);
+	ack_put_node(b, ack);
 	for (size_t i = 0; i < ack->n_keys; i++) {
 		const struct keyack_key *key = &ack->keys[i];
 
@@ -137,7 +137,7 @@ static void put_all(struct text_buf *b, const struct keyack *ack)
 	text_append(b, "time %s\nversion %s\nformats %u\n", time, ack->version, ack->formats);
 }
 
-static int take_hex(struct span *text, const char *field, uint8_t *ret, size_t len)
+static int ack_take_hex(struct span *text, const char *field, uint8_t *ret, size_t len)
 {
 	struct span v;
 	int r = text_take(text, field, &v);
@@ -145,7 +145,7 @@ static int take_hex(struct span *text, const char *field, uint8_t *ret, size_t l
 	return r < 0 ? r : text_hex(v, ret, len);
 }
 
-static int take_head(struct span *text, struct keyack *ack)
+static int ack_take_head(struct span *text, struct keyack *ack)
 {
 	struct span v, word;
 
@@ -153,14 +153,14 @@ static int take_head(struct span *text, struct keyack *ack)
 		return -EINVAL;
 	if (!span_equal(v, span_str(VERSION)))
 		return -EPROTONOSUPPORT;
-	if (take_hex(text, "cluster", ack->cluster, sizeof(ack->cluster)) < 0 ||
+	if (ack_take_hex(text, "cluster", ack->cluster, sizeof(ack->cluster)) < 0 ||
 	    text_take(text, "node", &v) < 0 || text_word(&v, &word) < 0 ||
 	    text_hex(word, ack->node, sizeof(ack->node)) < 0 ||
 	    text_name(v, ack->name, sizeof(ack->name)) < 0 ||
-	    take_hex(text, "keyset", ack->doc, sizeof(ack->doc)) < 0 ||
+	    ack_take_hex(text, "keyset", ack->doc, sizeof(ack->doc)) < 0 ||
 	    text_take(text, "generation", &v) < 0 || text_u64(v, &ack->generation) < 0 ||
-	    take_hex(text, "session", ack->session, sizeof(ack->session)) < 0 ||
-	    take_hex(text, "number", ack->number, sizeof(ack->number)) < 0)
+	    ack_take_hex(text, "session", ack->session, sizeof(ack->session)) < 0 ||
+	    ack_take_hex(text, "number", ack->number, sizeof(ack->number)) < 0)
 		return -EINVAL;
 	return 0;
 }
@@ -176,7 +176,7 @@ static int take_heard(struct span *text, struct keyack *ack)
 	return text_hex(v, h->number, sizeof(h->number));
 }
 
-static int take_key(struct span *text, struct keyack *ack)
+static int ack_take_key(struct span *text, struct keyack *ack)
 {
 	struct keyack_key *key = &ack->keys[ack->n_keys++];
 	struct span v, id, why, quiet;
@@ -205,11 +205,11 @@ static int take_body(struct span *text, struct keyack *ack)
 	uint32_t formats;
 	int r;
 
-	r = take_head(text, ack);
+	r = ack_take_head(text, ack);
 	while (r == 0 && text_has(*text, "heard"))
 		r = take_heard(text, ack);
 	while (r == 0 && text_has(*text, "key"))
-		r = take_key(text, ack);
+		r = ack_take_key(text, ack);
 	while (r == 0 && text_has(*text, "writes"))
 		r = take_writes(text, ack);
 	if (r < 0)
@@ -224,7 +224,7 @@ static int take_body(struct span *text, struct keyack *ack)
 }
 
 /* The text without its MAC. */
-static int take_all(struct span text, struct keyack **ret)
+static int ack_take_all(struct span text, struct keyack **ret)
 {
 	_cleanup_(keyack_freep) struct keyack *ack = NULL;
 	_cleanup_free_ char *back = malloc(KEYACK_TEXT_MAX);
@@ -239,7 +239,7 @@ static int take_all(struct span text, struct keyack **ret)
 		r = take_body(&rest, ack);
 	if (r < 0)
 		return r;
-	put_all(&b, ack);
+	ack_put_all(&b, ack);
 	if (b.r < 0 || !span_equal(span_of(back, b.len), text))
 		return -EINVAL;
 	*ret = move_ptr(ack);
@@ -256,10 +256,10 @@ int keyack_format(const struct keyack *ack, const struct keydoc_root *root, char
 
 	if (!text)
 		return -ENOMEM;
-	put_all(&b, ack);
+	ack_put_all(&b, ack);
 	if (b.r < 0)
 		return b.r;
-	r = take_all(span_of(text, b.len), &back);
+	r = ack_take_all(span_of(text, b.len), &back);
 	if (r == 0)
 		r = keydoc_sign(&b, FIRST, root);
 	if (r < 0)
@@ -278,7 +278,7 @@ int keyack_parse(struct span text, const struct keydoc_root *root, struct keyack
 	if (text.len > KEYACK_TEXT_MAX)
 		return -ENODATA;
 	r = keydoc_open(text, FIRST, root, &body, ret_other);
-	return r < 0 ? r : take_all(body, ret);
+	return r < 0 ? r : ack_take_all(body, ret);
 }
 
 bool keyack_cut(struct span *text, struct span *ret)

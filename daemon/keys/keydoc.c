@@ -126,8 +126,8 @@ void keydoc_add_removed(struct keydoc *doc, const uint8_t id[static KEYDOC_NODE]
 }
 
 /* The MAC binds what kind of text it is: HMAC(root, FIRST NUL SHA-256(text)). */
-static int mac_of(const struct keydoc_root *root, const char *first, struct span text,
-		  uint8_t ret[static KEYDOC_MAC])
+static int doc_mac_of(const struct keydoc_root *root, const char *first, struct span text,
+		      uint8_t ret[static KEYDOC_MAC])
 {
 	uint8_t in[64 + SHA256_LEN];
 	size_t n = strlen(first) + 1;
@@ -148,7 +148,7 @@ int keydoc_sign(struct text_buf *b, const char *first, const struct keydoc_root 
 
 	if (b->r < 0)
 		return b->r;
-	r = mac_of(root, first, span_of(b->data, b->len), mac);
+	r = doc_mac_of(root, first, span_of(b->data, b->len), mac);
 	if (r < 0)
 		return r;
 	key_hex(root->id, KEY_ROOT_ID, id);
@@ -176,7 +176,7 @@ int keydoc_open(struct span text, const char *first, const struct keydoc_root *r
 		memcpy(ret_other, id, sizeof(id));
 		return -EKEYREJECTED;
 	}
-	r = mac_of(root, first, body, mac);
+	r = doc_mac_of(root, first, body, mac);
 	if (r < 0)
 		return r;
 	if (!ct_equal(mac, said, sizeof(mac)))
@@ -185,7 +185,7 @@ int keydoc_open(struct span text, const char *first, const struct keydoc_root *r
 	return 0;
 }
 
-static void put_node(struct text_buf *b, const struct keydoc *doc)
+static void doc_put_node(struct text_buf *b, const struct keydoc *doc)
 {
 	char time[TEXT_TIME_LEN + 1], hex[2 * KEYDOC_NODE + 1];
 
@@ -219,13 +219,13 @@ static void put_members(struct text_buf *b, const struct keydoc *doc)
 		text_append_hex(b, "removed", doc->removed[i].id, KEYDOC_NODE);
 }
 
-static void put_all(struct text_buf *b, const struct keydoc *doc)
+static void doc_put_all(struct text_buf *b, const struct keydoc *doc)
 {
 	text_append(b, FIRST " " VERSION "\n");
 	text_append_hex(b, "cluster", doc->cluster, sizeof(doc->cluster));
 	text_append(b, "generation %" PRIu64 "\n", doc->generation);
 	text_append_hex(b, "nonce", doc->nonce, sizeof(doc->nonce));
-	put_node(b, doc);
+	doc_put_node(b, doc);
 	put_members(b, doc);
 	text_append_hex(b, "root", doc->root, sizeof(doc->root));
 	text_append(b, "activations %" PRIu32 "\n", doc->activations);
@@ -236,7 +236,7 @@ static void put_all(struct text_buf *b, const struct keydoc *doc)
 	text_append(b, "forgotten %" PRIu64 "\n", doc->forgotten);
 }
 
-static int take_hex(struct span *text, const char *field, uint8_t *ret, size_t len)
+static int doc_take_hex(struct span *text, const char *field, uint8_t *ret, size_t len)
 {
 	struct span v;
 	int r = text_take(text, field, &v);
@@ -269,7 +269,7 @@ static int take_carrier(struct span *text, struct keydoc *doc)
 	return text_hex(v, doc->hand, sizeof(doc->hand));
 }
 
-static int take_head(struct span *text, struct keydoc *doc)
+static int doc_take_head(struct span *text, struct keydoc *doc)
 {
 	struct span v;
 
@@ -277,10 +277,10 @@ static int take_head(struct span *text, struct keydoc *doc)
 		return -EINVAL;
 	if (!span_equal(v, span_str(VERSION)))
 		return -EPROTONOSUPPORT;
-	if (take_hex(text, "cluster", doc->cluster, sizeof(doc->cluster)) < 0 ||
+	if (doc_take_hex(text, "cluster", doc->cluster, sizeof(doc->cluster)) < 0 ||
 	    take_u64(text, "generation", &doc->generation) < 0 ||
-	    take_hex(text, "nonce", doc->nonce, sizeof(doc->nonce)) < 0 ||
-	    take_hex(text, "node", doc->node, sizeof(doc->node)) < 0 ||
+	    doc_take_hex(text, "nonce", doc->nonce, sizeof(doc->nonce)) < 0 ||
+	    doc_take_hex(text, "node", doc->node, sizeof(doc->node)) < 0 ||
 	    text_take(text, "time", &v) < 0 || text_time(v, &doc->time) < 0)
 		return -EINVAL;
 	return take_carrier(text, doc);
@@ -300,7 +300,7 @@ static int take_member(struct span *text, struct keydoc *doc)
 	return 0;
 }
 
-static int take_key(struct span *text, struct keydoc *doc)
+static int doc_take_key(struct span *text, struct keydoc *doc)
 {
 	struct key_record *rec = &doc->keys[doc->n_keys];
 	int r;
@@ -322,27 +322,27 @@ static int take_lists(struct span *text, struct keydoc *doc)
 
 	doc->is_merged = text_has(*text, "merged");
 	for (size_t i = 0; r == 0 && doc->is_merged && i < 2; i++)
-		r = take_hex(text, "merged", doc->merged[i], SHA256_LEN);
+		r = doc_take_hex(text, "merged", doc->merged[i], SHA256_LEN);
 	while (r == 0 && text_has(*text, "member"))
 		r = take_member(text, doc);
 	while (r == 0 && text_has(*text, "removed"))
 		r = doc->n_removed == KEYDOC_REMOVED_MAX
 			    ? -EINVAL
-			    : take_hex(text, "removed", doc->removed[doc->n_removed++].id,
-				       KEYDOC_NODE);
+			    : doc_take_hex(text, "removed", doc->removed[doc->n_removed++].id,
+					   KEYDOC_NODE);
 	if (r == 0)
-		r = take_hex(text, "root", doc->root, sizeof(doc->root));
+		r = doc_take_hex(text, "root", doc->root, sizeof(doc->root));
 	if (r == 0)
 		r = take_u64(text, "activations", &activations);
 	if (r < 0 || activations > UINT32_MAX)
 		return -EINVAL;
 	doc->activations = (uint32_t)activations;
 	while (r == 0 && text_has(*text, "key"))
-		r = take_key(text, doc);
+		r = doc_take_key(text, doc);
 	while (r == 0 && text_has(*text, "gone"))
 		r = doc->n_gone == KEYDOC_GONE_MAX
 			    ? -EINVAL
-			    : take_hex(text, "gone", doc->gone[doc->n_gone++], KEKD_KEY_ID);
+			    : doc_take_hex(text, "gone", doc->gone[doc->n_gone++], KEKD_KEY_ID);
 	return r < 0 ? r : take_u64(text, "forgotten", &doc->forgotten);
 }
 
@@ -403,7 +403,7 @@ static bool is_sound(const struct keydoc *doc)
 }
 
 /* The body, without its MAC. */
-static int take_all(struct span text, struct keydoc **ret)
+static int doc_take_all(struct span text, struct keydoc **ret)
 {
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
 	_cleanup_free_ char *back = malloc(KEYDOC_TEXT_MAX);
@@ -415,14 +415,14 @@ static int take_all(struct span text, struct keydoc **ret)
 		return -ENOMEM;
 	r = keydoc_new(&doc);
 	if (r == 0)
-		r = take_head(&rest, doc);
+		r = doc_take_head(&rest, doc);
 	if (r == 0)
 		r = take_lists(&rest, doc);
 	if (r < 0)
 		return r;
 	if (rest.len > 0 || !is_sound(doc))
 		return -EINVAL;
-	put_all(&b, doc);
+	doc_put_all(&b, doc);
 	if (b.r < 0 || !span_equal(span_of(back, b.len), text))
 		return -EINVAL;
 	*ret = move_ptr(doc);
@@ -441,10 +441,10 @@ int keydoc_format(struct keydoc *doc, const struct keydoc_root *root, char **ret
 		return -ENOMEM;
 	if (memcmp(doc->root, root->id, KEY_ROOT_ID) != 0)
 		return -EINVAL;
-	put_all(&b, doc);
+	doc_put_all(&b, doc);
 	if (b.r < 0)
 		return b.r;
-	r = take_all(span_of(text, b.len), &back);
+	r = doc_take_all(span_of(text, b.len), &back);
 	if (r == 0)
 		r = keydoc_sign(&b, FIRST, root);
 	whole = span_of(text, b.len);
@@ -468,7 +468,7 @@ int keydoc_parse(struct span text, const struct keydoc_root *root, struct keydoc
 		return -ENODATA;
 	r = keydoc_open(text, FIRST, root, &body, ret_other);
 	if (r == 0)
-		r = take_all(body, &doc);
+		r = doc_take_all(body, &doc);
 	if (r == 0)
 		r = sha256(&text, 1, doc->hash);
 	if (r < 0)
@@ -487,7 +487,7 @@ bool keydoc_fits(const struct keydoc *doc)
 
 	if (!text)
 		return false;
-	put_all(&b, doc);
+	doc_put_all(&b, doc);
 	for (size_t i = 0; i < doc->n_keys; i++)
 		second += strlen("blob \n") + strlen(doc->keys[i].blob);
 	return b.r == 0 && doc->n_keys <= KEKD_KEYS_MAX &&

@@ -92,7 +92,7 @@ static void add_past(struct keydoc *next, const struct keydoc *theirs)
 		next->forgotten = theirs->forgotten;
 }
 
-static bool has_name(const struct keydoc *doc, const char *name)
+static bool merge_has_name(const struct keydoc *doc, const char *name)
 {
 	for (size_t i = 0; i < doc->n_keys; i++)
 		if (strcmp(doc->keys[i].name, name) == 0)
@@ -108,7 +108,7 @@ static int give_numbers(struct keydoc *next, const struct keydoc *theirs,
 		struct key_record *key = &next->keys[i];
 
 		key->marked = 0;
-		if (key->state != KEY_ACTIVE || !has_name(theirs, key->name))
+		if (key->state != KEY_ACTIVE || !merge_has_name(theirs, key->name))
 			continue;
 		if (next->activations == UINT32_MAX)
 			return keydoc_refuse(why, -EOVERFLOW, "no activation number is left");

@@ -45,7 +45,7 @@ static bool is_maker(const struct step *s, const struct keydoc_member *m)
 	return memcmp(m->id, s->by->node, KEYDOC_NODE) == 0;
 }
 
-static bool is_named(const struct keydoc_change *by, const uint8_t node[static KEYDOC_NODE])
+static bool next_is_named(const struct keydoc_change *by, const uint8_t node[static KEYDOC_NODE])
 {
 	for (size_t i = 0; i < by->n_removed; i++)
 		if (memcmp(by->removed[i].id, node, KEYDOC_NODE) == 0)
@@ -58,7 +58,7 @@ static bool is_asked(const struct step *s, const struct keydoc_member *m)
 {
 	bool removal = s->by->kind == KEYDOC_REMOVE || s->by->kind == KEYDOC_LEFT;
 
-	return !(removal && is_named(s->by, m->id));
+	return !(removal && next_is_named(s->by, m->id));
 }
 
 #define EXCHANGE                                                                             \
@@ -66,7 +66,7 @@ static bool is_asked(const struct step *s, const struct keydoc_member *m)
 	"then this command again"
 
 /* Rule 8, for one member. */
-static int answered(const struct step *s, const struct keydoc_member *m)
+static int next_answered(const struct step *s, const struct keydoc_member *m)
 {
 	const struct keyack *ack = ack_of(s, m->id);
 
@@ -89,7 +89,7 @@ static int all_answered(const struct step *s)
 
 	for (size_t i = 0; r == 0 && i < s->doc->n_members; i++)
 		if (is_asked(s, &s->doc->members[i]))
-			r = answered(s, &s->doc->members[i]);
+			r = next_answered(s, &s->doc->members[i]);
 	return r;
 }
 
@@ -360,7 +360,7 @@ static int do_join(struct step *s)
 				"there is another member %s: remove it first, or give one of them "
 				"another name (`node:` in kekd.yaml)",
 				m->name);
-	r = answered(s, m);
+	r = next_answered(s, m);
 	if (r == 0)
 		r = opens_all(s, ack);
 	if (r < 0)
@@ -525,7 +525,7 @@ static int may_change(const struct step *s)
 	if (s->doc->carrier == KEYDOC_ALONE || changes[s->by->kind].anybody ||
 	    memcmp(s->doc->hand, s->by->node, KEYDOC_NODE) == 0)
 		return 0;
-	if (s->by->kind == KEYDOC_LEFT && s->by->vouched && is_named(s->by, s->doc->hand))
+	if (s->by->kind == KEYDOC_LEFT && s->by->vouched && next_is_named(s->by, s->doc->hand))
 		return 0;
 	hand = keydoc_member(s->doc, s->doc->hand);
 	return keydoc_refuse(
@@ -535,7 +535,7 @@ static int may_change(const struct step *s)
 		hand ? hand->name : "that is unknown");
 }
 
-static void head(struct keydoc *next, const struct keydoc_change *by, uint64_t generation)
+static void next_head(struct keydoc *next, const struct keydoc_change *by, uint64_t generation)
 {
 	next->generation = generation + 1;
 	memcpy(next->nonce, by->nonce, sizeof(next->nonce));
@@ -557,7 +557,7 @@ int keydoc_next(const struct keydoc *doc, const struct keydoc_change *change,
 	if (why->r < 0)
 		return why->r;
 	s.next = next;
-	head(next, change, doc->generation);
+	next_head(next, change, doc->generation);
 	r = may_change(&s);
 	if (r == 0 && changes[change->kind].of_key) {
 		s.key = keydoc_key(next, change->id);

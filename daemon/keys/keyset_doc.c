@@ -115,8 +115,8 @@ static int doc_load(struct keyset *set)
 	return p == -EKEYREJECTED ? p : -EUCLEAN;
 }
 
-static void call(keyset_changed_fn *changed, void *ctx, const struct keyset_key *key,
-		 enum key_state from)
+static void doc_call(keyset_changed_fn *changed, void *ctx, const struct keyset_key *key,
+		     enum key_state from)
 {
 	log_debug("key %s: %s, was %s", key->rec.label, key_state_name(key->rec.state),
 		  from == KEY_DESTROYED ? "not there" : key_state_name(from));
@@ -131,7 +131,7 @@ static void key_destroyed(struct keyset_key *key, keyset_changed_fn *changed, vo
 
 	keyset_key_drop(key);
 	key->rec.state = KEY_DESTROYED;
-	call(changed, ctx, key, from);
+	doc_call(changed, ctx, key, from);
 	list_del(&key->link);
 	keyset_key_free(key);
 }
@@ -151,7 +151,7 @@ static void key_follow(const struct keyset *set, struct keyset_key *key,
 	if ((!opened && opens) || mended)
 		keyset_key_load(set, key);
 	if (!same || mended)
-		call(changed, ctx, key, mended ? KEY_RETIRED : from);
+		doc_call(changed, ctx, key, mended ? KEY_RETIRED : from);
 }
 
 static void keys_clear(struct list *keys)
@@ -197,7 +197,7 @@ static void key_appear(struct keyset *set, const struct key_record *rec, struct 
 		keyset_key_load(set, key);
 	}
 	list_add_tail(&set->keys, &key->link);
-	call(changed, ctx, key, KEY_DESTROYED);
+	doc_call(changed, ctx, key, KEY_DESTROYED);
 }
 
 /* Keys that become active first, so that from one call to the next there is one to write with. */
@@ -282,7 +282,7 @@ static int refuse_write(struct keydoc_refusal *why, int r)
 }
 
 /* Durable, then the set's. @doc is consumed on success. */
-static int publish(struct keyset *set, struct keydoc *doc, struct keydoc_refusal *why)
+static int doc_publish(struct keyset *set, struct keydoc *doc, struct keydoc_refusal *why)
 {
 	_cleanup_free_ char *text = NULL;
 	struct keydoc_root root;
@@ -359,7 +359,7 @@ static int change_with(struct keyset *set, struct keydoc_change *change,
 	r = keys_reserve(set, next, &spare);
 	if (r < 0)
 		return refuse_write(why, r);
-	r = publish(set, next, why);
+	r = doc_publish(set, next, why);
 	if (r < 0)
 		return r;
 	next = NULL;
@@ -395,7 +395,7 @@ int keyset_take(struct keyset *set, struct keydoc *doc, struct keydoc_refusal *w
 	r = keys_reserve(set, doc, &spare);
 	if (r < 0)
 		return refuse_write(why, r);
-	r = publish(set, doc, why);
+	r = doc_publish(set, doc, why);
 	if (r < 0)
 		return r;
 	follow(set, NULL, &spare, changed, ctx);

@@ -48,7 +48,7 @@ static int openssl_alive(const struct keyset_key *key _unused_)
 	return 0;
 }
 
-static void openssl_free(struct keyset_key *key)
+static void key_openssl_free(struct keyset_key *key)
 {
 	softkey_free(move_ptr(key->soft));
 }
@@ -102,7 +102,7 @@ static const struct kind {
 } kinds[] = {
 	[KEY_KIND_ENCRYPTED] = { encrypted_generate, encrypted_load, encrypted_alive,
 				 encrypted_free },
-	[KEY_KIND_OPENSSL] = { openssl_generate, openssl_load, openssl_alive, openssl_free },
+	[KEY_KIND_OPENSSL] = { openssl_generate, openssl_load, openssl_alive, key_openssl_free },
 	[KEY_KIND_IMPORTED] = { imported_generate, imported_load, imported_alive, imported_free },
 };
 _Static_assert(ARRAY_SIZE(kinds) == KEY_KINDS, "a row for each kind");

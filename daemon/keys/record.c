@@ -65,7 +65,7 @@ static int take_id(struct span v, struct key_record *rec)
 	return text_hex(v, rec->id, sizeof(rec->id));
 }
 
-static int take_name(struct span v, struct key_record *rec)
+static int record_take_name(struct span v, struct key_record *rec)
 {
 	return text_plain(v, rec->name, sizeof(rec->name));
 }
@@ -174,7 +174,7 @@ static void put_label(struct text_buf *b, const struct key_record *rec)
 	text_append(b, "label %s\n", rec->label);
 }
 
-static void put_kind(struct text_buf *b, const struct key_record *rec)
+static void record_put_kind(struct text_buf *b, const struct key_record *rec)
 {
 	text_append(b, "kind %s\n", key_kind_name(rec->kind));
 }
@@ -194,7 +194,7 @@ static void put_activation(struct text_buf *b, const struct key_record *rec)
 	text_append(b, "activation %" PRIu32 "\n", rec->activation);
 }
 
-static void put_time(struct text_buf *b, const char *field, time_t t)
+static void record_put_time(struct text_buf *b, const char *field, time_t t)
 {
 	char text[TEXT_TIME_LEN + 1];
 
@@ -206,12 +206,12 @@ static void put_time(struct text_buf *b, const char *field, time_t t)
 
 static void put_created(struct text_buf *b, const struct key_record *rec)
 {
-	put_time(b, "created", rec->created);
+	record_put_time(b, "created", rec->created);
 }
 
 static void put_retired(struct text_buf *b, const struct key_record *rec)
 {
-	put_time(b, "retired", rec->retired);
+	record_put_time(b, "retired", rec->retired);
 }
 
 static void put_marked(struct text_buf *b, const struct key_record *rec)
@@ -257,9 +257,9 @@ static const struct field {
 	bool optional; /* reading: the line alone says whether it stands */
 } fields[] = {
 	{ "key", take_id, put_id, NULL, false },
-	{ "name", take_name, put_name, NULL, false },
+	{ "name", record_take_name, put_name, NULL, false },
 	{ "label", take_label, put_label, NULL, false },
-	{ "kind", take_kind, put_kind, NULL, false },
+	{ "kind", take_kind, record_put_kind, NULL, false },
 	{ "alg", take_alg, put_alg, NULL, false },
 	{ "state", take_state, put_state, NULL, false },
 	{ "activation", take_activation, put_activation, NULL, false },

@@ -159,7 +159,8 @@ static int parse_blob(const char *blob, struct sealed *ret)
 	return 0;
 }
 
-static int seal(const struct soft_root *root, const struct softkey *key, struct key_record *rec)
+static int softkey_seal(const struct soft_root *root, const struct softkey *key,
+			struct key_record *rec)
 {
 	uint8_t binding[SHA256_LEN];
 	struct sealed s;
@@ -176,8 +177,8 @@ static int seal(const struct soft_root *root, const struct softkey *key, struct 
 	return r;
 }
 
-static int check_value(const struct softkey *key, const struct key_record *rec,
-		       uint8_t ret[static KEKD_AES_BLOCK])
+static int softkey_check_value(const struct softkey *key, const struct key_record *rec,
+			       uint8_t ret[static KEKD_AES_BLOCK])
 {
 	uint8_t block[KEKD_AES_BLOCK];
 	int r;
@@ -207,9 +208,9 @@ int softkey_generate(const struct soft_root *root, struct key_record *rec, struc
 	if (r == 0)
 		r = random_bytes(key->key, sizeof(key->key));
 	if (r == 0)
-		r = seal(root, key, &made);
+		r = softkey_seal(root, key, &made);
 	if (r == 0)
-		r = check_value(key, &made, made.check);
+		r = softkey_check_value(key, &made, made.check);
 	if (r < 0)
 		return r;
 	*rec = made;
@@ -217,7 +218,8 @@ int softkey_generate(const struct soft_root *root, struct key_record *rec, struc
 	return 0;
 }
 
-static int unseal(const struct soft_root *root, const struct key_record *rec, struct softkey *key)
+static int softkey_unseal(const struct soft_root *root, const struct key_record *rec,
+			  struct softkey *key)
 {
 	uint8_t binding[SHA256_LEN];
 	struct sealed s;
@@ -244,9 +246,9 @@ int softkey_load(const struct soft_root *root, const struct key_record *rec, str
 		return -EKEYREJECTED;
 	r = softkey_new(&key);
 	if (r == 0)
-		r = unseal(root, rec, key);
+		r = softkey_unseal(root, rec, key);
 	if (r == 0)
-		r = check_value(key, rec, value);
+		r = softkey_check_value(key, rec, value);
 	if (r < 0)
 		return r;
 	if (!ct_equal(value, rec->check, sizeof(value)))

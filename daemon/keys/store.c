@@ -149,7 +149,7 @@ static int clean_up(struct key_store *s)
 	return r;
 }
 
-static int check_dir(const struct key_store *s)
+static int store_check_dir(const struct key_store *s)
 {
 	struct stat st;
 
@@ -220,7 +220,7 @@ int key_store_open(const char *path, struct key_store **ret)
 	s->dir = open(s->path, O_RDONLY | O_DIRECTORY | OPEN_FLAGS);
 	if (s->dir < 0)
 		return -errno;
-	r = check_dir(s);
+	r = store_check_dir(s);
 	if (r == 0)
 		r = lock_dir(s);
 	if (r == 0)
@@ -307,7 +307,7 @@ static int read_text(const struct key_store *s, const char *file, char *buf, siz
 }
 
 /* A new file, whole and durable under @tmp. */
-static int write_tmp(const struct key_store *s, const char *tmp, const char *text, size_t len)
+static int store_write_tmp(const struct key_store *s, const char *tmp, const char *text, size_t len)
 {
 	_cleanup_close_ int fd = -1;
 	int r;
@@ -346,7 +346,7 @@ static int copy_instead(struct key_store *s, const char *tmp, int r)
 		return r;
 	r = key_store_read(s, KEY_STORE_KEYSET, COPY_MAX, &text, &len);
 	if (r == 0)
-		r = write_tmp(s, tmp, text, len);
+		r = store_write_tmp(s, tmp, text, len);
 	if (r < 0)
 		unlinkat(s->dir, tmp, 0);
 	return r < 0 ? r : 1;
@@ -385,7 +385,7 @@ int key_store_write(struct key_store *s, const char *file, const char *text, siz
 	/* Of an earlier write whose own removal failed; open(2) would say of it that it exists, and not why. */
 	if (unlinkat(s->dir, tmp, 0) < 0 && errno != ENOENT)
 		return -errno;
-	r = write_tmp(s, tmp, text, len);
+	r = store_write_tmp(s, tmp, text, len);
 	durable_step();
 	if (r == 0 && is_keyset && !s->keep_prev)
 		r = keep_previous(s);

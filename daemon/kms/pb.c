@@ -174,7 +174,8 @@ static bool annotations_encode(pb_ostream_t *stream, const pb_field_t *field, vo
 }
 
 /* @collect: where annotations go; NULL: they are skipped. */
-static int decode(enum pb_message which, struct span msg, void *spans, struct collect *collect)
+static int kms_pb_decode(enum pb_message which, struct span msg, void *spans,
+			 struct collect *collect)
 {
 	const struct message *m = &messages[which];
 	struct pbspan c = { .msg = msg };
@@ -197,7 +198,7 @@ static int decode(enum pb_message which, struct span msg, void *spans, struct co
 	return pb_decode(&stream, m->desc, &any) ? 0 : -EINVAL;
 }
 
-static bool secbuf_write(pb_ostream_t *stream, const pb_byte_t *buf, size_t count)
+static bool pb_secbuf_write(pb_ostream_t *stream, const pb_byte_t *buf, size_t count)
 {
 	return secbuf_append(stream->state, buf, count) == 0;
 }
@@ -206,7 +207,7 @@ static int encode(enum pb_message which, const void *spans, const struct annotat
 		  struct secbuf *out)
 {
 	const struct message *m = &messages[which];
-	pb_ostream_t stream = { .callback = secbuf_write, .state = out, .max_size = SIZE_MAX };
+	pb_ostream_t stream = { .callback = pb_secbuf_write, .state = out, .max_size = SIZE_MAX };
 	union any any = { 0 };
 
 	for (size_t i = 0; i < m->n; i++) {
@@ -227,7 +228,7 @@ static int encode(enum pb_message which, const void *spans, const struct annotat
 int pb_decode_request(enum pb_message which, struct span msg, struct kms_request *ret)
 {
 	struct kms_request req = { 0 };
-	int r = decode(which, msg, &req, NULL);
+	int r = kms_pb_decode(which, msg, &req, NULL);
 
 	if (r == 0)
 		*ret = req;
@@ -238,7 +239,7 @@ int pb_decode_response(enum pb_message which, struct span msg, struct kms_respon
 {
 	struct collect collect = { 0 };
 	struct kms_response rsp = { 0 };
-	int r = decode(which, msg, &rsp, &collect);
+	int r = kms_pb_decode(which, msg, &rsp, &collect);
 
 	rsp.annotations = collect.a;
 	if (r == 0)

@@ -10,7 +10,7 @@
 #include "daemon/base/pbspan.h"
 #include "daemon/kms/transform.pb.h"
 
-static pb_callback_t into(struct span *s)
+static pb_callback_t pb_transform_into(struct span *s)
 {
 	return (pb_callback_t){ .funcs.decode = pbspan_take, .arg = s };
 }
@@ -20,7 +20,7 @@ static pb_callback_t from(const struct span *s)
 	return (pb_callback_t){ .funcs.encode = pbspan_put, .arg = (void *)(uintptr_t)s };
 }
 
-static int decode(struct span msg, const pb_msgdesc_t *desc, void *pb)
+static int pb_transform_decode(struct span msg, const pb_msgdesc_t *desc, void *pb)
 {
 	struct pbspan c = { .msg = msg };
 	pb_istream_t stream = pbspan_stream(&c);
@@ -28,14 +28,16 @@ static int decode(struct span msg, const pb_msgdesc_t *desc, void *pb)
 	return pb_decode(&stream, desc, pb) ? 0 : -EINVAL;
 }
 
-static bool secbuf_write(pb_ostream_t *stream, const pb_byte_t *buf, size_t count)
+static bool pb_transform_secbuf_write(pb_ostream_t *stream, const pb_byte_t *buf, size_t count)
 {
 	return secbuf_append(stream->state, buf, count) == 0;
 }
 
-static int encode(const pb_msgdesc_t *desc, const void *pb, struct secbuf *out)
+static int pb_transform_encode(const pb_msgdesc_t *desc, const void *pb, struct secbuf *out)
 {
-	pb_ostream_t stream = { .callback = secbuf_write, .state = out, .max_size = SIZE_MAX };
+	pb_ostream_t stream = { .callback = pb_transform_secbuf_write,
+				.state = out,
+				.max_size = SIZE_MAX };
 
 	return pb_encode(&stream, desc, pb) ? 0 : -ENOBUFS;
 }
@@ -54,7 +56,8 @@ static bool value_decode(pb_istream_t *stream, const pb_field_t *field _unused_,
 {
 	struct values *v = *arg;
 	struct transform_value one = { 0 };
-	kekd_v1_TransformValue pb = { .path = into(&one.path), .value = into(&one.value) };
+	kekd_v1_TransformValue pb = { .path = pb_transform_into(&one.path),
+				      .value = pb_transform_into(&one.value) };
 
 	if (v->n++ >= v->max)
 		return pb_read(stream, NULL, stream->bytes_left);
@@ -70,12 +73,12 @@ int pb_transform_request_decode(struct span msg, struct span *ret_resource,
 	struct values v = { .value = values, .max = max };
 	struct span resource = SPAN_NULL;
 	kekd_v1_TransformRequest pb = {
-		.resource = into(&resource),
+		.resource = pb_transform_into(&resource),
 		.values = { .funcs.decode = value_decode, .arg = &v },
 	};
 	int r;
 
-	r = decode(msg, kekd_v1_TransformRequest_fields, &pb);
+	r = pb_transform_decode(msg, kekd_v1_TransformRequest_fields, &pb);
 	if (r < 0)
 		return r;
 	if (v.n > max)
@@ -111,7 +114,7 @@ int pb_transform_request_encode(struct span resource, const struct transform_val
 		.values = { .funcs.encode = values_encode, .arg = &v },
 	};
 
-	return encode(kekd_v1_TransformRequest_fields, &pb, out);
+	return pb_transform_encode(kekd_v1_TransformRequest_fields, &pb, out);
 }
 
 static bool result_decode(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
@@ -119,10 +122,10 @@ static bool result_decode(pb_istream_t *stream, const pb_field_t *field _unused_
 	struct values *v = *arg;
 	struct transform_result one = { 0 };
 	kekd_v1_TransformResult pb = {
-		.value = into(&one.value),
-		.message = into(&one.message),
-		.provider = into(&one.provider),
-		.key_id = into(&one.key_id),
+		.value = pb_transform_into(&one.value),
+		.message = pb_transform_into(&one.message),
+		.provider = pb_transform_into(&one.provider),
+		.key_id = pb_transform_into(&one.key_id),
 	};
 
 	if (v->n++ >= v->max)
@@ -144,7 +147,7 @@ int pb_transform_response_decode(struct span msg, struct transform_result *resul
 	};
 	int r;
 
-	r = decode(msg, kekd_v1_TransformResponse_fields, &pb);
+	r = pb_transform_decode(msg, kekd_v1_TransformResponse_fields, &pb);
 	if (r < 0)
 		return r;
 	if (v.n > max)
@@ -183,5 +186,5 @@ int pb_transform_response_encode(const struct transform_result *results, size_t 
 		.results = { .funcs.encode = results_encode, .arg = &v },
 	};
 
-	return encode(kekd_v1_TransformResponse_fields, &pb, out);
+	return pb_transform_encode(kekd_v1_TransformResponse_fields, &pb, out);
 }

@@ -108,7 +108,7 @@ static enum grpc_status status_of(int r)
 	return status;
 }
 
-static void call_fail(struct grpc_call *call, int r)
+static void kms_call_fail(struct grpc_call *call, int r)
 {
 	enum grpc_status status;
 	const char *text;
@@ -178,7 +178,7 @@ static void kms_op_put(struct kms_op *k)
 	secbuf_release(&self);
 }
 
-static int encode(struct kms_op *k, struct secbuf *ret)
+static int kms_encode(struct kms_op *k, struct secbuf *ret)
 {
 	_cleanup_secbuf_ struct secbuf body = { 0 };
 	struct kms_response rsp = { .data = span_of(k->op.out, k->op.out_len) };
@@ -222,14 +222,14 @@ static void kms_op_done(struct op *op, int r)
 	if (!k->call)
 		r = -ECANCELED;
 	else if (r == 0)
-		r = encode(k, &body);
+		r = kms_encode(k, &body);
 	unrecorded = event(k, r);
 	if (r == 0)
 		r = unrecorded;
 	if (k->call && r == 0)
 		grpc_call_reply(k->call, span_of(body.data, body.len));
 	else if (k->call)
-		call_fail(k->call, r);
+		kms_call_fail(k->call, r);
 	kms_op_put(k);
 }
 
@@ -296,7 +296,7 @@ static void kms_call(struct kms_service *s, const struct kms_method *m, struct g
 
 	r = kms_op_get(s, &k);
 	if (r < 0) {
-		call_fail(call, r);
+		kms_call_fail(call, r);
 		return;
 	}
 	k->method = m;
@@ -343,7 +343,7 @@ static void reply_now(struct kms_service *s, struct grpc_call *call, enum pb_mes
 	if (r == 0)
 		r = pb_encode_response(which, rsp, &body);
 	if (r < 0)
-		call_fail(call, r);
+		kms_call_fail(call, r);
 	else
 		grpc_call_reply(call, span_of(body.data, body.len));
 }
@@ -359,7 +359,7 @@ static void call_v2_status(void *ctx, struct grpc_call *call, struct secbuf *msg
 	if (r == 0)
 		r = chain_key_id(s->chain, &key_id);
 	if (r < 0) {
-		call_fail(call, r);
+		kms_call_fail(call, r);
 		return;
 	}
 	reply_now(s, call, PB_V2_STATUS_RESPONSE,
@@ -375,7 +375,7 @@ static void call_v1_version(void *ctx, struct grpc_call *call, struct secbuf *ms
 
 	r = pb_decode_request(PB_V1_VERSION_REQUEST, span_of(msg->data, msg->len), &req);
 	if (r < 0) {
-		call_fail(call, r);
+		kms_call_fail(call, r);
 		return;
 	}
 	reply_now(ctx, call, PB_V1_VERSION_RESPONSE,

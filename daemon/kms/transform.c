@@ -101,7 +101,7 @@ static struct span group_of(struct span resource)
 }
 
 /* "*.*" is everything, "*." the core group, "*.apps" that group (types_encryption.go). */
-static bool covers(const char *pattern, struct span resource)
+static bool transform_covers(const char *pattern, struct span resource)
 {
 	if (strcmp(pattern, "*.*") == 0)
 		return true;
@@ -121,7 +121,7 @@ int transform_find(const struct transform_item *items, size_t n, struct span res
 	}
 	for (size_t i = 0; i < n; i++) {
 		for (size_t j = 0; j < items[i].conf->resources_count; j++) {
-			if (!covers(items[i].conf->resources[j].name, resource))
+			if (!transform_covers(items[i].conf->resources[j].name, resource))
 				continue;
 			*ret_index = i;
 			return 0;
@@ -170,7 +170,7 @@ static void result_of(const struct transform_op *o, struct transform_result *ret
 /* Upper bound of a result's bytes beside its value: tags, lengths, texts. */
 #define RESULT_ROOM 512
 
-static int answer(struct transform_call *c)
+static int transform_answer(struct transform_call *c)
 {
 	_cleanup_secbuf_ struct secbuf body = { 0 }, results = { 0 };
 	struct transform_result *result;
@@ -195,7 +195,7 @@ static int answer(struct transform_call *c)
 	return r;
 }
 
-static void call_fail(struct grpc_call *grpc, int r)
+static void transform_call_fail(struct grpc_call *grpc, int r)
 {
 	enum grpc_status status;
 	const char *text;
@@ -211,14 +211,14 @@ static void call_drop(struct transform_call *c)
 	if (--c->left > 0)
 		return;
 	if (c->grpc) {
-		r = answer(c);
+		r = transform_answer(c);
 		if (r < 0)
-			call_fail(c->grpc, r);
+			transform_call_fail(c->grpc, r);
 	}
 	call_put(c);
 }
 
-static int event(const struct transform_op *o)
+static int transform_event(const struct transform_op *o)
 {
 	const struct transform_service *s = o->call->service;
 	enum grpc_status status = GRPC_OK;
@@ -239,12 +239,12 @@ static int event(const struct transform_op *o)
 				      });
 }
 
-static void op_done(struct op *op, int r)
+static void transform_op_done(struct op *op, int r)
 {
 	struct transform_op *o = container_of(op, struct transform_op, op);
 
 	o->r = o->call->grpc ? r : -ECANCELED;
-	r = event(o);
+	r = transform_event(o);
 	if (o->r == 0)
 		o->r = r;
 	call_drop(o->call);
@@ -281,7 +281,7 @@ static void op_start(struct transform_call *c, struct transform_op *o, struct ch
 	else
 		r = op_open(c->service, &o->op, chain);
 	if (r < 0)
-		op_done(&o->op, r);
+		transform_op_done(&o->op, r);
 }
 
 /* @growth: what the buffer was sized with. It is asked for once: a kms chain's changes with time. */
@@ -301,7 +301,7 @@ static void ops_start(struct transform_call *c, const struct transform_value *va
 		o->op.out_cap = values[i].value.len + growth;
 		o->op.deadline_ns = grpc_call_deadline(c->grpc);
 		o->op.peer = *grpc_call_peer(c->grpc);
-		o->op.done = op_done;
+		o->op.done = transform_op_done;
 		out += o->op.out_cap;
 	}
 	c->left = c->n + 1;
@@ -377,8 +377,8 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	return 0;
 }
 
-static void call(struct transform_service *s, struct grpc_call *grpc, struct secbuf *msg,
-		 enum transform_what what)
+static void transform_call_run(struct transform_service *s, struct grpc_call *grpc,
+			       struct secbuf *msg, enum transform_what what)
 {
 	int r = call_start(s, grpc, msg, what);
 
@@ -388,22 +388,22 @@ static void call(struct transform_service *s, struct grpc_call *grpc, struct sec
 		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "more than %d values in one request",
 			       TRANSFORM_VALUES_MAX);
 	else if (r < 0)
-		call_fail(grpc, r);
+		transform_call_fail(grpc, r);
 }
 
 static void call_to_storage(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
 {
-	call(ctx, grpc, msg, TO_STORAGE);
+	transform_call_run(ctx, grpc, msg, TO_STORAGE);
 }
 
 static void call_from_storage(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
 {
-	call(ctx, grpc, msg, FROM_STORAGE);
+	transform_call_run(ctx, grpc, msg, FROM_STORAGE);
 }
 
 static void call_verify(void *ctx, struct grpc_call *grpc, struct secbuf *msg)
 {
-	call(ctx, grpc, msg, VERIFY);
+	transform_call_run(ctx, grpc, msg, VERIFY);
 }
 
 /* Their done still runs; a job that is not under way is not touched. */

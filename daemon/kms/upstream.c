@@ -126,7 +126,8 @@ static void plugin_done(void *ctx, enum grpc_status status, const char *text, st
 	call_free(c);
 }
 
-static int encode(const struct plugin *p, const struct upstream_request *req, struct secbuf *ret)
+static int upstream_encode(const struct plugin *p, const struct upstream_request *req,
+			   struct secbuf *ret)
 {
 	_cleanup_secbuf_ struct secbuf body = { 0 };
 	struct kms_request kms = { .data = req->data };
@@ -170,7 +171,7 @@ static int plugin_call(struct upstream *u, const struct upstream_request *req,
 		.method = req->method,
 		.answer = m->response,
 	};
-	r = encode(p, req, &body);
+	r = upstream_encode(p, req, &body);
 	if (r == 0)
 		r = grpc_client_call(p->client, m->path, span_of(body.data, body.len),
 				     req->timeout_ns, GRPC_WAIT_FOR_READY, plugin_done, c,

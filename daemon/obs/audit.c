@@ -95,8 +95,8 @@ void audit_set_fd(struct audit *a, int fd)
 	a->done = line_start(a);
 }
 
-static void put(struct line *l, const char *fmt, ...) _printf_(2, 3);
-static void put(struct line *l, const char *fmt, ...)
+static void line_put(struct line *l, const char *fmt, ...) _printf_(2, 3);
+static void line_put(struct line *l, const char *fmt, ...)
 {
 	size_t room = sizeof(l->text) - l->len;
 	va_list ap;
@@ -111,29 +111,29 @@ static void put(struct line *l, const char *fmt, ...)
 /* A JSON string (RFC 8259 §7); what is not printable ASCII is escaped by its byte. */
 static void put_string(struct line *l, struct span s)
 {
-	put(l, "\"");
+	line_put(l, "\"");
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = s.data[i];
 
 		if (c == '"' || c == '\\')
-			put(l, "\\%c", c);
+			line_put(l, "\\%c", c);
 		else if (c < ' ' || c > '~')
-			put(l, "\\u%04x", c);
+			line_put(l, "\\u%04x", c);
 		else
-			put(l, "%c", c);
+			line_put(l, "%c", c);
 	}
-	put(l, "\"");
+	line_put(l, "\"");
 }
 
-static void put_field(struct line *l, const char *name, const char *value)
+static void line_put_field(struct line *l, const char *name, const char *value)
 {
 	if (!value || !*value)
 		return;
-	put(l, ",\"%s\":", name);
+	line_put(l, ",\"%s\":", name);
 	put_string(l, span_str(value));
 }
 
-static void put_time(struct line *l)
+static void line_put_time(struct line *l)
 {
 	struct timespec now;
 	struct tm tm;
@@ -142,7 +142,7 @@ static void put_time(struct line *l)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	put(l, "{\"time\":\"%s.%06ldZ\"", text, now.tv_nsec / 1000);
+	line_put(l, "{\"time\":\"%s.%06ldZ\"", text, now.tv_nsec / 1000);
 }
 
 static void line_make(struct line *l, const struct audit_line *in)
@@ -150,22 +150,22 @@ static void line_make(struct line *l, const struct audit_line *in)
 	struct span uid = span_of(in->uid.data, in->uid.len < UID_SHOWN ? in->uid.len : UID_SHOWN);
 
 	l->len = 0;
-	put_time(l);
-	put_field(l, "event", in->event);
-	put_field(l, "what", in->what);
+	line_put_time(l);
+	line_put_field(l, "event", in->event);
+	line_put_field(l, "what", in->what);
 	if (uid.len > 0) {
-		put(l, ",\"uid\":");
+		line_put(l, ",\"uid\":");
 		put_string(l, uid);
 	}
 	if (in->asked)
-		put(l, ",\"peerUid\":%u,\"peerPid\":%d", in->peer_uid, in->peer_pid);
-	put_field(l, "provider", in->provider);
-	put_field(l, "key", in->key);
-	put_field(l, "state", in->state);
-	put_field(l, "result", in->result);
+		line_put(l, ",\"peerUid\":%u,\"peerPid\":%d", in->peer_uid, in->peer_pid);
+	line_put_field(l, "provider", in->provider);
+	line_put_field(l, "key", in->key);
+	line_put_field(l, "state", in->state);
+	line_put_field(l, "result", in->result);
 	if (in->micros >= 0)
-		put(l, ",\"micros\":%" PRId64, in->micros);
-	put(l, "}\n");
+		line_put(l, ",\"micros\":%" PRId64, in->micros);
+	line_put(l, "}\n");
 }
 
 static int line_keep(struct audit *a, const struct line *l)
@@ -184,8 +184,8 @@ static void say_dropped(struct audit *a)
 
 	if (a->unsaid == 0)
 		return;
-	put_time(&l);
-	put(&l, ",\"event\":\"dropped\",\"lines\":%" PRIu64 "}\n", a->unsaid);
+	line_put_time(&l);
+	line_put(&l, ",\"event\":\"dropped\",\"lines\":%" PRIu64 "}\n", a->unsaid);
 	if (line_keep(a, &l) == 0)
 		a->unsaid = 0;
 }

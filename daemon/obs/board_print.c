@@ -7,14 +7,14 @@
 
 #include "daemon/obs/board.h"
 
-static void head(FILE *to, const char *name, const char *type, const char *help)
+static void board_head(FILE *to, const char *name, const char *type, const char *help)
 {
 	fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void gauge(FILE *to, const char *name, const char *help, uint64_t value)
 {
-	head(to, name, "gauge", help);
+	board_head(to, name, "gauge", help);
 	fprintf(to, "%s %" PRIu64 "\n", name, value);
 }
 
@@ -35,7 +35,7 @@ static void key_start(FILE *to, const char *name, const struct board_key *k)
 
 static void print_usable(const struct board *s, FILE *to)
 {
-	head(to, "kekd_key_usable", "gauge", "1 if the kernel still has the key.");
+	board_head(to, "kekd_key_usable", "gauge", "1 if the kernel still has the key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		key_start(to, "kekd_key_usable", &s->keys[i]);
 		fprintf(to, ",state=\"%s\"} %d\n", s->keys[i].state, s->keys[i].usable);
@@ -44,7 +44,7 @@ static void print_usable(const struct board *s, FILE *to)
 
 static void print_operations(const struct board *s, FILE *to)
 {
-	head(to, "kekd_key_operations_total", "counter", "Messages by key.");
+	board_head(to, "kekd_key_operations_total", "counter", "Messages by key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		key_start(to, "kekd_key_operations_total", &s->keys[i]);
 		fprintf(to, ",direction=\"encrypt\"} %" PRIu64 "\n", s->keys[i].encryptions);
@@ -55,7 +55,7 @@ static void print_operations(const struct board *s, FILE *to)
 
 static void print_ages(const struct board *s, FILE *to)
 {
-	head(to, "kekd_key_age_seconds", "gauge", "Since the key was made.");
+	board_head(to, "kekd_key_age_seconds", "gauge", "Since the key was made.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		const struct board_key *k = &s->keys[i];
 
@@ -64,7 +64,7 @@ static void print_ages(const struct board *s, FILE *to)
 	}
 }
 
-static void print_keys(const struct board *s, FILE *to)
+static void board_print_keys(const struct board *s, FILE *to)
 {
 	gauge(to, "kekd_key_encryptions_limit",
 	      "Messages under one key after which it is to be rotated.", s->key_limit);
@@ -75,9 +75,9 @@ static void print_keys(const struct board *s, FILE *to)
 
 static void print_state(const struct board *s, FILE *to)
 {
-	head(to, "kekd_build_info", "gauge", "Version and backend.");
+	board_head(to, "kekd_build_info", "gauge", "Version and backend.");
 	fprintf(to, "kekd_build_info{version=\"%s\",backend=\"%s\"} 1\n", s->version, s->backend);
-	head(to, "kekd_ring_info", "gauge", "The event loop in use.");
+	board_head(to, "kekd_ring_info", "gauge", "The event loop in use.");
 	fprintf(to, "kekd_ring_info{ring=\"%s\"} 1\n", s->ring);
 	gauge(to, "kekd_serving", "1 if a server serves and the first chain has an active key.",
 	      s->serving && s->active && !s->sealed);
@@ -88,7 +88,7 @@ static void print_state(const struct board *s, FILE *to)
 	      s->metrics.probes > 0 && s->metrics.probe_r == 0);
 	gauge(to, "kekd_workers", "Server processes that there should be.", s->workers);
 	gauge(to, "kekd_workers_serving", "Server processes that serve.", s->workers_serving);
-	head(to, "kekd_server_starts_total", "counter", "Server processes started.");
+	board_head(to, "kekd_server_starts_total", "counter", "Server processes started.");
 	fprintf(to, "kekd_server_starts_total %" PRIu32 "\n", s->server_starts);
 	gauge(to, "kekd_start_time_seconds", "Start of the keeper.", s->started);
 }
@@ -98,5 +98,5 @@ void board_print(const struct board *s, FILE *to)
 	gauge(to, "kekd_up", "1 if the daemon answers.", 1);
 	print_state(s, to);
 	metrics_print(&s->metrics, to);
-	print_keys(s, to);
+	board_print_keys(s, to);
 }

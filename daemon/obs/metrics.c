@@ -88,7 +88,7 @@ static void add_upstreams(struct metrics *total, const struct metrics *more)
 	}
 }
 
-static void add_engine(struct metrics *total, const struct metrics *more)
+static void metrics_add_engine(struct metrics *total, const struct metrics *more)
 {
 	for (size_t i = 0; i < METRICS_RUNS; i++)
 		total->runs[i] += more->runs[i];
@@ -112,7 +112,7 @@ void metrics_add(struct metrics *total, const struct metrics *more)
 	total->probes += more->probes;
 	total->audit_lines += more->audit_lines;
 	total->audit_dropped += more->audit_dropped;
-	add_engine(total, more);
+	metrics_add_engine(total, more);
 	add_upstreams(total, more);
 }
 
@@ -126,20 +126,20 @@ void metrics_add_now(struct metrics *total, const struct metrics *one)
 		total->probe_r = one->probe_r;
 }
 
-static void head(FILE *to, const char *name, const char *type, const char *help)
+static void metrics_head(FILE *to, const char *name, const char *type, const char *help)
 {
 	fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void one(FILE *to, const char *name, const char *type, const char *help, uint64_t value)
 {
-	head(to, name, type, help);
+	metrics_head(to, name, type, help);
 	fprintf(to, "%s %" PRIu64 "\n", name, value);
 }
 
 static void print_requests(const struct metrics *m, FILE *to)
 {
-	head(to, "kekd_requests_total", "counter", "KMS requests by method and gRPC code.");
+	metrics_head(to, "kekd_requests_total", "counter", "KMS requests by method and gRPC code.");
 	for (size_t i = 0; i < METRICS_METHODS; i++)
 		for (size_t j = 0; j < METRICS_CODES; j++)
 			if (m->requests[i][j] > 0 || (j == 0 && i < METRICS_METHODS - 1))
@@ -172,8 +172,8 @@ static void print_runs(const struct metrics *m, FILE *to)
 	uint64_t sum = 0;
 	size_t i;
 
-	head(to, "kekd_engine_run_blocks", "histogram",
-	     "AES blocks of one operation of the cipher.");
+	metrics_head(to, "kekd_engine_run_blocks", "histogram",
+		     "AES blocks of one operation of the cipher.");
 	for (i = 0; i < METRICS_RUNS - 1; i++) {
 		sum += m->runs[i];
 		fprintf(to, "kekd_engine_run_blocks_bucket{le=\"%u\"} %" PRIu64 "\n",
@@ -223,13 +223,14 @@ static void print_upstreams(const struct metrics *m, FILE *to)
 {
 	const struct metrics_upstream *u = m->upstreams;
 
-	head(to, "kekd_upstream_up", "gauge", "1 if the last call of the plugin went well.");
+	metrics_head(to, "kekd_upstream_up", "gauge",
+		     "1 if the last call of the plugin went well.");
 	for (uint32_t i = 0; i < m->n_upstreams; i++)
 		print_upstream("kekd_upstream_up", u[i].path, u[i].last == 0, to);
-	head(to, "kekd_upstream_calls_total", "counter", "Calls of another KMS plugin.");
+	metrics_head(to, "kekd_upstream_calls_total", "counter", "Calls of another KMS plugin.");
 	for (uint32_t i = 0; i < m->n_upstreams; i++)
 		print_upstream("kekd_upstream_calls_total", u[i].path, u[i].calls, to);
-	head(to, "kekd_upstream_failures_total", "counter", "Of these, failed or refused.");
+	metrics_head(to, "kekd_upstream_failures_total", "counter", "Of these, failed or refused.");
 	for (uint32_t i = 0; i < m->n_upstreams; i++)
 		print_upstream("kekd_upstream_failures_total", u[i].path, u[i].failures, to);
 }
@@ -247,8 +248,8 @@ static void print_audit(const struct metrics *m, FILE *to)
 void metrics_print(const struct metrics *m, FILE *to)
 {
 	print_requests(m, to);
-	head(to, "kekd_request_duration_seconds", "histogram",
-	     "Time from a whole request to its answer.");
+	metrics_head(to, "kekd_request_duration_seconds", "histogram",
+		     "Time from a whole request to its answer.");
 	for (size_t i = 0; i < METRICS_METHODS - 1; i++)
 		print_histogram(m, i, to);
 	one(to, "kekd_refused_peers_total", "counter",

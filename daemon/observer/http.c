@@ -31,8 +31,8 @@ static const struct http_page *page_find(const struct http *http, const char *pa
 	return NULL;
 }
 
-static enum MHD_Result answer(struct MHD_Connection *c, unsigned int status, const char *type,
-			      char *body, size_t len)
+static enum MHD_Result http_answer(struct MHD_Connection *c, unsigned int status, const char *type,
+				   char *body, size_t len)
 {
 	struct MHD_Response *r;
 	enum MHD_Result queued;
@@ -54,7 +54,8 @@ static enum MHD_Result answer_text(struct MHD_Connection *c, unsigned int status
 {
 	char *body = strdup(text);
 
-	return body ? answer(c, status, "text/plain; charset=utf-8", body, strlen(body)) : MHD_NO;
+	return body ? http_answer(c, status, "text/plain; charset=utf-8", body, strlen(body))
+		    : MHD_NO;
 }
 
 static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *c,
@@ -73,7 +74,7 @@ static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *c,
 		free(body);
 		return MHD_NO;
 	}
-	return answer(c, status, page->type, body, len);
+	return http_answer(c, status, page->type, body, len);
 }
 
 /*

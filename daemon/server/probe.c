@@ -71,7 +71,7 @@ static void item_end(struct server_probe *p, int r)
 		round_end(p);
 }
 
-static void op_done(struct op *op, int r);
+static void probe_op_done(struct op *op, int r);
 
 static void op_prepare(struct server_probe *p, enum probe_step step, struct span in, uint8_t *out,
 		       size_t cap)
@@ -85,7 +85,7 @@ static void op_prepare(struct server_probe *p, enum probe_step step, struct span
 		.out = out,
 		.out_cap = cap,
 		.deadline_ns = now_ns() + DEADLINE_NS,
-		.done = op_done,
+		.done = probe_op_done,
 	};
 	if (v->purpose == OP_STORAGE)
 		p->op.context = span_str(ETCD_KEY);
@@ -119,12 +119,12 @@ static int keep(struct server_probe *p)
 	return decrypt(p);
 }
 
-static int compare(const struct server_probe *p)
+static int probe_compare(const struct server_probe *p)
 {
 	return p->op.out_len == TEXT && memcmp(p->back, p->text, TEXT) == 0 ? 0 : -EBADMSG;
 }
 
-static void op_done(struct op *op, int r)
+static void probe_op_done(struct op *op, int r)
 {
 	struct server_probe *p = container_of(op, struct server_probe, op);
 
@@ -133,7 +133,7 @@ static void op_done(struct op *op, int r)
 		if (r == 0)
 			return;
 	} else if (r == 0) {
-		r = compare(p);
+		r = probe_compare(p);
 	}
 	item_end(p, r);
 }
@@ -170,7 +170,7 @@ static void item_start(struct server_probe *p)
 		item_end(p, r);
 }
 
-static void on_timer(struct ring_op *op, int res, unsigned int flags _unused_)
+static void probe_on_timer(struct ring_op *op, int res, unsigned int flags _unused_)
 {
 	struct server_probe *p = container_of(op, struct server_probe, timer);
 
@@ -195,7 +195,7 @@ int server_probe_start(struct server *s)
 	s->probe = (void *)self.data;
 	s->probe->self = self;
 	s->probe->s = s;
-	s->probe->timer.done = on_timer;
+	s->probe->timer.done = probe_on_timer;
 	r = random_bytes(s->probe->text, TEXT);
 	if (r < 0)
 		return r;

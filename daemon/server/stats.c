@@ -16,8 +16,8 @@ static void add_wire(struct metrics *m, const struct grpc_stats *now, const stru
 	m->calls = now->open_calls;
 }
 
-static void add_engine(struct metrics *m, const struct engine_stats *now,
-		       const struct engine_stats *seen)
+static void stats_add_engine(struct metrics *m, const struct engine_stats *now,
+			     const struct engine_stats *seen)
 {
 	for (size_t i = 0; i < ENGINE_RUN_SIZES; i++)
 		m->runs[i] = now->run_sizes[i] - seen->run_sizes[i];
@@ -75,7 +75,7 @@ void server_stats_report(struct server *s)
 	grpc_server_stats(s->grpc, &wire);
 	engine_stats(s->engine, &engine);
 	add_wire(&s->stats, &wire, &s->seen_wire);
-	add_engine(&s->stats, &engine, &s->seen_engine);
+	stats_add_engine(&s->stats, &engine, &s->seen_engine);
 	upstreams_stats_take(s->upstreams, add_plugin, &s->stats);
 	msg.stats = s->stats;
 	if (link_send(s->link_fd, &msg, NULL) < 0)

@@ -44,7 +44,7 @@ int fdpass_send(int fd, const void *data, size_t size, const int *fds, size_t n)
 }
 
 /* All descriptors of @hdr, in @ret. */
-static size_t take(struct msghdr *hdr, int ret[static ROOM])
+static size_t fdpass_take(struct msghdr *hdr, int ret[static ROOM])
 {
 	size_t n = 0;
 
@@ -77,7 +77,7 @@ int fdpass_recv(int fd, void *buf, size_t size, size_t *ret_len, int *ret_fds, s
 	len = io_retry(recvmsg(fd, &hdr, MSG_CMSG_CLOEXEC));
 	if (len < 0)
 		return -errno;
-	n = take(&hdr, fds);
+	n = fdpass_take(&hdr, fds);
 	if (n <= max && len > 0 && !(hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		memcpy(ret_fds, fds, sizeof(int) * n);
 		*ret_len = (size_t)len;

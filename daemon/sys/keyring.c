@@ -53,7 +53,7 @@ int keyring_new(const char *name, key_serial *ret)
 }
 
 /* -ENOKEY unless @ring, or a keyring below it, holds a living key of that type and description. */
-static int find(key_serial ring, const char *type, const char *desc, key_serial *ret)
+static int keyring_find(key_serial ring, const char *type, const char *desc, key_serial *ret)
 {
 	long key = keyctl_search(ring, type, desc, 0);
 
@@ -63,13 +63,13 @@ static int find(key_serial ring, const char *type, const char *desc, key_serial 
 	return 0;
 }
 
-static int add(key_serial ring, const char *type, const char *desc, struct span payload,
-	       key_serial *ret)
+static int keyring_add(key_serial ring, const char *type, const char *desc, struct span payload,
+		       key_serial *ret)
 {
 	key_serial key;
 	int r;
 
-	r = find(ring, type, desc, &key);
+	r = keyring_find(ring, type, desc, &key);
 	if (r != -ENOKEY)
 		return r < 0 ? r : -EEXIST;
 	key = add_key(type, desc, payload.data, payload.len, ring);
@@ -81,12 +81,12 @@ static int add(key_serial ring, const char *type, const char *desc, struct span 
 
 int keyring_add_user(key_serial ring, const char *desc, struct span payload, key_serial *ret)
 {
-	return add(ring, "user", desc, payload, ret);
+	return keyring_add(ring, "user", desc, payload, ret);
 }
 
 int keyring_add_logon(key_serial ring, const char *desc, struct span payload, key_serial *ret)
 {
-	return add(ring, "logon", desc, payload, ret);
+	return keyring_add(ring, "logon", desc, payload, ret);
 }
 
 int keyring_generate(key_serial ring, const char *desc, const char *root_desc, size_t bytes,
@@ -98,7 +98,7 @@ int keyring_generate(key_serial ring, const char *desc, const char *root_desc, s
 	n = snprintf(command, sizeof(command), "new default user:%s %zu", root_desc, bytes);
 	if (n < 0 || (size_t)n >= sizeof(command))
 		return -EINVAL;
-	return add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
+	return keyring_add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
 }
 
 int keyring_load(key_serial ring, const char *desc, const char *blob, key_serial *ret)
@@ -109,14 +109,14 @@ int keyring_load(key_serial ring, const char *desc, const char *blob, key_serial
 	n = snprintf(command, sizeof(command), "load %s", blob);
 	if (n < 0 || (size_t)n >= sizeof(command))
 		return -EINVAL;
-	return add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
+	return keyring_add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
 }
 
 /*
  * keyctl_describe(3): "TYPE;UID;GID;PERM;DESCRIPTION", PERM in hex. NULL and errno on failure; the
  * caller frees.
  */
-static char *describe(key_serial key, unsigned int *perm)
+static char *keyring_describe(key_serial key, unsigned int *perm)
 {
 	_cleanup_free_ char *text = NULL;
 
@@ -132,7 +132,7 @@ static char *describe(key_serial key, unsigned int *perm)
 int keyring_blob(key_serial key, char **ret)
 {
 	unsigned int perm = 0;
-	_cleanup_free_ char *text = describe(key, &perm);
+	_cleanup_free_ char *text = keyring_describe(key, &perm);
 	void *blob;
 
 	if (!text)
@@ -158,7 +158,7 @@ int keyring_size(key_serial key, size_t *ret)
 int keyring_seal_rights(key_serial key)
 {
 	unsigned int perm = 0;
-	_cleanup_free_ char *text = describe(key, &perm);
+	_cleanup_free_ char *text = keyring_describe(key, &perm);
 
 	if (!text)
 		return -errno;

@@ -98,7 +98,7 @@ static int open_below(int dir, const char *name, int *ret_fd)
 	return 0;
 }
 
-static int check_dir(int dir)
+static int listener_check_dir(int dir)
 {
 	struct stat st;
 
@@ -136,7 +136,7 @@ static int place_open(const char *path, struct place *ret)
 	name = way;
 	r = open_below(AT_FDCWD, "/", &dir);
 	while (r == 0) {
-		r = check_dir(dir);
+		r = listener_check_dir(dir);
 		if (r < 0) {
 			name[name == way] = '\0'; /* for the log: the way up to here */
 			break;
@@ -287,7 +287,7 @@ static int remove_dead(const struct place *p, const struct sockaddr_un *addr, in
 }
 
 /* From bound to listening: group, proof that the file is as asked, listen. */
-static int publish(const struct place *p, int fd, mode_t mode, gid_t gid, struct stat *ret)
+static int listener_publish(const struct place *p, int fd, mode_t mode, gid_t gid, struct stat *ret)
 {
 	struct stat st;
 
@@ -324,7 +324,7 @@ static int open_at(const struct place *p, const struct sockaddr_un *addr, int ty
 		log_error("listener: '%s': bind: %s", p->path, errno_text(r));
 		return r;
 	}
-	r = publish(p, fd, mode, gid, ret_st);
+	r = listener_publish(p, fd, mode, gid, ret_st);
 	if (r < 0) {
 		log_error("listener: '%s': group or mode could not be set: %s", p->path,
 			  errno_text(r));
@@ -449,7 +449,7 @@ static int check_passed(int fd)
 }
 
 /* The next of the names in *@names, which moves on. */
-static int take_name(const char **names, char *ret, size_t size)
+static int listener_take_name(const char **names, char *ret, size_t size)
 {
 	size_t len = *names ? strcspn(*names, ":") : 0;
 
@@ -473,7 +473,7 @@ static int take_passed(struct listener_passed *ret, int fd, const char **names)
 
 	if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
 		return -errno;
-	r = take_name(names, one.name, sizeof(one.name));
+	r = listener_take_name(names, one.name, sizeof(one.name));
 	if (r == 0)
 		r = check_passed(fd);
 	if (r < 0) {

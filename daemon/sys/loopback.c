@@ -13,7 +13,7 @@
 #define BACKLOG 16
 
 /* The port behind the last colon of @text, and in @ret_host what is before it. */
-static int split(const char *text, char *ret_host, size_t size, in_port_t *ret_port)
+static int loopback_split(const char *text, char *ret_host, size_t size, in_port_t *ret_port)
 {
 	const char *colon = strrchr(text, ':');
 	size_t digits, len;
@@ -54,7 +54,7 @@ int loopback_parse(const char *text, struct sockaddr_storage *ret, socklen_t *re
 	size_t len;
 	int r;
 
-	r = split(text, host, sizeof(host), &port);
+	r = loopback_split(text, host, sizeof(host), &port);
 	if (r < 0)
 		return r;
 	len = strlen(host);
@@ -94,7 +94,7 @@ int loopback_listen(const char *text, int *ret_fd)
 }
 
 /* Where the listening stream socket @fd is. */
-static bool place_of(int fd, struct sockaddr_storage *ret)
+static bool loopback_place_of(int fd, struct sockaddr_storage *ret)
 {
 	socklen_t len = sizeof(*ret), size = sizeof(int);
 	int listening = 0, type = 0;
@@ -110,7 +110,7 @@ bool loopback_is_any(int fd)
 {
 	struct sockaddr_storage addr;
 
-	return place_of(fd, &addr) && is_loopback(&addr);
+	return loopback_place_of(fd, &addr) && is_loopback(&addr);
 }
 
 bool loopback_is_at(int fd, const char *text)
@@ -120,7 +120,7 @@ bool loopback_is_at(int fd, const char *text)
 	const struct sockaddr_in6 *a6 = (const void *)&addr, *b6 = (const void *)&want;
 	socklen_t len;
 
-	if (!place_of(fd, &addr) || loopback_parse(text, &want, &len) < 0 ||
+	if (!loopback_place_of(fd, &addr) || loopback_parse(text, &want, &len) < 0 ||
 	    addr.ss_family != want.ss_family)
 		return false;
 	if (addr.ss_family == AF_INET)

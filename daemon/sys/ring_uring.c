@@ -235,7 +235,7 @@ static int uring_wait(struct ring *ring, int64_t timeout_ns)
 	return r < 0 ? r : 0;
 }
 
-static void finish(struct uring *u, struct ring_op *op, int res)
+static void uring_finish(struct uring *u, struct ring_op *op, int res)
 {
 	list_del(&op->link); /* a cancel request that found no room is no longer needed */
 	ring_deliver(&u->ring, op, res);
@@ -248,7 +248,7 @@ static void complete_exchange(struct uring *u, struct ring_op *op, unsigned int 
 	else
 		op->exchange.got = res;
 	if (--op->exchange.pending == 0)
-		finish(u, op, ring_exchange_result(op));
+		uring_finish(u, op, ring_exchange_result(op));
 }
 
 /* What callbacks submit may complete at once; it waits for the next turn, hence the count. */
@@ -277,7 +277,7 @@ static void uring_reap(struct ring *ring)
 		else if (more)
 			ring_deliver_more(ring, op, res);
 		else
-			finish(u, op, res);
+			uring_finish(u, op, res);
 	}
 }
 

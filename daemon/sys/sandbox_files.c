@@ -39,7 +39,7 @@ struct path_list {
 	size_t n;
 };
 
-static void add(struct path_list *l, struct landlock_path p)
+static void files_add(struct path_list *l, struct landlock_path p)
 {
 	if (l->n < PATHS_MAX)
 		l->v[l->n++] = p;
@@ -48,7 +48,7 @@ static void add(struct path_list *l, struct landlock_path p)
 static void add_all(struct path_list *l, const char *const *paths, size_t n, unsigned int rights)
 {
 	for (size_t i = 0; i < n; i++)
-		add(l, (struct landlock_path){ .path = paths[i], .rights = rights });
+		files_add(l, (struct landlock_path){ .path = paths[i], .rights = rights });
 }
 
 int sandbox_files_keeper(const struct sandbox_keeper_files *files)
@@ -56,12 +56,12 @@ int sandbox_files_keeper(const struct sandbox_keeper_files *files)
 	struct path_list l = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(keeper_common); i++)
-		add(&l, keeper_common[i]);
+		files_add(&l, keeper_common[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(files->exe_fds); i++)
 		if (files->exe_fds[i] >= 0)
-			add(&l, (struct landlock_path){ .fd = files->exe_fds[i],
-							.rights = LANDLOCK_EXEC });
-	add(&l, (struct landlock_path){ .path = files->store, .rights = LANDLOCK_STORE });
+			files_add(&l, (struct landlock_path){ .fd = files->exe_fds[i],
+							      .rights = LANDLOCK_EXEC });
+	files_add(&l, (struct landlock_path){ .path = files->store, .rights = LANDLOCK_STORE });
 	add_all(&l, files->read, files->n_read, LANDLOCK_READ);
 	add_all(&l, files->sockets, files->n_sockets, LANDLOCK_STORE);
 	return landlock_restrict(l.v, l.n, false);

@@ -60,40 +60,40 @@ struct grpc_client {
 	bool asked; /* config.connect's answer is due */
 };
 
-static struct grpc_client_call *call_of(struct h2_stream *st)
+static struct grpc_client_call *client_call_of(struct h2_stream *st)
 {
 	return container_of(st, struct grpc_client_call, stream);
 }
 
 /* Call objects. */
 
-static void call_fire(struct timeq_node *node);
+static void client_call_fire(struct timeq_node *node);
 
 /* One more call object on the idle list. */
-static int call_grow(struct grpc_client *client)
+static int client_call_grow(struct grpc_client *client)
 {
 	_cleanup_free_ struct grpc_client_call *call = malloc(sizeof(*call));
 
 	if (!call)
 		return -ENOMEM;
-	call->timer = (struct timeq_node){ .fire = call_fire };
+	call->timer = (struct timeq_node){ .fire = client_call_fire };
 	call->next = client->idle;
 	client->idle = move_ptr(call);
 	return 0;
 }
 
-static struct grpc_client_call *call_take(struct grpc_client *client)
+static struct grpc_client_call *client_call_take(struct grpc_client *client)
 {
 	struct grpc_client_call *call;
 
-	if (!client->idle && call_grow(client) < 0)
+	if (!client->idle && client_call_grow(client) < 0)
 		return NULL;
 	call = client->idle;
 	client->idle = call->next;
 	return call;
 }
 
-static void call_give(struct grpc_client_call *call)
+static void client_call_give(struct grpc_client_call *call)
 {
 	struct grpc_client *client = call->client;
 
@@ -113,7 +113,7 @@ static void call_over(struct grpc_client_call *call)
 
 	call->state = CALL_OVER;
 	if (!open) {
-		call_give(call);
+		client_call_give(call);
 		return;
 	}
 	timeq_clear(&call->client->timers.queue, &call->timer);
@@ -138,7 +138,7 @@ static void call_finish(struct grpc_client_call *call, enum grpc_status status, 
 	done(ctx, status, copy, &msg);
 }
 
-static void call_fire(struct timeq_node *node)
+static void client_call_fire(struct timeq_node *node)
 {
 	call_finish(container_of(node, struct grpc_client_call, timer), GRPC_DEADLINE_EXCEEDED,
 		    "deadline exceeded");
@@ -146,7 +146,7 @@ static void call_fire(struct timeq_node *node)
 
 /* Fields of an answer. */
 
-static int number(struct span value)
+static int client_number(struct span value)
 {
 	int n = 0;
 
@@ -162,17 +162,17 @@ static int number(struct span value)
 
 static void on_http_status(struct grpc_client_call *call, struct span value)
 {
-	call->http = number(value);
+	call->http = client_number(value);
 }
 
-static void on_content_type(struct grpc_client_call *call, struct span value)
+static void client_on_content_type(struct grpc_client_call *call, struct span value)
 {
 	call->content_type = grpc_content_type(value);
 }
 
 static void on_grpc_status(struct grpc_client_call *call, struct span value)
 {
-	call->status = number(value);
+	call->status = client_number(value);
 }
 
 static void on_grpc_message(struct grpc_client_call *call, struct span value)
@@ -185,32 +185,32 @@ static const struct {
 	void (*take)(struct grpc_client_call *call, struct span value);
 } answer_fields[] = {
 	{ ":status", on_http_status },
-	{ "content-type", on_content_type },
+	{ "content-type", client_on_content_type },
 	{ "grpc-status", on_grpc_status },
 	{ "grpc-message", on_grpc_message },
 };
 
 /* Events of a stream. */
 
-static void ev_field(struct h2_stream *st, struct span name, struct span value)
+static void client_ev_field(struct h2_stream *st, struct span name, struct span value)
 {
-	struct grpc_client_call *call = call_of(st);
+	struct grpc_client_call *call = client_call_of(st);
 
 	for (size_t i = 0; i < ARRAY_SIZE(answer_fields); i++)
 		if (span_equal(name, span_str(answer_fields[i].name)))
 			answer_fields[i].take(call, value);
 }
 
-static void ev_headers(struct h2_stream *st, bool trailer _unused_)
+static void client_ev_headers(struct h2_stream *st, bool trailer _unused_)
 {
-	struct grpc_client_call *call = call_of(st);
+	struct grpc_client_call *call = client_call_of(st);
 
 	call->client->backoff = 0;
 }
 
-static void ev_data(struct h2_stream *st, struct span chunk)
+static void client_ev_data(struct h2_stream *st, struct span chunk)
 {
-	struct grpc_client_call *call = call_of(st);
+	struct grpc_client_call *call = client_call_of(st);
 	struct grpc_client *client = call->client;
 	int r;
 
@@ -226,9 +226,9 @@ static void ev_data(struct h2_stream *st, struct span chunk)
 		call_finish(call, GRPC_INTERNAL, "malformed answer");
 }
 
-static void ev_end(struct h2_stream *st)
+static void client_ev_end(struct h2_stream *st)
 {
-	struct grpc_client_call *call = call_of(st);
+	struct grpc_client_call *call = client_call_of(st);
 
 	if (call->state != CALL_OPEN)
 		return;
@@ -266,13 +266,13 @@ static void call_requeue(struct grpc_client_call *call)
 	list_add_tail(&call->client->waiting, &call->link);
 }
 
-static void ev_closed(struct h2_stream *st, uint32_t error)
+static void client_ev_closed(struct h2_stream *st, uint32_t error)
 {
-	struct grpc_client_call *call = call_of(st);
+	struct grpc_client_call *call = client_call_of(st);
 	bool lost = !call->client->h2;
 
 	if (call->state == CALL_OVER) {
-		call_give(call);
+		client_call_give(call);
 	} else if (try_again(call, error)) {
 		call_requeue(call);
 	} else {
@@ -294,11 +294,11 @@ static void ev_goaway(void *ctx)
 }
 
 static const struct h2_ops client_ops = {
-	.field = ev_field,
-	.headers = ev_headers,
-	.data = ev_data,
-	.end = ev_end,
-	.closed = ev_closed,
+	.field = client_ev_field,
+	.headers = client_ev_headers,
+	.data = client_ev_data,
+	.end = client_ev_end,
+	.closed = client_ev_closed,
 	.goaway = ev_goaway,
 };
 
@@ -581,7 +581,7 @@ int grpc_client_call(struct grpc_client *client, const char *method, struct span
 
 	if (client->calls >= client->config.calls || client->stopping)
 		return -ENOBUFS;
-	call = call_take(client);
+	call = client_call_take(client);
 	if (!call)
 		return -ENOMEM;
 	*call = (struct grpc_client_call){
@@ -598,7 +598,7 @@ int grpc_client_call(struct grpc_client *client, const char *method, struct span
 	client->calls++;
 	r = grpc_frame(client->config.pool, msg, &call->request);
 	if (r < 0) {
-		call_give(call);
+		client_call_give(call);
 		return r;
 	}
 	if (timeout_ns > 0) {

@@ -20,7 +20,7 @@ static void waiter_done(void *ctx, enum grpc_status status, const char *text, st
 }
 
 /* Turn until there is an answer, or without @w until the client has stopped. */
-static int run(struct grpc_client *client, struct ring *ring, const struct waiter *w)
+static int sync_run(struct grpc_client *client, struct ring *ring, const struct waiter *w)
 {
 	int r;
 
@@ -64,10 +64,10 @@ int grpc_client_call_sync(const char *path, const char *method, struct span msg,
 		return r;
 	r = grpc_client_call(client, method, msg, timeout_ns, 0, waiter_done, &w, NULL);
 	if (r == 0)
-		r = run(client, ring, &w);
+		r = sync_run(client, ring, &w);
 	grpc_client_stop(client);
 	if (r == 0)
-		r = run(client, ring, NULL);
+		r = sync_run(client, ring, NULL);
 	if (r < 0) {
 		secbuf_release(&w.outcome.msg);
 		return r;

@@ -65,40 +65,40 @@ const struct grpc_limits grpc_limits_default = {
 	.idle_ns = 10ULL * 1000 * 1000 * 1000,
 };
 
-static struct grpc_call *call_of(struct h2_stream *st)
+static struct grpc_call *grpc_call_of(struct h2_stream *st)
 {
 	return container_of(st, struct grpc_call, stream);
 }
 
 /* Call objects. */
 
-static void call_fire(struct timeq_node *node);
+static void grpc_call_fire(struct timeq_node *node);
 
 /* One more call object on the idle list. */
-static int call_grow(struct grpc_core *core)
+static int grpc_call_grow(struct grpc_core *core)
 {
 	_cleanup_free_ struct grpc_call *call = malloc(sizeof(*call));
 
 	if (!call)
 		return -ENOMEM;
-	call->timer = (struct timeq_node){ .fire = call_fire };
+	call->timer = (struct timeq_node){ .fire = grpc_call_fire };
 	call->next = core->idle;
 	core->idle = move_ptr(call);
 	return 0;
 }
 
-static struct grpc_call *call_take(struct grpc_core *core)
+static struct grpc_call *grpc_call_take(struct grpc_core *core)
 {
 	struct grpc_call *call;
 
-	if (!core->idle && call_grow(core) < 0)
+	if (!core->idle && grpc_call_grow(core) < 0)
 		return NULL;
 	call = core->idle;
 	core->idle = call->next;
 	return call;
 }
 
-static void call_give(struct grpc_core *core, struct grpc_call *call)
+static void grpc_call_give(struct grpc_core *core, struct grpc_call *call)
 {
 	timeq_clear(core->timers, &call->timer);
 	grpc_intake_release(&call->intake);
@@ -216,7 +216,7 @@ static void on_path(struct grpc_call *call, struct span value)
 	call->method = m->path ? m : NULL;
 }
 
-static void on_content_type(struct grpc_call *call, struct span value)
+static void grpc_on_content_type(struct grpc_call *call, struct span value)
 {
 	call->content_type = grpc_content_type(value);
 }
@@ -241,7 +241,7 @@ static const struct {
 } header_fields[] = {
 	{ SPAN_LITERAL(":method"), on_method },
 	{ SPAN_LITERAL(":path"), on_path },
-	{ SPAN_LITERAL("content-type"), on_content_type },
+	{ SPAN_LITERAL("content-type"), grpc_on_content_type },
 	{ SPAN_LITERAL("te"), on_te },
 	{ SPAN_LITERAL("grpc-timeout"), on_timeout },
 };
@@ -251,7 +251,7 @@ static const struct {
 static struct h2_stream *ev_open(void *ctx)
 {
 	struct grpc_session *s = ctx;
-	struct grpc_call *call = call_take(s->core);
+	struct grpc_call *call = grpc_call_take(s->core);
 
 	if (!call)
 		return NULL;
@@ -259,9 +259,9 @@ static struct h2_stream *ev_open(void *ctx)
 	return &call->stream;
 }
 
-static void ev_field(struct h2_stream *st, struct span name, struct span value)
+static void grpc_ev_field(struct h2_stream *st, struct span name, struct span value)
 {
-	struct grpc_call *call = call_of(st);
+	struct grpc_call *call = grpc_call_of(st);
 
 	if (call->state != CALL_HEAD)
 		return;
@@ -296,9 +296,9 @@ static bool head_accept(struct grpc_call *call)
 	return false;
 }
 
-static void ev_headers(struct h2_stream *st, bool trailer)
+static void grpc_ev_headers(struct h2_stream *st, bool trailer)
 {
-	struct grpc_call *call = call_of(st);
+	struct grpc_call *call = grpc_call_of(st);
 	struct grpc_core *core = call->session->core;
 	uint64_t now, limit;
 
@@ -337,9 +337,9 @@ static void intake_fail(struct grpc_call *call, int r)
 	call_error(call, e->status, e->text);
 }
 
-static void ev_data(struct h2_stream *st, struct span chunk)
+static void grpc_ev_data(struct h2_stream *st, struct span chunk)
 {
-	struct grpc_call *call = call_of(st);
+	struct grpc_call *call = grpc_call_of(st);
 	struct grpc_core *core = call->session->core;
 	int r;
 
@@ -348,9 +348,9 @@ static void ev_data(struct h2_stream *st, struct span chunk)
 		intake_fail(call, r);
 }
 
-static void ev_end(struct h2_stream *st)
+static void grpc_ev_end(struct h2_stream *st)
 {
-	struct grpc_call *call = call_of(st);
+	struct grpc_call *call = grpc_call_of(st);
 	struct grpc_session *s = call->session;
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
 	int r;
@@ -379,9 +379,9 @@ static void call_cancel(struct grpc_call *call)
 	s->config.service->cancel(s->config.ctx, call);
 }
 
-static void ev_closed(struct h2_stream *st, uint32_t error _unused_)
+static void grpc_ev_closed(struct h2_stream *st, uint32_t error _unused_)
 {
-	struct grpc_call *call = call_of(st);
+	struct grpc_call *call = grpc_call_of(st);
 	const struct grpc_session *s = call->session;
 	bool cancel = call->state == CALL_SERVICE;
 
@@ -391,7 +391,7 @@ static void ev_closed(struct h2_stream *st, uint32_t error _unused_)
 			       s->core->clock() - call->started);
 		call_cancel(call);
 	}
-	call_give(call->session->core, call);
+	grpc_call_give(call->session->core, call);
 }
 
 static void ev_violation(void *ctx)
@@ -402,7 +402,7 @@ static void ev_violation(void *ctx)
 }
 
 /* A deadline has passed, the message did not come, or the answer could not be sent. */
-static void call_fire(struct timeq_node *node)
+static void grpc_call_fire(struct timeq_node *node)
 {
 	struct grpc_call *call = container_of(node, struct grpc_call, timer);
 	struct grpc_session *s = call->session;
@@ -422,11 +422,11 @@ static void call_fire(struct timeq_node *node)
 
 static const struct h2_ops session_ops = {
 	.open = ev_open,
-	.field = ev_field,
-	.headers = ev_headers,
-	.data = ev_data,
-	.end = ev_end,
-	.closed = ev_closed,
+	.field = grpc_ev_field,
+	.headers = grpc_ev_headers,
+	.data = grpc_ev_data,
+	.end = grpc_ev_end,
+	.closed = grpc_ev_closed,
 	.violation = ev_violation,
 };
 

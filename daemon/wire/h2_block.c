@@ -104,7 +104,7 @@ static bool any_low(uint64_t bytes)
 	return ((bytes - ones * 0x10) & ~bytes & (ones << 7)) != 0;
 }
 
-static uint64_t load(const uint8_t *at)
+static uint64_t block_load(const uint8_t *at)
 {
 	uint64_t bytes;
 
@@ -118,9 +118,9 @@ static bool surely_text(struct span v)
 	if (v.len < sizeof(uint64_t))
 		return false;
 	for (size_t i = 0; i + sizeof(uint64_t) <= v.len; i += sizeof(uint64_t))
-		if (any_low(load(v.data + i)))
+		if (any_low(block_load(v.data + i)))
 			return false;
-	return !any_low(load(v.data + v.len - sizeof(uint64_t)));
+	return !any_low(block_load(v.data + v.len - sizeof(uint64_t)));
 }
 
 static bool value_valid(struct span v)

@@ -48,7 +48,7 @@ void h2_watch_init(struct h2_watch *w, bool server, uint64_t now_ns)
 	};
 }
 
-static void fill(struct h2_watch *w, uint64_t now)
+static void watch_fill(struct h2_watch *w, uint64_t now)
 {
 	uint64_t ns, add;
 
@@ -135,7 +135,7 @@ int h2_watch_feed(struct h2_watch *w, struct span data, uint64_t now_ns)
 	size_t off = preface_take(w, data.len);
 	int r = 0;
 
-	fill(w, now_ns);
+	watch_fill(w, now_ns);
 	while (off < data.len && r == 0) {
 		if (w->have < sizeof(w->head))
 			off += head_take(w, data.data + off, data.len - off, &r);

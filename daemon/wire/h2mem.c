@@ -34,7 +34,7 @@ struct h2mem {
 };
 
 /* CLASSES: too large for one. */
-static unsigned int class_of(size_t size)
+static unsigned int h2mem_class_of(size_t size)
 {
 	unsigned int shift;
 
@@ -89,7 +89,7 @@ static struct block *block_get(struct h2mem *mem, unsigned int class, size_t siz
 
 void *h2mem_take(struct h2mem_user *user, size_t size)
 {
-	unsigned int class = class_of(size);
+	unsigned int class = h2mem_class_of(size);
 	struct block *b;
 
 	if (class < CLASSES)
@@ -113,7 +113,7 @@ void h2mem_give(struct h2mem_user *user, void *p)
 		return;
 	b = (struct block *)p - 1;
 	user->used -= b->size;
-	class = class_of(b->size);
+	class = h2mem_class_of(b->size);
 	if (class == CLASSES) {
 		free(b);
 		return;
