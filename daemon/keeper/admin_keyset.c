@@ -526,7 +526,7 @@ static int restore_mend(struct keeper *k, struct admin_client *c, const struct a
 	if (r == 0 && n == 0)
 		return admin_end(
 			c, 0,
-			"this machine's keyset has all that the backup has; nothing was changed");
+			"no damaged key here has a whole copy in the backup; nothing was changed");
 	if (r == 0 && req->flags & ADMIN_DRY_RUN)
 		return admin_end(c, 0, "would mend damaged keys; nothing was changed");
 	if (r == 0 && random_bytes(next->nonce, sizeof(next->nonce)) < 0)

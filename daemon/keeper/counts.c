@@ -23,6 +23,7 @@
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
 
+#define HEAD_LINE       "kekd-counts 1"
 #define COUNTS_ROOM     10000
 #define COUNTS_TEXT_MAX (128 * 1024)
 #define SEED_S          180 /* kube-apiserver writes on with a seed for so long (kmsv2 of the chain) */
@@ -63,8 +64,8 @@ static struct keeper_counts *counts_get(struct keeper *k, const uint8_t id[stati
 	return keyset_find(k->keys, id) ? add(k, id) : NULL;
 }
 
-/* Also of a key that is not here: its file may be one that cannot be read this time. */
-static void parse_line(struct keeper *k, const char *line)
+/* Also of a key that is not here: the keyset may be one that cannot be read this time. False: no such line. */
+static bool parse_line(struct keeper *k, const char *line)
 {
 	uint64_t encryptions, decryptions;
 	char hex[KEKD_KEY_ID_HEX + 1];
@@ -73,15 +74,16 @@ static void parse_line(struct keeper *k, const char *line)
 
 	if (sscanf(line, "key %32s %" SCNu64 " %" SCNu64, hex, &encryptions, &decryptions) != 3 ||
 	    key_unhex(hex, strlen(hex), id, sizeof(id)) < 0)
-		return;
+		return false;
 	c = counts_find(k, id);
 	if (!c)
 		c = add(k, id);
 	if (!c)
-		return;
+		return true;
 	c->encryptions = c->reserved = encryptions;
 	c->decryptions = decryptions;
 	c->written = true;
+	return true;
 }
 
 static bool any_was_active(const struct keeper *k)
@@ -124,6 +126,7 @@ void counts_load(struct keeper *k)
 	_cleanup_free_ char *text = NULL;
 	char *line, *rest;
 	size_t len;
+	bool whole;
 	int r;
 
 	if (!k->store)
@@ -137,8 +140,14 @@ void counts_load(struct keeper *k)
 		grant_unwritten(k);
 		return;
 	}
-	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-		parse_line(k, line);
+	line = strtok_r(text, "\n", &rest);
+	whole = line && strcmp(line, HEAD_LINE) == 0;
+	while ((line = strtok_r(NULL, "\n", &rest)))
+		whole &= parse_line(k, line);
+	if (!whole)
+		log_warning(
+			"key store: the file counts is damaged, so counts of use may be too low, and an "
+			"automatic rotation late; rotate the active keys with `kekctl key rotate`");
 	grant_unwritten(k);
 }
 
@@ -152,7 +161,7 @@ static int counts_save(struct keeper *k)
 		return 0;
 	if (!text)
 		return -ENOMEM;
-	len = (size_t)snprintf(text, COUNTS_TEXT_MAX, "kekd-counts 1\n");
+	len = (size_t)snprintf(text, COUNTS_TEXT_MAX, HEAD_LINE "\n");
 	for (size_t i = 0; i < k->n_counts && len < COUNTS_TEXT_MAX; i++) {
 		key_hex(k->counts[i].id, KEKD_KEY_ID, hex);
 		len += (size_t)snprintf(text + len, COUNTS_TEXT_MAX - len,
