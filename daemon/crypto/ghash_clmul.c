@@ -236,7 +236,7 @@ static inline __attribute__((always_inline)) __m128i
 hash_short(const struct ghash_key *key, bool sums, size_t blocks, struct span aad, struct span text)
 {
 	struct hash s = {
-		.power = key->power + blocks,
+		.power = key->power + (sums ? blocks : 0), /* as many as there are */
 		.sum = product_zero(),
 		.h = load_power(key->power),
 		.acc = _mm_setzero_si128(),
