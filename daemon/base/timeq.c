@@ -73,6 +73,11 @@ static void timeq_join(struct timeq *q, struct timeq_node *heap)
 		q->root->prev = q->root;
 }
 
+void timeq_node_init(struct timeq_node *node, void (*fire)(struct timeq_node *node))
+{
+	*node = (struct timeq_node){ .fire = fire };
+}
+
 void timeq_set(struct timeq *q, struct timeq_node *node, uint64_t when)
 {
 	timeq_clear(q, node);

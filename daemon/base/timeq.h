@@ -27,6 +27,8 @@ struct timeq {
 	uint64_t seq;
 };
 
+/* Memory that nothing was in becomes a node that is not queued. */
+void timeq_node_init(struct timeq_node *node, void (*fire)(struct timeq_node *node));
 /* Queue @node (borrowed until it fires or is taken out) for @when, or move it there. */
 void timeq_set(struct timeq *q, struct timeq_node *node, uint64_t when);
 /* Take out; nothing happens if it is not queued. */

@@ -151,7 +151,7 @@ int ctl_backup_verify(const struct ctl *ctl, int argc, char **argv)
 {
 	struct count n = { .ctl = ctl };
 	_cleanup_free_ char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	if (argc != 1)
@@ -170,7 +170,7 @@ int ctl_restore(const struct ctl *ctl, int argc, char **argv)
 	struct count n = { .ctl = ctl, .quiet = true };
 	_cleanup_free_ char *text = NULL;
 	struct admin_reply end;
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	if (argc != 1)

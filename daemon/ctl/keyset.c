@@ -42,14 +42,13 @@ static int keyset_ask(const struct ctl *ctl, struct admin_request *req, struct s
 	_cleanup_free_ char *out = NULL;
 	struct admin_reply end;
 	size_t len = 0;
-	const struct ctl_exchange x = {
-		.req = req,
-		.blob = in,
-		.ret_text = prints ? &out : NULL,
-		.ret_len = prints ? &len : NULL,
-	};
+	struct ctl_exchange x = { .req = req, .blob = in };
 	int r;
 
+	if (prints) {
+		x.ret_text = &out;
+		x.ret_len = &len;
+	}
 	req->version = ADMIN_VERSION;
 	req->flags |= ctl->dry_run ? ADMIN_DRY_RUN : 0U;
 	r = ctl_ask_with(ctl, &x, &end);
@@ -66,7 +65,7 @@ static int keyset_ask(const struct ctl *ctl, struct admin_request *req, struct s
 static int ask_input(const struct ctl *ctl, struct admin_request *req, bool prints)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	if (isatty(STDIN_FILENO))

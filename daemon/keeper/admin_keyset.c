@@ -76,13 +76,13 @@ static int answer_ack(struct keeper *k, struct admin_client *c, struct span head
 	_cleanup_free_ char *text = NULL, *both = NULL;
 	_cleanup_(keyack_freep) struct keyack *ack = NULL;
 	struct keydoc_root root;
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	r = keyset_root(k->keys, &root) ? acks_own(k, &ack) : -EKEYEXPIRED;
 	if (r == 0)
 		r = keyack_format(ack, &root, &text, &len);
-	if (r < 0)
+	if (r != 0)
 		return admin_end(c, r, errno_text(r));
 	both = malloc(head.len + len);
 	if (!both)

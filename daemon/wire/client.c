@@ -69,27 +69,17 @@ static struct grpc_client_call *client_call_of(struct h2_stream *st)
 
 static void client_call_fire(struct timeq_node *node);
 
-/* One more call object on the idle list. */
-static int client_call_grow(struct grpc_client *client)
-{
-	_cleanup_free_ struct grpc_client_call *call = malloc(sizeof(*call));
-
-	if (!call)
-		return -ENOMEM;
-	call->timer = (struct timeq_node){ .fire = client_call_fire };
-	call->next = client->idle;
-	client->idle = move_ptr(call);
-	return 0;
-}
-
 static struct grpc_client_call *client_call_take(struct grpc_client *client)
 {
-	struct grpc_client_call *call;
+	struct grpc_client_call *call = client->idle;
 
-	if (!client->idle && client_call_grow(client) < 0)
-		return NULL;
-	call = client->idle;
-	client->idle = call->next;
+	if (call) {
+		client->idle = call->next;
+		return call;
+	}
+	call = malloc(sizeof(*call));
+	if (call)
+		timeq_node_init(&call->timer, client_call_fire);
 	return call;
 }
 

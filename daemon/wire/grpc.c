@@ -74,27 +74,17 @@ static struct grpc_call *grpc_call_of(struct h2_stream *st)
 
 static void grpc_call_fire(struct timeq_node *node);
 
-/* One more call object on the idle list. */
-static int grpc_call_grow(struct grpc_core *core)
-{
-	_cleanup_free_ struct grpc_call *call = malloc(sizeof(*call));
-
-	if (!call)
-		return -ENOMEM;
-	call->timer = (struct timeq_node){ .fire = grpc_call_fire };
-	call->next = core->idle;
-	core->idle = move_ptr(call);
-	return 0;
-}
-
 static struct grpc_call *grpc_call_take(struct grpc_core *core)
 {
-	struct grpc_call *call;
+	struct grpc_call *call = core->idle;
 
-	if (!core->idle && grpc_call_grow(core) < 0)
-		return NULL;
-	call = core->idle;
-	core->idle = call->next;
+	if (call) {
+		core->idle = call->next;
+		return call;
+	}
+	call = malloc(sizeof(*call));
+	if (call)
+		timeq_node_init(&call->timer, grpc_call_fire);
 	return call;
 }
 
