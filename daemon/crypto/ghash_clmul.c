@@ -60,7 +60,7 @@ static inline void product_add(struct product *sum, __m128i a, __m128i b)
 
 /*
  * Clear the lower word of @lo by adding it times the mirrored field polynomial (ghash_soft.c,
- * clmul_fold_word()); its two words change places so that the next call clears the other.
+ * soft_fold_word()); its two words change places so that the next call clears the other.
  */
 static inline __m128i clmul_fold_word(__m128i lo)
 {

@@ -51,10 +51,14 @@ static void heard_clear(struct heard *h)
 	keyack_free(h->own);
 }
 
-static int heard_get(const struct keeper *k, struct heard *h, struct keydoc_refusal *why)
+/* All that a change is decided by: a keyset, and what is heard of it. */
+static int heard_get(struct keeper *k, struct heard *h, struct keydoc_refusal *why)
 {
-	int r = acks_own(k, &h->own);
+	int r = keeper_ready(k, why);
 
+	if (r < 0)
+		return r;
+	r = acks_own(k, &h->own);
 	if (r < 0)
 		return keydoc_refuse(why, r, "%s", errno_text(r));
 	h->acks[h->heard.n++] = h->own;
@@ -95,11 +99,8 @@ void keeper_followed(struct keeper *k)
 int keeper_change(struct keeper *k, struct keydoc_change *change, struct keydoc_refusal *why)
 {
 	_cleanup_(heard_clear) struct heard h = { 0 };
-	int r;
+	int r = heard_get(k, &h, why);
 
-	r = keeper_ready(k, why);
-	if (r == 0)
-		r = heard_get(k, &h, why);
 	if (r == 0)
 		r = keyset_change(k->keys, change, &h.heard, why, key_changed, k);
 	if (r == 0)
@@ -111,11 +112,8 @@ int keeper_plan(struct keeper *k, struct keydoc_change *change, struct keydoc_re
 		struct keydoc **ret)
 {
 	_cleanup_(heard_clear) struct heard h = { 0 };
-	int r;
+	int r = heard_get(k, &h, why);
 
-	r = keeper_ready(k, why);
-	if (r == 0)
-		r = heard_get(k, &h, why);
 	if (r < 0)
 		return r;
 	memcpy(change->node, keyset_self(k->keys)->id, sizeof(change->node));
@@ -145,11 +143,8 @@ int keeper_stage(struct keeper *k, const char *name, struct keydoc_refusal *why,
 		 const struct keyset_key **ret)
 {
 	_cleanup_(heard_clear) struct heard h = { 0 };
-	int r;
+	int r = heard_get(k, &h, why);
 
-	r = keeper_ready(k, why);
-	if (r == 0)
-		r = heard_get(k, &h, why);
 	if (r == 0)
 		r = keyset_stage(k->keys, name, &h.heard, why, key_changed, k, ret);
 	if (r < 0)
@@ -163,11 +158,8 @@ int keeper_import(struct keeper *k, const struct key_record *want, struct span b
 		  struct keydoc_refusal *why, const struct keyset_key **ret)
 {
 	_cleanup_(heard_clear) struct heard h = { 0 };
-	int r;
+	int r = heard_get(k, &h, why);
 
-	r = keeper_ready(k, why);
-	if (r == 0)
-		r = heard_get(k, &h, why);
 	if (r == 0)
 		r = keyset_import(k->keys, want, bytes, &h.heard, why, key_changed, k, ret);
 	if (r == 0)

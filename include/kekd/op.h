@@ -50,7 +50,7 @@ struct op {
 	struct span in;       /* plaintext to wrap, or chain value to open; borrowed until done */
 	struct span context;  /* OP_KMS_V2 decrypt: key_id of the request; OP_STORAGE: etcd key */
 	uint8_t *out;         /* locked memory of the caller */
-	size_t out_cap;       /* bytes there; see provider_overhead() */
+	size_t out_cap;       /* bytes there; see chain_overhead() */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none */
 	struct op_peer peer;
 	op_done_fn *done;

@@ -35,57 +35,54 @@ static inline struct keyack *alone_ack(struct keyset *set)
 	return ack;
 }
 
+/* What is heard where nobody else is; of one call only. */
+struct alone {
+	struct keyack *ack;
+	struct keydoc_heard heard;
+	struct keydoc_refusal why;
+};
+
+static inline int alone_begin(struct keyset *set, struct alone *ret)
+{
+	if (keyset_begin(set) < 0)
+		return keyset_why(set);
+	ret->ack = alone_ack(set);
+	ret->heard = (struct keydoc_heard){
+		.acks = (const struct keyack *const *)&ret->ack,
+		.n = 1,
+	};
+	return 0;
+}
+
+static inline void alone_end(struct alone *a)
+{
+	keyack_free(a->ack);
+}
+
 /* 0 or the refusal, as keyset_change(). */
 static inline int alone_change(struct keyset *set, struct keydoc_change *change)
 {
-	struct keydoc_refusal why;
-	struct keyack *ack;
-	int r;
+	_cleanup_(alone_end) struct alone a = { 0 };
+	int r = alone_begin(set, &a);
 
-	if (keyset_begin(set) < 0)
-		return keyset_why(set);
-	ack = alone_ack(set);
-	r = keyset_change(
-		set, change,
-		&(struct keydoc_heard){ .acks = (const struct keyack *const *)&ack, .n = 1 }, &why,
-		NULL, NULL);
-	keyack_free(ack);
-	return r;
+	return r < 0 ? r : keyset_change(set, change, &a.heard, &a.why, NULL, NULL);
 }
 
 static inline int alone_stage(struct keyset *set, const char *name, const struct keyset_key **ret)
 {
-	struct keydoc_refusal why;
-	struct keyack *ack;
-	int r;
+	_cleanup_(alone_end) struct alone a = { 0 };
+	int r = alone_begin(set, &a);
 
-	if (keyset_begin(set) < 0)
-		return keyset_why(set);
-	ack = alone_ack(set);
-	r = keyset_stage(
-		set, name,
-		&(struct keydoc_heard){ .acks = (const struct keyack *const *)&ack, .n = 1 }, &why,
-		NULL, NULL, ret);
-	keyack_free(ack);
-	return r;
+	return r < 0 ? r : keyset_stage(set, name, &a.heard, &a.why, NULL, NULL, ret);
 }
 
 static inline int alone_import(struct keyset *set, const struct key_record *want, struct span bytes,
 			       const struct keyset_key **ret)
 {
-	struct keydoc_refusal why;
-	struct keyack *ack;
-	int r;
+	_cleanup_(alone_end) struct alone a = { 0 };
+	int r = alone_begin(set, &a);
 
-	if (keyset_begin(set) < 0)
-		return keyset_why(set);
-	ack = alone_ack(set);
-	r = keyset_import(
-		set, want, bytes,
-		&(struct keydoc_heard){ .acks = (const struct keyack *const *)&ack, .n = 1 }, &why,
-		NULL, NULL, ret);
-	keyack_free(ack);
-	return r;
+	return r < 0 ? r : keyset_import(set, want, bytes, &a.heard, &a.why, NULL, NULL, ret);
 }
 
 /* Retiring and destroying are forced and vouched for. */
