@@ -561,6 +561,12 @@ static int restore_whole(struct keeper *k, struct admin_client *c, const struct 
 			backup->n_members);
 		return admin_refuse(c, &why);
 	}
+	if (keydoc_is_removed(backup, keyset_self(k->keys)->id))
+		return admin_end(
+			c, -EPERM,
+			"this node was removed from the keyset of the backup, and is not to come back "
+			"under its old id. Nothing was changed: move the file \"node\" out of the key "
+			"store, restart kekd, and run this command again");
 	if (req->flags & ADMIN_DRY_RUN)
 		return admin_end(c, 0, "the backup opens here; nothing was changed");
 	r = random_bytes(nonce, sizeof(nonce));
