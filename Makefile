@@ -7,27 +7,38 @@
 # make fuzz            libFuzzer targets (clang), in build-fuzz/
 # make analyze         gcc -fanalyzer over the daemon
 # make install         DESTDIR, PREFIX (/usr/local); make deb: a Debian package
+# make rpm             a package for distributions with rpm
+# make image           an OCI image, in build/image/oci, and what is in it, as SPDX
+# make release         package, image and checksums, in build/release
 # make BUILD=DIR       build elsewhere; V=1 shows the commands
+#
+# For another machine: make CC=aarch64-linux-gnu-gcc BUILD=DIR; scripts/cross does it with a sysroot of its own.
 
 SAN     ?=
 V       ?=
 BUILD   ?= $(if $(SAN),build-san,build)
 CC      ?= cc
-# nanopb's headers are in /usr/include on Debian 12, in a folder of their own on Debian 13.
-NANOPB  ?= $(shell command -v nanopb_generator || command -v nanopb_generator.py)
 Q       := $(if $(V),,@)
 
+# The archiver that belongs to the compiler: the host's knows no other machine's objects.
+ifeq ($(origin AR),default)
+AR      := $(shell $(CC) -print-prog-name=ar)
+endif
+
 VERSION := 0.1.0
-LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lprotobuf-nanopb -lcrypto -lsodium -lseccomp
-CTLLIBS := -ljansson
+LIBS    := -luring -lkeyutils -lyaml -lnghttp2 -lcrypto -lsodium -lseccomp
+CTLLIBS := -ljansson -lsqlite3
 OBSLIBS := -lseccomp -lmicrohttpd
+NETLIBS := -lseccomp -lcurl -lcrypto
 
 # An option if the compiler takes it, as clang 14 does not take all of gcc 12's.
 cc-option = $(shell $(CC) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo $(1))
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
            -Wpointer-arith -Wformat=2 -Wvla -Werror
-HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+# Control flow is guarded by CET on x86, by branch protection on arm64.
+HARDEN  := -fPIE -fstack-protector-strong -fstack-clash-protection \
+           $(call cc-option,-fcf-protection=full) $(call cc-option,-mbranch-protection=standard) \
            -fno-strict-aliasing $(call cc-option,-ftrivial-auto-var-init=zero)
 LINK    := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
 ifeq ($(SAN),)
@@ -38,16 +49,13 @@ OPT     ?= -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sani
 LINK    += -fsanitize=address,undefined
 endif
 
-CPPFLAGS += -D_GNU_SOURCE -DKEKD_VERSION='"$(VERSION)"' -I. -Iinclude -I$(BUILD)/gen \
-           $(addprefix -isystem ,$(wildcard /usr/include/nanopb))
+CPPFLAGS += -D_GNU_SOURCE -DKEKD_VERSION='"$(VERSION)"' -I. -Iinclude
 CFLAGS   += -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(EXTRA_CFLAGS)
 LDFLAGS  += $(LINK) $(EXTRA_LDFLAGS)
 
-DAEMON_SRC := $(filter-out daemon/ctl/kekctl.c daemon/observer/%,$(sort $(wildcard daemon/*/*.c)))
-PROTO_SRC  := $(sort $(wildcard daemon/*/*.proto))
-GEN_C      := $(PROTO_SRC:%.proto=$(BUILD)/gen/%.pb.c)
-GEN_H      := $(GEN_C:.c=.h)
-OBJ        := $(DAEMON_SRC:%.c=$(BUILD)/%.o) $(GEN_C:$(BUILD)/gen/%.c=$(BUILD)/gen/%.o)
+CLUSTER_SRC := daemon/cluster/main.c daemon/cluster/http.c daemon/cluster/cert.c
+DAEMON_SRC := $(filter-out daemon/ctl/kekctl.c daemon/observer/% $(CLUSTER_SRC),$(sort $(wildcard daemon/*/*.c)))
+OBJ        := $(DAEMON_SRC:%.c=$(BUILD)/%.o)
 LIB        := $(BUILD)/libkekd.a
 
 UNIT_SRC   := $(wildcard tests/unit/*.c) tests/harness/selftest.c tests/vectors/reader_test.c
@@ -59,7 +67,7 @@ TEST_OBJ   := $(patsubst %.c,$(BUILD)/%.o,tests/harness/ktest.c tests/harness/kt
 SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 HELPER_SRC := $(wildcard tests/e2e/*.c)
 HELPERS    := $(HELPER_SRC:%.c=$(BUILD)/%)
-PRELOAD    := $(BUILD)/tests/e2e/ahead.so
+PRELOAD    := $(patsubst tests/e2e/preload/%.c,$(BUILD)/tests/e2e/%.so,$(wildcard tests/e2e/preload/*.c))
 POWER      := $(BUILD)/tests/vm/power
 BENCH_SRC  := $(wildcard tests/bench/*.c)
 BENCH_BIN  := $(BENCH_SRC:%.c=$(BUILD)/%)
@@ -70,10 +78,18 @@ BINDIR  ?= $(PREFIX)/bin
 UNITS   ?= yes
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: install deb all check unit helpers bench bench-bin fuzz analyze clean gen
+.PHONY: install deb rpm image release all check unit helpers bench bench-bin fuzz analyze clean
 .SECONDARY:
 
-all: $(BUILD)/kekd $(BUILD)/kekd-observer $(BUILD)/kekctl
+# The pages that are made of notes.
+PAGES   := $(patsubst %,$(BUILD)/man/kekd-%.7,ceremony lifecycle migration)
+
+all: $(BUILD)/kekd $(BUILD)/kekd-observer $(BUILD)/kekd-cluster $(BUILD)/kekctl $(PAGES)
+
+$(BUILD)/man/kekd-%.7: kmod-notes/%.md daemon/man/from-note daemon/man/kekd.8
+	@echo "  MAN   $@"
+	@mkdir -p $(@D)
+	$(Q)awk -f daemon/man/from-note -v name=kekd-$* -v date="$$(sed -n 's/^\.Dd //p' daemon/man/kekd.8)" $< >$@.new && mv $@.new $@
 
 $(BUILD)/kekd: $(BUILD)/daemon/main.o $(LIB)
 	@echo "  LD    $@"
@@ -83,6 +99,10 @@ $(BUILD)/kekd-observer: $(BUILD)/daemon/observer/main.o $(BUILD)/daemon/observer
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(OBSLIBS)
 
+$(BUILD)/kekd-cluster: $(CLUSTER_SRC:%.c=$(BUILD)/%.o) $(LIB)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(NETLIBS)
+
 $(BUILD)/kekctl: $(BUILD)/daemon/ctl/kekctl.o $(LIB)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CTLLIBS)
@@ -91,26 +111,15 @@ $(LIB): $(OBJ)
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-gen: $(GEN_H)
-$(OBJ): | $(GEN_H)
-
-$(BUILD)/gen/%.pb.c $(BUILD)/gen/%.pb.h: %.proto $(wildcard daemon/kms/*.options)
-	@echo "  PB    $<"
-	@mkdir -p $(@D)
-	$(Q)$(NANOPB) -q -D $(BUILD)/gen $<
-
-# Generated code is not ours to format: it is compiled without -Wconversion.
-$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP -c -o $@ $<
-
 $(BUILD)/%.o: %.c
 	@echo "  CC    $<"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$(subst /,_,$*)) -MMD -MP -c -o $@ $<
 
-# Carry-less multiplication for GHASH; chosen at run time by CPUID.
-CFLAGS_daemon_crypto_ghash_clmul := -mpclmul -mssse3 -msse4.1
+# Carry-less multiplication for GHASH; chosen at run time by what the CPU has.
+CLMUL_x86_64  := -mpclmul -mssse3 -msse4.1
+CLMUL_aarch64 := -march=armv8-a+crypto
+CFLAGS_daemon_crypto_ghash_clmul := $(CLMUL_$(firstword $(subst -, ,$(shell $(CC) -dumpmachine))))
 CPPFLAGS += -DVECTORS_DIR='"$(CURDIR)/tests/vectors"' -DBUILD_DIR='"$(abspath $(BUILD))"'
 
 $(TESTLIB): $(TEST_OBJ)
@@ -130,12 +139,18 @@ $(POWER): $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/vm/power*.c))) $(T
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# A test that stands between a service and its chain.
-$(BUILD)/tests/unit/transform: LDFLAGS += -Wl,--wrap=chain_overhead
+# A test that stands between a service and its chain. Private: not of what has to be built first.
+$(BUILD)/tests/unit/transform: private LDFLAGS += -Wl,--wrap=chain_overhead
 # And one between HTTP/2 and its library.
-$(BUILD)/tests/unit/wire: LDFLAGS += -Wl,--wrap=nghttp2_submit_request
+$(BUILD)/tests/unit/wire: private LDFLAGS += -Wl,--wrap=nghttp2_submit_request
 # It makes the room for a key fail.
-$(BUILD)/tests/unit/keeper_keyset: LDFLAGS += -Wl,--wrap=keyset_key_new
+$(BUILD)/tests/unit/keeper_keyset: private LDFLAGS += -Wl,--wrap=keyset_key_new
+
+# Pages of another size.
+$(BUILD)/tests/unit/page: private LDFLAGS += -Wl,--wrap=page_size
+
+# The holder that some tests start is kekd itself.
+$(UNIT): | $(BUILD)/kekd
 
 unit: $(UNIT)
 helpers: $(HELPERS) $(PRELOAD) $(POWER)
@@ -165,16 +180,18 @@ analyze:
 install: all
 	install -D -m 0755 $(BUILD)/kekd $(DESTDIR)$(SBINDIR)/kekd
 	install -D -m 0755 $(BUILD)/kekd-observer $(DESTDIR)$(SBINDIR)/kekd-observer
+	install -D -m 0755 $(BUILD)/kekd-cluster $(DESTDIR)$(SBINDIR)/kekd-cluster
 	install -D -m 0755 $(BUILD)/kekctl $(DESTDIR)$(BINDIR)/kekctl
 	install -D -m 0644 daemon/dist/kekctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kekctl
 	install -D -m 0644 daemon/dist/_kekctl $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_kekctl
-	for page in daemon/man/*.[1578]; do \
+	for page in daemon/man/*.[1578] $(PAGES); do \
 	    install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; done
 ifneq ($(UNITS),)
 	install -d $(DESTDIR)$(UNITDIR)
-	sed 's#@SBINDIR@#$(SBINDIR)#' daemon/dist/kekd.service.in >$(DESTDIR)$(UNITDIR)/kekd.service
-	chmod 0644 $(DESTDIR)$(UNITDIR)/kekd.service
-	install -m 0644 daemon/dist/*.socket $(DESTDIR)$(UNITDIR)
+	for unit in kekd kekd-verify kekd-rotate; do \
+	    sed 's#@SBINDIR@#$(SBINDIR)#; s#@BINDIR@#$(BINDIR)#' daemon/dist/$$unit.service.in >$(DESTDIR)$(UNITDIR)/$$unit.service && \
+	    chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit.service || exit; done
+	install -m 0644 daemon/dist/*.socket daemon/dist/*.timer $(DESTDIR)$(UNITDIR)
 	install -D -m 0644 daemon/dist/kekd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/kekd.conf
 	install -D -m 0644 daemon/dist/kekd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/kekd.conf
 endif
@@ -184,7 +201,22 @@ deb:
 	daemon/dist/debian/make-tree $(BUILD)/deb/kekd-$(VERSION) $(VERSION)
 	cd $(BUILD)/deb/kekd-$(VERSION) && dpkg-buildpackage -b -us -uc
 
+rpm:
+	daemon/dist/rpm/make-rpm $(BUILD) $(VERSION)
+
+image: all
+	daemon/dist/image/make-image $(BUILD) $(VERSION)
+
+# What people download, with the sums to compare it by. Whoever publishes it signs SHA256SUMS.
+release: deb rpm image
+	rm -rf $(BUILD)/release
+	install -d $(BUILD)/release
+	install -m 0644 $(BUILD)/deb/kekd_$(VERSION)_*.deb $(BUILD)/rpm/kekd-$(VERSION)-*.rpm $(BUILD)/release
+	install -m 0644 $(BUILD)/image/kekd-$(VERSION).spdx.json $(BUILD)/release
+	tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C $(BUILD)/image/oci -cf $(BUILD)/release/kekd-$(VERSION)-image.tar .
+	cd $(BUILD)/release && sha256sum -- * >SHA256SUMS
+
 clean:
 	rm -rf build build-san build-fuzz build-analyze
 
--include $(shell find $(BUILD) -path '$(BUILD)/deb' -prune -o -type f -name '*.d' -print 2>/dev/null)
+-include $(shell find $(BUILD) \( -path '$(BUILD)/deb' -o -path '$(BUILD)/rpm' \) -prune -o -type f -name '*.d' -print 2>/dev/null)

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "daemon/base/log.h"
+#include "daemon/crypto/holder.h"
+#include "daemon/crypto/openssl_start.h"
 #include "daemon/keeper/keeper.h"
 #include "daemon/keeper/spawn.h"
 #include "daemon/server/server.h"
@@ -21,12 +23,13 @@
 #define DEFAULT_CONFIG "/etc/kekd/kekd.yaml"
 
 static const char usage[] =
-	"usage: kekd [--config FILE] [--check] [--ring auto|io_uring|epoll] [--debug]\n"
+	"usage: kekd [--config FILE] [--check [--unit]] [--ring auto|io_uring|epoll] [--debug]\n"
 	"\n"
 	"Serves KMS plugins for kube-apiserver with keys held by the kernel.\n"
 	"\n"
 	"  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
 	"      --check        check both configuration files and exit\n"
+	"      --unit         with --check: compare with systemd's units too\n"
 	"      --ring KIND    event loop, whatever the configuration says\n"
 	"  -d, --debug        say what each process does; never keys or what clients send\n"
 	"  -V, --version      version\n"
@@ -35,16 +38,13 @@ static const char usage[] =
 	"SIGTERM finishes what is in flight and ends; SIGHUP reloads the configuration.\n"
 	"See kekctl(1) for keys and status.\n";
 
-enum { OPT_CHECK = 256, OPT_RING };
+enum { OPT_CHECK = 256, OPT_UNIT, OPT_RING };
 
 static const struct option options[] = {
-	{ "config", required_argument, NULL, 'c' },
-	{ "check", no_argument, NULL, OPT_CHECK },
-	{ "ring", required_argument, NULL, OPT_RING },
-	{ "debug", no_argument, NULL, 'd' },
-	{ "version", no_argument, NULL, 'V' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+	{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, OPT_CHECK },
+	{ "unit", no_argument, NULL, OPT_UNIT },    { "ring", required_argument, NULL, OPT_RING },
+	{ "debug", no_argument, NULL, 'd' },        { "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
 };
 
 static const struct {
@@ -88,6 +88,9 @@ static int keeper(int argc, char **argv)
 		case OPT_CHECK:
 			check = true;
 			break;
+		case OPT_UNIT:
+			opt.unit = true;
+			break;
 		case OPT_RING:
 			if (!ring_parse(optarg, &opt.ring))
 				return usage_error();
@@ -106,10 +109,13 @@ static int keeper(int argc, char **argv)
 			return usage_error();
 		}
 	}
-	if (optind != argc)
+	if (optind != argc || (opt.unit && !check))
 		return usage_error();
 	log_init("kekd", level);
-	return check ? keeper_check(&opt) : keeper_main(&opt);
+	if (check)
+		return keeper_check(&opt);
+	log_never_wait(true);
+	return keeper_main(&opt);
 }
 
 /* Started without one of them, the next file opened would get its number, and the log be written there. */
@@ -128,9 +134,17 @@ int main(int argc, char **argv)
 	bool debug = argc == 2 && strcmp(argv[1], SPAWN_DEBUG) == 0;
 
 	standard_descriptors();
+	/* Before libcrypto is used: all of its memory is to be locked. */
+	if ((argc == 1 || debug) && strcmp(argv[0], HOLDER_NAME) == 0) {
+		log_init(HOLDER_NAME, debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+		return holder_main();
+	}
+	if (openssl_start() < 0)
+		return EXIT_FAILURE;
 	/* Only execveat(2) of the keeper gives this name; the link is where it put it. */
 	if ((argc == 1 || debug) && strcmp(argv[0], SPAWN_ARGV0) == 0) {
 		log_init(SPAWN_ARGV0, debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+		log_never_wait(false);
 		return server_main(SPAWN_LINK_FD);
 	}
 	return keeper(argc, argv);

@@ -2,8 +2,13 @@
 /* See io.h. */
 #include "daemon/base/io.h"
 
+#include <fcntl.h>
+#include <libgen.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "daemon/base/cleanup.h"
 
 int io_read_all(int fd, void *buf, size_t size, size_t *ret_len)
 {
@@ -74,4 +79,15 @@ int io_send_all(int fd, const void *data, size_t size)
 		size -= (size_t)n;
 	}
 	return 0;
+}
+
+int io_sync_folder(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_close_ int fd = -1;
+
+	if (!copy)
+		return -ENOMEM;
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }

@@ -32,4 +32,7 @@ int io_pread_exactly(int fd, void *buf, size_t size, uint64_t offset);
 int io_write_all(int fd, const void *data, size_t size);
 int io_send_all(int fd, const void *data, size_t size);
 
+/* fsync(2) of the folder that @path is in, so that the name outlives a crash. -ENOMEM, errors of open(2) and fsync(2). */
+int io_sync_folder(const char *path);
+
 #endif

@@ -12,6 +12,7 @@
 #define KEKD_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "daemon/base/cleanup.h"
 
@@ -25,6 +26,15 @@ enum log_level {
 
 /* @who is borrowed for ever ("kekd", "kekd-server"). */
 void log_init(const char *who, enum log_level max);
+/*
+ * For a daemon: from now on a line that stderr does not take at once is dropped. @reopen: give this process, and
+ * those that it starts, a descriptor of their own that does not block.
+ */
+void log_never_wait(bool reopen);
+/* How many lines were lost, if that has not been said and can be. Before each line, and as time passes. */
+void log_say_dropped(void);
+/* Since the start. */
+uint64_t log_lines_dropped(void);
 /* True with --debug. Read by all, set by log_init() alone. */
 extern bool log_debugging;
 void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
@@ -40,6 +50,15 @@ void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 		if (__builtin_expect(log_debugging, false))     \
 			log_line(LOG_LEVEL_DEBUG, __VA_ARGS__); \
 	} while (0)
+
+/* A line that comes again and again: once in ten seconds, with how often it was due. All zero at first. */
+struct seldom {
+	uint64_t logged_at, unlogged;
+};
+/* @now: CLOCK_MONOTONIC in ns. Counts; true if the line is to be written now. */
+bool seldom_due(struct seldom *s, uint64_t now);
+/* How often it was due since the last such line, which is this one. */
+unsigned long long seldom_take(struct seldom *s);
 
 /* "EKEYREVOKED (Key has been revoked)" of a positive or negative errno; static per-thread buffer. */
 const char *errno_text(int e);

@@ -3,7 +3,14 @@
  * Slabs of one size class are carved out of locked mappings on demand and kept: in steady state no
  * call here enters the kernel. A free buffer is all zero but for the link to the next one.
  *
- * Only a pool that has no room left, or gets no more from the kernel, gives up slabs of which nothing is
+ * What a pool maps is counted against its share of the whole (share.h), slab by slab, so that buffers
+ * kept in many half empty slabs harm only the pool whose they are. A part has no slabs: it counts what it
+ * holds of its pool's.
+ *
+ * Larger buffers are mapped one by one. Some that were given back are kept, wiped, since mapping and locking one is
+ * the work of several values of bulk; they count as slabs do of which nothing is in use.
+ *
+ * Only when a pool or a part has no room left, or gets no more from the kernel, are slabs given up of which nothing is
  * in use, so that a burst of one size takes nothing away from the other sizes once it is over. How much
  * of a slab is free is counted then, and at no other time.
  *
@@ -14,18 +21,28 @@
 #include "daemon/base/secmem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#define PAGE 4096U
-#define SLAB (128U * 1024)
+#include "daemon/base/page.h"
+#include "daemon/base/share.h"
+#include <kekd/list.h>
+
+/* A slab is as large as this, or half of it where a 64th of all (share.h) would be less than four. */
+#define SLAB (32U * 1024)
 #define HEAD 64U /* of a slab, in the place of the first buffer's bytes: a cache line */
 /*
  * After a search for unused slabs that found too little, so many requests are refused without one,
  * unless as much has been given back meanwhile: a search costs more than a request.
  */
 #define PAUSE 16U
+/* Of a whole pool so much, by each pool below it too, is kept of large buffers; their sizes are steps, to fit again. */
+#define KEPT_PART  4U
+#define LARGE_STEP ((size_t)32 * 1024)
 
 /* The smallest is for what a KMS call holds: request, ciphertext, answer, each a few hundred bytes. */
 static const size_t class_size[] = { 256, 1024, 4096, 16 * 1024, 80 * 1024 };
@@ -41,20 +58,42 @@ struct free_buf {
 	struct free_buf *next;
 };
 
+/* A large buffer that is kept. */
+struct kept {
+	struct kept *next;
+	size_t size;
+};
+
 struct secpool {
-	size_t max;
-	size_t mapped;       /* slabs and large buffers */
+	struct secpool *of;  /* a part: the pool that has its slabs. Otherwise NULL */
+	bool gone;           /* a part that nobody takes from any more */
 	size_t used;         /* handed out */
-	struct slab **slabs; /* by address */
+	struct share mapped; /* slabs and large buffers, and those of the pools below */
+	size_t room;         /* that @mapped had, after so many changes of the whole */
+	uint64_t room_at;
+	uint64_t changes;      /* of the whole: mappings made and given up, there and below */
+	struct secpool *whole; /* with the pools that share its bound; itself, if it is that */
+	struct list below;     /* of the whole: these pools; of one of them: its place there */
+	struct slab **slabs;   /* by address */
 	size_t n_slabs;
 	unsigned int pause; /* see PAUSE */
 	size_t in_vain;     /* used, at the last search that found too little */
 	struct free_buf *free[CLASSES];
+	struct kept *kept;
+	size_t kept_bytes;
 };
 
-static size_t page_round(size_t n)
+/* @p, in no core and not there after a fork; or NULL, and it is unmapped. */
+static void *guarded(void *p, size_t size)
 {
-	return (n + PAGE - 1) & ~(size_t)(PAGE - 1);
+	int e;
+
+	if (madvise(p, size, MADV_DONTDUMP) == 0 && madvise(p, size, MADV_DONTFORK) == 0)
+		return p;
+	e = errno;
+	munmap(p, size);
+	errno = e;
+	return NULL;
 }
 
 void *secmem_alloc(size_t size)
@@ -66,14 +105,13 @@ void *secmem_alloc(size_t size)
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
-	if (mlock(p, size) < 0 || madvise(p, size, MADV_DONTDUMP) < 0 ||
-	    madvise(p, size, MADV_DONTFORK) < 0) {
+	if (mlock(p, size) < 0) {
 		e = errno;
 		munmap(p, size);
 		errno = e;
 		return NULL;
 	}
-	return p;
+	return guarded(p, size);
 }
 
 void secmem_free(void *p, size_t size)
@@ -83,6 +121,41 @@ void secmem_free(void *p, size_t size)
 	size = page_round(size);
 	secmem_wipe(p, size);
 	munmap(p, size);
+}
+
+static int share_open(size_t size)
+{
+	_cleanup_close_ int fd = -1;
+
+#ifdef SYS_memfd_secret
+	fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+	if (fd >= 0)
+		return ftruncate(fd, (off_t)size) < 0 ? -errno : move_fd(fd);
+#endif
+	fd = memfd_create("kekd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	return move_fd(fd);
+}
+
+int secmem_share(size_t size, int *ret_fd)
+{
+	int fd = share_open(page_round(size));
+
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
+}
+
+/* mlock(2) refuses a memfd_secret, which is locked as it is; MAP_LOCKED is right for both. */
+void *secmem_map(int fd, size_t size)
+{
+	void *p = mmap(NULL, page_round(size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_LOCKED, fd,
+		       0);
+
+	return p == MAP_FAILED ? NULL : guarded(p, page_round(size));
 }
 
 void secmem_wipe(void *p, size_t size)
@@ -101,23 +174,88 @@ bool ct_equal(const void *a, const void *b, size_t len)
 	return diff == 0;
 }
 
-int secpool_new(size_t bytes_max, struct secpool **ret)
+static struct secpool *pool_calloc(void)
 {
 	struct secpool *pool = calloc(1, sizeof(*pool));
 
+	if (pool)
+		list_init(&pool->below);
+	return pool;
+}
+
+int secpool_new(size_t bytes_max, struct secpool **ret)
+{
+	struct secpool *pool = pool_calloc();
+
 	if (!pool)
 		return -ENOMEM;
-	pool->max = page_round(bytes_max);
+	pool->mapped.max = page_round(bytes_max);
+	pool->whole = pool;
+	pool->changes = 1;
 	*ret = pool;
 	return 0;
+}
+
+int secpool_new_below(struct secpool *whole, struct secpool **ret)
+{
+	struct secpool *pool = pool_calloc();
+
+	if (!pool)
+		return -ENOMEM;
+	pool->mapped.above = &whole->mapped;
+	pool->whole = whole;
+	list_add_tail(&whole->below, &pool->below);
+	*ret = pool;
+	return 0;
+}
+
+int secpool_part(struct secpool *of, struct secpool **ret)
+{
+	struct secpool *part = pool_calloc();
+
+	if (!part)
+		return -ENOMEM;
+	part->of = of;
+	*ret = part;
+	return 0;
+}
+
+/* Every change of what is mapped comes by here, or by map_within(). */
+static void unmap(struct secpool *pool, void *p, size_t bytes)
+{
+	share_give(&pool->mapped, bytes);
+	pool->whole->changes++;
+	secmem_free(p, bytes);
+}
+
+static void kept_give_up(struct secpool *pool)
+{
+	while (pool->kept) {
+		struct kept *k = pool->kept;
+
+		pool->kept = k->next;
+		pool->kept_bytes -= k->size;
+		unmap(pool, k, k->size);
+	}
+}
+
+void secpool_let_go(struct secpool *part)
+{
+	if (!part)
+		return;
+	part->gone = true;
+	if (part->used == 0)
+		free(part);
 }
 
 void secpool_free(struct secpool *pool)
 {
 	if (!pool)
 		return;
+	kept_give_up(pool);
 	for (size_t i = 0; i < pool->n_slabs; i++)
-		secmem_free(pool->slabs[i], pool->slabs[i]->size);
+		unmap(pool, pool->slabs[i], pool->slabs[i]->size);
+	list_del(&pool->below);
 	free(pool->slabs);
 	free(pool);
 }
@@ -161,7 +299,7 @@ static void slabs_count(struct secpool *pool)
 			slab_of(pool, f)->unused++;
 }
 
-/* Give up the slabs of which nothing is in use. */
+/* Give up the slabs of @pool of which nothing is in use. */
 static void slabs_sweep(struct secpool *pool)
 {
 	size_t kept = 0;
@@ -181,8 +319,7 @@ static void slabs_sweep(struct secpool *pool)
 		struct slab *s = pool->slabs[i];
 
 		if (slab_is_unused(s)) {
-			pool->mapped -= s->size;
-			secmem_free(s, s->size);
+			unmap(pool, s, s->size);
 		} else {
 			pool->slabs[kept++] = s;
 		}
@@ -190,37 +327,79 @@ static void slabs_sweep(struct secpool *pool)
 	pool->n_slabs = kept;
 }
 
+static void sweep_all(struct secpool *whole)
+{
+	slabs_sweep(whole);
+	list_for_each (n, &whole->below)
+		slabs_sweep(list_entry(n, struct secpool, below));
+}
+
+static size_t used_all(const struct secpool *whole)
+{
+	size_t used = whole->used;
+
+	list_for_each (n, &whole->below)
+		used += list_entry(n, struct secpool, below)->used;
+	return used;
+}
+
 /* The last search was in vain, and little has been given back since. */
 static bool sweep_is_idle(struct secpool *pool, size_t bytes)
 {
-	if (pool->pause == 0 || pool->used + bytes <= pool->in_vain)
+	if (pool->pause == 0 || used_all(pool->whole) + bytes <= pool->in_vain)
 		return false;
 	pool->pause--;
 	return true;
 }
 
-/* @bytes more, NULL when they are beyond the pool's bound or the kernel's (RLIMIT_MEMLOCK). */
-static void *map_within(const struct secpool *pool, size_t bytes)
+static void sweep_was_in_vain(struct secpool *pool)
 {
-	return pool->mapped <= pool->max - bytes ? secmem_alloc(bytes) : NULL;
+	pool->pause = PAUSE;
+	pool->in_vain = used_all(pool->whole);
 }
 
-/* The same, and if need be in the place of slabs that are not used. */
-static void *room_map(struct secpool *pool, size_t bytes)
+/* @bytes more, NULL when they are beyond the pool's share or the kernel's bound (RLIMIT_MEMLOCK). */
+static void *map_within(struct secpool *pool, size_t bytes)
 {
 	void *p;
 
-	if (bytes > pool->max)
+	if (!share_take(&pool->mapped, bytes))
+		return NULL;
+	p = secmem_alloc(bytes);
+	if (!p)
+		share_give(&pool->mapped, bytes);
+	pool->whole->changes++;
+	return p;
+}
+
+/* All large buffers that are kept: to find them is no search. */
+static bool kept_sweep(struct secpool *whole)
+{
+	uint64_t changes = whole->changes;
+
+	kept_give_up(whole);
+	list_for_each (n, &whole->below)
+		kept_give_up(list_entry(n, struct secpool, below));
+	return whole->changes != changes;
+}
+
+/* The same, and if need be in the place of what is not used. */
+static void *room_map(struct secpool *pool, size_t bytes)
+{
+	size_t max = pool->whole->mapped.max;
+	void *p;
+
+	if (bytes > max)
 		return NULL;
 	p = map_within(pool, bytes);
-	if (p || pool->used > pool->max - bytes || sweep_is_idle(pool, bytes))
+	if (!p && kept_sweep(pool->whole))
+		p = map_within(pool, bytes);
+	if (p || pool->used > max - bytes || sweep_is_idle(pool, bytes))
 		return p;
-	slabs_sweep(pool);
+	sweep_all(pool->whole);
 	p = map_within(pool, bytes);
-	if (!p) {
-		pool->pause = PAUSE;
-		pool->in_vain = pool->used;
-	}
+	if (!p)
+		sweep_was_in_vain(pool);
 	return p;
 }
 
@@ -243,19 +422,23 @@ static int slab_note(struct secpool *pool, struct slab *s)
 static int secmem_slab_add(struct secpool *pool, size_t class)
 {
 	size_t size = class_size[class];
-	size_t bytes = page_round(size * 2 + HEAD) > SLAB ? page_round(size * 2 + HEAD) : SLAB;
+	size_t bytes = page_round(pool->whole->mapped.max / (4 * SHARE_SMALL)), two;
 	struct slab *s;
+
+	two = page_round(size * 2 + HEAD);
+	bytes = bytes < SLAB ? SLAB / 2 : SLAB;
+	if (bytes < two)
+		bytes = two;
 
 	s = room_map(pool, bytes);
 	if (!s)
 		return -ENOBUFS;
 	if (slab_note(pool, s) < 0) {
-		secmem_free(s, bytes);
+		unmap(pool, s, bytes);
 		return -ENOBUFS;
 	}
 	s->size = bytes;
 	s->buffers = (bytes - HEAD) / size;
-	pool->mapped += bytes;
 	for (size_t i = 0; i < s->buffers; i++) {
 		struct free_buf *f = (void *)((uint8_t *)s + HEAD + i * size);
 
@@ -265,21 +448,64 @@ static int secmem_slab_add(struct secpool *pool, size_t class)
 	return 0;
 }
 
+static size_t kept_max(const struct secpool *pool)
+{
+	return pool->whole->mapped.max / KEPT_PART;
+}
+
+static void *kept_take(struct secpool *pool, size_t size)
+{
+	struct kept **at = &pool->kept, *k;
+
+	while (*at && (*at)->size != size)
+		at = &(*at)->next;
+	k = *at;
+	if (!k)
+		return NULL;
+	*at = k->next;
+	pool->kept_bytes -= size;
+	*k = (struct kept){ 0 };
+	return k;
+}
+
+static bool kept_put(struct secpool *pool, void *p, size_t size)
+{
+	struct kept *k = p;
+
+	if (size > kept_max(pool) - pool->kept_bytes)
+		return false;
+	secmem_wipe(p, size);
+	*k = (struct kept){ pool->kept, size };
+	pool->kept = k;
+	pool->kept_bytes += size;
+	return true;
+}
+
+/* What is larger than all that is kept has no step. */
+static size_t large_size(const struct secpool *pool, size_t cap)
+{
+	size_t step;
+
+	if (__builtin_add_overflow(cap, LARGE_STEP - 1, &step))
+		return SIZE_MAX;
+	step -= step % LARGE_STEP;
+	return page_round(step <= kept_max(pool) ? step : cap);
+}
+
 static int large_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 {
 	void *p;
 
-	cap = page_round(cap);
-	p = room_map(pool, cap);
+	cap = large_size(pool, cap);
+	p = kept_take(pool, cap) ?: room_map(pool, cap);
 	if (!p)
 		return -ENOBUFS;
-	pool->mapped += cap;
 	pool->used += cap;
 	*ret = (struct secbuf){ .data = p, .cap = cap, .pool = pool };
 	return 0;
 }
 
-int secpool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
+static int pool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 {
 	size_t class = secmem_class_of(cap);
 	struct free_buf *f;
@@ -300,6 +526,77 @@ int secpool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 	return 0;
 }
 
+/* What @pool could still hand out: what it may map, and what is free in its slabs. */
+static size_t pool_left(struct secpool *pool)
+{
+	if (pool->room_at != pool->whole->changes) {
+		pool->room = share_room(&pool->mapped);
+		pool->room_at = pool->whole->changes;
+	}
+	return pool->room + pool->mapped.used - pool->used;
+}
+
+static size_t part_room(struct secpool *part)
+{
+	size_t left = pool_left(part->of);
+
+	return share_rule(part->of->used + left, left, part->used);
+}
+
+static bool part_may_have(struct secpool *part, size_t cap)
+{
+	return cap <= part_room(part);
+}
+
+/* If need be what is not used, of whatever pool, counts as nobody's. */
+static bool part_has_room(struct secpool *part, size_t cap)
+{
+	struct secpool *of = part->of;
+
+	if (part_may_have(part, cap) || (kept_sweep(of->whole) && part_may_have(part, cap)))
+		return true;
+	if (sweep_is_idle(of, cap))
+		return false;
+	sweep_all(of->whole);
+	if (part_may_have(part, cap))
+		return true;
+	sweep_was_in_vain(of);
+	return false;
+}
+
+size_t secpool_room(struct secpool *part, size_t want)
+{
+	(void)part_has_room(part, want);
+	return part_room(part);
+}
+
+int secpool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
+{
+	struct secpool *of = pool->of;
+	int r;
+
+	if (!of)
+		return pool_get(pool, cap, ret);
+	if (!part_has_room(pool, cap))
+		return -ENOBUFS;
+	r = pool_get(of, cap, ret);
+	if (r < 0)
+		return r;
+	ret->pool = pool;
+	pool->used += ret->cap;
+	return 0;
+}
+
+static struct secpool *part_give(struct secpool *part, size_t cap)
+{
+	struct secpool *pool = part->of;
+
+	part->used -= cap;
+	if (part->gone && part->used == 0)
+		free(part);
+	return pool;
+}
+
 void secbuf_release(struct secbuf *b)
 {
 	struct secpool *pool = b->pool;
@@ -308,11 +605,13 @@ void secbuf_release(struct secbuf *b)
 
 	if (!b->data)
 		return;
+	if (pool->of)
+		pool = part_give(pool, b->cap);
 	pool->used -= b->cap;
 	class = secmem_class_of(b->cap);
 	if (class == CLASSES) {
-		pool->mapped -= b->cap;
-		secmem_free(b->data, b->cap);
+		if (!kept_put(pool, b->data, b->cap))
+			unmap(pool, b->data, b->cap);
 	} else {
 		secmem_wipe(b->data, b->cap);
 		f = (void *)b->data;
@@ -360,10 +659,10 @@ int secbuf_append(struct secbuf *b, const void *data, size_t len)
 
 size_t secpool_used(const struct secpool *pool)
 {
-	return pool->used;
+	return pool->whole == pool ? used_all(pool) : pool->used;
 }
 
 size_t secpool_max(const struct secpool *pool)
 {
-	return pool->max;
+	return pool->mapped.max;
 }

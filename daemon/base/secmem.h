@@ -4,8 +4,9 @@
  * wiped when it is given back.
  *
  * struct secpool hands out buffers of fixed size classes from one mapping made at start, so that
- * the hot path neither allocates nor locks. Buffers beyond the largest class are mapped one by one
- * and count against the same bound. Everything is single-threaded.
+ * the hot path neither allocates nor locks. Buffers beyond the largest class are mapped one by one,
+ * a few of them kept for the next that needs as much, and count against the same bound. Everything is
+ * single-threaded.
  */
 #ifndef KEKD_BASE_SECMEM_H
 #define KEKD_BASE_SECMEM_H
@@ -20,6 +21,16 @@
 void *secmem_alloc(size_t size);
 /* Wipe and unmap. @p may be NULL. @size as given to secmem_alloc(). */
 void secmem_free(void *p, size_t size);
+
+/*
+ * Locked memory that processes share: a descriptor of @size zeroed bytes, whole pages, CLOEXEC and the caller's,
+ * and, in each process, its mapping, which secmem_free() wipes for all of them and unmaps. It is a
+ * memfd_secret(2) where the kernel has that: no other process gets at it by any way, not even root's
+ * by /proc/PID/mem, and it is cleared when the last one lets go. Elsewhere a memfd, whose pages are locked and
+ * whose size is sealed. A mapping is in no core and not there after a fork. Without locked memory NULL and errno (EAGAIN: RLIMIT_MEMLOCK).
+ */
+int secmem_share(size_t size, int *ret_fd);
+void *secmem_map(int fd, size_t size);
 
 /* Overwrite with zeros in a way the compiler keeps. */
 void secmem_wipe(void *p, size_t size);
@@ -41,10 +52,25 @@ struct secbuf {
  * caller names the cure).
  */
 int secpool_new(size_t bytes_max, struct secpool **ret);
-/* All buffers must have been given back. */
+/*
+ * A pool with slabs of its own that has a share in the bound of @whole (borrowed; not itself below another):
+ * it maps no more than it leaves for others (share.h).
+ */
+int secpool_new_below(struct secpool *whole, struct secpool **ret);
+/* All buffers must have been given back, and the pools below be gone. */
 void secpool_free(struct secpool *pool);
 DEFINE_CLEANUP(struct secpool *, secpool_free);
 
+/*
+ * A holder's part of a pool, to take buffers from like from the pool itself (@of, borrowed until the part is
+ * gone): it holds no more than it leaves to the pool's other holders. After secpool_let_go() it is gone
+ * with the last of its buffers.
+ */
+int secpool_part(struct secpool *of, struct secpool **ret);
+void secpool_let_go(struct secpool *part);
+
+/* How much @part could be given now; if that is less than @want, after giving up what is not used. */
+size_t secpool_room(struct secpool *part, size_t want);
 /*
  * Take a buffer of at least @cap bytes, len 0; content is zero. -ENOBUFS when the pool is
  * exhausted: overload, not a fault.
@@ -66,7 +92,7 @@ static inline struct secbuf secbuf_move(struct secbuf *b)
 	return r;
 }
 
-/* Bytes handed out now, and the bound: for metrics and tests. */
+/* Bytes handed out now, by those below too, and the bound: for metrics and tests. */
 size_t secpool_used(const struct secpool *pool);
 size_t secpool_max(const struct secpool *pool);
 

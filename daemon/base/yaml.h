@@ -131,7 +131,7 @@ struct yaml_kind {
 };
 
 extern const struct yaml_kind yaml_kind_number; /* yaml_get_u32, yaml_get_u64 */
-extern const struct yaml_kind yaml_kind_word;   /* yaml_get_enum */
+extern const struct yaml_kind yaml_kind_word;   /* yaml_get_enum, or what calls it */
 extern const struct yaml_kind yaml_kind_duration;
 extern const struct yaml_kind yaml_kind_map;
 
@@ -142,7 +142,7 @@ struct yaml_field {
 	size_t offset;
 	unsigned int flags;
 	int64_t min, max;             /* of a number, of a duration in ns */
-	const void *arg;              /* of a mapping: its table; yaml_get_enum: the names */
+	const void *arg;              /* of a mapping: its table; of a word: the names */
 	const struct yaml_kind *kind; /* this and the next two for yaml_presets() and a schema */
 	const char *preset;           /* what holds if the field is not there, as a file has it */
 	const char *help;

@@ -3,7 +3,8 @@
  * Provider aescbc: "k8s:enc:aescbc:v1:NAME:" IV 16 ‖ AES-CBC of the value with the padding of
  * RFC 5652, the apiserver's bytes (storage/value/encrypt/aes/aes.go).
  *
- * There is no MAC, so a changed value can open as another one, and the etcd key is not bound. It is
+ * There is no MAC, so a changed value can open as another one, and the etcd key is not bound. With a wrong key
+ * one value in 256 has a padding that fits: what then comes out is an object of Kubernetes or is doubtful. It is
  * here to read what is stored and to leave it. What can be had is that nothing is learnt from a
  * failure: every kind of bad padding gives -EBADMSG, after the same work (crypto/pkcs7).
  *
@@ -28,9 +29,11 @@ static void aescbc_done(struct engine_job *job, int r)
 {
 	struct op *op = container_of(job, struct op, job);
 
-	if (r == 0 && job->mode == ENGINE_CBC_DECRYPT)
+	if (r == 0 && job->mode == ENGINE_CBC_DECRYPT) {
 		r = pkcs7_unpad(job->out, job->in.len, &op->out_len);
-	else if (r == 0)
+		op->doubtful =
+			r == 0 && codec_form_of(span_of(op->out, op->out_len)) == CODEC_NO_OBJECT;
+	} else if (r == 0)
 		memcpy(job->out - KEKD_AES_BLOCK, job->iv, KEKD_AES_BLOCK);
 	op->done(op, r);
 }

@@ -30,30 +30,30 @@ static size_t aesgcm_overhead(const struct provider *p _unused_)
  */
 static bool key_id_names(const struct chain_key *k, struct span key_id)
 {
-	uint8_t id[KEKD_KEY_ID];
 	uint32_t activation;
 
-	return key_id_parse((const char *)key_id.data, key_id.len, id, &activation) == 0 &&
-	       memcmp(id, k->id, sizeof(id)) == 0 && activation >= 1;
+	return key_id_of(k->key_id, key_id, &activation) == 0 && activation >= 1;
 }
 
-static struct span aad_put(struct op *op, const char *purpose, struct span key_id)
+/* @purpose ends with a NUL: none is a prefix of another. */
+static struct span aad_put(struct op *op, struct span purpose, struct span key_id)
 {
-	size_t n = strlen(purpose) + 1; /* with its NUL: no purpose is a prefix of another */
-
-	memcpy(op->aad, purpose, n);
-	memcpy(op->aad + n, key_id.data, key_id.len);
-	return span_of(op->aad, n + key_id.len);
+	memcpy(op->aad, purpose.data, purpose.len);
+	memcpy(op->aad + purpose.len, key_id.data, key_id.len);
+	return span_of(op->aad, purpose.len + key_id.len);
 }
 
 /* @key_id: the one the value was, or will be, handed out with. Its length has been checked. */
 static struct span aad_of(struct op *op, const struct chain_key *k, struct span key_id)
 {
+	static const struct span v2 = SPAN_LITERAL("kekd kms v2\0");
+	static const struct span v1 = SPAN_LITERAL("kekd kms v1\0");
+
 	switch (op->purpose) {
 	case OP_KMS_V2:
-		return aad_put(op, "kekd kms v2", key_id);
+		return aad_put(op, v2, key_id);
 	case OP_KMS_V1:
-		return aad_put(op, "kekd kms v1", span_of(k->key_id, KEKD_KEY_ID_HEX));
+		return aad_put(op, v1, span_of(k->key_id, KEKD_KEY_ID_HEX));
 	case OP_STORAGE:
 		break;
 	}
@@ -75,17 +75,19 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 {
 	struct keyed *g = keyed_of(p);
 	struct chain_key *k = NULL;
+	struct span label;
 	size_t head;
 	int r;
 
 	r = keyed_writer(g, &k);
 	if (r < 0)
 		return r;
-	head = codec_prefix_len(PREFIX, span_str(k->label)) + KEKD_GCM_NONCE;
+	label = span_str(k->label);
+	head = codec_prefix_len(PREFIX, label) + KEKD_GCM_NONCE;
 	if (op->out_cap < head + KEKD_GCM_TAG || op->in.len > op->out_cap - head - KEKD_GCM_TAG)
 		return -EMSGSIZE;
 
-	codec_prefix_put(op->out, PREFIX, span_str(k->label));
+	codec_prefix_put(op->out, PREFIX, label);
 	op->out_len = head + op->in.len + KEKD_GCM_TAG;
 	op->stale = false;
 	op->job.mode = ENGINE_GCM_SEAL;
@@ -108,11 +110,13 @@ static struct chain_key *aesgcm_key_of(const struct keyed *g, const struct op *o
 				       struct span *ret_body)
 {
 	struct chain_key *k, *found = NULL;
+	struct keyed_walk walk;
 	struct span body;
 
 	if (op->purpose == OP_STORAGE)
 		return keyed_nth(g, op->in, op->nth, ret_body);
-	for (unsigned int n = 0; (k = keyed_nth(g, op->in, n, &body)); n++) {
+	keyed_walk(&walk, g, op->in);
+	while ((k = keyed_next(&walk, &body))) {
 		if (op->purpose == OP_KMS_V2 ? !key_id_names(k, op->context)
 					     : found && strlen(k->label) <= strlen(found->label))
 			continue;
@@ -132,7 +136,7 @@ static int aesgcm_decrypt(struct provider *p, struct op *op)
 	k = aesgcm_key_of(g, op, &body);
 	if (!k)
 		return -ENOKEY;
-	r = keytable_by_id(g->env.keys, k->id, &k);
+	r = chain_key_opens(k);
 	if (r < 0)
 		return r;
 	if (body.len < KEKD_GCM_NONCE + KEKD_GCM_TAG)

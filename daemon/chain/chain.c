@@ -44,6 +44,17 @@ static int provider_new(const struct encconf_provider *e, const struct chain_env
 	return -EOPNOTSUPP;
 }
 
+static struct provider *adopted(const struct chain *before, const struct encconf_provider *e)
+{
+	for (size_t i = 0; before && i < before->n; i++) {
+		struct provider *p = before->providers[i];
+
+		if (p->ops->adopt && p->ops->adopt(p, e))
+			return p;
+	}
+	return NULL;
+}
+
 int chain_new(const struct encconf_item *item, const struct chain_env *env, struct chain **ret)
 {
 	_cleanup_(chain_freep) struct chain *c = NULL;
@@ -55,13 +66,21 @@ int chain_new(const struct encconf_item *item, const struct chain_env *env, stru
 	c->engine = env->engine;
 	c->keys = env->keys;
 	for (size_t i = 0; i < item->providers_count; i++) {
-		r = provider_new(&item->providers[i], env, &c->providers[i]);
+		c->providers[i] = adopted(env->before, &item->providers[i]);
+		r = c->providers[i] ? 0 : provider_new(&item->providers[i], env, &c->providers[i]);
 		if (r < 0)
 			return r;
 		c->n++;
 	}
 	*ret = move_ptr(c);
 	return 0;
+}
+
+void chain_configure(struct chain *c, const struct encconf_item *item)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->providers[i]->ops->configure)
+			c->providers[i]->ops->configure(c->providers[i], &item->providers[i]);
 }
 
 void chain_free(struct chain *c)
@@ -122,6 +141,7 @@ static bool may_go_on(int r)
 	case -EINVAL:
 	case -ENOKEY:
 	case -ESTALE:
+	case -ENOLINK:
 	case -EKEYREJECTED:
 	case -EKEYREVOKED:
 	case -EKEYEXPIRED:
@@ -151,6 +171,7 @@ static int search(struct chain *c, struct op *op)
 			int r;
 
 			op->cancel = NULL; /* the engine's, unless the provider says otherwise */
+			op->doubtful = false;
 			r = p->ops->decrypt(p, op);
 
 			if (r == 0) {
@@ -173,15 +194,44 @@ static void search_end(struct chain *c, struct op *op)
 		free(c);
 }
 
+/*
+ * A key without a tag has opened a value to what is no object: with another one it may be an object. The first
+ * such key is remembered.
+ */
+static bool doubt(struct op *op)
+{
+	if (!op->doubtful || op->settled)
+		return false;
+	if (!op->doubted) {
+		op->doubted = true;
+		op->doubt_at = op->at;
+		op->doubt_nth = op->nth;
+	}
+	return true;
+}
+
+/* None of the others has opened it: the value is opened once more with the one that did. */
+static int settle(struct chain *c, struct op *op)
+{
+	op->settled = true;
+	op->at = op->doubt_at;
+	op->nth = op->doubt_nth;
+	return search(c, op);
+}
+
 /* In place of the op's own done. A chain that is gone has no providers left to ask. */
 static void search_done(struct op *op, int r)
 {
 	struct chain *c = op->chain;
 
+	if (r == 0 && !c->gone && doubt(op))
+		r = -EBADMSG;
 	if (may_go_on(r)) {
 		note(op, r);
 		op->nth++;
 		r = search(c, op);
+		if (r < 0 && op->doubted && !op->settled)
+			r = settle(c, op);
 		if (r == 0)
 			return;
 	}
@@ -197,6 +247,7 @@ static int search_start(struct chain *c, struct op *op)
 	op->outer = op->done;
 	op->done = search_done;
 	op->at = op->nth = 0;
+	op->doubted = op->settled = false;
 	op->verdict = 0;
 	c->searches++;
 	r = search(c, op);
@@ -229,6 +280,11 @@ void chain_cancel(struct chain *c, struct op *op)
 int chain_key_id(const struct chain *c, const char **ret)
 {
 	return c->providers[0]->ops->key_id(c->providers[0], ret);
+}
+
+const char *chain_sealed_text(const struct chain *chain)
+{
+	return keytable_sealed_text(chain->keys);
 }
 
 size_t chain_overhead(const struct chain *c)

@@ -16,11 +16,32 @@
 #define CODEC_ENC "k8s:enc:"
 
 /* Bytes of "@prefix@label:"; @prefix ends with ':' ("k8s:enc:aesgcm:v1:"). */
-size_t codec_prefix_len(const char *prefix, struct span label);
+static inline size_t codec_prefix_len(const char *prefix, struct span label)
+{
+	return strlen(prefix) + label.len + 1;
+}
 /* Write it to @out, which has room for codec_prefix_len() bytes. Returns that length. */
-size_t codec_prefix_put(uint8_t *out, const char *prefix, struct span label);
+static inline size_t codec_prefix_put(uint8_t *out, const char *prefix, struct span label)
+{
+	size_t n = strlen(prefix);
+
+	memcpy(out, prefix, n);
+	if (label.len > 0)
+		memcpy(out + n, label.data, label.len);
+	out[n + label.len] = ':';
+	return n + label.len + 1;
+}
 /* True if @stored starts with it; @ret_body is what follows. */
 bool codec_prefix_match(struct span stored, const char *prefix, struct span label,
 			struct span *ret_body);
+/* The same for what follows the prefix. */
+bool codec_label_match(struct span labelled, struct span label, struct span *ret_body);
+
+/*
+ * Which of the forms in which Kubernetes stores objects @plain begins with: "k8s" NUL and protobuf, a JSON
+ * object, or CBOR with the tag that says so (k8s.io/apimachinery, runtime/serializer).
+ */
+enum codec_form { CODEC_NO_OBJECT, CODEC_PROTOBUF, CODEC_JSON, CODEC_CBOR };
+enum codec_form codec_form_of(struct span plain);
 
 #endif

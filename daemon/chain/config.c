@@ -24,18 +24,49 @@
 
 #define ID_NAME_MAX 256
 
-static const char *const backend_names[] = { "kernel", "openssl", NULL };
+static const char *const backend_names[] = { "kernel", NULL };
+static const char *const custody_names[] = { "serial", "value", "holder", NULL };
 static const char *const ring_names[] = { "auto", "io_uring", "epoll", NULL };
-static const char *const root_names[] = { "ephemeral", "command", "unseal", NULL };
+static const char *const root_names[] = { "ephemeral", "command", "unseal", "trusted", NULL };
 static const char *const policy_names[] = { "strict", "standard", NULL };
+
+/* One of several words that have to agree with others; node is NULL for a preset, which stands in no line. */
+struct choice {
+	unsigned int value;
+	const struct yaml_node *node;
+};
 
 /* What the tables fill: the result, and the nodes of fields that have to agree. */
 struct draft {
 	struct config c;
 	const struct yaml_node *socket, *sockets, *peers, *admin, *admin_socket, *root, *command;
 	const struct yaml_node *transform, *transform_socket, *transform_peers;
-	const struct yaml_node *metrics;
+	const struct yaml_node *metrics, *cluster;
+	struct choice custody;
+	unsigned int backend; /* there is one */
 };
+
+static int get_choice(const struct yaml_doc *doc, const struct yaml_node *node,
+		      const struct yaml_field *field, void *out)
+{
+	struct choice *c = out;
+	int r = yaml_get_enum(doc, node, field, &c->value);
+
+	c->node = node->line > 0 ? node : NULL;
+	return r;
+}
+
+/* There were two. A configuration that names the one that has gone is told what has come for it. */
+static int get_backend(const struct yaml_doc *doc, const struct yaml_node *node,
+		       const struct yaml_field *field, void *out)
+{
+	if (node->type == YAML_STR && strcmp(node->text, "openssl") == 0)
+		return yaml_fail(
+			doc, node,
+			"\"backend: openssl\" is gone, as it put keys into the process that "
+			"reads what clients send: write \"custody: holder\" in its place");
+	return yaml_get_enum(doc, node, field, out);
+}
 
 static int get_path(const struct yaml_doc *doc, const struct yaml_node *node,
 		    const struct yaml_field *field, void *out)
@@ -313,18 +344,36 @@ static const struct yaml_kind kind_peers = {
 		"{\"required\": [\"gids\"], \"properties\": {\"gids\": {\"minItems\": 1}}}]}",
 };
 
+/* A field that is there for one source, and has to be there for that. */
+#define NEEDS(SOURCE, FIELD)                                                    \
+	"{\"if\": {\"properties\": {\"source\": {\"const\": \"" SOURCE "\"}}}," \
+	"\"then\": {\"required\": [\"" FIELD "\"]},"                            \
+	"\"else\": {\"not\": {\"required\": [\"" FIELD "\"]}}}"
+
 /* config_read_root() */
 static const struct yaml_kind kind_root = {
 	.type = "object",
-	.rule = "{\"if\": {\"properties\": {\"source\": {\"const\": \"command\"}}},"
-		"\"then\": {\"required\": [\"command\"]},"
-		"\"else\": {\"not\": {\"required\": [\"command\"]}}}",
+	.rule = "{\"allOf\": [" NEEDS("command", "command") ", " NEEDS("trusted", "blob") "]}",
 };
 
-/* read_sockets() */
+/* What may not stand together, for a schema: field A with a value like X, and field B with one like Y. */
+#define BOTH(A, X, B, Y)                                                                          \
+	"{\"required\": [\"" A "\", \"" B "\"], \"properties\": {\"" A "\": " X ", \"" B "\": " Y \
+	"}}"
+#define WORD(W) "{\"const\": \"" W "\"}"
+
+#define TWO_SOCKETS   BOTH("socket", "{}", "sockets", "{}")
+#define STRICT_VALUE  BOTH("custody", WORD("value"), "policy", WORD("strict"))
+#define STRICT_HOLDER BOTH("custody", WORD("holder"), "policy", WORD("strict"))
+#define TRUSTED_OTHER                                                     \
+	BOTH("custody", "{\"enum\": [\"value\", \"holder\"]}", "rootKey", \
+	     "{\"properties\": {\"source\": " WORD("trusted") "}, \"required\": [\"source\"]}")
+
+/* read_sockets(), read_custody() */
 static const struct yaml_kind kind_file = {
 	.type = "object",
-	.rule = "{\"not\": {\"required\": [\"socket\", \"sockets\"]}}",
+	.rule = "{\"not\": {\"anyOf\": [" TWO_SOCKETS ", " STRICT_VALUE ", " STRICT_HOLDER
+		", " TRUSTED_OTHER "]}}",
 };
 
 #define FIELD(NAME, GET, KIND, MEMBER, ...)                           \
@@ -372,6 +421,8 @@ static const struct yaml_field root_fields[] = {
 	      .arg = root_names, .help = "where it comes from"),
 	FIELD("command", yaml_get_node, kind_argv, command, .min = 1, .max = CONFIG_ARGV_MAX,
 	      .help = "for source: command, the program that prints it and its arguments"),
+	FIELD("blob", get_path, kind_path, c.root_blob,
+	      .help = "for source: trusted, the file that `kekctl root create --tpm` has made"),
 	FIELD("timeout", yaml_get_duration, yaml_kind_duration, c.root_timeout, .preset = "10s",
 	      .min = SECOND, .max = 600 * SECOND, .help = "how long the command may take"),
 	{ 0 },
@@ -390,9 +441,6 @@ static const struct yaml_field rotation_fields[] = {
 	      .preset = "200000", .min = 1, .max = 1LL << 32, .help = "under one key"),
 	FIELD("auto", get_bool, kind_switch, c.rotation.automatic, .preset = "off",
 	      .help = "rotate without being asked; on a machine that is alone"),
-	FIELD("retireAfter", yaml_get_duration, yaml_kind_duration, c.rotation.retire_after,
-	      .preset = "24h", .max = 36500 * DAY,
-	      .help = "how long a key must not have been used before it may be retired"),
 	FIELD("keepRetired", yaml_get_duration, yaml_kind_duration, c.rotation.keep_retired,
 	      .preset = "720h", .max = 36500 * DAY,
 	      .help = "how long a retired key is kept before it may be destroyed"),
@@ -432,12 +480,19 @@ static const struct yaml_field fields[] = {
 	      .help = "the service for values of etcd; none without this"),
 	FIELD("metrics", yaml_get_node, yaml_kind_map, metrics, .arg = config_metrics_fields,
 	      .help = "HTTP for monitoring; none without this"),
+	FIELD("cluster", yaml_get_node, config_kind_cluster, cluster, .arg = config_cluster_fields,
+	      .help = "etcd carries the keyset between nodes; none does without this"),
+	FIELD("otherEtcds", config_get_others, config_kind_others, c.others,
+	      .max = CONFIG_OTHERS_MAX, .arg = config_other_fields,
+	      .help = "those that kube-apiserver has beside it, --etcd-servers-overrides"),
 	FIELD("audit", yaml_get_map, yaml_kind_map, c.audit, .arg = config_audit_fields,
 	      .help = "a line for each operation; none without this"),
 	FIELD("encryptionConfig", get_path, kind_path, c.encryption_config,
 	      .preset = "/etc/kekd/encryption.yaml", .help = "path of the EncryptionConfiguration"),
-	FIELD("backend", yaml_get_enum, yaml_kind_word, c.backend, .preset = "kernel",
-	      .arg = backend_names, .help = "where keys live and AES runs"),
+	FIELD("backend", get_backend, yaml_kind_word, backend, .preset = "kernel",
+	      .arg = backend_names, .help = "of old; custody says it"),
+	FIELD("custody", get_choice, yaml_kind_word, custody, .preset = "serial",
+	      .arg = custody_names, .help = "who has the bytes of a key"),
 	FIELD("ring", yaml_get_enum, yaml_kind_word, c.ring, .preset = "auto", .arg = ring_names,
 	      .help = "the event loop"),
 	FIELD("workers", yaml_get_u32, yaml_kind_number, c.workers, .preset = "1", .min = 1,
@@ -606,6 +661,16 @@ static int read_metrics(const struct yaml_doc *doc, struct draft *d)
 	return r < 0 ? r : config_check_metrics(&d->c, doc, d->metrics);
 }
 
+static int read_cluster(const struct yaml_doc *doc, struct draft *d)
+{
+	int r;
+
+	if (!d->cluster)
+		return 0;
+	r = yaml_read(doc, d->cluster, config_cluster_fields, &d->c);
+	return r < 0 ? r : config_check_cluster(&d->c, doc, d->cluster);
+}
+
 static int config_read_root(const struct yaml_doc *doc, struct draft *d)
 {
 	int r;
@@ -613,6 +678,12 @@ static int config_read_root(const struct yaml_doc *doc, struct draft *d)
 	r = yaml_read(doc, d->root, root_fields, d);
 	if (r < 0)
 		return r;
+	if (d->c.root_source != CONFIG_ROOT_TRUSTED && d->c.root_blob)
+		return yaml_fail(doc, d->root, "\"blob\" is for source: trusted only");
+	if (d->c.root_source == CONFIG_ROOT_TRUSTED && !d->c.root_blob)
+		return yaml_fail(
+			doc, d->root,
+			"source: trusted needs a \"blob\", the file of the sealed root key");
 	if (d->c.root_source != CONFIG_ROOT_COMMAND)
 		return !d->command ? 0
 				   : yaml_fail_key(doc, d->command,
@@ -621,6 +692,26 @@ static int config_read_root(const struct yaml_doc *doc, struct draft *d)
 		return yaml_fail(doc, d->command ?: d->root,
 				 "source: command needs a \"command\" to run");
 	return read_argv(doc, d->command, &d->c.root_command);
+}
+
+/* Nothing weaker than `custody: serial` under a strict policy. */
+static int read_custody(const struct yaml_doc *doc, struct draft *d)
+{
+	d->c.custody = d->custody.value;
+	if (d->c.root_source == CONFIG_ROOT_TRUSTED && d->c.custody != CONFIG_CUSTODY_SERIAL)
+		return yaml_fail(doc, d->custody.node,
+				 "custody %s needs the bytes of the root key, and with \"source: "
+				 "trusted\" no process has them",
+				 custody_names[d->c.custody]);
+	if (d->c.policy != CONFIG_POLICY_STRICT)
+		return 0;
+	if (d->c.custody != CONFIG_CUSTODY_SERIAL)
+		return yaml_fail(doc, d->custody.node,
+				 "custody %s is refused by \"policy: strict\": keys would %s "
+				 "the daemon's memory",
+				 custody_names[d->c.custody],
+				 d->c.custody == CONFIG_CUSTODY_HOLDER ? "be in" : "pass through");
+	return 0;
 }
 
 static int config_read(const struct yaml_doc *doc, struct draft *d)
@@ -639,7 +730,11 @@ static int config_read(const struct yaml_doc *doc, struct draft *d)
 	if (r == 0)
 		r = read_metrics(doc, d);
 	if (r == 0)
+		r = read_cluster(doc, d);
+	if (r == 0)
 		r = config_read_root(doc, d);
+	if (r == 0)
+		r = read_custody(doc, d);
 	return r;
 }
 
@@ -657,6 +752,15 @@ static void ids_clear(struct config_ids *ids)
 	free(ids->v);
 }
 
+static void cluster_clear(struct config_cluster *c)
+{
+	strings_clear(&c->endpoints);
+	free(c->ca);
+	free(c->cert);
+	free(c->key);
+	free(c->prefix);
+}
+
 static void config_clear(struct config *c)
 {
 	free(c->file);
@@ -670,11 +774,16 @@ static void config_clear(struct config *c)
 	ids_clear(&c->transform.gids);
 	free(c->metrics.listen);
 	free(c->audit.file);
+	cluster_clear(&c->cluster);
+	for (size_t i = 0; i < c->others.count; i++)
+		cluster_clear(&c->others.v[i]);
+	free(c->others.v);
 	free(c->admin_gid.name);
 	free(c->encryption_config);
 	free(c->key_store);
 	free(c->node);
 	strings_clear(&c->root_command);
+	free(c->root_blob);
 	free(c->server_user.name);
 }
 
@@ -704,6 +813,16 @@ int config_parse(struct span text, const char *file, struct config **ret, struct
 	d.c = (struct config){ 0 };
 	*ret = c;
 	return 0;
+}
+
+bool config_root_is_fetched(const struct config *c)
+{
+	return c->root_source == CONFIG_ROOT_COMMAND || c->root_source == CONFIG_ROOT_TRUSTED;
+}
+
+const char *config_root_from(const struct config *c)
+{
+	return c->root_source == CONFIG_ROOT_TRUSTED ? c->root_blob : c->root_command.v[0];
 }
 
 void config_free(struct config *c)

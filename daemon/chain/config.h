@@ -23,13 +23,21 @@
 
 #define CONFIG_NODE_NAME_MAX 63
 
-#define CONFIG_SOCKETS_MAX 64
-#define CONFIG_PEERS_MAX   64 /* of uids, and of gids */
-#define CONFIG_ARGV_MAX    32
+#define CONFIG_SOCKETS_MAX   64
+#define CONFIG_PEERS_MAX     64 /* of uids, and of gids */
+#define CONFIG_ARGV_MAX      32
+#define CONFIG_ENDPOINTS_MAX 16
+#define CONFIG_OTHERS_MAX    8
+#define CONFIG_PREFIX_MAX    255
 
-enum config_backend { CONFIG_BACKEND_KERNEL, CONFIG_BACKEND_OPENSSL };
+enum config_custody { CONFIG_CUSTODY_SERIAL, CONFIG_CUSTODY_VALUE, CONFIG_CUSTODY_HOLDER };
 enum config_ring { CONFIG_RING_AUTO, CONFIG_RING_IO_URING, CONFIG_RING_EPOLL };
-enum config_root { CONFIG_ROOT_EPHEMERAL, CONFIG_ROOT_COMMAND, CONFIG_ROOT_UNSEAL };
+enum config_root {
+	CONFIG_ROOT_EPHEMERAL,
+	CONFIG_ROOT_COMMAND,
+	CONFIG_ROOT_UNSEAL,
+	CONFIG_ROOT_TRUSTED,
+};
 enum config_failure { CONFIG_FAILURE_BLOCK, CONFIG_FAILURE_DROP };
 enum config_policy { CONFIG_POLICY_STRICT, CONFIG_POLICY_STANDARD };
 
@@ -73,12 +81,29 @@ struct config_rotation {
 	int64_t max_age; /* ns; 0: for ever */
 	uint64_t max_encryptions;
 	bool automatic;
-	int64_t retire_after; /* ns */
 	int64_t keep_retired; /* ns */
 };
 
 struct config_metrics {
 	char *listen; /* NULL: none; a path, or what sys/loopback.h takes */
+};
+
+/* etcd as what carries the keyset between nodes; no endpoint: it does not. */
+struct config_cluster {
+	struct config_strings
+		endpoints;     /* https://ADDRESS:PORT; http:// with loopback addresses only */
+	char *ca, *cert, *key; /* ca: with https; cert and key: both or none */
+	char *prefix;          /* of its keys, a path */
+};
+
+/*
+ * The etcds that kube-apiserver has beside that (--etcd-servers-overrides), without a prefix: where evidence about a key
+ * has to be looked for, too.
+ */
+struct config_others {
+	bool said; /* the file has the list, and be it an empty one */
+	struct config_cluster *v;
+	size_t count;
 };
 
 /* Neither journal nor file: no audit. */
@@ -102,14 +127,17 @@ struct config {
 	struct config_transform transform;
 	struct config_metrics metrics;
 	struct config_audit audit;
+	struct config_cluster cluster;
+	struct config_others others;
 	char *encryption_config;
-	unsigned int backend; /* enum config_backend */
+	unsigned int custody; /* enum config_custody */
 	unsigned int ring;    /* enum config_ring */
 	uint32_t workers;     /* 1 … KEKD_WORKERS_MAX */
 	char *key_store;
 	char *node;               /* this machine's name in the keyset; NULL: its host name */
 	unsigned int root_source; /* enum config_root */
 	struct config_strings root_command; /* argv; argv[0] absolute; empty unless "command" */
+	char *root_blob;                    /* what a TPM has sealed; NULL unless "trusted" */
 	int64_t root_timeout;               /* of the command, ns */
 	struct config_id server_user;       /* never root */
 	uint32_t server_gid;                /* its primary group, after config_resolve() */
@@ -126,6 +154,13 @@ struct config {
 int config_parse(struct span text, const char *file, struct config **ret, struct yaml_error *err);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free);
+
+/* Does kekd get the root key by itself, again and again until it has one? Then _from: the command, or the file. Borrowed. */
+bool config_root_is_fetched(const struct config *c);
+const char *config_root_from(const struct config *c);
+
+/* Is it https://ADDRESS:PORT, or http:// and a loopback address? */
+bool config_is_endpoint(const char *s);
 
 /*
  * Look up the users and groups that are given by name, and the server user's primary group (its

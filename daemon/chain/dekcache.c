@@ -82,6 +82,13 @@ static void evict(struct dekcache *c, struct entry *e)
 	c->count--;
 }
 
+void dekcache_bound(struct dekcache *c, size_t max)
+{
+	c->max = max < DEKCACHE_MAX ? max : DEKCACHE_MAX;
+	while (c->count > c->max)
+		evict(c, list_first(&c->ages, struct entry, age));
+}
+
 static struct entry *dekcache_find(struct dekcache *c, const uint8_t *id, uint64_t now_ns)
 {
 	list_for_each_safe (n, bucket_of(c, id)) {
@@ -117,9 +124,9 @@ static struct entry *dekcache_take(struct dekcache *c)
 
 	if (list_empty(&c->free) && c->made < c->max)
 		dekcache_slab_add(c);
-	if (list_empty(&c->free) && !list_empty(&c->ages))
+	if ((list_empty(&c->free) || c->count >= c->max) && !list_empty(&c->ages))
 		evict(c, list_first(&c->ages, struct entry, age));
-	if (list_empty(&c->free))
+	if (list_empty(&c->free) || c->count >= c->max)
 		return NULL;
 	e = list_first(&c->free, struct entry, age);
 	list_del(&e->age);

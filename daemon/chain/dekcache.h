@@ -18,6 +18,8 @@ struct dekcache;
 
 /* At most @max entries, none when 0; each for @ttl_ns, 0: for ever. -ENOMEM. Caller frees. */
 int dekcache_new(size_t max, uint64_t ttl_ns, struct dekcache **ret);
+/* At most @max entries from now on; the oldest go. */
+void dekcache_bound(struct dekcache *c, size_t max);
 void dekcache_free(struct dekcache *c);
 DEFINE_CLEANUP(struct dekcache *, dekcache_free);
 

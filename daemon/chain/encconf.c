@@ -8,6 +8,7 @@
  */
 #include "daemon/chain/encconf.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -107,9 +108,9 @@ static int encconf_check_list(struct reader *rd, const struct yaml_node *list, c
 /*
  * Standard base64 with padding, as Go's base64.StdEncoding takes it: CR and LF are skipped
  * anywhere, bits behind the last byte are ignored. libsodium decodes without a table or a branch on a
- * character, but refuses such bits: it is given whole groups of four, with an A for each =. At most 32
- * bytes are stored; *ret_len counts all of them. Time depends on the length, on where CR, LF and = are,
- * and on whether a group is wrong.
+ * character, but refuses such bits: it is given whole groups of four, with an A for each =. Its release 1.0.18
+ * takes all that is not ASCII for a '/'. At most 32 bytes are stored; *ret_len counts all of them. Time depends
+ * on the length, on where CR, LF and = are, and on whether a group is wrong.
  */
 static int base64_decode(const struct yaml_node *node, uint8_t out[static KEKD_AES_KEY_MAX],
 			 size_t *ret_len)
@@ -124,7 +125,7 @@ static int base64_decode(const struct yaml_node *node, uint8_t out[static KEKD_A
 
 		if (c == '\r' || c == '\n')
 			continue;
-		bad = c != '=' && pads > 0;
+		bad = (c != '=' && pads > 0) || !isascii(c);
 		pads += c == '=';
 		group[chars++ % 4] = c == '=' ? 'A' : c;
 		if (chars % 4 != 0)

@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * nanopb decodes fields by callbacks, each of which notes where its bytes are. A map is a repeated
- * message {key, value}; of a key that comes twice the last value counts (protobuf encoding guide),
- * and Go's encoder writes the entries in random order, so they are sorted here: a DEK is then found
- * again whatever the order.
+ * A map is a repeated message {key, value}; of a key that comes twice the last value counts
+ * (protobuf encoding guide), and Go's encoder writes the entries in random order, so they are sorted
+ * here: a DEK is then found again whatever the order.
  */
 #include "daemon/chain/encobj.h"
 
 #include <errno.h>
 
-#include "daemon/base/pbspan.h"
-#include "daemon/chain/encobj.pb.h"
+#include "daemon/base/proto.h"
 
 #define DNS_NAME_MAX  253
 #define DNS_LABEL_MAX 63
 
+/* Field numbers: encobj.proto. */
+enum {
+	OBJECT_DATA = 1,
+	OBJECT_KEY_ID = 2,
+	OBJECT_DEK = 3,
+	OBJECT_ANNOTATION = 4,
+	OBJECT_TYPE = 5,
+};
+enum { ENTRY_KEY = 1, ENTRY_VALUE = 2 };
+
 struct collect {
-	struct annotations a;
+	struct annotations *a;
 	size_t room, bytes;
-	bool no_memory;
 };
 
 static bool is_alnum(uint8_t c)
@@ -58,36 +65,42 @@ static bool is_name(struct span s)
 	return labels >= 2;
 }
 
-static bool collect_add(struct collect *c, const struct annotation *a)
+static int collect_add(struct collect *c, const struct annotation *one)
 {
+	struct annotations *a = c->a;
 	struct annotation *v;
 
 	/* The name is checked first: an entry without one would cost memory but no bytes. */
-	c->bytes += a->key.len + a->value.len;
-	if (c->bytes > UPSTREAM_ANNOTATIONS_MAX || !is_name(a->key))
-		return false;
-	if (c->a.n == c->room) {
+	c->bytes += one->key.len + one->value.len;
+	if (c->bytes > UPSTREAM_ANNOTATIONS_MAX || !is_name(one->key))
+		return -EINVAL;
+	if (a->n == c->room) {
 		c->room = c->room == 0 ? 4 : c->room * 2;
-		v = reallocarray(c->a.v, c->room, sizeof(*v));
-		c->no_memory = !v;
+		v = reallocarray(a->v, c->room, sizeof(*v));
 		if (!v)
-			return false;
-		c->a.v = v;
+			return -ENOMEM;
+		a->v = v;
 	}
-	c->a.v[c->a.n++] = *a;
-	return true;
+	a->v[a->n++] = *one;
+	return 0;
 }
 
-static bool take_annotation(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
+static int annotation_decode(struct span msg, struct annotation *ret)
 {
-	struct annotation a = { 0 };
-	kekd_storage_EncryptedObject_AnnotationsEntry entry = {
-		.key = { .funcs.decode = pbspan_take, .arg = &a.key },
-		.value = { .funcs.decode = pbspan_take, .arg = &a.value },
-	};
+	struct annotation one = { 0 };
+	struct proto_field f;
+	int r;
 
-	return pb_decode(stream, kekd_storage_EncryptedObject_AnnotationsEntry_fields, &entry) &&
-	       collect_add(*arg, &a);
+	while ((r = proto_next(&msg, &f)) > 0) {
+		if (f.number != ENTRY_KEY && f.number != ENTRY_VALUE)
+			continue;
+		if (f.type != PROTO_LEN)
+			return -EINVAL;
+		*(f.number == ENTRY_KEY ? &one.key : &one.value) = f.bytes;
+	}
+	if (r == 0)
+		*ret = one;
+	return r;
 }
 
 /* By key; of equal ones the earlier in the message first. */
@@ -119,24 +132,48 @@ void encobj_sort(struct annotations *a)
 	a->n = n + 1;
 }
 
-static int decode(struct span msg, struct encobj *obj, struct collect *collect)
+static int field_decode(const struct proto_field *f, struct encobj *obj, struct collect *collect)
 {
-	struct pbspan c = { .msg = msg };
-	pb_istream_t stream = pbspan_stream(&c);
-	kekd_storage_EncryptedObject pb = {
-		.encrypted_data = { .funcs.decode = pbspan_take, .arg = &obj->data },
-		.key_id = { .funcs.decode = pbspan_take, .arg = &obj->key_id },
-		.dek_source = { .funcs.decode = pbspan_take, .arg = &obj->dek },
-		.annotations = { .funcs.decode = take_annotation, .arg = collect },
-	};
+	struct annotation one;
+	int r;
 
-	if (!pb_decode(&stream, kekd_storage_EncryptedObject_fields, &pb))
-		return collect->no_memory ? -ENOMEM : -EINVAL;
-	if (pb.dek_source_type != kekd_storage_DEKSourceType_AES_GCM_KEY &&
-	    pb.dek_source_type != kekd_storage_DEKSourceType_HKDF_SHA256_XNONCE_AES_GCM_SEED)
+	if (f->number > OBJECT_TYPE)
+		return 0;
+	if (f->type != (f->number == OBJECT_TYPE ? PROTO_VARINT : PROTO_LEN))
 		return -EINVAL;
-	obj->type = (enum dek_type)pb.dek_source_type;
-	return 0;
+	switch (f->number) {
+	case OBJECT_DATA:
+		obj->data = f->bytes;
+		return 0;
+	case OBJECT_KEY_ID:
+		obj->key_id = f->bytes;
+		return 0;
+	case OBJECT_DEK:
+		obj->dek = f->bytes;
+		return 0;
+	case OBJECT_ANNOTATION:
+		r = annotation_decode(f->bytes, &one);
+		return r < 0 ? r : collect_add(collect, &one);
+	default:
+		if (f->varint != DEK_AES_GCM_KEY && f->varint != DEK_HKDF_XNONCE_SEED)
+			return -EINVAL;
+		obj->type = (enum dek_type)f->varint;
+		return 0;
+	}
+}
+
+static int decode(struct span msg, struct encobj *obj)
+{
+	struct collect collect = { .a = &obj->annotations };
+	struct proto_field f;
+	int r;
+
+	while ((r = proto_next(&msg, &f)) > 0) {
+		r = field_decode(&f, obj, &collect);
+		if (r < 0)
+			break;
+	}
+	return r;
 }
 
 int encobj_check_key(struct span key_id, struct span dek, const struct annotations *a)
@@ -157,12 +194,10 @@ int encobj_check_key(struct span key_id, struct span dek, const struct annotatio
 
 int encobj_decode(struct span msg, struct encobj *ret)
 {
-	struct collect collect = { 0 };
 	_cleanup_encobj_ struct encobj obj = { 0 };
 	int r;
 
-	r = decode(msg, &obj, &collect);
-	obj.annotations = collect.a;
+	r = decode(msg, &obj);
 	if (r == 0)
 		r = encobj_check_key(obj.key_id, obj.dek, &obj.annotations);
 	if (r == 0 && obj.data.len == 0)
@@ -183,64 +218,45 @@ void encobj_done(struct encobj *obj)
 
 size_t encobj_head(uint8_t out[static ENCOBJ_HEAD_MAX], size_t len)
 {
-	pb_ostream_t stream = pb_ostream_from_buffer(out, ENCOBJ_HEAD_MAX);
-
-	/* Cannot fail: a tag below 16 is one byte, a 64-bit varint at most ten. */
-	(void)pb_encode_tag(&stream, PB_WT_STRING, kekd_storage_EncryptedObject_encrypted_data_tag);
-	(void)pb_encode_varint(&stream, len);
-	return stream.bytes_written;
+	return proto_head(out, OBJECT_DATA, PROTO_LEN, len);
 }
 
-/* proto3: an empty field is not sent. */
-static bool put_span(pb_ostream_t *stream, const pb_field_t *field, void *const *arg)
+static size_t annotation_len(const struct annotation *a)
 {
-	const struct span *s = *arg;
-
-	if (s->len == 0)
-		return true;
-	return pb_encode_tag_for_field(stream, field) && pb_encode_string(stream, s->data, s->len);
+	return proto_bytes_len(ENTRY_KEY, a->key.len) + proto_bytes_len(ENTRY_VALUE, a->value.len);
 }
 
-static bool put_annotations(pb_ostream_t *stream, const pb_field_t *field, void *const *arg)
+/* @out has room for the field and is returned behind it. */
+static uint8_t *put_bytes(uint8_t *out, uint32_t number, struct span bytes)
 {
-	const struct annotations *a = *arg;
-
-	for (size_t i = 0; i < a->n; i++) {
-		kekd_storage_EncryptedObject_AnnotationsEntry entry = {
-			.key = { .funcs.encode = put_span, .arg = &a->v[i].key },
-			.value = { .funcs.encode = put_span, .arg = &a->v[i].value },
-		};
-
-		if (!pb_encode_tag_for_field(stream, field) ||
-		    !pb_encode_submessage(
-			    stream, kekd_storage_EncryptedObject_AnnotationsEntry_fields, &entry))
-			return false;
-	}
-	return true;
+	if (bytes.len == 0)
+		return out;
+	out += proto_head(out, number, PROTO_LEN, bytes.len);
+	memcpy(out, bytes.data, bytes.len);
+	return out + bytes.len;
 }
 
 int encobj_tail(const struct encobj *obj, uint8_t **ret, size_t *ret_len)
 {
-	struct encobj copy = *obj; /* nanopb's arguments are not const */
-	kekd_storage_EncryptedObject pb = {
-		.key_id = { .funcs.encode = put_span, .arg = &copy.key_id },
-		.dek_source = { .funcs.encode = put_span, .arg = &copy.dek },
-		.annotations = { .funcs.encode = put_annotations, .arg = &copy.annotations },
-		.dek_source_type = (kekd_storage_DEKSourceType)obj->type,
-	};
-	_cleanup_free_ uint8_t *out = NULL;
-	pb_ostream_t stream;
-	size_t len;
+	const struct annotations *a = &obj->annotations;
+	size_t max = 3 * PROTO_HEAD_MAX + obj->key_id.len + obj->dek.len;
+	uint8_t *out, *p;
 
-	if (!pb_get_encoded_size(&len, kekd_storage_EncryptedObject_fields, &pb))
-		return -EINVAL;
-	out = malloc(len);
+	for (size_t i = 0; i < a->n; i++)
+		max += PROTO_HEAD_MAX + annotation_len(&a->v[i]);
+	out = malloc(max);
 	if (!out)
 		return -ENOMEM;
-	stream = pb_ostream_from_buffer(out, len);
-	if (!pb_encode(&stream, kekd_storage_EncryptedObject_fields, &pb))
-		return -EINVAL;
-	*ret = move_ptr(out);
-	*ret_len = len;
+	p = put_bytes(out, OBJECT_KEY_ID, obj->key_id);
+	p = put_bytes(p, OBJECT_DEK, obj->dek);
+	for (size_t i = 0; i < a->n; i++) {
+		p += proto_head(p, OBJECT_ANNOTATION, PROTO_LEN, annotation_len(&a->v[i]));
+		p = put_bytes(p, ENTRY_KEY, a->v[i].key);
+		p = put_bytes(p, ENTRY_VALUE, a->v[i].value);
+	}
+	if (obj->type != 0)
+		p += proto_head(p, OBJECT_TYPE, PROTO_VARINT, obj->type);
+	*ret = out;
+	*ret_len = (size_t)(p - out);
 	return 0;
 }

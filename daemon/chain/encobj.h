@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * EncryptedObject: the protobuf message that follows "k8s:enc:kms:v2:NAME:" in a stored value.
- * Beside daemon/kms/pb.c the only file pair that knows protobuf.
+ * (base/proto.h is the wire format.)
  *
  * Decoding copies no bytes: spans point into the message. It checks what the apiserver checks on
  * every read (k8s.io/apiserver, kmsv2/envelope.go): sizes, the names of the annotations, the type. A
@@ -11,6 +11,7 @@
 #define KEKD_CHAIN_ENCOBJ_H
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/proto.h"
 #include <kekd/upstream.h>
 
 enum dek_type {
@@ -46,7 +47,7 @@ void encobj_sort(struct annotations *a);
  * encobj_head() writes the tag and length of @len bytes of data to @out and returns their number.
  * encobj_tail() gives the other fields in memory that the caller frees. -ENOMEM.
  */
-#define ENCOBJ_HEAD_MAX 11
+#define ENCOBJ_HEAD_MAX PROTO_HEAD_MAX
 size_t encobj_head(uint8_t out[static ENCOBJ_HEAD_MAX], size_t len);
 int encobj_tail(const struct encobj *obj, uint8_t **ret, size_t *ret_len);
 

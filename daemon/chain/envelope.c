@@ -35,12 +35,12 @@ int envelope_init(struct envelope *e, const struct provider_ops *provider,
 		  const struct chain_env *env, size_t cache_max, uint64_t cache_ttl_ns)
 {
 	_cleanup_(dekcache_freep) struct dekcache *cache = NULL;
-	_cleanup_free_ char *name = strdup(conf->name);
+	_cleanup_free_ char *name = strdup(conf->name), *path = strdup(conf->path);
 	int r;
 
 	if (!env->upstreams)
 		return -EOPNOTSUPP;
-	if (!name)
+	if (!name || !path)
 		return -ENOMEM;
 	r = dekcache_new(cache_max, cache_ttl_ns, &cache);
 	if (r < 0)
@@ -56,12 +56,32 @@ int envelope_init(struct envelope *e, const struct provider_ops *provider,
 	e->provider.ops = provider;
 	e->ops = ops;
 	e->env = *env;
+	e->env.before = NULL; /* it does not last */
 	e->timeout_ns = (uint64_t)conf->timeout;
 	e->name = move_ptr(name);
+	e->path = move_ptr(path);
+	e->version = conf->version;
+	e->owners = 1;
 	e->cache = move_ptr(cache);
 	e->refs = 1;
 	list_init(&e->lookups);
 	return 0;
+}
+
+bool envelope_adopt(struct provider *p, const struct encconf_provider *conf)
+{
+	struct envelope *e = container_of(p, struct envelope, provider);
+
+	if (conf->kind != ENCCONF_KMS || conf->kms.version != e->version ||
+	    strcmp(conf->kms.name, e->name) != 0 || strcmp(conf->kms.path, e->path) != 0)
+		return false;
+	e->owners++;
+	return true;
+}
+
+bool envelope_disown(struct envelope *e)
+{
+	return --e->owners == 0;
 }
 
 void envelope_ref(struct envelope *e)
@@ -78,6 +98,7 @@ void envelope_unref(struct envelope *e)
 	dekcache_free(e->cache);
 	secmem_free(e->scratch, SCRATCH);
 	free(e->name);
+	free(e->path);
 	free(e);
 }
 

@@ -9,7 +9,8 @@
  * and is used here by libcrypto (daemon/crypto/openssl_dek.h), in locked memory and wiped. The
  * plugin's own KEK is wherever the plugin keeps it.
  *
- * Life: a reload gives up a provider while it may still wait for its plugin. It holds a reference
+ * Life: the chain of a reload has the providers of the one before that are defined the same: name, version and the
+ * plugin's path. A reload gives up a provider while it may still wait for its plugin. It holds a reference
  * to itself for everything under way and is freed with the last.
  */
 #ifndef KEKD_CHAIN_ENVELOPE_H
@@ -38,13 +39,14 @@ struct envelope {
 	struct provider provider; /* first */
 	const struct envelope_ops *ops;
 	struct chain_env env;
-	char *name;
+	char *name, *path;
+	unsigned int version;
 	uint64_t timeout_ns;
 	struct upstream *upstream;
 	struct dekcache *cache;
-	uint8_t *scratch;    /* locked; a derived or fresh DEK, for one call */
-	struct list lookups; /* DEKs that the plugin is being asked for */
-	unsigned int refs;
+	uint8_t *scratch;          /* locked; a derived or fresh DEK, for one call */
+	struct list lookups;       /* DEKs that the plugin is being asked for */
+	unsigned int refs, owners; /* the owners have one reference together */
 	bool ailing, logged;
 	uint64_t logged_ns;
 };
@@ -58,6 +60,10 @@ int envelope_init(struct envelope *e, const struct provider_ops *provider,
 		  const struct chain_env *env, size_t cache_max, uint64_t cache_ttl_ns);
 void envelope_ref(struct envelope *e);
 void envelope_unref(struct envelope *e);
+/* As the provider's adopt. */
+bool envelope_adopt(struct provider *p, const struct encconf_provider *conf);
+/* One owner less; true if that was the last one. */
+bool envelope_disown(struct envelope *e);
 uint64_t envelope_now(const struct envelope *e);
 
 /*

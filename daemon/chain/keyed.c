@@ -17,6 +17,7 @@ int keyed_new(const struct provider_ops *ops, const struct encconf_provider *e,
 	g->provider.ops = ops;
 	g->conf = e;
 	g->env = *env;
+	g->prefix = span_str(ops->prefix);
 	g->secretbox = e->kind == ENCCONF_SECRETBOX;
 	*ret = &g->provider;
 	return 0;
@@ -36,26 +37,41 @@ static bool is_repeated(const struct keyed *g, size_t i)
 	return false;
 }
 
-static bool keyed_fits(const struct keyed *g, const struct chain_key *k, const char *name,
-		       struct span stored, struct span *ret_body)
+static bool keyed_fits(const struct keyed_walk *w, const struct chain_key *k, struct span *ret_body)
 {
-	return k->secretbox == g->secretbox && strcmp(k->name, name) == 0 &&
-	       codec_prefix_match(stored, g->provider.ops->prefix, span_str(k->label), ret_body);
+	return k->secretbox == w->g->secretbox &&
+	       codec_label_match(w->labelled, span_str(k->label), ret_body) &&
+	       strcmp(k->name, w->g->conf->keys[w->entry].name) == 0;
 }
 
-/* As keyed_nth(), counting @nth down as it goes. */
-static struct chain_key *nth_of_entry(const struct keyed *g, const char *name, struct span stored,
-				      unsigned int *nth, struct span *ret_body)
+void keyed_walk(struct keyed_walk *w, const struct keyed *g, struct span stored)
 {
-	struct span body;
+	bool ours = span_starts_with(stored, g->prefix);
 
-	list_for_each (n, keytable_list(g->env.keys)) {
-		struct chain_key *k = list_entry(n, struct chain_key, link);
+	*w = (struct keyed_walk){
+		.g = g,
+		.labelled = ours ? span_skip(stored, g->prefix.len) : SPAN_NULL,
+		.entry = ours ? 0 : g->conf->keys_count,
+		.at = keytable_list(g->env.keys),
+	};
+}
 
-		if (!keyed_fits(g, k, name, stored, &body) || (*nth)-- > 0)
+struct chain_key *keyed_next(struct keyed_walk *w, struct span *ret_body)
+{
+	const struct list *keys = keytable_list(w->g->env.keys);
+
+	for (; w->entry < w->g->conf->keys_count; w->entry++) {
+		if (is_repeated(w->g, w->entry))
 			continue;
-		*ret_body = body;
-		return k;
+		for (w->at = w->at->next; w->at != keys; w->at = w->at->next) {
+			struct chain_key *k = list_entry(w->at, struct chain_key, link);
+			struct span body;
+
+			if (!keyed_fits(w, k, &body))
+				continue;
+			*ret_body = body;
+			return k;
+		}
 	}
 	return NULL;
 }
@@ -63,18 +79,14 @@ static struct chain_key *nth_of_entry(const struct keyed *g, const char *name, s
 struct chain_key *keyed_nth(const struct keyed *g, struct span stored, unsigned int nth,
 			    struct span *ret_body)
 {
+	struct keyed_walk w;
 	struct chain_key *k;
 
-	if (!span_starts_with(stored, span_str(g->provider.ops->prefix)))
-		return NULL;
-	for (size_t i = 0; i < g->conf->keys_count; i++) {
-		if (is_repeated(g, i))
-			continue;
-		k = nth_of_entry(g, g->conf->keys[i].name, stored, &nth, ret_body);
-		if (k)
-			return k;
-	}
-	return NULL;
+	keyed_walk(&w, g, stored);
+	do
+		k = keyed_next(&w, ret_body);
+	while (k && nth-- > 0);
+	return k;
 }
 
 bool keyed_match(const struct provider *p, struct span stored)
@@ -86,10 +98,12 @@ bool keyed_match(const struct provider *p, struct span stored)
 
 unsigned int keyed_candidates(const struct provider *p, struct span stored)
 {
+	struct keyed_walk w;
 	unsigned int n = 0;
 	struct span body;
 
-	while (keyed_nth(keyed_of(p), stored, n, &body))
+	keyed_walk(&w, keyed_of(p), stored);
+	while (keyed_next(&w, &body))
 		n++;
 	return n;
 }
@@ -116,7 +130,7 @@ int keyed_writer(const struct keyed *g, struct chain_key **ret)
 int keyed_reader(const struct keyed *g, const struct op *op, struct chain_key **ret,
 		 struct span *ret_body)
 {
-	const struct chain_key *k;
+	struct chain_key *k;
 	struct span body;
 	int r;
 
@@ -125,10 +139,12 @@ int keyed_reader(const struct keyed *g, const struct op *op, struct chain_key **
 	k = keyed_nth(g, op->in, op->nth, &body);
 	if (!k)
 		return -ENOKEY;
-	r = keytable_by_id(g->env.keys, k->id, ret);
-	if (r == 0)
-		*ret_body = body;
-	return r;
+	r = chain_key_opens(k);
+	if (r < 0)
+		return r;
+	*ret = k;
+	*ret_body = body;
+	return 0;
 }
 
 bool keyed_is_stale(const struct keyed *g, const struct chain_key *k)

@@ -17,7 +17,16 @@ struct keyed {
 	struct provider provider; /* first */
 	const struct encconf_provider *conf;
 	struct chain_env env;
-	bool secretbox; /* its keys are for secretbox, not AES */
+	struct span prefix; /* ops->prefix */
+	bool secretbox;     /* its keys are for secretbox, not AES */
+};
+
+/* A walk over the keys, whatever their state, whose prefix a value starts with. */
+struct keyed_walk {
+	const struct keyed *g;
+	struct span labelled; /* the value behind the provider's prefix */
+	size_t entry;         /* of the configuration */
+	const struct list *at;
 };
 
 /* Zeroed but for what is given; the caller frees it with ops->free(), which is keyed_free(). */
@@ -36,14 +45,18 @@ unsigned int keyed_candidates(const struct provider *p, struct span stored);
 /* Status has no answer: not a provider for KMS. -EOPNOTSUPP. */
 int keyed_no_key_id(const struct provider *p, const char **ret);
 
-/* The @nth key, whatever its state, whose prefix @stored starts with; NULL if there are fewer. */
+/* To before the first of them. The keys must not change before the walk's end. */
+void keyed_walk(struct keyed_walk *w, const struct keyed *g, struct span stored);
+/* The next, and what follows its label; NULL: there is none. */
+struct chain_key *keyed_next(struct keyed_walk *w, struct span *ret_body);
+/* The @nth of them; NULL if there are fewer. */
 struct chain_key *keyed_nth(const struct keyed *g, struct span stored, unsigned int nth,
 			    struct span *ret_body);
 /* The key that writes: the active one of the first entry. Errors of keytable_active(). */
 int keyed_writer(const struct keyed *g, struct chain_key **ret);
 /*
  * The key that op->nth of a value at rest asks for, and what follows its label. -ENOKEY: no such
- * key; others as keytable_by_id(); -EOPNOTSUPP: for a KMS purpose.
+ * key; others as chain_key_opens(); -EOPNOTSUPP: for a KMS purpose.
  */
 int keyed_reader(const struct keyed *g, const struct op *op, struct chain_key **ret,
 		 struct span *ret_body);

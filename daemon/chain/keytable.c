@@ -16,6 +16,7 @@ struct keytable {
 	unsigned int count;
 	int unknown;   /* why a key that is not here cannot be used */
 	int unwritten; /* why nothing is written where no key is active */
+	char sealed_text[KEYTABLE_TEXT];
 };
 
 int keytable_new(struct keytable **ret)
@@ -117,10 +118,16 @@ static bool is_usable(const struct chain_key *k)
 	return k->secretbox ? k->soft != NULL : k->engine != NULL;
 }
 
-void keytable_seal(struct keytable *t, int why)
+void keytable_seal(struct keytable *t, int why, const char *text)
 {
 	t->unwritten = why < 0 ? why : -ENOKEY;
 	t->unknown = why == -ESTALE ? -ENOKEY : t->unwritten;
+	snprintf(t->sealed_text, sizeof(t->sealed_text), "%s", text);
+}
+
+const char *keytable_sealed_text(const struct keytable *t)
+{
+	return t->sealed_text;
 }
 
 int keytable_unknown(const struct keytable *t)
@@ -156,25 +163,17 @@ int keytable_active(struct keytable *t, const char *name, struct chain_key **ret
 		return t->unwritten;
 	if (!is_usable(found))
 		return found->why;
+	if (found->spent)
+		return -EDQUOT;
 	*ret = found;
 	return 0;
 }
 
-static int may_open(const struct keytable *t, struct chain_key *k, struct chain_key **ret)
+int chain_key_opens(const struct chain_key *k)
 {
-	if (!k)
-		return t->unknown;
 	if (k->state == KEY_RETIRED || k->state == KEY_DESTROYED)
 		return -EKEYREJECTED;
-	if (!is_usable(k))
-		return k->why;
-	*ret = k;
-	return 0;
-}
-
-int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], struct chain_key **ret)
-{
-	return may_open(t, keytable_find(t, id), ret);
+	return is_usable(k) ? 0 : k->why;
 }
 
 struct list *keytable_list(struct keytable *t)

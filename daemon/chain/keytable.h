@@ -23,12 +23,15 @@ struct chain_key {
 	char name[KEKD_LABEL_MAX];
 	char label[KEKD_LABEL_MAX];
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* id.activation */
+	bool spent;                        /* it opens values, and writes none any more */
 	bool secretbox;                    /* for the provider of that name, not AES */
 	struct engine_key *engine;         /* AES; NULL: withdrawn */
 	struct softkey *soft;              /* secretbox; NULL: withdrawn */
 	int why;                           /* withdrawn: -EKEYREVOKED, -EKEYEXPIRED, … */
 	uint64_t encryptions, decryptions; /* since the server started */
 };
+
+#define KEYTABLE_TEXT 256
 
 struct keytable;
 struct softkey;
@@ -47,22 +50,24 @@ int keytable_put(struct keytable *t, const struct key_record *rec, struct engine
 /* Give the key of that id, put before, its bytes (consumed on success). -ENOKEY. */
 int keytable_put_soft(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
 		      struct softkey *soft);
-/* What is said of keys that are not known: @why < 0, or 0 for -ENOKEY. */
-void keytable_seal(struct keytable *t, int why);
+/* What is said of keys that are not known: @why < 0, or 0 for -ENOKEY; and in words why there is no root key. */
+void keytable_seal(struct keytable *t, int why, const char *text);
+/* These words, "" if there are none. Borrowed until the next. */
+const char *keytable_sealed_text(const struct keytable *t);
 /* The same, < 0. */
 int keytable_unknown(const struct keytable *t);
 /* Stop all use of a key; queued jobs end. The entry stays, to say @why. -ENOKEY. */
 int keytable_withdraw(struct keytable *t, const uint8_t id[static KEKD_KEY_ID], int why);
 
 /*
- * The active key of a chain entry; -ENOKEY or what keytable_seal() said, or why it was withdrawn. Between the two messages of an
+ * The active key of a chain entry; -ENOKEY or what keytable_seal() said, why it was withdrawn, or -EDQUOT if it
+ * has encrypted as much as it may. Between the two messages of an
  * activation two are active, and the one with the higher activation number counts: the first
  * message is the switch.
  */
 int keytable_active(struct keytable *t, const char *name, struct chain_key **ret);
-/* Any key that may open values; -ENOKEY, -EKEYREJECTED (retired, destroyed), why it was withdrawn. */
-int keytable_by_id(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
-		   struct chain_key **ret);
+/* May @k open values? 0, -EKEYREJECTED (retired, destroyed), or why it was withdrawn. */
+int chain_key_opens(const struct chain_key *k);
 /* The entry itself whatever its state, or NULL. */
 struct chain_key *keytable_find(struct keytable *t, const uint8_t id[static KEKD_KEY_ID]);
 

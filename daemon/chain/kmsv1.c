@@ -251,9 +251,25 @@ static void kmsv1_done(struct envelope *e _unused_)
 {
 }
 
+static size_t cache_max(const struct encconf_provider *e)
+{
+	return e->kms.cachesize < 0 ? 0 : (size_t)e->kms.cachesize;
+}
+
+static void kmsv1_configure(struct provider *p, const struct encconf_provider *e)
+{
+	struct kmsv1 *k = kmsv1_of(p);
+
+	k->env.timeout_ns = (uint64_t)e->kms.timeout;
+	dekcache_bound(k->env.cache, cache_max(e));
+}
+
 static void kmsv1_free(struct provider *p)
 {
-	envelope_unref(&kmsv1_of(p)->env);
+	struct kmsv1 *k = kmsv1_of(p);
+
+	if (envelope_disown(&k->env))
+		envelope_unref(&k->env);
 }
 
 static const struct envelope_ops kmsv1_envelope_ops = { kmsv1_open, kmsv1_done };
@@ -266,6 +282,8 @@ static const struct provider_ops kmsv1_ops = {
 	.encrypt = kmsv1_encrypt,
 	.decrypt = kmsv1_decrypt,
 	.key_id = kmsv1_key_id,
+	.adopt = envelope_adopt,
+	.configure = kmsv1_configure,
 	.free = kmsv1_free,
 };
 
@@ -273,12 +291,11 @@ int provider_kmsv1_new(const struct encconf_provider *e, const struct chain_env 
 		       struct provider **ret)
 {
 	_cleanup_free_ struct kmsv1 *k = calloc(1, sizeof(*k));
-	size_t cache = e->kms.cachesize < 0 ? 0 : (size_t)e->kms.cachesize;
 	int r;
 
 	if (!k)
 		return -ENOMEM;
-	r = envelope_init(&k->env, &kmsv1_ops, &kmsv1_envelope_ops, &e->kms, env, cache, 0);
+	r = envelope_init(&k->env, &kmsv1_ops, &kmsv1_envelope_ops, &e->kms, env, cache_max(e), 0);
 	if (r < 0)
 		return r;
 	r = envelope_key_id(&k->env, SPAN_NULL, k->key_id);

@@ -38,10 +38,6 @@
 #define INFO_LEN    DEKVALUE_INFO
 #define VALUE_EXTRA (INFO_LEN + KEKD_GCM_NONCE + KEKD_GCM_TAG)
 
-/* Bytes of the object beside its data: usual ones, and the most the rules allow. */
-#define TAIL_MAX    (UPSTREAM_KEY_ID_MAX + UPSTREAM_CIPHERTEXT_MAX + 4 * UPSTREAM_ANNOTATIONS_MAX + 64)
-#define TAIL_GROWTH 512 /* what a rotation between two looks may add */
-
 /* What values are written with. In locked memory; the tail is public. */
 struct seed {
 	uint8_t secret[SEED_LEN];
@@ -85,13 +81,13 @@ static bool may_write(const struct kmsv2 *k)
 	return k->seed && envelope_now(&k->env) < k->valid_until_ns;
 }
 
+/* Without a seed its tail is not known; up to 130 KiB of annotations are legal, and a few bytes usual. */
 static size_t kmsv2_overhead(const struct provider *p)
 {
 	const struct kmsv2 *k = kmsv2_of(p);
-	size_t tail = may_write(k) ? k->seed->tail_len + TAIL_GROWTH : TAIL_MAX;
 
 	return codec_prefix_len(PREFIX, span_str(k->env.name)) + ENCOBJ_HEAD_MAX + VALUE_EXTRA +
-	       tail;
+	       (may_write(k) ? k->seed->tail_len : 0);
 }
 
 static bool kmsv2_match(const struct provider *p, struct span stored)
@@ -126,7 +122,7 @@ static int kmsv2_seal(struct kmsv2 *k, struct op *op)
 	uint8_t head[ENCOBJ_HEAD_MAX];
 	size_t label = codec_prefix_len(PREFIX, span_str(k->env.name));
 	size_t data, head_len, extra;
-	uint8_t *out = op->out;
+	uint8_t *out;
 	int r;
 
 	if (op->in.len > KEKD_VALUE_MAX)
@@ -134,8 +130,14 @@ static int kmsv2_seal(struct kmsv2 *k, struct op *op)
 	data = op->in.len + VALUE_EXTRA;
 	head_len = encobj_head(head, data);
 	extra = label + head_len + VALUE_EXTRA + k->seed->tail_len;
-	if (op->out_cap < extra || op->in.len > op->out_cap - extra)
+	if (op->out_cap < extra + op->in.len && op->grow) {
+		r = op->grow(op, extra + op->in.len);
+		if (r < 0)
+			return r;
+	}
+	if (op->out_cap < extra + op->in.len)
 		return -EMSGSIZE;
+	out = op->out;
 	out += codec_prefix_put(out, PREFIX, span_str(k->env.name));
 	memcpy(out, head, head_len);
 	r = seal_data(k, op, out + head_len);
@@ -440,10 +442,21 @@ static void kmsv2_done(struct envelope *e)
 	seed_free(k->seed);
 }
 
+/* Whoever reloads wants the plugin to be looked at now. What it says may be a new key_id; silence changes nothing. */
+static void kmsv2_configure(struct provider *p, const struct encconf_provider *e)
+{
+	struct kmsv2 *k = kmsv2_of(p);
+
+	k->env.timeout_ns = (uint64_t)e->kms.timeout;
+	refresh(k);
+}
+
 static void kmsv2_free(struct provider *p)
 {
 	struct kmsv2 *k = kmsv2_of(p);
 
+	if (!envelope_disown(&k->env))
+		return;
 	k->given_up = true;
 	if (ring_op_busy(&k->timer))
 		ring_cancel(k->env.env.ring, &k->timer);
@@ -460,6 +473,8 @@ static const struct provider_ops kmsv2_ops = {
 	.encrypt = kmsv2_encrypt,
 	.decrypt = kmsv2_decrypt,
 	.key_id = kmsv2_key_id,
+	.adopt = envelope_adopt,
+	.configure = kmsv2_configure,
 	.free = kmsv2_free,
 };
 

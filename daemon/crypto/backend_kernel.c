@@ -9,12 +9,15 @@
 #include "daemon/base/log.h"
 #include "daemon/sys/afalg.h"
 
+#define ASK_NS (UINT64_C(1000) * 1000 * 1000)
+
 struct slot {
 	struct ring_op op;
 	struct afalg_msg msg;
 	struct kernel_key *key;
 	struct block_run *run; /* NULL: free */
 	int fd;                /* -1: a new one has been asked for, or never given */
+	uint64_t asked_ns;     /* when, with fd -1 */
 	bool told;             /* fd knows the direction dir */
 	enum block_dir dir;
 };
@@ -25,12 +28,19 @@ struct kernel_key {
 	uint8_t id[KEKD_KEY_ID];
 	backend_need_fn *need;
 	void *ctx;
+	struct seldom failed;
 	struct slot slots[BACKEND_KERNEL_SOCKETS];
 };
 
 static struct kernel_key *kernel_key_of(struct block_key *key)
 {
 	return container_of(key, struct kernel_key, block);
+}
+
+static void slot_ask(struct slot *slot, uint64_t now)
+{
+	slot->asked_ns = now;
+	slot->key->need(slot->key->ctx, slot->key->id);
 }
 
 /* The operation is over, the slot free. What the run's done is told. */
@@ -40,9 +50,13 @@ static int slot_result(struct slot *slot, int res)
 
 	if (res == 0)
 		return 0;
-	log_warning("AF_ALG operation failed: %s; the op socket is replaced", errno_text(res));
+	if (seldom_due(&k->failed, now_ns()))
+		log_warning(
+			"an operation of the kernel's cipher failed: %s; its messages are tried once "
+			"more on another socket (%llu since the last such line)",
+			errno_text(res), seldom_take(&k->failed));
 	close(move_fd(slot->fd));
-	k->need(k->ctx, k->id);
+	slot_ask(slot, now_ns());
 	return -EIO;
 }
 
@@ -153,6 +167,20 @@ int backend_kernel_new(struct ring *ring, const uint8_t id[static KEKD_KEY_ID],
 	return 0;
 }
 
+/* What is larger than the smallest of the sockets takes would be sent in part, which is an error. */
+static void bound_runs(struct kernel_key *k)
+{
+	size_t least = (size_t)KEKD_RUN_BLOCKS_MAX * KEKD_AES_BLOCK;
+
+	for (size_t i = 0; i < ARRAY_SIZE(k->slots); i++) {
+		size_t room = k->slots[i].fd < 0 ? least : afalg_room(k->slots[i].fd);
+
+		if (room < least)
+			least = room;
+	}
+	k->block.blocks_max = (uint32_t)(least / KEKD_AES_BLOCK);
+}
+
 void backend_kernel_add_socket(struct block_key *key, int fd)
 {
 	struct kernel_key *k = kernel_key_of(key);
@@ -161,10 +189,21 @@ void backend_kernel_add_socket(struct block_key *key, int fd)
 		if (k->slots[i].fd < 0) {
 			k->slots[i].fd = fd;
 			k->slots[i].told = false;
+			bound_runs(k);
 			return;
 		}
 	}
 	close(fd);
+}
+
+void backend_kernel_ask(struct block_key *key, uint64_t now)
+{
+	struct kernel_key *k = kernel_key_of(key);
+
+	for (size_t i = 0; i < ARRAY_SIZE(k->slots); i++) {
+		if (k->slots[i].fd < 0 && now - k->slots[i].asked_ns >= ASK_NS)
+			slot_ask(&k->slots[i], now);
+	}
 }
 
 bool backend_kernel_owns(const struct block_key *key)

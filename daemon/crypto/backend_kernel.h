@@ -29,6 +29,8 @@ int backend_kernel_new(struct ring *ring, const uint8_t id[static KEKD_KEY_ID],
 		       backend_need_fn *need, void *ctx, struct block_key **ret);
 /* Give it an op socket. @fd consumed; closed if there is no place for it. */
 void backend_kernel_add_socket(struct block_key *key, int fd);
+/* Now and then: for sockets that were asked for a second ago and have not come, ask again. @now: of now_ns(). */
+void backend_kernel_ask(struct block_key *key, uint64_t now);
 /* Is @key one of this backend? */
 bool backend_kernel_owns(const struct block_key *key);
 

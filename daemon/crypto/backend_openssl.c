@@ -7,9 +7,9 @@
 #include "daemon/crypto/backend_openssl.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <sys/mman.h>
 
 #include "daemon/base/cleanup.h"
 #include <kekd/limits.h>
@@ -51,7 +51,7 @@ static void backend_openssl_free(struct block_key *base)
 
 	EVP_CIPHER_CTX_free(key->ctx[BLOCK_ENCRYPT]);
 	EVP_CIPHER_CTX_free(key->ctx[BLOCK_DECRYPT]);
-	free(key);
+	OPENSSL_free(key);
 }
 
 static const struct block_key_ops openssl_ops = {
@@ -91,11 +91,6 @@ static int openssl_schedule(const EVP_CIPHER *cipher, enum block_dir dir, const 
 	return 0;
 }
 
-int backend_openssl_lock_process(void)
-{
-	return mlockall(MCL_CURRENT | MCL_FUTURE) < 0 ? -errno : 0;
-}
-
 int backend_openssl_new(struct block_defer *defer, const uint8_t *key, size_t len,
 			struct block_key **ret)
 {
@@ -111,7 +106,7 @@ int backend_openssl_new(struct block_defer *defer, const uint8_t *key, size_t le
 		r = openssl_schedule(cipher, BLOCK_DECRYPT, key, &decrypt);
 	if (r < 0)
 		return r;
-	k = malloc(sizeof(*k));
+	k = OPENSSL_malloc(sizeof(*k)); /* one heap for all of it (crypto/openssl_heap.h) */
 	if (!k)
 		return -ENOMEM;
 	*k = (struct openssl_key){

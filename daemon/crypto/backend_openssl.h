@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Backend `openssl`: AES in this process, by libcrypto. The baseline of the benchmark, and for hosts
- * whose policy forbids AF_ALG; only when the configuration names it.
+ * AES in this process, by libcrypto: what a holder has (crypto/holder.h), and the baseline of the benchmark. No server
+ * uses it.
  *
- * Unlike the kernel backend this one has key bytes in the process's memory. The caller's copy is the
- * caller's to lock and wipe. The key schedule lives in libcrypto's heap: wiped when it is freed
- * (EVP_CIPHER_CTX_free, OPENSSL_clear_free), but not locked, and OpenSSL 3 has no way to place it.
- * CRYPTO_secure_malloc_init() does not help, as cipher contexts do not use the secure heap.
- * CRYPTO_set_mem_functions() would, but replaces every allocation of libcrypto in the process, for
- * all its users, and must come before the first. So a process that makes such keys locks itself
- * whole: backend_openssl_lock_process(), beside PR_SET_DUMPABLE 0 and no core dumps, as everywhere.
+ * The caller's copy of a key is the caller's to lock and wipe. The key schedule lives in libcrypto's heap: wiped
+ * when it is freed (EVP_CIPHER_CTX_free, OPENSSL_clear_free), but not locked, and OpenSSL 3 has no way to place
+ * it alone; CRYPTO_secure_malloc_init() does not help, as cipher contexts do not use the secure heap. So a holder
+ * locks all of that heap (crypto/openssl_heap.h).
  */
 #ifndef KEKD_CRYPTO_BACKEND_OPENSSL_H
 #define KEKD_CRYPTO_BACKEND_OPENSSL_H
@@ -18,12 +15,6 @@
 #include <stdint.h>
 
 #include <kekd/backend.h>
-
-/*
- * mlockall(2) of all that is mapped and will be. Before the first key. -ENOMEM or -EPERM:
- * RLIMIT_MEMLOCK is too low for the whole process (LimitMEMLOCK=infinity in the unit).
- */
-int backend_openssl_lock_process(void);
 
 /*
  * A key of @len bytes, 16, 24 or 32; @key is borrowed for the call. @defer is borrowed until the key

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SHA-256 (FIPS 180-4), HMAC-SHA256 (RFC 2104) and HKDF-Expand (RFC 5869 §2.3), from libcrypto.
+ * SHA-256 (FIPS 180-4), HMAC-SHA256 (RFC 2104), HKDF-Expand (RFC 5869 §2.3) and PBKDF2 (RFC 8018 §5.2), from
+ * libcrypto.
  *
  * Messages are given in parts, so that nobody has to join secrets in a buffer of his own.
  * Every function allocates inside libcrypto and returns -ENOMEM when that fails, -EIO when libcrypto
@@ -30,5 +31,12 @@ int hmac_sha256(struct span key, const struct span *parts, size_t n,
  * bytes). -EINVAL unless @len is 1 … HKDF_SHA256_MAX and @prk holds at least SHA256_LEN bytes.
  */
 int hkdf_expand_sha256(struct span prk, struct span info, uint8_t *ret, size_t len);
+
+/*
+ * PBKDF2-HMAC-SHA256, its first block. -EINVAL unless @iterations > 0. The salt may be a secret, as in
+ * SLIP-0039: libcrypto's own PBKDF2 would leave a copy of it in freed memory.
+ */
+int pbkdf2_sha256(struct span password, struct span salt, uint64_t iterations,
+		  uint8_t ret[static SHA256_LEN]);
 
 #endif

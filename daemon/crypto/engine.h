@@ -76,7 +76,7 @@ struct engine_config {
 	uint64_t (*now)(void);          /* CLOCK_MONOTONIC in ns: now_ns() of the ring */
 };
 
-/* What the daemon runs with; @now must still be set. 512 KiB of locked memory for eight runs. */
+/* What the daemon runs with, for Transform; the KMS sockets come on top. @now must still be set. 512 KiB of locked memory for eight runs. */
 #define ENGINE_CONFIG_DEFAULT                      \
 	((struct engine_config){                   \
 		.jobs_max = 16384,                 \

@@ -275,13 +275,15 @@ void lane_start(struct lane *lane)
 	struct engine *engine = key->engine;
 	struct run *run = list_first(&engine->idle, struct run, link);
 	bool decrypts = lane == &key->lane[BLOCK_DECRYPT];
-	uint32_t room = engine->config.run_blocks - !decrypts; /* one is for H */
-	uint32_t left;
+	uint32_t room = engine->config.run_blocks, most = key->block->blocks_max, left;
 	int r;
 
 	run->key = key;
 	run->fetch_h = false;
 	run->draw = 0;
+	if (most > 0 && most < room)
+		room = most;
+	room -= !decrypts; /* one is for H */
 	left = run_take(run, lane, room);
 	if (left == room)
 		return; /* every job had run out of time; the run stays idle */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What both GHASH implementations share: the choice, the key, and the padding of a last block.
+ * What the GHASH implementations share: the choice, the key, and the padding of a last block.
  */
 #include "daemon/crypto/ghash.h"
 
@@ -11,6 +11,8 @@
 
 const struct ghash_impl *ghash_best(void)
 {
+	if (ghash_wide.supported())
+		return &ghash_wide;
 	return ghash_clmul.supported() ? &ghash_clmul : &ghash_soft;
 }
 

@@ -2,9 +2,10 @@
 /*
  * GHASH (NIST SP 800-38D §6.4): y ← (y ⊕ block) · H in GF(2^128), block after block.
  *
- * Two implementations of one contract: carry-less multiplication (PCLMULQDQ) and portable integer
- * arithmetic. Both take the same time for all values of H, y and the data: no branch and no address
- * depends on them. The caller picks one per key: ghash_best() asks the CPU, tests force each.
+ * Implementations of one contract: carry-less multiplication, of one block (PCLMULQDQ, PMULL) or of four
+ * (VPCLMULQDQ) by an instruction, and portable integer arithmetic. All take the same time for all values
+ * of H, y and the data: no branch and no address depends on them. The caller picks one per key:
+ * ghash_best() asks the CPU, tests force each.
  *
  * H is a secret: whoever knows it forges tags. A struct ghash_key lives in locked memory, no longer than a
  * run (engine.h), and ghash_key_forget() wipes it. So its powers are made when they pay: a message of n
@@ -20,8 +21,8 @@
 #include <kekd/limits.h>
 #include <kekd/span.h>
 
-/* Blocks that the aggregated implementation multiplies before it reduces once. */
-#define GHASH_POWERS 8
+/* Blocks that an implementation multiplies, at most, before it reduces once. */
+#define GHASH_POWERS 16
 
 /*
  * A field element. GCM numbers bits from the left: the coefficient of x^0 is the top bit of the
@@ -55,6 +56,7 @@ struct ghash_impl {
 	void (*forget)(void);
 };
 
+extern const struct ghash_impl ghash_wide;  /* "vpclmul" */
 extern const struct ghash_impl ghash_clmul; /* "clmul" */
 extern const struct ghash_impl ghash_soft;  /* "soft" */
 

@@ -1,107 +1,103 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GHASH by PCLMULQDQ (Intel SDM vol. 2; the folding is Gueron and Kounavis, "Intel Carry-Less
- * Multiplication Instruction and its Usage for Computing the GCM Mode"). This file alone is compiled
- * for the instruction; nothing here runs unless CPUID has it.
+ * GHASH by carry-less multiplication: PCLMULQDQ (Intel SDM vol. 2) or PMULL (Arm ARM), by way of vec.h; the
+ * folding is Gueron and Kounavis, "Intel Carry-Less Multiplication Instruction and its Usage for Computing the
+ * GCM Mode". This file alone is compiled for the instruction; nothing here runs unless the CPU has it.
  *
- * Up to GHASH_POWERS blocks are multiplied by falling powers of H and summed as 256-bit products,
- * which are reduced once: y·H^n + b1·H^n + b2·H^(n-1) + … + bn·H.
+ * Some blocks, NARROW of them at most, are multiplied by falling powers of H and summed as 256-bit
+ * products, which are reduced once: y·H^n + b1·H^n + b2·H^(n-1) + … + bn·H.
+ *
+ * ghash_wide does so with WIDE blocks where an x86 CPU multiplies four at once (VPCLMULQDQ with AVX-512). It
+ * pays from LONG blocks on; shorter messages are clmul's in both.
  */
 #include "daemon/crypto/ghash.h"
 
 #include <endian.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__PCLMUL__) && defined(__SSE4_1__)
+#include "daemon/crypto/vec.h"
 
-#include <immintrin.h>
+#ifdef HAVE_VEC
+
+#define NARROW 8
+#define WIDE   GHASH_POWERS
+#define LONG   (4 * WIDE)
 
 /* A sum of products: low, middle (Karatsuba, not yet corrected) and high halves. */
 struct product {
-	__m128i lo, mid, hi;
+	vec lo, mid, hi;
 };
 
 /* A block in memory ↔ the mirrored polynomial as an integer: the same bytes, backwards. */
-static inline __m128i byte_swap(__m128i x)
+static inline vec byte_swap(vec x)
 {
-	return _mm_shuffle_epi8(x,
-				_mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+	return vec_pick(x, vec_of(0x0001020304050607, 0x08090a0b0c0d0e0f));
 }
 
-static inline __m128i load_block(const uint8_t *p)
+static inline vec load_block(const uint8_t *p)
 {
-	return byte_swap(_mm_loadu_si128((const __m128i *)(const void *)p));
-}
-
-static inline __m128i swap_halves(__m128i x)
-{
-	return _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 0, 3, 2));
-}
-
-static inline __m128i load_power(const struct ghash_elem *power)
-{
-	return _mm_loadu_si128((const __m128i *)(const void *)power);
+	return byte_swap(vec_load(p));
 }
 
 static inline struct product product_zero(void)
 {
-	return (struct product){ _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128() };
+	return (struct product){ vec_zero(), vec_zero(), vec_zero() };
 }
 
-static inline void product_add(struct product *sum, __m128i a, __m128i b)
+static inline void product_add(struct product *sum, vec a, vec b)
 {
-	__m128i a_fold = _mm_xor_si128(a, swap_halves(a));
-	__m128i b_fold = _mm_xor_si128(b, swap_halves(b));
+	vec a_fold = vec_xor(a, vec_swap_halves(a));
+	vec b_fold = vec_xor(b, vec_swap_halves(b));
 
-	sum->lo = _mm_xor_si128(sum->lo, _mm_clmulepi64_si128(a, b, 0x00));
-	sum->hi = _mm_xor_si128(sum->hi, _mm_clmulepi64_si128(a, b, 0x11));
-	sum->mid = _mm_xor_si128(sum->mid, _mm_clmulepi64_si128(a_fold, b_fold, 0x00));
+	sum->lo = vec_xor(sum->lo, vec_clmul_low(a, b));
+	sum->hi = vec_xor(sum->hi, vec_clmul_high(a, b));
+	sum->mid = vec_xor(sum->mid, vec_clmul_low(a_fold, b_fold));
 }
 
 /*
  * Clear the lower word of @lo by adding it times the mirrored field polynomial (ghash_soft.c,
  * soft_fold_word()); its two words change places so that the next call clears the other.
  */
-static inline __m128i clmul_fold_word(__m128i lo)
+static inline vec clmul_fold_word(vec lo)
 {
-	const __m128i poly = _mm_set_epi64x(0, (long long)0xc200000000000000ULL);
+	const vec poly = vec_of(0, 0xc200000000000000);
 
-	return _mm_xor_si128(swap_halves(lo), _mm_clmulepi64_si128(lo, poly, 0x00));
+	return vec_xor(vec_swap_halves(lo), vec_clmul_low(lo, poly));
 }
 
-static inline __m128i product_reduce(const struct product *sum)
+static inline vec product_reduce(const struct product *sum)
 {
-	__m128i mid = _mm_xor_si128(sum->mid, _mm_xor_si128(sum->lo, sum->hi));
-	__m128i lo = _mm_xor_si128(sum->lo, _mm_slli_si128(mid, 8));
-	__m128i hi = _mm_xor_si128(sum->hi, _mm_srli_si128(mid, 8));
+	vec mid = vec_xor(sum->mid, vec_xor(sum->lo, sum->hi));
+	vec lo = vec_xor(sum->lo, vec_low_to_high(mid));
+	vec hi = vec_xor(sum->hi, vec_high_to_low(mid));
 
-	return _mm_xor_si128(hi, clmul_fold_word(clmul_fold_word(lo)));
+	return vec_xor(hi, clmul_fold_word(clmul_fold_word(lo)));
 }
 
 /*
- * Absorb @n blocks, 1 … GHASH_POWERS, with one reduction. Inlined so that a constant n unrolls, which
+ * Absorb @n blocks, 1 … NARROW, with one reduction. Inlined so that a constant n unrolls, which
  * gcc does at -O2 only if told.
  */
-static inline __attribute__((always_inline)) __m128i absorb(const struct ghash_key *key, __m128i y,
-							    const uint8_t *in, size_t n)
+static inline __attribute__((always_inline)) vec absorb(const struct ghash_key *key, vec y,
+							const uint8_t *in, size_t n)
 {
 	struct product sum = product_zero();
 
 #pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++) {
-		__m128i block = load_block(in + i * KEKD_AES_BLOCK);
+		vec block = load_block(in + i * KEKD_AES_BLOCK);
 
 		if (i == 0)
-			block = _mm_xor_si128(block, y);
-		product_add(&sum, block, load_power(&key->power[n - 1 - i]));
+			block = vec_xor(block, y);
+		product_add(&sum, block, vec_load(&key->power[n - 1 - i]));
 	}
 	return product_reduce(&sum);
 }
 
 /* Each count its own code: it is the rest of every message that comes in pieces. */
-static __m128i absorb_few(const struct ghash_key *key, __m128i y, const uint8_t *in, size_t n)
+static vec absorb_few(const struct ghash_key *key, vec y, const uint8_t *in, size_t n)
 {
-	_Static_assert(GHASH_POWERS == 8, "one case for each count below");
+	_Static_assert(NARROW == 8, "one case for each count below");
 	switch (n) {
 	case 1:
 		return absorb(key, y, in, 1);
@@ -122,37 +118,45 @@ static __m128i absorb_few(const struct ghash_key *key, __m128i y, const uint8_t 
 	}
 }
 
-/* Make powers until there are @want: H^i x^-1 · H x^-1 · x = H^(i+1) x^-1. */
+/*
+ * Make powers until there are @want: H^a x^-1 · H^b x^-1 · x = H^(a+b) x^-1. Of halves, so that the CPU need
+ * not wait for each before it begins the next.
+ */
 static void make_powers(struct ghash_key *key, size_t want)
 {
-	__m128i h = load_power(&key->power[0]), power = load_power(&key->power[key->made - 1]);
-
-	while (key->made < want) {
+	for (size_t n = key->made + 1; n <= want; n++) {
 		struct product p = product_zero();
 
-		product_add(&p, power, h);
-		power = product_reduce(&p);
-		_mm_storeu_si128((__m128i *)(void *)&key->power[key->made++], power);
+		product_add(&p, vec_load(&key->power[n / 2 - 1]),
+			    vec_load(&key->power[n - n / 2 - 1]));
+		vec_store(&key->power[n - 1], product_reduce(&p));
+		key->made = (unsigned int)n;
 	}
 }
 
-static void clmul_update(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], const uint8_t *in,
-			 size_t n)
+static vec absorb_all(struct ghash_key *key, vec acc, const uint8_t *in, size_t n)
 {
-	__m128i acc = load_block(y);
 	size_t few;
 
-	if (n >= 2 * GHASH_POWERS)
-		make_powers(key, GHASH_POWERS);
-	for (; key->made == GHASH_POWERS && n >= GHASH_POWERS; n -= GHASH_POWERS) {
-		acc = absorb(key, acc, in, GHASH_POWERS);
-		in += GHASH_POWERS * KEKD_AES_BLOCK;
+	if (n >= 2 * NARROW && key->made < NARROW)
+		make_powers(key, NARROW);
+	for (; key->made >= NARROW && n >= NARROW; n -= NARROW) {
+		acc = absorb(key, acc, in, NARROW);
+		in += NARROW * KEKD_AES_BLOCK;
 	}
 	for (; n > 0; n -= few, in += few * KEKD_AES_BLOCK) {
 		few = n < key->made ? n : key->made;
 		acc = absorb_few(key, acc, in, few);
 	}
-	_mm_storeu_si128((__m128i *)(void *)y, byte_swap(acc));
+	return acc;
+}
+
+static void clmul_update(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK], const uint8_t *in,
+			 size_t n)
+{
+	vec acc = absorb_all(key, load_block(y), in, n);
+
+	vec_store(y, byte_swap(acc));
 }
 
 /*
@@ -162,19 +166,18 @@ static void clmul_update(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK]
 struct hash {
 	const struct ghash_elem *power; /* of the block before this one */
 	struct product sum;
-	__m128i h, acc;
+	vec h, acc;
 };
 
-static inline __attribute__((always_inline)) void hash_block(struct hash *s, bool sums,
-							     __m128i block)
+static inline __attribute__((always_inline)) void hash_block(struct hash *s, bool sums, vec block)
 {
 	struct product p = product_zero();
 
 	if (sums) {
 		s->power--;
-		product_add(&s->sum, block, load_power(s->power));
+		product_add(&s->sum, block, vec_load(s->power));
 	} else {
-		product_add(&p, _mm_xor_si128(s->acc, block), s->h);
+		product_add(&p, vec_xor(s->acc, block), s->h);
 		s->acc = product_reduce(&p);
 	}
 }
@@ -188,7 +191,7 @@ static inline uint64_t load_word(const uint8_t *p)
 }
 
 /* @rest bytes, 1 … 15, as load_block() of them and zeros. No byte beyond them is read. */
-static inline __m128i load_few(const uint8_t *p, size_t rest)
+static inline vec load_few(const uint8_t *p, size_t rest)
 {
 	uint64_t hi = 0, lo = 0;
 
@@ -201,11 +204,11 @@ static inline __m128i load_few(const uint8_t *p, size_t rest)
 			hi = hi << 8 | p[i];
 		hi <<= 8 * (sizeof(hi) - rest);
 	}
-	return _mm_set_epi64x((long long)hi, (long long)lo);
+	return vec_of(hi, lo);
 }
 
 /* The same where at least 16 - @rest bytes lie before them: one load of those too, and they are left out. */
-static inline __m128i load_end(const uint8_t *p, size_t rest)
+static inline vec load_end(const uint8_t *p, size_t rest)
 {
 	static const uint8_t place[2 * KEKD_AES_BLOCK] = {
 		0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
@@ -214,8 +217,7 @@ static inline __m128i load_end(const uint8_t *p, size_t rest)
 	};
 	const uint8_t *from = p + rest - KEKD_AES_BLOCK;
 
-	return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)from),
-				_mm_loadu_si128((const __m128i *)(const void *)(place + rest)));
+	return vec_pick(vec_load(from), vec_load(place + rest));
 }
 
 static inline __attribute__((always_inline)) void hash_span(struct hash *s, bool sums,
@@ -232,19 +234,19 @@ static inline __attribute__((always_inline)) void hash_span(struct hash *s, bool
 		hash_block(s, sums, load_few(data.data, rest));
 }
 
-static inline __attribute__((always_inline)) __m128i
+static inline __attribute__((always_inline)) vec
 hash_short(const struct ghash_key *key, bool sums, size_t blocks, struct span aad, struct span text)
 {
 	struct hash s = {
 		.power = key->power + (sums ? blocks : 0), /* as many as there are */
 		.sum = product_zero(),
-		.h = load_power(key->power),
-		.acc = _mm_setzero_si128(),
+		.h = vec_load(key->power),
+		.acc = vec_zero(),
 	};
 
 	hash_span(&s, sums, aad);
 	hash_span(&s, sums, text);
-	hash_block(&s, sums, _mm_set_epi64x((long long)(aad.len * 8), (long long)(text.len * 8)));
+	hash_block(&s, sums, vec_of(aad.len * 8, text.len * 8));
 	return sums ? product_reduce(&s.sum) : s.acc;
 }
 
@@ -262,11 +264,11 @@ static void clmul_message(struct ghash_key *key, struct span aad, struct span te
 {
 	size_t blocks = blocks_of(aad) + blocks_of(text) + 1;
 	bool first = !key->used;
-	__m128i hash, masked = _mm_loadu_si128((const __m128i *)(const void *)tag);
+	vec hash, masked = vec_load(tag);
 
 	key->used = true;
-	if (blocks > (first ? 2 * GHASH_POWERS : GHASH_POWERS)) {
-		make_powers(key, GHASH_POWERS);
+	if (blocks > (first ? 2 * NARROW : NARROW)) {
+		make_powers(key, NARROW);
 		ghash_message(key, aad, text, tag);
 		return;
 	}
@@ -277,42 +279,110 @@ static void clmul_message(struct ghash_key *key, struct span aad, struct span te
 			make_powers(key, blocks);
 		hash = hash_short(key, true, blocks, aad, text);
 	}
-	masked = _mm_xor_si128(masked, byte_swap(hash));
-	_mm_storeu_si128((__m128i *)(void *)tag, masked);
+	masked = vec_xor(masked, byte_swap(hash));
+	vec_store(tag, masked);
 }
 
-#define CLMUL_REGISTERS                                                                          \
-	"xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
-		"xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
+#ifdef __x86_64__
 
-/* Registers outlive the function that used them. */
-static void clmul_forget(void)
+#define WITH_AVX512 __attribute__((target("avx512f,avx512bw,vpclmulqdq")))
+
+/* Four blocks, each byte_swap()ped. */
+WITH_AVX512 static inline __m512i load_blocks(const uint8_t *in)
 {
-	if (__builtin_cpu_supports("avx")) {
-		__asm__ volatile("vzeroall" : : : CLMUL_REGISTERS);
-		return;
+	const __m512i backwards = _mm512_broadcast_i32x4(
+		_mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+
+	return _mm512_shuffle_epi8(_mm512_loadu_si512(in), backwards);
+}
+
+/* The four powers from @power on, the highest first. */
+WITH_AVX512 static inline __m512i load_powers(const struct ghash_elem *power)
+{
+	__m512i p = _mm512_loadu_si512(power);
+
+	return _mm512_shuffle_i64x2(p, p, _MM_SHUFFLE(0, 1, 2, 3));
+}
+
+WITH_AVX512 static inline vec sum_of_four(__m512i x)
+{
+	__m256i two = _mm256_xor_si256(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+
+	return _mm_xor_si128(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
+}
+
+/*
+ * Absorb WIDE blocks. The middle of a product is summed from its two parts here: by Karatsuba's way it would
+ * be one multiplication less, and one exchange of halves more, for which the CPU has the same one port.
+ */
+WITH_AVX512 static inline vec absorb_wide(const __m512i power[static WIDE / 4], vec y,
+					  const uint8_t *in)
+{
+	__m512i lo = _mm512_setzero_si512(), mid = lo, hi = lo;
+	struct product sum;
+
+#pragma GCC unroll 4
+	for (size_t i = 0; i < WIDE / 4; i++) {
+		__m512i blocks = load_blocks(in + i * 4 * KEKD_AES_BLOCK);
+
+		if (i == 0)
+			blocks = _mm512_xor_si512(blocks, _mm512_zextsi128_si512(y));
+		lo = _mm512_xor_si512(lo, _mm512_clmulepi64_epi128(blocks, power[i], 0x00));
+		hi = _mm512_xor_si512(hi, _mm512_clmulepi64_epi128(blocks, power[i], 0x11));
+		mid = _mm512_xor_si512(mid, _mm512_clmulepi64_epi128(blocks, power[i], 0x01));
+		mid = _mm512_xor_si512(mid, _mm512_clmulepi64_epi128(blocks, power[i], 0x10));
 	}
-	__asm__ volatile("pxor %%xmm0, %%xmm0\n\tpxor %%xmm1, %%xmm1\n\t"
-			 "pxor %%xmm2, %%xmm2\n\tpxor %%xmm3, %%xmm3\n\t"
-			 "pxor %%xmm4, %%xmm4\n\tpxor %%xmm5, %%xmm5\n\t"
-			 "pxor %%xmm6, %%xmm6\n\tpxor %%xmm7, %%xmm7\n\t"
-			 "pxor %%xmm8, %%xmm8\n\tpxor %%xmm9, %%xmm9\n\t"
-			 "pxor %%xmm10, %%xmm10\n\tpxor %%xmm11, %%xmm11\n\t"
-			 "pxor %%xmm12, %%xmm12\n\tpxor %%xmm13, %%xmm13\n\t"
-			 "pxor %%xmm14, %%xmm14\n\tpxor %%xmm15, %%xmm15"
-			 :
-			 :
-			 : CLMUL_REGISTERS);
+	sum = (struct product){ sum_of_four(lo), sum_of_four(mid), sum_of_four(hi) };
+	sum.mid = vec_xor(sum.mid, vec_xor(sum.lo, sum.hi));
+	return product_reduce(&sum);
 }
 
-static bool clmul_supported(void)
+WITH_AVX512 static void wide_update(struct ghash_key *key, uint8_t y[static KEKD_AES_BLOCK],
+				    const uint8_t *in, size_t n)
 {
-	return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3") &&
-	       __builtin_cpu_supports("sse4.1");
+	vec acc = load_block(y);
+
+	if (n >= LONG) {
+		__m512i power[WIDE / 4];
+
+		make_powers(key, WIDE);
+		for (size_t i = 0; i < WIDE / 4; i++)
+			power[i] = load_powers(&key->power[WIDE - 4 * (i + 1)]);
+		for (; n >= WIDE; n -= WIDE, in += WIDE * KEKD_AES_BLOCK)
+			acc = absorb_wide(power, acc, in);
+	}
+	acc = absorb_all(key, acc, in, n);
+	vec_store(y, byte_swap(acc));
 }
 
-#else /* another architecture: ghash_soft.c serves */
+#define ZERO(n) "vpxorq %%zmm" #n ", %%zmm" #n ", %%zmm" #n "\n\t"
 
+/* vzeroall reaches the first sixteen. */
+WITH_AVX512 static void wide_forget(void)
+{
+	__asm__ volatile(ZERO(16) ZERO(17) ZERO(18) ZERO(19) ZERO(20) ZERO(21) ZERO(22) ZERO(23)
+				 ZERO(24) ZERO(25) ZERO(26) ZERO(27) ZERO(28) ZERO(29) ZERO(30)
+					 ZERO(31)
+			 :
+			 :
+			 : "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23",
+			   "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
+	vec_forget();
+}
+
+static bool wide_supported(void)
+{
+	return vec_supported() && __builtin_cpu_supports("avx512f") &&
+	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("vpclmulqdq");
+}
+
+#endif
+#endif
+
+#ifdef HAVE_VEC
+#define clmul_supported vec_supported
+#define clmul_forget    vec_forget
+#else /* ghash_soft.c serves */
 static bool clmul_supported(void)
 {
 	return false;
@@ -321,8 +391,25 @@ static bool clmul_supported(void)
 #define clmul_update  NULL
 #define clmul_message NULL
 #define clmul_forget  NULL
-
 #endif
+
+#if !defined(HAVE_VEC) || !defined(__x86_64__)
+static bool wide_supported(void)
+{
+	return false;
+}
+
+#define wide_update NULL
+#define wide_forget NULL
+#endif
+
+const struct ghash_impl ghash_wide = {
+	.name = "vpclmul",
+	.supported = wide_supported,
+	.update = wide_update,
+	.message = clmul_message,
+	.forget = wide_forget,
+};
 
 const struct ghash_impl ghash_clmul = {
 	.name = "clmul",

@@ -16,26 +16,43 @@ DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free);
 
 static const struct {
 	size_t len;
-	const EVP_CIPHER *(*gcm)(void);
-	const EVP_CIPHER *(*cbc)(void);
+	const char *gcm, *cbc;
 } ciphers[] = {
-	{ 16, EVP_aes_128_gcm, EVP_aes_128_cbc },
-	{ 24, EVP_aes_192_gcm, EVP_aes_192_cbc },
-	{ 32, EVP_aes_256_gcm, EVP_aes_256_cbc },
+	{ 16, "AES-128-GCM", "AES-128-CBC" },
+	{ 24, "AES-192-GCM", "AES-192-CBC" },
+	{ 32, "AES-256-GCM", "AES-256-CBC" },
 };
+
+/*
+ * Found once each: libcrypto searches its providers at each use of EVP_aes_256_gcm(), which takes nearly as long
+ * as a value of 2 KiB.
+ */
+static int cipher_find(size_t len, bool gcm, const EVP_CIPHER **ret)
+{
+	static EVP_CIPHER *found[ARRAY_SIZE(ciphers)][2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(ciphers); i++) {
+		if (ciphers[i].len != len)
+			continue;
+		if (!found[i][gcm])
+			found[i][gcm] =
+				EVP_CIPHER_fetch(NULL, gcm ? ciphers[i].gcm : ciphers[i].cbc, NULL);
+		*ret = found[i][gcm];
+		return *ret ? 0 : -EIO;
+	}
+	return -EINVAL;
+}
 
 /* A context under @key; caller frees. */
 static int dek_start(struct span key, bool gcm, int encrypt, const uint8_t *iv,
 		     EVP_CIPHER_CTX **ret)
 {
 	_cleanup_ctx_ EVP_CIPHER_CTX *ctx = NULL;
-	const EVP_CIPHER *cipher = NULL;
+	const EVP_CIPHER *cipher;
+	int r = cipher_find(key.len, gcm, &cipher);
 
-	for (size_t i = 0; i < ARRAY_SIZE(ciphers); i++)
-		if (ciphers[i].len == key.len)
-			cipher = gcm ? ciphers[i].gcm() : ciphers[i].cbc();
-	if (!cipher)
-		return -EINVAL;
+	if (r < 0)
+		return r;
 	ctx = EVP_CIPHER_CTX_new();
 	if (!ctx)
 		return -ENOMEM;

@@ -127,6 +127,12 @@ static size_t length_of(uint32_t type)
 		return sizeof(struct metrics);
 	case ADMIN_MEMBER:
 		return sizeof(struct admin_member);
+	case ADMIN_CLUSTER:
+		return sizeof(struct admin_cluster);
+	case ADMIN_MEMBER_KEY:
+		return sizeof(struct admin_member_key);
+	case ADMIN_MARK:
+		return sizeof(struct admin_mark);
 	default:
 		return 0;
 	}

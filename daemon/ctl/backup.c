@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,14 +14,6 @@
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
-
-/* The folder of @path, for fsync(2). */
-static int folder_open(const char *path)
-{
-	_cleanup_free_ char *copy = strdup(path);
-
-	return copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-}
 
 static int backup_write_tmp(const char *tmp, const char *text, size_t len)
 {
@@ -51,16 +42,15 @@ static int give_name(const char *tmp, const char *path)
 /* Not over a file that is there: it may be the only good backup. */
 static int put_in_place(const char *tmp, const char *path)
 {
-	_cleanup_close_ int dir = folder_open(path);
 	int r = give_name(tmp, path);
 
 	if (r < 0)
 		return r == -EEXIST ? ctl_fail("%s: is there already; give another name", path)
 				    : ctl_fail("%s: %s", path, strerror(-r));
-	if (dir < 0 || fsync(dir) < 0)
-		return ctl_fail("%s: whether it outlives a crash is unknown: %s", path,
-				strerror(errno));
-	return 0;
+	r = io_sync_folder(path);
+	return r < 0 ? ctl_fail("%s: whether it outlives a crash is unknown: %s", path,
+				strerror(-r))
+		     : 0;
 }
 
 struct count {

@@ -20,25 +20,32 @@
 #define BATCH_VALUES 128
 #define BATCH_BYTES  (256 * 1024)
 #define FLIGHTS      6 /* in 32 MiB of the server: request, values, answer and frame of each */
-#define GATHERING    8 /* resources at a time */
+#define FLIGHT_BYTES (6 * 1024 * 1024) /* of values: of those that fill a request fewer are sent */
+#define GATHERING    8                 /* resources at a time */
 #define SLOTS        (FLIGHTS + GATHERING)
 #define TRIES_MAX    20U
 #define TRIES_LOST   3U
 #define CALL_NS      (UINT64_C(120) * 1000 * 1000 * 1000)
 #define POOL_BYTES   (64 * 1024 * 1024)
 #define RESOURCE_MAX 320
-#define VALUE_MAX    (KEKD_VALUE_MAX + 256 * 1024) /* plaintext, and what an envelope adds */
 
 enum batch_state { BATCH_FREE, BATCH_OPEN, BATCH_FLYING, BATCH_READY };
 
+struct bulk_conn {
+	struct grpc_client *client;
+	unsigned int flying;
+};
+
 struct batch {
 	struct bulk *bulk;
-	struct list link; /* of the queue */
+	struct bulk_conn *conn; /* that it flies on, or flew last */
+	struct list link;       /* of the queue */
 	enum batch_state state;
 	unsigned int tries;
 	char resource[RESOURCE_MAX];
 	uint8_t *data; /* paths and values */
 	size_t len, room, n;
+	size_t at, part; /* of them: done, and in the request that is under way */
 	struct transform_value v[BATCH_VALUES];
 	void *tag[BATCH_VALUES];
 	enum grpc_status status;
@@ -49,12 +56,14 @@ struct batch {
 struct bulk {
 	struct secpool *pool;
 	struct ring *ring;
-	struct grpc_client *client;
+	struct bulk_conn conns[FLIGHTS];
+	unsigned int n_conns, turn;
 	const char *method;
 	bulk_done_fn *done;
 	void *ctx;
-	struct list queue; /* sent, oldest first */
-	unsigned int flying;
+	struct list queue;            /* sent, oldest first */
+	unsigned int flying, flights; /* under way, and how many may be */
+	size_t flying_bytes;
 	struct batch batches[SLOTS];
 	struct transform_result results[BATCH_VALUES];
 	char why[GRPC_TEXT_MAX + 64];
@@ -71,16 +80,29 @@ const char *bulk_why(const struct bulk *b)
 	return b->why;
 }
 
-int bulk_new(const char *socket, const char *method, bulk_done_fn *done, void *ctx,
-	     struct bulk **ret)
+static int conns_new(struct bulk *b, const char *socket, unsigned int n)
 {
-	_cleanup_(bulk_freep) struct bulk *b = calloc(1, sizeof(*b));
-	struct grpc_client_config config = {
+	const struct grpc_client_config config = {
+		.ring = b->ring,
+		.pool = b->pool,
 		.path = socket,
 		.message_bytes = TRANSFORM_MESSAGE_BYTES,
 		.calls = 4 * FLIGHTS, /* one that is over may still wait for its stream's end */
 		.idle_ns = grpc_limits_default.idle_ns,
 	};
+	int r = 0;
+
+	while (r == 0 && b->n_conns < n && b->n_conns < FLIGHTS) {
+		r = grpc_client_new(&config, &b->conns[b->n_conns].client);
+		b->n_conns += r == 0;
+	}
+	return r;
+}
+
+int bulk_new(const char *socket, const char *method, unsigned int connections, bulk_done_fn *done,
+	     void *ctx, struct bulk **ret)
+{
+	_cleanup_(bulk_freep) struct bulk *b = calloc(1, sizeof(*b));
 	int r;
 
 	if (!b)
@@ -88,40 +110,38 @@ int bulk_new(const char *socket, const char *method, bulk_done_fn *done, void *c
 	b->method = method;
 	b->done = done;
 	b->ctx = ctx;
+	b->flights = FLIGHTS;
 	list_init(&b->queue);
 	for (size_t i = 0; i < SLOTS; i++)
 		b->batches[i].bulk = b;
 	r = secpool_new(POOL_BYTES, &b->pool);
 	if (r == 0)
 		r = ring_new(RING_EPOLL, 64, &b->ring);
-	if (r < 0)
-		return r;
-	config.ring = b->ring;
-	config.pool = b->pool;
-	r = grpc_client_new(&config, &b->client);
+	if (r == 0)
+		r = conns_new(b, socket, connections);
 	if (r == 0)
 		*ret = move_ptr(b);
 	return r;
 }
 
 /* Calls that are under way end with CANCELLED, so nothing refers to a batch afterwards. */
-static void client_end(struct bulk *b)
+static void conn_end(struct bulk *b, struct bulk_conn *conn)
 {
-	grpc_client_stop(b->client);
-	while (!grpc_client_idle(b->client)) {
+	grpc_client_stop(conn->client);
+	while (!grpc_client_idle(conn->client)) {
 		if (ring_turn(b->ring, false) < 0)
 			break;
-		grpc_client_flush(b->client);
+		grpc_client_flush(conn->client);
 	}
-	grpc_client_free(b->client);
+	grpc_client_free(conn->client);
 }
 
 void bulk_free(struct bulk *b)
 {
 	if (!b)
 		return;
-	if (b->client)
-		client_end(b);
+	for (unsigned int i = 0; i < b->n_conns; i++)
+		conn_end(b, &b->conns[i]);
 	for (size_t i = 0; i < SLOTS; i++) {
 		secbuf_release(&b->batches[i].answer);
 		free(b->batches[i].data);
@@ -136,7 +156,7 @@ static void batch_free(struct batch *batch)
 	secbuf_release(&batch->answer);
 	list_del(&batch->link);
 	batch->state = BATCH_FREE;
-	batch->n = batch->len = 0;
+	batch->n = batch->len = batch->at = batch->part = 0;
 	batch->tries = 0;
 }
 
@@ -146,30 +166,47 @@ static void batch_done(void *ctx, enum grpc_status status, const char *text, str
 
 	batch->state = BATCH_READY;
 	batch->bulk->flying--;
+	batch->conn->flying--;
+	batch->bulk->flying_bytes -= batch->len;
 	batch->status = status;
 	snprintf(batch->text, sizeof(batch->text), "%s", text);
 	batch->answer = secbuf_move(msg);
+}
+
+/* Of those with as few under way, the next in turn. */
+static struct bulk_conn *idlest(struct bulk *b)
+{
+	unsigned int best = ++b->turn % b->n_conns;
+
+	for (unsigned int i = 0; i < b->n_conns; i++)
+		if (b->conns[i].flying < b->conns[best].flying)
+			best = i;
+	return &b->conns[best];
 }
 
 static int batch_call(struct batch *batch)
 {
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
 	struct bulk *b = batch->bulk;
+	struct bulk_conn *conn = idlest(b);
 	int r;
 
-	r = secpool_get(b->pool, batch->len + batch->n * 32 + RESOURCE_MAX, &msg);
+	r = secpool_get(b->pool, batch->len + batch->part * 32 + RESOURCE_MAX, &msg);
 	if (r == 0)
-		r = pb_transform_request_encode(span_str(batch->resource), batch->v, batch->n,
-						&msg);
+		r = pb_transform_request_encode(span_str(batch->resource), batch->v + batch->at,
+						batch->part, &msg);
 	if (r == 0)
-		r = grpc_client_call(b->client, b->method, span_of(msg.data, msg.len), CALL_NS, 0,
-				     batch_done, batch, NULL);
+		r = grpc_client_call(conn->client, b->method, span_of(msg.data, msg.len), CALL_NS,
+				     0, batch_done, batch, NULL);
 	if (r < 0)
 		return fail(b, r,
 			    r == -ENOBUFS ? "no locked memory; raise RLIMIT_MEMLOCK (ulimit -l)"
 					  : errno_text(r));
 	batch->state = BATCH_FLYING;
+	batch->conn = conn;
+	conn->flying++;
 	b->flying++;
+	b->flying_bytes += batch->len;
 	return 0;
 }
 
@@ -177,6 +214,7 @@ static int batch_call(struct batch *batch)
 static int batch_send(struct batch *batch)
 {
 	list_add_tail(&batch->bulk->queue, &batch->link);
+	batch->part = batch->n;
 	return batch_call(batch);
 }
 
@@ -200,7 +238,7 @@ static bool is_overload(const struct bulk *b, const struct batch *batch, size_t 
 /* All values of a request that was refused whole fail with its words. */
 static void refuse_all(struct bulk *b, const struct batch *batch)
 {
-	for (size_t i = 0; i < batch->n; i++)
+	for (size_t i = 0; i < batch->part; i++)
 		b->results[i] = (struct transform_result){
 			.code = (int32_t)batch->status,
 			.message = span_str(batch->text),
@@ -217,7 +255,7 @@ static int answer_read(struct bulk *b, const struct batch *batch)
 	}
 	if (pb_transform_response_decode(span_of(batch->answer.data, batch->answer.len), b->results,
 					 BATCH_VALUES, &n) < 0 ||
-	    n != batch->n)
+	    n != batch->part)
 		return fail(b, -EPROTO, "the answer is not a kekd.v1.TransformResponse");
 	return 0;
 }
@@ -229,7 +267,36 @@ static bool is_lost(const struct batch *batch)
 	       batch->status != GRPC_RESOURCE_EXHAUSTED;
 }
 
-/* The head of the queue, which has its answer. */
+/*
+ * It may be this program's other requests for which the daemon has no room left: fewer at a time from now on, and this one
+ * when no other is under way. If that is too much, half of it. 1: not yet.
+ */
+static int overloaded(struct bulk *b, struct batch *batch)
+{
+	if (b->flying > 0)
+		return 1;
+	b->flights = b->flights > 1 ? b->flights / 2 : 1;
+	if (batch->tries > 0)
+		batch->part = (batch->part + 1) / 2;
+	return batch_again(batch);
+}
+
+/* The rest of a batch that was too much at once, or none. */
+static int batch_next(struct batch *batch)
+{
+	batch->at += batch->part;
+	if (batch->at == batch->n) {
+		batch_free(batch);
+		return 0;
+	}
+	if (batch->part > batch->n - batch->at)
+		batch->part = batch->n - batch->at;
+	batch->tries = 0;
+	secbuf_release(&batch->answer);
+	return batch_call(batch);
+}
+
+/* The head of the queue, which has its answer. 1: it stays the head for now. */
 static int batch_deliver(struct bulk *b, struct batch *batch)
 {
 	int r;
@@ -239,14 +306,14 @@ static int batch_deliver(struct bulk *b, struct batch *batch)
 	r = answer_read(b, batch);
 	if (r < 0)
 		return r;
-	if (is_overload(b, batch, batch->n) && batch->tries < TRIES_MAX)
-		return batch_again(batch);
-	if (is_overload(b, batch, batch->n) && batch->n > 1)
+	if (is_overload(b, batch, batch->part) && batch->tries < TRIES_MAX)
+		return overloaded(b, batch);
+	if (is_overload(b, batch, batch->part) && batch->part > 1)
 		return fail(b, -EBUSY, "the daemon is overloaded; try again");
-	for (size_t i = 0; r == 0 && i < batch->n; i++)
-		r = b->done(b->ctx, batch->tag[i], batch->v[i].path, &b->results[i]);
-	batch_free(batch);
-	return r;
+	for (size_t i = 0; r == 0 && i < batch->part; i++)
+		r = b->done(b->ctx, batch->tag[batch->at + i], batch->v[batch->at + i].path,
+			    &b->results[i]);
+	return r == 0 ? batch_next(batch) : r;
 }
 
 static int deliver(struct bulk *b)
@@ -260,27 +327,34 @@ static int deliver(struct bulk *b)
 			break;
 		r = batch_deliver(b, head);
 	}
-	return r;
+	return r < 0 ? r : 0;
+}
+
+static void conns_flush(struct bulk *b)
+{
+	for (unsigned int i = 0; i < b->n_conns; i++)
+		grpc_client_flush(b->conns[i].client);
 }
 
 static int bulk_turn(struct bulk *b, bool nowait)
 {
 	int r;
 
-	grpc_client_flush(b->client);
+	conns_flush(b);
 	r = ring_turn(b->ring, nowait);
 	if (r < 0)
 		return fail(b, r, errno_text(r));
-	grpc_client_flush(b->client);
+	conns_flush(b);
 	return deliver(b);
 }
 
-/* Turn until one more may fly. */
-static int wait_for_room(struct bulk *b)
+/* Turn until one more of @len bytes may fly. */
+static int wait_for_room(struct bulk *b, size_t len)
 {
 	int r = bulk_turn(b, true);
 
-	while (r == 0 && b->flying >= FLIGHTS)
+	while (r == 0 &&
+	       (b->flying >= b->flights || (b->flying > 0 && b->flying_bytes + len > FLIGHT_BYTES)))
 		r = bulk_turn(b, false);
 	return r;
 }
@@ -288,7 +362,7 @@ static int wait_for_room(struct bulk *b)
 static int batch_close(struct batch *batch)
 {
 	struct bulk *b = batch->bulk;
-	int r = wait_for_room(b);
+	int r = wait_for_room(b, batch->len);
 
 	if (r == 0)
 		r = batch_send(batch);
@@ -368,7 +442,7 @@ int bulk_add(struct bulk *b, const char *resource, struct span path, struct span
 	size_t need = path.len + value.len;
 	int r = 0;
 
-	if (value.len > VALUE_MAX)
+	if (value.len > BULK_VALUE_MAX)
 		return b->done(b->ctx, tag, path, &too_large);
 	if (batch && (batch->len > BATCH_BYTES || !bulk_fits(batch, need))) {
 		r = batch_close(batch);

@@ -7,14 +7,67 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "daemon/base/log.h"
 
-static _printf_(1, 0) void say(const char *fmt, va_list ap)
+/* With --json errors are collected here, and are one object at the end. */
+static struct {
+	bool json;
+	const char *code; /* of the first one that says more than "failed" */
+	char text[4096];
+} errors;
+
+static _printf_(2, 0) void say(const char *code, const char *fmt, va_list ap)
 {
-	fputs("kekctl: ", stderr);
-	vfprintf(stderr, fmt, ap);
+	size_t n = strlen(errors.text);
+
+	if (!errors.json) {
+		fputs("kekctl: ", stderr);
+		vfprintf(stderr, fmt, ap);
+		fputc('\n', stderr);
+		return;
+	}
+	if (!errors.code || strcmp(errors.code, CTL_FAILED) == 0)
+		errors.code = code;
+	if (n > 0 && n < sizeof(errors.text) - 1)
+		errors.text[n++] = '\n';
+	vsnprintf(errors.text + n, sizeof(errors.text) - n, fmt, ap);
+}
+
+void ctl_errors_json(void)
+{
+	errors.json = true;
+}
+
+int ctl_errors_end(const char *command, int status)
+{
+	json_t *j;
+
+	if (!errors.code)
+		return status;
+	/* A text that was cut may end within a character, which is no JSON. */
+	j = json_pack("{s:{s:s, s:s, s:s, s:i}}", "error", "code", errors.code, "message",
+		      errors.text, "command", command, "status", status);
+	if (!j)
+		j = json_pack("{s:{s:s, s:s, s:s, s:i}}", "error", "code", errors.code, "message",
+			      "what was wrong cannot be shown: it is not UTF-8", "command", "",
+			      "status", status);
+	if (!j || json_dumpf(j, stderr, JSON_SORT_KEYS) < 0)
+		fputs("{\"error\":{\"code\":\"failed\",\"message\":\"out of memory\"}}", stderr);
 	fputc('\n', stderr);
+	json_decref(j);
+	return status;
+}
+
+int ctl_fail_as(const char *code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(code, fmt, ap);
+	va_end(ap);
+	return 1;
 }
 
 int ctl_fail(const char *fmt, ...)
@@ -22,7 +75,7 @@ int ctl_fail(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(fmt, ap);
+	say(CTL_FAILED, fmt, ap);
 	va_end(ap);
 	return 1;
 }
@@ -32,10 +85,38 @@ int ctl_usage(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(fmt, ap);
+	say("usage", fmt, ap);
 	va_end(ap);
-	fputs("See kekctl --help.\n", stderr);
+	if (!errors.json)
+		fputs("See kekctl --help.\n", stderr);
 	return 2;
+}
+
+int ctl_refused(const struct admin_reply *end)
+{
+	return ctl_fail_as("refused", "%s", *end->text ? end->text : errno_text(end->r));
+}
+
+static const char *admin_code(int r)
+{
+	switch (r) {
+	case -ENOENT:
+	case -ECONNREFUSED:
+		return "no-daemon";
+	case -EACCES:
+	case -EPERM:
+		return "not-permitted";
+	case -ETIMEDOUT:
+	case -ENODATA:
+	case -ECONNRESET:
+	case -EPIPE:
+		return "no-answer";
+	case -EPROTOTYPE:
+	case -EPROTO:
+		return "other-version";
+	default:
+		return CTL_FAILED;
+	}
 }
 
 void ctl_admin_words(const struct ctl *ctl, int r, char *ret, size_t size)
@@ -107,6 +188,19 @@ static int ctl_take(const struct ctl_exchange *x, const struct admin_message *m,
 		if (x->member)
 			x->member(x->ctx, (const struct admin_member *)(const void *)m->data);
 		return 0;
+	case ADMIN_CLUSTER:
+		if (x->cluster)
+			x->cluster(x->ctx, (const struct admin_cluster *)(const void *)m->data);
+		return 0;
+	case ADMIN_MEMBER_KEY:
+		if (x->member_key)
+			x->member_key(x->ctx,
+				      (const struct admin_member_key *)(const void *)m->data);
+		return 0;
+	case ADMIN_MARK:
+		if (x->ret_mark)
+			memcpy(x->ret_mark, m->data, sizeof(*x->ret_mark));
+		return 0;
 	case ADMIN_END:
 		reply->r = m->head.word;
 		snprintf(reply->text, sizeof(reply->text), "%s", m->data);
@@ -174,7 +268,29 @@ int ctl_exchange(const struct ctl *ctl, const struct ctl_exchange *x, struct adm
 	if (r == 0)
 		return 0;
 	ctl_admin_words(ctl, r, words, sizeof(words));
-	return ctl_fail("%s", words);
+	return ctl_fail_as(admin_code(r), "%s", words);
+}
+
+#define AGAIN_NS 500000000L
+
+int ctl_change(const struct ctl *ctl, const struct ctl_exchange *x, ctl_again_fn *again,
+	       struct admin_reply *ret_end)
+{
+	const struct timespec pause = { .tv_nsec = AGAIN_NS };
+	char said[sizeof(ret_end->text)] = "";
+
+	for (;;) {
+		if (ctl_exchange(ctl, x, ret_end) != 0)
+			return 1;
+		if (ret_end->r != -EINPROGRESS)
+			return 0;
+		if (strcmp(said, ret_end->text) != 0)
+			fprintf(stderr, "kekctl: waiting: %s\n", ret_end->text);
+		memcpy(said, ret_end->text, sizeof(said));
+		if (again)
+			again(x->ctx);
+		nanosleep(&pause, NULL);
+	}
 }
 
 int ctl_ask_with(const struct ctl *ctl, const struct ctl_exchange *x, struct admin_reply *ret_end)
@@ -186,7 +302,7 @@ int ctl_ask_with(const struct ctl *ctl, const struct ctl_exchange *x, struct adm
 	if (end.r < 0) {
 		if (x->ret_text)
 			free(move_ptr(*x->ret_text));
-		return ctl_fail("%s", *end.text ? end.text : errno_text(end.r));
+		return ctl_refused(&end);
 	}
 	*ret_end = end;
 	return 0;
@@ -230,15 +346,19 @@ void ctl_key_id_hash(const char *key_id, char ret[static 72])
 	snprintf(ret, 72, "sha256:%s", hex);
 }
 
-static int find_socket(const struct ctl *ctl, bool transform, char *ret, size_t size)
+static int find_socket(const struct ctl *ctl, bool transform, char *ret, size_t size,
+		       unsigned int *ret_servers)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 	struct admin_reply end;
 	const char *path = ctl->socket;
+	unsigned int servers = 1;
 
 	if (!path) {
 		if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
 			return 1;
+		if (end.status.workers_serving > 0)
+			servers = end.status.workers_serving;
 		path = transform ? end.status.transform : end.status.socket;
 		if (transform && !*path)
 			return ctl_fail(
@@ -246,15 +366,17 @@ static int find_socket(const struct ctl *ctl, bool transform, char *ret, size_t 
 	}
 	if ((size_t)snprintf(ret, size, "%s", path) >= size)
 		return ctl_fail("%s: path too long", path);
+	if (ret_servers)
+		*ret_servers = servers;
 	return 0;
 }
 
 int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size)
 {
-	return find_socket(ctl, false, ret, size);
+	return find_socket(ctl, false, ret, size, NULL);
 }
 
-int ctl_transform_socket(const struct ctl *ctl, char *ret, size_t size)
+int ctl_transform_socket(const struct ctl *ctl, char *ret, size_t size, unsigned int *ret_servers)
 {
-	return find_socket(ctl, true, ret, size);
+	return find_socket(ctl, true, ret, size, ret_servers);
 }

@@ -48,7 +48,7 @@ static int host_open(const struct doctor *d, const char *path, FILE **ret)
 int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size)
 {
 	_cleanup_fclose_ FILE *f = NULL;
-	char line[512];
+	char line[4096]; /* the kernel's command line has so much */
 	int r;
 
 	r = host_open(d, path, &f);
@@ -58,24 +58,6 @@ int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size
 		return -ENODATA;
 	line[strcspn(line, "\n")] = '\0';
 	snprintf(ret, size, "%s", line);
-	return 0;
-}
-
-int doctor_value(const struct doctor *d, const char *path, const char *key, char *ret, size_t size)
-{
-	_cleanup_fclose_ FILE *f = NULL;
-	char line[512];
-	int r;
-
-	r = host_open(d, path, &f);
-	if (r < 0)
-		return r;
-	*ret = '\0';
-	while (fgets(line, sizeof(line), f)) {
-		line[strcspn(line, "\n")] = '\0';
-		if (strncmp(line, key, strlen(key)) == 0)
-			snprintf(ret, size, "%s", line + strlen(key));
-	}
 	return 0;
 }
 
@@ -122,23 +104,33 @@ static int doctor_print_json(const struct doctor *d)
 					(int)d->count[DOCTOR_PROBLEM]));
 }
 
+int doctor_print(const struct doctor *d)
+{
+	int r = 0;
+
+	if (d->ctl->json)
+		r = doctor_print_json(d);
+	else
+		doctor_print_text(d);
+	return r == 0 && d->count[DOCTOR_PROBLEM] == 0 ? 0 : 1;
+}
+
 int ctl_doctor(const struct ctl *ctl, int argc, char **argv)
 {
 	struct doctor d = { .ctl = ctl, .root = argc == 1 ? argv[0] : "" };
-	int r = 0;
+	int r;
 
 	if (argc > 1)
 		return ctl_usage("doctor takes at most one argument, the root to look at");
 	d.findings = json_array();
 	if (!d.findings)
 		return ctl_fail("out of memory");
+	if (argc == 0)
+		doctor_ask(&d);
 	doctor_host(&d);
 	if (argc == 0)
 		doctor_live(&d);
-	if (ctl->json)
-		r = doctor_print_json(&d);
-	else
-		doctor_print_text(&d);
+	r = doctor_print(&d);
 	json_decref(d.findings);
-	return r == 0 && d.count[DOCTOR_PROBLEM] == 0 ? 0 : 1;
+	return r;
 }

@@ -16,6 +16,9 @@ enum doctor_level { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_PROBLEM };
 struct doctor {
 	const struct ctl *ctl; /* borrowed */
 	const char *root;      /* before every path; "" is this machine */
+	bool software; /* the daemon that runs needs no AF_ALG and no keyring: custody holder */
+	int asked;     /* what its status was, or why there is none: ctl_try() */
+	struct admin_reply reply;
 	json_t *findings;
 	unsigned int count[DOCTOR_PROBLEM + 1];
 };
@@ -27,12 +30,11 @@ void doctor_report(struct doctor *d, enum doctor_level level, const char *check,
 /* The first line of root + @path, without its end; @ret is untouched on failure. -errno. */
 int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size);
 
-/*
- * What follows @key in the last line of root + @path that begins with it; "" if there is none. -ENOENT
- * and other errors of opening it.
- */
-int doctor_value(const struct doctor *d, const char *path, const char *key, char *ret, size_t size);
+/* All findings, in words or JSON as the command line asks; 0, or 1 with a problem among them. */
+int doctor_print(const struct doctor *d);
 
+/* Ask the daemon how it is, first: what the others look for depends on it. */
+void doctor_ask(struct doctor *d);
 void doctor_host(struct doctor *d);
 void doctor_live(struct doctor *d);
 

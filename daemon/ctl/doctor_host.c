@@ -10,6 +10,9 @@
 #include <string.h>
 
 #include "daemon/ctl/doctor.h"
+#include "daemon/ctl/input.h"
+#include "daemon/ctl/unitfile.h"
+#include "daemon/ctl/units.h"
 
 #define QUOTA_BYTES 1000000
 
@@ -185,6 +188,55 @@ static void check_modules(struct doctor *d)
 			"may be loaded by any user; kekd does not need it, and Copy Fail was in it");
 }
 
+/* initcall_blacklist= of the kernel's command line holds for modules too (init/main.c), and no file says so. */
+static void check_initcalls(struct doctor *d)
+{
+	static const char *const needed[] = { "af_alg_init", "algif_skcipher_init",
+					      "algif_hash_init", "init_encrypted" };
+	char line[4096], *save, *word;
+
+	if (doctor_line(d, "/proc/cmdline", line, sizeof(line)) < 0)
+		return;
+	for (word = strtok_r(line, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		char *list = strncmp(word, "initcall_blacklist=", 19) == 0 ? word + 19 : NULL,
+		     *rest;
+
+		for (char *call = list ? strtok_r(list, ",", &rest) : NULL; call;
+		     call = strtok_r(NULL, ",", &rest))
+			for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+				if (strcmp(call, needed[i]) == 0)
+					doctor_report(
+						d, DOCTOR_PROBLEM, "initcalls",
+						"take it out of the kernel's command line, and reboot",
+						"initcall_blacklist=%s keeps away what kekd needs",
+						call);
+	}
+}
+
+/* What a socket of AF_ALG may take: a run of the cipher fails above the first, every run below the second. */
+static void check_buffers(struct doctor *d)
+{
+	static const struct {
+		const char *name, *path;
+		unsigned long least;
+		const char *cure;
+	} limits[] = {
+		{ "net.core.wmem_default", "/proc/sys/net/core/wmem_default", 212992,
+		  "sysctl net.core.wmem_default=212992, and in /etc/sysctl.d" },
+		{ "net.core.optmem_max", "/proc/sys/net/core/optmem_max", 20480,
+		  "sysctl net.core.optmem_max=131072, and in /etc/sysctl.d" },
+	};
+	char value[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		if (doctor_line(d, limits[i].path, value, sizeof(value)) == 0 &&
+		    strtoul(value, NULL, 10) < limits[i].least)
+			doctor_report(
+				d, DOCTOR_PROBLEM, "buffers", limits[i].cure,
+				"%s=%s: too little for the sockets of AF_ALG, so encryption fails",
+				limits[i].name, value);
+}
+
 static void check_uring(struct doctor *d)
 {
 	char level[16];
@@ -205,7 +257,7 @@ static void check_quota(struct doctor *d)
 
 	if (doctor_line(d, "/proc/sys/kernel/keys/root_maxkeys", keys, sizeof(keys)) < 0)
 		doctor_report(d, DOCTOR_PROBLEM, "key quota",
-			      "use a kernel with CONFIG_KEYS, or backend: openssl",
+			      "use a kernel with CONFIG_KEYS, or custody: holder",
 			      "no /proc/sys/kernel/keys: this kernel has no keyrings");
 	else if (strtoul(keys, NULL, 10) < 1024)
 		doctor_report(
@@ -235,25 +287,21 @@ static void check_quota_bytes(struct doctor *d)
 /* What is locked in memory counts against the limit of the service, not of the shell that asks. */
 static void check_memlock(struct doctor *d)
 {
-	static const char *const units[] = { "/etc/systemd/system/kekd.service",
-					     "/usr/local/lib/systemd/system/kekd.service",
-					     "/usr/lib/systemd/system/kekd.service",
-					     "/lib/systemd/system/kekd.service" };
-	char value[64];
+	struct unitfile *u = NULL;
+	const char *value;
 
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (doctor_value(d, units[i], "LimitMEMLOCK=", value, sizeof(value)) == -ENOENT)
-			continue;
-		if (strcmp(value, "infinity") == 0)
-			doctor_report(d, DOCTOR_OK, "memlock", "", "%s: no limit", units[i]);
-		else
-			doctor_report(
-				d, DOCTOR_WARNING, "memlock",
-				"LimitMEMLOCK=infinity in the [Service] section",
-				"%s limits locked memory%s%s: under load requests are refused",
-				units[i], *value ? " to " : "", value);
+	if (unitfile_read(d->root, "kekd.service", &u) < 0)
 		return;
-	}
+	value = unitfile_value(u, "LimitMEMLOCK");
+	if (strcmp(value, "infinity") == 0)
+		doctor_report(d, DOCTOR_OK, "memlock", "", "kekd.service: no limit");
+	else
+		doctor_report(
+			d, DOCTOR_WARNING, "memlock",
+			"LimitMEMLOCK=infinity in the [Service] section",
+			"kekd.service limits locked memory%s%s: under load requests are refused",
+			*value ? " to " : "", value);
+	unitfile_free(u);
 }
 
 static void check_lockdown(struct doctor *d)
@@ -272,14 +320,50 @@ static void check_lockdown(struct doctor *d)
 			"%s: root can read kernel memory, and with it the keys", line);
 }
 
+static void unit_found(void *ctx, bool problem, const char *text, const char *cure)
+{
+	doctor_report(ctx, problem ? DOCTOR_PROBLEM : DOCTOR_WARNING, "units", cure, "%s", text);
+}
+
+/* A machine without a kekd.yaml, or without our units, has nothing to compare. */
+static void check_units(struct doctor *d)
+{
+	_cleanup_(input_release) struct input in = { 0 };
+	_cleanup_(config_freep) struct config *c = NULL;
+	struct yaml_error err = { 0 };
+	unsigned int before = d->count[DOCTOR_WARNING];
+	char path[512];
+	int r;
+
+	snprintf(path, sizeof(path), "%s%s", d->root, CTL_CONFIG_DEFAULT);
+	if (access(path, F_OK) < 0 || input_read(path, &in) != 0)
+		return;
+	r = config_parse(input_span(&in), path, &c, &err);
+	if (r < 0) {
+		doctor_report(d, DOCTOR_PROBLEM, "units", "kekd --check", "%s", err.text);
+		return;
+	}
+	r = units_check(c, d->root, unit_found, d);
+	if (r == 0 && d->count[DOCTOR_WARNING] == before)
+		doctor_report(d, DOCTOR_OK, "units", "", "as kekd.yaml says");
+}
+
 void doctor_host(struct doctor *d)
 {
 	check_kernel(d);
-	check_restrict(d);
-	check_modules(d);
 	check_uring(d);
-	check_quota(d);
-	check_quota_bytes(d);
+	if (d->software) {
+		doctor_report(d, DOCTOR_OK, "AF_ALG", "",
+			      "not needed by custody holder, and not looked at");
+	} else {
+		check_restrict(d);
+		check_modules(d);
+		check_initcalls(d);
+		check_buffers(d);
+		check_quota(d);
+		check_quota_bytes(d);
+	}
 	check_memlock(d);
+	check_units(d);
 	check_lockdown(d);
 }

@@ -4,15 +4,19 @@
  * serial; and how is the daemon. As root, or the answers are those of a user whom kekd is not.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
 
 #include "daemon/base/log.h"
 #include "daemon/ctl/doctor.h"
+#include "daemon/keys/escrow.h"
 #include "daemon/sys/afalg.h"
+#include "daemon/sys/connect.h"
 
 #define STORE "/var/lib/kekd"
 
@@ -31,7 +35,25 @@ static int try_serial(int tfm)
 	return r == 0 ? afalg_set_key(tfm, key) : r;
 }
 
-static void check_afalg(struct doctor *d)
+/* Whether a key works by its serial matters to a daemon that is not told to do without. */
+static void check_keying(struct doctor *d, int tfm, bool by_value)
+{
+	int r = by_value ? 0 : try_serial(tfm);
+
+	if (by_value)
+		doctor_report(
+			d, DOCTOR_WARNING, "custody",
+			"custody: serial, on Linux 6.2 or newer; see kekd.yaml(5)",
+			"value: each key passes through the keeper's memory when it is loaded");
+	else if (r < 0)
+		doctor_report(d, DOCTOR_PROBLEM, "keys", afalg_cure(r),
+			      "a key of the keyring cannot be used by its serial: %s",
+			      errno_text(r));
+	else
+		doctor_report(d, DOCTOR_OK, "keys", "", "a key of the keyring works by its serial");
+}
+
+static void check_afalg(struct doctor *d, bool by_value)
 {
 	static const struct {
 		const char *type, *name, *use;
@@ -54,13 +76,7 @@ static void check_afalg(struct doctor *d)
 		}
 	}
 	doctor_report(d, DOCTOR_OK, "AF_ALG", "", "ecb(aes) and hmac(sha256) can be bound");
-	r = try_serial(tfm);
-	if (r < 0)
-		doctor_report(d, DOCTOR_PROBLEM, "keys", afalg_cure(r),
-			      "a key of the keyring cannot be used by its serial: %s",
-			      errno_text(r));
-	else
-		doctor_report(d, DOCTOR_OK, "keys", "", "a key of the keyring works by its serial");
+	check_keying(d, tfm, by_value);
 }
 
 static void check_clock(struct doctor *d)
@@ -91,13 +107,34 @@ static void check_disk(struct doctor *d)
 		doctor_report(d, DOCTOR_OK, "disk", "", "room for keys in " STORE);
 }
 
-static void check_socket(struct doctor *d, const char *path)
+/* Whose socket the file is: the process that called listen(2) (unix(7)), the keeper or systemd. 0: of another pid namespace. -1: nobody. */
+static pid_t who_listens(const char *path)
 {
+	struct ucred who = { 0 };
+	socklen_t len = sizeof(who);
+	_cleanup_close_ int fd = -1;
+
+	if (connect_unix(path, &fd) < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+		return -1;
+	return who.pid;
+}
+
+static void check_socket(struct doctor *d, const struct admin_status *s, const char *path)
+{
+	pid_t who = who_listens(path);
 	struct stat st;
 
 	if (stat(path, &st) < 0)
 		doctor_report(d, DOCTOR_PROBLEM, "socket", "restart kekd.socket, or kekd", "%s: %s",
 			      path, errno_text(errno));
+	else if (who < 0)
+		doctor_report(d, DOCTOR_PROBLEM, "socket",
+			      "systemctl restart kekd.socket kekd, or restart kekd",
+			      "%s: nobody listens there", path);
+	else if (who > 1 && who != s->keeper_pid)
+		doctor_report(d, DOCTOR_PROBLEM, "socket",
+			      "end it, then systemctl reload kekd; or restart kekd",
+			      "%s: somebody else listens there, pid %d", path, who);
 	else if (st.st_mode & S_IWOTH)
 		doctor_report(d, DOCTOR_WARNING, "socket",
 			      "SocketMode= of kekd.socket, or socketMode: of kekd.yaml: \"0600\"",
@@ -112,7 +149,7 @@ static void check_socket(struct doctor *d, const char *path)
 static void check_keyset(struct doctor *d, const struct admin_status *s)
 {
 	if (s->sealed)
-		doctor_report(d, DOCTOR_PROBLEM, "active key", "kekctl unseal",
+		doctor_report(d, DOCTOR_PROBLEM, "active key", "see \"root key\"",
 			      "none: the root key is not loaded, and kube-apiserver cannot write");
 	else if (*s->keyset_text)
 		doctor_report(d, DOCTOR_PROBLEM, "keyset", "kekctl keyset show; journalctl -u kekd",
@@ -126,6 +163,31 @@ static void check_keyset(struct doctor *d, const struct admin_status *s)
 		doctor_report(d, DOCTOR_OK, "active key", "", "%s", s->key_id);
 }
 
+static void put_problem(void *ctx, const char *what, const char *cure)
+{
+	doctor_report(ctx, DOCTOR_PROBLEM, "health", cure, "%s", what);
+}
+
+/* Nobody notices by himself that shares are lost. They are tested against a keyset, so there has to be one. */
+static void check_escrow(struct doctor *d, const struct admin_status *s)
+{
+	static const char cure[] = "kekctl root verify, on one member; if there are no shares, see "
+				   "kekd-ceremony(7)";
+	int64_t days = ctl_escrow_days(s);
+
+	if (strcmp(s->root, "ephemeral") == 0 || s->sealed || s->generation == 0)
+		return;
+	if (days < 0)
+		doctor_report(
+			d, DOCTOR_WARNING, "escrow", cure,
+			"this node knows of no test of the root key's shares: if they are not "
+			"good, every value is lost with the machines");
+	else
+		doctor_report(d, days > ESCROW_DAYS ? DOCTOR_WARNING : DOCTOR_OK, "escrow",
+			      days > ESCROW_DAYS ? cure : "",
+			      "the root key's shares were tested %" PRId64 " days ago", days);
+}
+
 static void check_status(struct doctor *d, const struct admin_status *s)
 {
 	if (s->workers_serving == 0)
@@ -137,47 +199,76 @@ static void check_status(struct doctor *d, const struct admin_status *s)
 	else
 		doctor_report(d, DOCTOR_OK, "daemon", "", "kekd %s serves", s->version);
 	check_keyset(d, s);
+	ctl_health(&s->health, put_problem, d);
 	if (strcmp(s->root, "ephemeral") == 0)
 		doctor_report(d, DOCTOR_WARNING, "root key",
 			      "rootKey: { source: command, ... }; see kekd.yaml(5)",
 			      "ephemeral: nothing can be decrypted after a restart of kekd");
+	else if (s->sealed)
+		doctor_report(
+			d, DOCTOR_PROBLEM, "root key",
+			strcmp(s->root, "command") == 0
+				? "put right what the command says, then kekctl unseal --retry; "
+				  "or give the root key by hand with kekctl unseal"
+				: "kekctl unseal",
+			"sealed: %s", s->sealed_text);
+	else if (*s->root_coming)
+		doctor_report(d, DOCTOR_WARNING, "root key",
+			      "kekctl root rotate, or kekctl root rotate --abort",
+			      "source %s, fingerprint %s; being rotated to %s", s->root, s->root_id,
+			      s->root_coming);
 	else
-		doctor_report(d, DOCTOR_OK, "root key", "", "source %s", s->root);
-	if (strcmp(s->backend, "kernel") != 0)
-		doctor_report(d, DOCTOR_WARNING, "backend", "backend: kernel",
-			      "%s: keys are in the daemon's memory", s->backend);
+		doctor_report(d, DOCTOR_OK, "root key", "", "source %s, fingerprint %s", s->root,
+			      s->root_id);
+	check_escrow(d, s);
+	if (strcmp(s->custody, "holder") == 0)
+		doctor_report(
+			d, DOCTOR_WARNING, "custody",
+			"custody: serial, or value, where the kernel has AF_ALG; see kekd.yaml(5)",
+			"holder: keys are in the memory of kekd-holder, the root key in the keeper's");
 	if (s->server_starts > s->workers)
 		doctor_report(d, DOCTOR_WARNING, "restarts", "journalctl -u kekd",
 			      "the server process was replaced %u times",
 			      s->server_starts - s->workers);
 }
 
-static void check_daemon(struct doctor *d)
+void doctor_ask(struct doctor *d)
 {
 	const struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
-	struct admin_reply reply;
-	char words[512];
-	int r;
 
-	r = ctl_try(d->ctl, &(struct ctl_exchange){ .req = &req }, &reply);
-	if (r == 0 && reply.r < 0)
-		snprintf(words, sizeof(words), "%s", reply.text);
-	else if (r < 0)
-		ctl_admin_words(d->ctl, r, words, sizeof(words));
-	if (r < 0 || reply.r < 0) {
-		doctor_report(
-			d, DOCTOR_PROBLEM, "daemon",
-			"systemctl start kekd; or name its admin.socket with --admin; be root",
-			"%s", words);
+	d->asked = ctl_try(d->ctl, &(struct ctl_exchange){ .req = &req }, &d->reply);
+	d->software =
+		d->asked == 0 && d->reply.r == 0 && strcmp(d->reply.status.backend, "kernel") != 0;
+}
+
+static void check_daemon(struct doctor *d)
+{
+	const struct admin_status *s = &d->reply.status;
+	char words[512];
+
+	if (d->asked == 0 && d->reply.r == 0) {
+		check_status(d, s);
+		check_socket(d, s, s->socket);
+		if (*s->transform)
+			check_socket(d, s, s->transform);
 		return;
 	}
-	check_status(d, &reply.status);
-	check_socket(d, reply.status.socket);
+	if (d->asked == 0)
+		snprintf(words, sizeof(words), "%s", d->reply.text);
+	else
+		ctl_admin_words(d->ctl, d->asked, words, sizeof(words));
+	doctor_report(d, DOCTOR_PROBLEM, "daemon",
+		      "systemctl start kekd; or name its admin.socket with --admin; be root", "%s",
+		      words);
 }
 
 void doctor_live(struct doctor *d)
 {
-	check_afalg(d);
+	bool value =
+		d->asked == 0 && d->reply.r == 0 && strcmp(d->reply.status.custody, "value") == 0;
+
+	if (!d->software)
+		check_afalg(d, value);
 	check_clock(d);
 	check_disk(d);
 	check_daemon(d);

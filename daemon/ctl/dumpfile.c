@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A snapshot has to be a file: it is read from its end, and more than once. JSON is read as it comes.
- * Which of the two it is, its first bytes say.
+ * A snapshot has to be a file: it is read from its end, and more than once; so has a database of k3s. JSON is
+ * read as it comes. Which it is, its first bytes say, also of what is none of them.
  */
 #include "daemon/ctl/dumpfile.h"
 
@@ -14,16 +14,21 @@
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
+#include "daemon/dump/bolt.h"
 #include "daemon/dump/etcdjson.h"
+#include "daemon/dump/form.h"
+#include "daemon/dump/kine.h"
+#include "daemon/dump/single.h"
 #include "daemon/dump/snapshot.h"
 #include "daemon/sys/ring.h"
 
-#define READ_SIZE (256 * 1024)
+#define READ_SIZE (1024 * 1024) /* few values are cut, which takes longer */
 #define BAR_NS    (UINT64_C(200) * 1000 * 1000)
 #define BAR_WIDTH 32
 
 struct reading {
 	const char *name; /* for messages */
+	const char *path; /* NULL: standard input */
 	int fd;
 	struct dumpfile *file;
 	struct dump_error err;
@@ -67,15 +72,30 @@ static int each(void *ctx, const struct dump_value *v)
 	return rd->r;
 }
 
+/* Of what Windows has made two bytes a character one is left. */
+static struct span chunk_of(struct reading *rd, size_t have, enum form_width *width)
+{
+	struct span chunk = span_of(rd->buf, have);
+
+	if (*width == FORM_UTF8_MARK) {
+		*width = FORM_BYTES;
+		return span_skip(chunk, 3);
+	}
+	if (*width != FORM_BYTES)
+		chunk.len = form_narrow(rd->buf, have, *width);
+	return chunk;
+}
+
 static int read_json(struct reading *rd, size_t have)
 {
 	_cleanup_(etcdjson_freep) struct etcdjson *j = NULL;
+	enum form_width width = form_width(span_of(rd->buf, have));
 	int r;
 
 	rd->file->source = "etcdctl";
 	r = etcdjson_new(each, rd, &rd->file->info, &rd->err, &j);
 	while (r == 0 && have > 0) {
-		r = etcdjson_feed(j, span_of(rd->buf, have));
+		r = etcdjson_feed(j, chunk_of(rd, have, &width));
 		if (r == 0)
 			r = io_read_all(rd->fd, rd->buf, sizeof(rd->buf), &have);
 	}
@@ -86,21 +106,30 @@ static int read_snapshot(struct reading *rd)
 {
 	rd->file->source = "snapshot";
 	rd->file->info.total = 0;
-	return snapshot_read(rd->fd, SNAPSHOT_SEEN_MAX, each, rd, &rd->file->info, &rd->err);
+	return snapshot_read(rd->fd, SNAPSHOT_SEEN_MAX, rd->file->salvage, each, rd,
+			     &rd->file->info, &rd->err);
 }
 
-/* A stored value and nothing else; @have bytes of it are in the buffer. */
-static int read_single(struct reading *rd, size_t have)
+static int read_kine(struct reading *rd)
+{
+	rd->file->source = "kine";
+	rd->file->info.total = 0;
+	return kine_read(rd->path, each, rd, &rd->file->info, &rd->err);
+}
+
+/* As text it may be several times as long as it is. */
+#define SINGLE_MAX (6U * DUMP_VALUE_MAX)
+
+/* @have bytes are in the buffer; the caller frees *@ret. */
+static int read_whole(struct reading *rd, size_t have, uint8_t **ret, size_t *ret_len)
 {
 	_cleanup_free_ uint8_t *all = NULL;
-	struct dump_value v = { .key = span_str(rd->file->single) };
 	size_t len = 0;
 	uint8_t *p;
 	int r;
 
-	rd->file->source = "value";
 	while (have > 0) {
-		if (len + have > DUMP_VALUE_MAX)
+		if (len + have > SINGLE_MAX)
 			return dump_fail(&rd->err, -EMSGSIZE, "larger than etcd allows");
 		p = realloc(all, len + have);
 		if (!p)
@@ -112,34 +141,74 @@ static int read_single(struct reading *rd, size_t have)
 		if (r < 0)
 			return r;
 	}
-	v.value = span_of(all, len);
-	return each(rd, &v);
+	*ret = move_ptr(all);
+	*ret_len = len;
+	return 0;
+}
+
+/* A stored value and nothing else. */
+static int read_single(struct reading *rd, size_t have)
+{
+	_cleanup_free_ uint8_t *all = NULL;
+	struct dump_value v = { .key = span_str(rd->file->single), .alone = true };
+	struct single one = { 0 };
+	size_t len = 0;
+	int r;
+
+	rd->file->source = "value";
+	r = read_whole(rd, have, &all, &len);
+	if (r == 0)
+		r = single_find(all, len, v.key, &rd->err, &one);
+	if (r < 0)
+		return r;
+	v.value = one.value;
+	r = each(rd, &v);
+	if (r == 0 && one.newline) {
+		v.value.len--;
+		r = each(rd, &v);
+	}
+	return r;
+}
+
+static int read_file(struct reading *rd, const struct stat *st, struct span head)
+{
+	if (!S_ISREG(st->st_mode) || (!rd->path && kine_is(head)))
+		return dump_fail(&rd->err, -EINVAL, "%s cannot be read from a pipe; give its file",
+				 kine_is(head) ? "a database of k3s" : "a snapshot");
+	return kine_is(head) ? read_kine(rd) : read_snapshot(rd);
+}
+
+/* For who wants what is left of it: a snapshot without its beginning. */
+static bool is_torn(const struct reading *rd, const struct stat *st, struct span head)
+{
+	return rd->file->salvage && S_ISREG(st->st_mode) && !form_advice(head) &&
+	       !single_is(head, span_str(rd->file->single ?: "/")) && bolt_is_torn(rd->fd);
 }
 
 static int read_any(struct reading *rd)
 {
+	const char *advice;
+	struct span head;
 	struct stat st;
 	size_t have;
 	int r;
 
 	if (fstat(rd->fd, &st) < 0)
 		return -errno;
-	rd->file->made = time(NULL);
-	if (S_ISREG(st.st_mode) && st.st_mtime < rd->file->made)
-		rd->file->made = st.st_mtime;
 	if (S_ISREG(st.st_mode) && st.st_size > 0)
 		rd->file->info.total = (uint64_t)st.st_size;
-	r = io_read_all(rd->fd, rd->buf, SNAPSHOT_HEAD, &have);
+	r = io_read_all(rd->fd, rd->buf, FORM_HEAD, &have);
 	if (r < 0)
 		return r;
-	if (rd->file->single && span_starts_with(span_of(rd->buf, have), span_str("k8s:enc:")))
+	head = span_of(rd->buf, have);
+	if (snapshot_is(head) || kine_is(head) || is_torn(rd, &st, head))
+		return read_file(rd, &st, head);
+	if (rd->file->single && single_is(head, span_str(rd->file->single)))
 		return read_single(rd, have);
-	if (!snapshot_is(span_of(rd->buf, have)))
-		return read_json(rd, have);
-	if (!S_ISREG(st.st_mode))
-		return dump_fail(&rd->err, -EINVAL,
-				 "a snapshot cannot be read from a pipe; give its file");
-	return read_snapshot(rd);
+	advice = form_advice(head);
+	if (advice)
+		return dump_fail(&rd->err, -EBADMSG, "%s", advice);
+	return read_json(rd, have);
 }
 
 static int source_open(const char *path, int *ret_fd)
@@ -172,8 +241,9 @@ int dumpfile_read(const char *path, bool progress, dump_each_fn *each_value, voi
 	r = source_open(path, &fd);
 	if (r != 0)
 		return r;
-	*file = (struct dumpfile){ .single = file->single };
-	rd->name = path && strcmp(path, "-") != 0 ? path : "standard input";
+	*file = (struct dumpfile){ .single = file->single, .salvage = file->salvage };
+	rd->path = path && strcmp(path, "-") != 0 ? path : NULL;
+	rd->name = rd->path ?: "standard input";
 	rd->fd = fd;
 	rd->file = file;
 	rd->each = each_value;

@@ -13,54 +13,18 @@
  * what it is, and step 3 never replaces a file.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/base/secmem.h"
 #include "daemon/chain/encconf.h"
 #include "daemon/ctl/ctl.h"
 #include "daemon/ctl/import.h"
+#include "daemon/ctl/input.h"
 
-#define FILE_MAX  YAML_BYTES_MAX
 #define NAMES_MAX 99 /* of one label */
-
-/* FILE as it is, in locked memory. */
-struct input {
-	char *text; /* FILE_MAX + 1 bytes */
-	size_t len;
-};
-
-static void input_release(struct input *in)
-{
-	secmem_free(in->text, FILE_MAX + 1);
-}
-
-static int input_read(const char *path, struct input *ret)
-{
-	_cleanup_(input_release) struct input in = { 0 };
-	_cleanup_close_ int fd = -1;
-	int r;
-
-	in.text = secmem_alloc(FILE_MAX + 1);
-	if (!in.text)
-		return ctl_fail("no locked memory: %s; raise RLIMIT_MEMLOCK (ulimit -l)",
-				errno_text(errno));
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return ctl_fail("%s: %s", path, errno_text(errno));
-	r = io_read_all(fd, in.text, FILE_MAX + 1, &in.len);
-	if (r < 0)
-		return ctl_fail("%s: %s", path, errno_text(r));
-	if (in.len > FILE_MAX)
-		return ctl_fail("%s: more than %d bytes", path, FILE_MAX);
-	*ret = in;
-	in.text = NULL;
-	return 0;
-}
 
 static void keep_key(void *ctx, const struct admin_key *key)
 {
@@ -108,7 +72,7 @@ static int import_one(const struct ctl *ctl, struct admin_import *in,
 	for (unsigned int n = 1; end.r == -EEXIST && n <= NAMES_MAX; n++) {
 		if (candidate(key->name, n, req.name) < 0)
 			break;
-		if (ctl_exchange(ctl, &x, &end) != 0)
+		if (ctl_change(ctl, &x, NULL, &end) != 0)
 			return 1;
 	}
 	if (end.r < 0)

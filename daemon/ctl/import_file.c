@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <string.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/cleanup.h"
 
 /* A YAML double-quoted scalar, valid as JSON too. Control characters were refused by the parser. */
@@ -92,19 +92,6 @@ int import_print(const struct encconf *conf, FILE *to)
 	return fflush(to) == 0 && !ferror(to) ? 0 : -EIO;
 }
 
-static int sync_directory(const char *path)
-{
-	_cleanup_free_ char *copy = strdup(path);
-	_cleanup_close_ int fd = -1;
-
-	if (!copy)
-		return -ENOMEM;
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 /* @fd consumed. */
 static int import_file_fill(int fd, const struct encconf *conf)
 {
@@ -136,5 +123,5 @@ int import_write(const struct encconf *conf, const char *path)
 	if (r == 0 && link(temporary, path) < 0)
 		r = -errno;
 	unlink(temporary);
-	return r == 0 ? sync_directory(path) : r;
+	return r == 0 ? io_sync_folder(path) : r;
 }

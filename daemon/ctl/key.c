@@ -8,7 +8,7 @@
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
 
-static void key_time_text(uint64_t seconds, char ret[static 24])
+void ctl_time_text(uint64_t seconds, char ret[static 24])
 {
 	time_t t = (time_t)seconds;
 	struct tm tm;
@@ -21,26 +21,27 @@ json_t *ctl_key_json(const struct admin_key *k)
 {
 	char created[24], used[24] = "", hash[72];
 
-	key_time_text(k->created, created);
+	ctl_time_text(k->created, created);
 	if (k->last_used > 0)
-		key_time_text(k->last_used, used);
+		ctl_time_text(k->last_used, used);
 	ctl_key_id_hash(k->key_id, hash);
 	return json_pack(
-		"{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I, s:s}",
+		"{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I, s:s, s:I}",
 		"name", k->name, "label", k->label, "alg", k->alg, "weak",
 		strcmp(k->alg, "aes-128") == 0, "keyId", k->key_id, "keyIdHash", hash, "kind",
 		k->kind, "state", k->state, "activation", (int)k->activation, "created", created,
 		"usable", k->usable == 0, "why", k->usable == 0 ? "" : errno_text(k->usable),
 		"encryptions", (json_int_t)k->encryptions, "decryptions",
-		(json_int_t)k->decryptions, "lastUsed", used);
+		(json_int_t)k->decryptions, "lastUsed", used, "marked", (json_int_t)k->marked);
 }
 
 static void key_text(const struct admin_key *k)
 {
 	char created[24];
 
-	key_time_text(k->created, created);
-	printf("%-16s %-12s %-9s %-20s %s%s%s\n", k->name, k->state, k->kind, created, k->key_id,
+	ctl_time_text(k->created, created);
+	printf("%-16s %-12s %-9s %-20s %s%s%s%s\n", k->name, k->state, k->kind, created, k->key_id,
+	       k->marked > 0 ? "  marked" : "",
 	       k->usable == 0 ? "" : "  NOT USABLE: ", k->usable == 0 ? "" : errno_text(k->usable));
 }
 
@@ -48,14 +49,17 @@ void ctl_key_print(const struct admin_key *k)
 {
 	char created[24], used[24] = "never", hash[72];
 
-	key_time_text(k->created, created);
+	ctl_time_text(k->created, created);
 	if (k->last_used > 0)
-		key_time_text(k->last_used, used);
+		ctl_time_text(k->last_used, used);
 	ctl_key_id_hash(k->key_id, hash);
 	printf("%s\n  name         %s\n  state        %s\n  usable       %s\n", k->label, k->name,
 	       k->state, k->usable == 0 ? "yes" : errno_text(k->usable));
 	printf("  kind         %s\n  created      %s\n  last used    %s at the latest\n", k->kind,
 	       created, used);
+	if (k->marked > 0)
+		printf("  marked       in generation %llu of the keyset\n",
+		       (unsigned long long)k->marked);
 	printf("  encryptions  %llu\n  decryptions  %llu\n", (unsigned long long)k->encryptions,
 	       (unsigned long long)k->decryptions);
 	printf("  key_id       %s\n               %s\n", k->key_id, hash);
@@ -113,13 +117,7 @@ static void created(void *ctx, const struct admin_key *k)
 
 int ctl_key_create(const struct ctl *ctl, int argc, char **argv)
 {
-	struct admin_request req = {
-		.version = ADMIN_VERSION,
-		.verb = ADMIN_KEY_CREATE,
-		.flags = ctl->dry_run ? ADMIN_DRY_RUN : 0,
-	};
-	struct admin_reply end;
-	int r;
+	struct admin_request req = { .verb = ADMIN_KEY_CREATE };
 
 	if (argc != 1)
 		return ctl_usage("key create takes the name of a key, as in the "
@@ -127,8 +125,5 @@ int ctl_key_create(const struct ctl *ctl, int argc, char **argv)
 	if (strlen(argv[0]) > KEKD_KEY_NAME_MAX)
 		return ctl_usage("a key's name has at most %d characters", KEKD_KEY_NAME_MAX);
 	memcpy(req.name, argv[0], strlen(argv[0]) + 1);
-	r = ctl_ask(ctl, &req, created, (void *)(uintptr_t)ctl, &end);
-	if (r == 0 && *end.text)
-		puts(end.text);
-	return r;
+	return ctl_key_change(ctl, &req, created);
 }

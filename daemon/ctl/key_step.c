@@ -101,17 +101,74 @@ static void print_step(void *ctx, const struct admin_key *key)
 		       key->name, key->state, key->key_id);
 }
 
-static int step_ask(const struct ctl *ctl, struct admin_request *req)
+/* A change, and what is known of its key. */
+struct step {
+	struct admin_request *req;
+	struct admin_key key;
+	bool has_key, waited;
+};
+
+static void step_key(void *ctx, const struct admin_key *key)
 {
+	struct step *s = ctx;
+
+	s->key = *key;
+	s->has_key = true;
+}
+
+/* The new key is there and waits to become active: by its id, as the name may get another one meanwhile. */
+static void step_again(void *ctx)
+{
+	struct step *s = ctx;
+	bool makes = s->req->verb == ADMIN_KEY_CREATE || s->req->verb == ADMIN_KEY_ROTATE;
+
+	s->waited = true;
+	if (!makes || !s->has_key)
+		return;
+	s->req->verb = ADMIN_KEY_ACTIVATE;
+	memcpy(s->req->id, s->key.id, sizeof(s->req->id));
+}
+
+/* As it is now, where another node has made the change that was waited for. */
+static void step_look(const struct ctl *ctl, struct step *s)
+{
+	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
+
+	if (ctl_keys_get(ctl, &keys) != 0)
+		return;
+	for (size_t i = 0; i < keys.n; i++)
+		if (memcmp(keys.v[i].id, s->req->id, sizeof(s->req->id)) == 0)
+			step_key(s, &keys.v[i]);
+}
+
+int ctl_key_change(const struct ctl *ctl, struct admin_request *req, ctl_each_fn *print)
+{
+	struct step s = { .req = req };
+	const struct ctl_exchange x = { .req = req, .each = step_key, .ctx = &s };
 	struct admin_reply end;
-	int r;
 
 	req->version = ADMIN_VERSION;
-	req->flags |= (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->force ? ADMIN_FORCE : 0U);
-	r = ctl_ask(ctl, req, print_step, (void *)(uintptr_t)ctl, &end);
-	if (r == 0 && *end.text && !ctl->json)
+	req->flags |= (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->force ? ADMIN_FORCE : 0U) |
+		      (ctl->portable ? ADMIN_PORTABLE : 0U);
+	if (ctl_change(ctl, &x, step_again, &end) != 0)
+		return 1;
+	if (s.waited && end.r == -EALREADY) {
+		step_look(ctl, &s);
+		end.r = 0;
+		end.text[0] = '\0';
+	}
+	if (s.has_key)
+		print((void *)(uintptr_t)ctl, &s.key);
+	if (end.r < 0)
+		return ctl_refused(&end);
+	if (*end.text && !ctl->json)
 		puts(end.text);
-	return r;
+	return 0;
+}
+
+static int step_ask(const struct ctl *ctl, struct admin_request *req)
+{
+	return ctl_key_change(ctl, req, print_step);
 }
 
 static int name_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,
@@ -140,13 +197,13 @@ int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv)
 			    "rotate");
 }
 
-/* --proof: what kekctl scan wrote is for this key; when, and of what. */
+/* --proof: what kekctl scan wrote is for this key, and of which mark. */
 static int proof_put(const struct ctl *ctl, const struct admin_key *key, struct admin_request *req)
 {
 	if (!ctl->proof)
 		return 0;
 	req->flags |= ADMIN_PROOF;
-	return proof_check(ctl->proof, key, &req->proof_time, &req->proof_revision);
+	return proof_check(ctl->proof, key, &req->proof);
 }
 
 static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,
@@ -173,6 +230,17 @@ static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_v
 int ctl_key_activate(const struct ctl *ctl, int argc, char **argv)
 {
 	return id_request(ctl, argc, argv, ADMIN_KEY_ACTIVATE, "staged");
+}
+
+int ctl_key_mark(const struct ctl *ctl, int argc, char **argv)
+{
+	int r = id_request(ctl, argc, argv, ADMIN_KEY_MARK, "decrypt-only retired");
+
+	if (r == 0 && !ctl->json && !ctl->dry_run)
+		printf("It is evidence if etcd as it is from now on needs the key no more: kekctl scan "
+		       "--etcd --uses %s --proof FILE\n",
+		       argv[0]);
+	return r;
 }
 
 int ctl_key_retire(const struct ctl *ctl, int argc, char **argv)
@@ -249,9 +317,17 @@ int ctl_key_reload(const struct ctl *ctl, int argc, char **argv _unused_)
 {
 	struct admin_request req = { .verb = ADMIN_KEY_RELOAD };
 
+	struct admin_reply end;
+	int r;
+
 	if (argc != 0)
 		return ctl_usage("key reload takes no argument");
-	return step_ask(ctl, &req);
+	req.version = ADMIN_VERSION;
+	req.flags = ctl->dry_run ? ADMIN_DRY_RUN : 0;
+	r = ctl_ask(ctl, &req, print_step, (void *)(uintptr_t)ctl, &end);
+	if (r == 0 && *end.text && !ctl->json)
+		puts(end.text);
+	return r;
 }
 
 static void print_verified(void *ctx, const struct admin_key *key)

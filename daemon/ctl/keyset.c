@@ -51,9 +51,11 @@ static int keyset_ask(const struct ctl *ctl, struct admin_request *req, struct s
 	}
 	req->version = ADMIN_VERSION;
 	req->flags |= ctl->dry_run ? ADMIN_DRY_RUN : 0U;
-	r = ctl_ask_with(ctl, &x, &end);
+	r = ctl_change(ctl, &x, NULL, &end);
 	if (r != 0)
 		return r;
+	if (end.r < 0)
+		return ctl_refused(&end);
 	if (out && (fwrite(out, 1, len, stdout) != len || fflush(stdout) != 0))
 		return ctl_fail("cannot write: %s", strerror(errno));
 	if (*end.text)

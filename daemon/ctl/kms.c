@@ -13,6 +13,7 @@
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
 #include "daemon/ctl/relay.h"
+#include "daemon/dump/base64.h"
 #include "daemon/kms/pb.h"
 
 #define CALL_NS    (UINT64_C(3) * 1000 * 1000 * 1000) /* kube-apiserver's own default */
@@ -83,8 +84,7 @@ static int wrapped_parse(const struct secbuf *in, uint8_t *data, size_t size, si
 
 	j = json_loadb((const char *)in->data, in->len, JSON_REJECT_DUPLICATES, &err);
 	if (j && json_unpack(j, "{s:s, s:s!}", "ciphertext", &b64, "keyId", &id) == 0 &&
-	    sodium_base642bin(data, size, b64, strlen(b64), NULL, ret_len, NULL,
-			      sodium_base64_VARIANT_ORIGINAL) == 0 &&
+	    base64_room(strlen(b64)) <= size && base64_decode(span_str(b64), data, ret_len) == 0 &&
 	    (size_t)snprintf(key_id, key_id_size, "%s", id) < key_id_size)
 		r = 0;
 	json_decref(j);
@@ -96,7 +96,7 @@ int ctl_decrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 	_cleanup_(secpool_freep) struct secpool *pool = NULL;
 	_cleanup_secbuf_ struct secbuf in = { 0 }, out = { 0 };
 	struct kms_request req = { .uid = span_str("kekctl") };
-	uint8_t data[KEKD_KMS_CIPHERTEXT_MAX];
+	uint8_t data[KEKD_KMS_CIPHERTEXT_MAX + 2]; /* whole groups of three */
 	char key_id[KEKD_KMS_KEY_ID_MAX + 1];
 	_cleanup_(pb_response_done) struct kms_response rsp = { 0 };
 	size_t len;

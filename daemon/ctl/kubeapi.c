@@ -2,7 +2,8 @@
 /*
  * kubectl is started by fork and exec and not by posix_spawn(3): only so can it be told to die with its
  * parent, and an orphaned proxy would be an open door to the cluster. Between the two only calls that
- * are safe after a fork. Its environment is what kubectl and its login helpers need and no more.
+ * are safe after a fork. Its environment is the caller's, as kubectl, its login helpers and proxies may need
+ * anything of it, but for what is dangerous where the cluster's credentials are: env_dangerous.
  *
  * The directory of the socket is 0700 and the socket 0600 (kubectl's own doing), so root and this user
  * get in and no one else. Name of the host in requests is "localhost", the only one that the proxy takes.
@@ -11,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -18,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
@@ -29,6 +32,9 @@
 #define ARENA_MAX   (UINT32_C(32) * 1024 * 1024)
 #define ARENA_MIN   (UINT32_C(1) * 1024 * 1024)
 #define HEAD_MAX    8192
+#define ROOM_MAX    64
+#define ROOM_MIN    4
+#define NS          UINT64_C(1000000000)
 #define SOCKET_NAME "/kubectl.sock"
 
 #define METADATA(kind) "application/json;as=PartialObjectMetadata" kind ";g=meta.k8s.io;v=v1"
@@ -40,8 +46,22 @@ static struct arena {
 	bool full; /* something did not fit */
 } arena;
 
+/* A request under way; none: fd is -1. */
+struct slot {
+	int fd;
+	uint8_t *data; /* KUBEAPI_PIECE bytes of kubeapi.pieces */
+	size_t len;
+	uint64_t begun;
+	void *ctx;
+};
+
 struct kubeapi {
 	pid_t pid;
+	int out; /* its standard output: it may say more than its first line */
+	struct slot slots[ROOM_MAX];
+	uint8_t *pieces; /* locked */
+	unsigned int room, flying;
+	unsigned int turn; /* which slot is looked at first, so that none waits behind the others */
 	char dir[64];
 	char socket[64 + sizeof(SOCKET_NAME)];
 };
@@ -92,23 +112,55 @@ static void kubeapi_arena_close(void)
 	arena = (struct arena){ 0 };
 }
 
+/* Where answers land that come at the same time; before the arena, which takes what is left. */
+static int pieces_open(struct kubeapi *api)
+{
+	unsigned int room = ROOM_MAX;
+
+	while (!(api->pieces = secmem_alloc((size_t)room * KUBEAPI_PIECE)) && room > ROOM_MIN)
+		room /= 2;
+	if (!api->pieces)
+		return ctl_fail("no locked memory; raise RLIMIT_MEMLOCK (ulimit -l)");
+	for (unsigned int i = 0; i < room; i++)
+		api->slots[i] = (struct slot){ .fd = -1, .data = api->pieces + i * KUBEAPI_PIECE };
+	api->room = room;
+	return 0;
+}
+
 /* --- kubectl --------------------------------------------------------------------------------- */
 
-static const char *const env_kept[] = { "PATH=",     "HOME=",        "KUBECONFIG=",
-					"USER=",     "HTTPS_PROXY=", "https_proxy=",
-					"NO_PROXY=", "no_proxy=",    "SSL_CERT_FILE=" };
+/*
+ * What is not kubectl's configuration but power over its process, as the beginnings of names: the loader
+ * takes code from LD_* and GLIBC_TUNABLES (ld.so(8)); a shell, which a login helper may be a script of,
+ * runs BASH_ENV, ENV and BASH_FUNC_*; Go prints tokens with GODEBUG=http2debug=2 and can be told to
+ * check certificates less; and SSLKEYLOGFILE has a TLS library write the keys of its connections down.
+ */
+static const char *const env_dangerous[] = {
+	"LD_", "GLIBC_TUNABLES=", "BASH_ENV=", "ENV=", "BASH_FUNC_", "GODEBUG=", "SSLKEYLOGFILE="
+};
 
-static void kubeapi_env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
+static bool is_dangerous(const char *entry)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(env_dangerous); i++)
+		if (strncmp(entry, env_dangerous[i], strlen(env_dangerous[i])) == 0)
+			return true;
+	return false;
+}
+
+/* The caller frees the array; what it points to is environ's. */
+static char **kubeapi_env(void)
 {
 	size_t n = 0;
+	char **ret;
 
-	for (char **e = environ; *e && n < ARRAY_SIZE(env_kept); e++)
-		for (size_t i = 0; i < ARRAY_SIZE(env_kept); i++)
-			if (strncmp(*e, env_kept[i], strlen(env_kept[i])) == 0) {
-				env[n++] = *e;
-				break;
-			}
-	env[n] = NULL;
+	while (environ[n])
+		n++;
+	ret = calloc(n + 1, sizeof(*ret));
+	n = 0;
+	for (char **e = environ; ret && *e; e++)
+		if (!is_dangerous(*e))
+			ret[n++] = *e;
+	return ret;
 }
 
 #define ARGS_MAX 10
@@ -122,7 +174,10 @@ static void args_make(const struct kubeapi *api, const struct kubeapi_options *o
 	argv[n++] = (char *)(uintptr_t) "kubectl";
 	argv[n++] = (char *)(uintptr_t) "proxy";
 	argv[n++] = buf;
-	argv[n++] = (char *)(uintptr_t) "--reject-paths=^/api/.*/(exec|attach|portforward|proxy)";
+	/* of pods, services and nodes alone: a Secret's name may be "proxy", too */
+	argv[n++] =
+		(char *)(uintptr_t) "--reject-paths=^/api/v1/(namespaces/[^/]+/)?(pods|services|nodes)/"
+				    "[^/]+/(exec|attach|portforward|proxy)(/|$)";
 	argv[n++] = (char *)(uintptr_t)(o->post ? "--reject-methods=^(PUT|DELETE)$"
 						: "--reject-methods=^(PUT|POST|DELETE)$");
 	if (o->kubeconfig) {
@@ -154,25 +209,27 @@ static _noreturn_ void kubeapi_child(int out, pid_t parent, char **argv, char **
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-static int kubeapi_spawn(struct kubeapi *api, const struct kubeapi_options *o, int *ret_out)
+static int kubeapi_spawn(struct kubeapi *api, const struct kubeapi_options *o)
 {
-	char *env[ARRAY_SIZE(env_kept) + 1], *argv[ARGS_MAX], buf[128];
+	_cleanup_free_ char **env = kubeapi_env();
+	char *argv[ARGS_MAX], buf[128];
 	_cleanup_close_ int out = -1, theirs = -1;
 	pid_t parent = getpid();
 	int fds[2];
 
+	if (!env)
+		return ctl_fail("out of memory");
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return ctl_fail("pipe: %s", errno_text(errno));
 	out = fds[0];
 	theirs = fds[1];
 	args_make(api, o, argv, buf, sizeof(buf));
-	kubeapi_env_filter(env);
 	api->pid = fork();
 	if (api->pid < 0)
 		return ctl_fail("fork: %s", errno_text(errno));
 	if (api->pid == 0)
 		kubeapi_child(theirs, parent, argv, env);
-	*ret_out = move_fd(out);
+	api->out = move_fd(out);
 	return 0;
 }
 
@@ -188,11 +245,11 @@ static int ended_early(struct kubeapi *api)
 }
 
 /* It says so in one line when it serves. */
-static int await_start(struct kubeapi *api, int out)
+static int await_start(struct kubeapi *api)
 {
 	char line[256];
 
-	return read(out, line, sizeof(line)) > 0 ? 0 : ended_early(api);
+	return read(api->out, line, sizeof(line)) > 0 ? 0 : ended_early(api);
 }
 
 static int dir_make(struct kubeapi *api)
@@ -211,12 +268,12 @@ static int dir_make(struct kubeapi *api)
 int kubeapi_open(const struct kubeapi_options *options, struct kubeapi **ret)
 {
 	_cleanup_(kubeapi_closep) struct kubeapi *api = calloc(1, sizeof(*api));
-	_cleanup_close_ int out = -1;
 
 	if (!api)
 		return ctl_fail("out of memory");
-	if (kubeapi_arena_open() != 0 || dir_make(api) != 0 ||
-	    kubeapi_spawn(api, options, &out) != 0 || await_start(api, out) != 0)
+	api->out = -1;
+	if (pieces_open(api) != 0 || kubeapi_arena_open() != 0 || dir_make(api) != 0 ||
+	    kubeapi_spawn(api, options) != 0 || await_start(api) != 0)
 		return 1;
 	*ret = move_ptr(api);
 	return 0;
@@ -230,10 +287,14 @@ void kubeapi_close(struct kubeapi *api)
 		kill(api->pid, SIGTERM);
 		waitpid(api->pid, NULL, 0);
 	}
+	if (api->out >= 0)
+		close(api->out);
 	if (api->dir[0]) {
 		unlink(api->socket);
 		rmdir(api->dir);
 	}
+	kubeapi_drop(api);
+	secmem_free(api->pieces, (size_t)api->room * KUBEAPI_PIECE);
 	kubeapi_arena_close();
 	free(api);
 }
@@ -285,46 +346,164 @@ static const char *accept_type(const char *method, bool metadata_only)
 	return strcmp(method, "GET") == 0 ? METADATA("List") : METADATA("");
 }
 
-static int exchange(struct kubeapi *api, const char *method, const char *path, const char *body,
-		    bool metadata_only, struct span *ret)
+/* Connected and asked; the answer is what comes until the other side closes. */
+static int proxy_ask(const struct kubeapi *api, const struct kubeapi_request *req, int *ret_fd)
 {
 	char head[HEAD_MAX];
 	_cleanup_close_ int fd = -1;
-	size_t len = body ? strlen(body) : 0;
+	size_t len = req->body ? strlen(req->body) : 0;
 	int n, r;
 
-	n = http1_request(head, sizeof(head), method, path, accept_type(method, metadata_only),
-			  content_type(method, body), len);
+	n = http1_request(head, sizeof(head), req->method, req->path,
+			  accept_type(req->method, req->metadata_only),
+			  content_type(req->method, req->body), len);
 	if (n < 0)
 		return n;
 	r = proxy_connect(api->socket, &fd);
 	if (r == 0)
 		r = io_send_all(fd, head, (size_t)n);
-	if (r == 0 && body)
-		r = io_send_all(fd, body, len);
-	return r == 0 ? kubeapi_read_all(fd, ret) : r;
+	if (r == 0 && req->body)
+		r = io_send_all(fd, req->body, len);
+	if (r == -EPIPE || r == -ECONNRESET)
+		r = -EBADMSG; /* it hung up on this one, and is there */
+	if (r == 0)
+		*ret_fd = move_fd(fd);
+	return r;
 }
 
-int kubeapi_call(struct kubeapi *api, const char *method, const char *path, const char *body,
-		 bool metadata_only, struct kubeapi_answer *ret)
+/* The tree is in the arena, behind @bytes if they are there, too. */
+static int kubeapi_judge(struct span bytes, struct kubeapi_answer *ret)
 {
 	struct http1_answer answer;
-	struct span bytes;
 	int r;
 
-	arena_reset();
-	r = exchange(api, method, path, body, metadata_only, &bytes);
-	if (r == 0)
-		r = http1_answer(bytes, &answer);
+	r = http1_answer(bytes, &answer);
 	if (r < 0)
 		return r;
-	*ret = (struct kubeapi_answer){
-		.status = answer.status,
-		.retry_after = answer.retry_after,
-		.body = json_loadb((const char *)answer.body.data, answer.body.len, 0, NULL),
-	};
+	ret->status = answer.status;
+	ret->retry_after = answer.retry_after;
+	ret->body = json_loadb((const char *)answer.body.data, answer.body.len, 0, NULL);
 	if (!ret->body && arena.full)
 		return -ENOBUFS;
 	/* What went well is JSON always; a refusal may be text of the proxy. */
 	return !ret->body && answer.status < 300 ? -EBADMSG : 0;
+}
+
+int kubeapi_call(struct kubeapi *api, const struct kubeapi_request *req, struct kubeapi_answer *ret)
+{
+	_cleanup_close_ int fd = -1;
+	struct span bytes;
+
+	arena_reset();
+	*ret = (struct kubeapi_answer){ 0 };
+	ret->r = proxy_ask(api, req, &fd);
+	if (ret->r == 0)
+		ret->r = kubeapi_read_all(fd, &bytes);
+	if (ret->r == 0)
+		ret->r = kubeapi_judge(bytes, ret);
+	return ret->r;
+}
+
+/* --- many at once ---------------------------------------------------------------------------- */
+
+uint64_t kubeapi_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
+}
+
+unsigned int kubeapi_room(const struct kubeapi *api)
+{
+	return api->room;
+}
+
+unsigned int kubeapi_flying(const struct kubeapi *api)
+{
+	return api->flying;
+}
+
+static void slot_clear(struct kubeapi *api, struct slot *s)
+{
+	close(s->fd);
+	secmem_wipe(s->data, s->len);
+	*s = (struct slot){ .fd = -1, .data = s->data };
+	api->flying--;
+}
+
+int kubeapi_start(struct kubeapi *api, const struct kubeapi_request *req, void *ctx)
+{
+	struct slot *s = api->slots;
+	int r;
+
+	if (api->flying == api->room)
+		return -EBUSY;
+	while (s->fd >= 0)
+		s++;
+	r = proxy_ask(api, req, &s->fd);
+	if (r < 0)
+		return r;
+	s->ctx = ctx;
+	s->begun = kubeapi_now();
+	api->flying++;
+	return 0;
+}
+
+/* What is there; 1 if that is all of it, *@ret_r says how it ended. */
+static int slot_read(struct slot *s, int *ret_r)
+{
+	ssize_t n = recv(s->fd, s->data + s->len, KUBEAPI_PIECE - s->len, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	*ret_r = n < 0 ? -EBADMSG : 0; /* cut off */
+	if (n <= 0)
+		return 1;
+	s->len += (size_t)n;
+	*ret_r = -ENOBUFS;
+	return s->len == KUBEAPI_PIECE;
+}
+
+static void slot_end(struct kubeapi *api, struct slot *s, int r, struct kubeapi_answer *ret)
+{
+	arena_reset();
+	*ret = (struct kubeapi_answer){ .ctx = s->ctx, .took = kubeapi_now() - s->begun };
+	ret->r = r < 0 ? r : kubeapi_judge(span_of(s->data, s->len), ret);
+	slot_clear(api, s);
+}
+
+/* 1 if one can be read, 0 at @until or for a signal. */
+static int slots_poll(const struct kubeapi *api, uint64_t until, struct pollfd *fds)
+{
+	uint64_t t = kubeapi_now(), left = until > t ? until - t : 0;
+	struct timespec wait = { .tv_sec = (time_t)(left / NS), .tv_nsec = (long)(left % NS) };
+
+	for (unsigned int i = 0; i < api->room; i++)
+		fds[i] = (struct pollfd){ .fd = api->slots[i].fd, .events = POLLIN };
+	return ppoll(fds, api->room, &wait, NULL) > 0;
+}
+
+int kubeapi_next(struct kubeapi *api, uint64_t until, struct kubeapi_answer *ret)
+{
+	struct pollfd fds[ROOM_MAX];
+	int r;
+
+	while (slots_poll(api, until, fds))
+		for (unsigned int i = 0; i < api->room; i++) {
+			unsigned int at = api->turn++ % api->room;
+
+			if (fds[at].revents && slot_read(&api->slots[at], &r)) {
+				slot_end(api, &api->slots[at], r, ret);
+				return 1;
+			}
+		}
+	return 0;
+}
+
+void kubeapi_drop(struct kubeapi *api)
+{
+	for (unsigned int i = 0; i < api->room; i++)
+		if (api->slots[i].fd >= 0)
+			slot_clear(api, &api->slots[i]);
 }

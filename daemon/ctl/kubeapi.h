@@ -6,8 +6,8 @@
  * methods that are needed, and it dies with this process.
  *
  * What comes back may hold secrets (a Secret's annotations may repeat it). So answers lie in one locked
- * arena, the trees that jansson makes of them too, and it is wiped before the next call. One at a time:
- * jansson's hooks are the process's.
+ * arena, the trees that jansson makes of them too, and it is wiped before the next one is read. One kubeapi
+ * at a time: jansson's hooks are the process's.
  */
 #ifndef KEKD_CTL_KUBEAPI_H
 #define KEKD_CTL_KUBEAPI_H
@@ -15,6 +15,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "daemon/base/cleanup.h"
 
@@ -35,18 +36,44 @@ int kubeapi_open(const struct kubeapi_options *options, struct kubeapi **ret);
 void kubeapi_close(struct kubeapi *api);
 DEFINE_CLEANUP(struct kubeapi *, kubeapi_close);
 
-struct kubeapi_answer {
-	int status;         /* of HTTP */
-	int retry_after;    /* seconds; 0: not said */
-	const json_t *body; /* NULL unless it is JSON; until the next call */
+/* One request. All borrowed: @path begins with "/", @body is JSON text or NULL. */
+struct kubeapi_request {
+	const char *method, *path, *body;
+	bool metadata_only; /* of objects, and by GET of lists, only PartialObjectMetadata is wanted */
 };
 
+struct kubeapi_answer {
+	/*
+	 * 0, or why there is none: -ENOBUFS it does not fit into locked memory, -EBADMSG it is not HTTP or
+	 * JSON, or was cut off; others of connect(2), read(2), write(2): there is no proxy any more.
+	 */
+	int r;
+	int status;         /* of HTTP */
+	int retry_after;    /* seconds; 0: not said */
+	const json_t *body; /* NULL unless it is JSON; until the next answer */
+	void *ctx;          /* kubeapi_start()'s */
+	uint64_t took;      /* ns */
+};
+
+/* The only request under way; returns ret->r. */
+int kubeapi_call(struct kubeapi *api, const struct kubeapi_request *req,
+		 struct kubeapi_answer *ret);
+
 /*
- * One request. @path begins with "/"; @body is JSON text or NULL, all borrowed. @metadata_only: of
- * objects, and by GET of lists, only PartialObjectMetadata is wanted. Errors: -ENOBUFS the answer does not fit into the arena,
- * -EBADMSG it is not HTTP or JSON, others of connect(2), read(2), write(2).
+ * Many at once. An answer has room for KUBEAPI_PIECE bytes; a longer one is -ENOBUFS, and kubeapi_call() has more.
+ * kubeapi_start: 0, -EBUSY as many are under way as can be, or as the answer's r. kubeapi_next: the next
+ * answer, 1; 0 at @until (CLOCK_MONOTONIC, ns) or when a signal came. kubeapi_drop: forget those under way,
+ * which may be carried out all the same.
  */
-int kubeapi_call(struct kubeapi *api, const char *method, const char *path, const char *body,
-		 bool metadata_only, struct kubeapi_answer *ret);
+#define KUBEAPI_PIECE (32 * 1024)
+int kubeapi_start(struct kubeapi *api, const struct kubeapi_request *req, void *ctx);
+int kubeapi_next(struct kubeapi *api, uint64_t until, struct kubeapi_answer *ret);
+void kubeapi_drop(struct kubeapi *api);
+/* How many can be under way, and are. */
+unsigned int kubeapi_room(const struct kubeapi *api);
+unsigned int kubeapi_flying(const struct kubeapi *api);
+
+/* CLOCK_MONOTONIC, ns. */
+uint64_t kubeapi_now(void);
 
 #endif

@@ -31,6 +31,7 @@ static void status_add(struct board *s, const struct admin_status *st)
 {
 	memcpy(s->version, st->version, sizeof(s->version));
 	memcpy(s->backend, st->backend, sizeof(s->backend));
+	memcpy(s->custody, st->custody, sizeof(s->custody));
 	snprintf(s->ring, sizeof(s->ring), "%.*s", (int)strcspn(st->ring, ","), st->ring);
 	s->serving = st->workers_serving > 0;
 	s->workers = st->workers;
@@ -39,8 +40,52 @@ static void status_add(struct board *s, const struct admin_status *st)
 	s->server_starts = st->server_starts;
 	s->sealed = st->sealed;
 	s->key_limit = st->key_limit;
+	s->escrow_tested = st->escrow_tested;
+	s->root_rotating = *st->root_coming != '\0';
+	memcpy(s->root_id, st->root_id, sizeof(s->root_id));
+	memcpy(s->root_second, st->root_second, sizeof(s->root_second));
 	s->started = st->started;
+	s->generation = st->generation;
 	s->now = (uint64_t)time(NULL);
+	s->health = st->health;
+}
+
+static void cluster_add(void *ctx, const struct admin_cluster *c)
+{
+	struct board_cluster *to = &((struct board *)ctx)->cluster;
+
+	to->configured = true;
+	to->away = c->away;
+	to->alarm = c->alarm;
+	to->current = c->current;
+	to->confirmed = c->confirmed;
+	to->days = c->days;
+	to->put_back = c->republished;
+	to->pending = c->pending;
+}
+
+static void member_add(void *ctx, const struct admin_member *m)
+{
+	struct board_cluster *c = &((struct board *)ctx)->cluster;
+
+	if (c->n_members == BOARD_MEMBERS_MAX)
+		return;
+	memcpy(c->members[c->n_members].name, m->name, sizeof(m->name));
+	c->members[c->n_members].age = m->age;
+	c->members[c->n_members].differs = m->differs;
+	c->members[c->n_members++].answered = m->answered;
+}
+
+/* Refused where kekd.yaml has no `cluster:`. */
+static int cluster_ask(const struct ctl *ctl, struct board *s)
+{
+	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_CLUSTER_STATUS };
+	const struct ctl_exchange x = {
+		.req = &req, .cluster = cluster_add, .member = member_add, .ctx = s
+	};
+	struct admin_reply end;
+
+	return ctl_exchange(ctl, &x, &end);
 }
 
 int ctl_board(const struct ctl *ctl, struct board *s)
@@ -55,6 +100,8 @@ int ctl_board(const struct ctl *ctl, struct board *s)
 	if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
 		return 1;
 	s->metrics = end.metrics;
+	if (cluster_ask(ctl, s) != 0)
+		return 1;
 	req.verb = ADMIN_KEY_LIST;
 	return ctl_ask(ctl, &req, key_add, s, &end);
 }

@@ -17,13 +17,13 @@
 #include "daemon/ctl/bulk.h"
 #include "daemon/ctl/ctl.h"
 #include "daemon/ctl/dumpfile.h"
+#include "daemon/ctl/elsewhere.h"
 #include "daemon/ctl/open_object.h"
 #include "daemon/dump/report.h"
 #include "daemon/wire/grpc.h"
 
-#define PREFIX_DEFAULT "/registry/"
-#define BUFFER_BYTES   (64 * 1024)
-#define SAID_MAX       10
+#define BUFFER_BYTES (64 * 1024)
+#define SAID_MAX     10
 
 struct opening {
 	const struct ctl *ctl;
@@ -33,17 +33,41 @@ struct opening {
 	bool terminal;     /* out is one */
 	struct secbuf b64; /* a value as text */
 	struct secpool *pool;
-	uint64_t opened, failed, found;
+	uint64_t opened, failed, found; /* what is doubtful counts as both */
+	uint64_t lost;                  /* parts of the dump, with --salvage */
+	bool single;                    /* one value, which may be given in two readings */
+	char why_not[1024];             /* of a single one the last that did not open */
+	char prefix[PREFIX_MAX];
+	struct elsewhere elsewhere;
 };
 
 static void value_failed(struct opening *o, struct span path, struct span why)
 {
 	char key[512];
 
-	if (o->failed++ >= SAID_MAX)
-		return;
+	o->failed++;
 	report_escape(path, key, sizeof(key));
-	fprintf(stderr, "kekctl: %s: %.*s\n", key, (int)why.len, (const char *)why.data);
+	snprintf(o->why_not, sizeof(o->why_not), "%s: %.*s", key, (int)why.len,
+		 (const char *)why.data);
+	if (!o->single && o->failed <= SAID_MAX)
+		fprintf(stderr, "kekctl: %s\n", o->why_not);
+}
+
+/* One reading of a value that opened is enough; which of two that did not is meant, does not matter. */
+static void single_end(struct opening *o)
+{
+	if (o->single && o->opened > 0 && o->found > 1)
+		o->failed = 0;
+	if (o->single && o->failed > 0)
+		ctl_fail("%s", o->why_not);
+}
+
+static void part_lost(void *ctx, const char *what)
+{
+	struct opening *o = ctx;
+
+	if (o->lost++ < SAID_MAX)
+		fprintf(stderr, "kekctl: left out: %s\n", what);
 }
 
 static int write_raw(struct opening *o, struct span plain)
@@ -113,43 +137,52 @@ static int open_answered(void *ctx, void *tag _unused_, struct span path,
 			 const struct transform_result *result)
 {
 	struct opening *o = ctx;
+	int r = 0;
 
-	if (result->code == GRPC_OK)
-		return value_opened(o, path, result->value);
-	value_failed(o, path, result->message);
-	return 0;
+	if (result->code != GRPC_OK) {
+		value_failed(o, path, result->message);
+		return 0;
+	}
+	if (!result->doubtful || !o->ctl->decode)
+		r = value_opened(o, path, result->value);
+	if (r == 0 && result->doubtful)
+		value_failed(o, path, span_str(DOUBTFUL));
+	return r;
 }
 
 /* What is not encrypted needs no daemon; nor does it get one if it is not needed. */
 static int open_bulk_start(struct opening *o)
 {
 	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	unsigned int servers;
 	int r;
 
 	if (o->bulk)
 		return 0;
-	r = ctl_transform_socket(o->ctl, path, sizeof(path));
+	r = ctl_transform_socket(o->ctl, path, sizeof(path), &servers);
 	if (r != 0)
 		return r;
-	r = bulk_new(path, "/kekd.v1.Transform/FromStorage", open_answered, o, &o->bulk);
+	r = bulk_new(path, "/kekd.v1.Transform/FromStorage", servers, open_answered, o, &o->bulk);
 	return r < 0 ? ctl_fail("%s: %s", path, errno_text(r)) : 0;
 }
 
 static int open_value_each(void *ctx, const struct dump_value *v)
 {
 	struct opening *o = ctx;
-	const char *prefix = o->ctl->prefix ? o->ctl->prefix : PREFIX_DEFAULT;
 	char text[RESOURCE_TEXT_MAX] = "";
 	struct resource resource;
 	int r;
 
-	if (o->ctl->path && !span_equal(v->key, span_str(o->ctl->path)))
+	if (v->past || (o->ctl->path && !span_equal(v->key, span_str(o->ctl->path))))
 		return 0;
-	if (resource_parse(v->key, span_str(prefix), &resource))
+	if (resource_parse(v->key, span_str(o->prefix), &resource))
 		resource_text(&resource, text);
-	else if (!o->ctl->path)
-		return 0; /* no object */
+	else if (!o->ctl->path) {
+		elsewhere_add(&o->elsewhere, v);
+		return 0;
+	}
 	o->found++;
+	o->single = v->alone;
 	if (!span_starts_with(v->value, span_str("k8s:enc:")))
 		return value_opened(o, v->key, v->value);
 	r = open_bulk_start(o);
@@ -159,23 +192,46 @@ static int open_value_each(void *ctx, const struct dump_value *v)
 	return r < 0 ? ctl_fail("transform service: %s", bulk_why(o->bulk)) : r;
 }
 
+static int nothing_found(const struct opening *o)
+{
+	char text[ELSEWHERE_TEXT];
+
+	if (o->ctl->path)
+		return ctl_fail("%s: not in the dump", o->ctl->path);
+	elsewhere_text(&o->elsewhere, text);
+	return ctl_fail("no object under %s in the dump%s%s%s", o->prefix, *text ? ", but " : "",
+			text, *text ? "; give --prefix" : "");
+}
+
 static int open_read_all(struct opening *o, const char *path)
 {
-	struct dumpfile file = { .single = o->ctl->path };
+	const struct dump_salvage salvage = { part_lost, o };
+	struct dumpfile file = { .single = o->ctl->path,
+				 .salvage = o->ctl->salvage ? &salvage : NULL };
 	int r = dumpfile_read(path, o->ctl->output != NULL, open_value_each, o, &file);
 
+	if (r > 0 && o->ctl->salvage && o->found > 0) {
+		part_lost(o, "all that comes after that");
+		r = 0;
+	}
 	if (r == 0 && o->bulk)
 		r = bulk_finish(o->bulk);
 	if (r < 0)
 		r = ctl_fail("transform service: %s", bulk_why(o->bulk));
-	if (r == 0 && o->ctl->path && o->found == 0)
-		r = ctl_fail("%s: not in the dump", o->ctl->path);
+	single_end(o);
+	if (r == 0 && o->found == 0)
+		r = nothing_found(o);
 	if (r == 0 && (fflush(o->out) != 0 || (o->ctl->output && fsync(fileno(o->out)) < 0)))
 		r = ctl_fail("cannot write: %s", errno_text(errno));
-	if (r == 0 && (!o->ctl->path || o->failed > 0))
+	if (r == 0 && !o->single && (!o->ctl->path || o->failed > 0))
 		fprintf(stderr, "kekctl: %llu values opened, %llu not\n",
 			(unsigned long long)o->opened, (unsigned long long)o->failed);
-	return r == 0 && o->failed > 0 ? 1 : r;
+	if (o->lost > 0)
+		fprintf(stderr,
+			"kekctl: %llu parts of the dump were left out: values may be missing, "
+			"or be older than the newest\n",
+			(unsigned long long)o->lost);
+	return r == 0 && (o->failed > 0 || o->lost > 0) ? 1 : r;
 }
 
 static int output_open(struct opening *o)
@@ -235,6 +291,8 @@ int ctl_open(const struct ctl *ctl, int argc, char **argv)
 		return r;
 	if (sodium_init() < 0 || secpool_new(4 * DUMP_VALUE_MAX, &o.pool) < 0)
 		return ctl_fail("out of memory");
-	r = output_open(&o);
+	r = ctl_prefix(ctl, o.prefix);
+	if (r == 0)
+		r = output_open(&o);
 	return r == 0 ? open_read_all(&o, argv[0]) : r;
 }

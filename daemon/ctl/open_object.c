@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/base/secmem.h"
+#include "daemon/chain/codec.h"
 #include "daemon/dump/base64.h"
 #include "daemon/dump/object.h"
 
@@ -234,10 +235,19 @@ static int object_print_json(const struct printer *p, struct span path, struct s
 int open_object_print(FILE *to, struct span path, struct span plain, bool reveal)
 {
 	struct printer p = { .to = to, .reveal = reveal };
+	struct object o;
 
-	if (object_is_protobuf(plain))
+	switch (codec_form_of(plain)) {
+	case CODEC_PROTOBUF:
 		return print_protobuf(&p, path, plain);
-	if (plain.len > 0 && plain.data[0] == '{')
+	case CODEC_JSON:
 		return object_print_json(&p, path, plain);
-	return -EINVAL;
+	case CODEC_CBOR:
+		if (!object_head(plain, &o))
+			return -EINVAL;
+		print_other(to, path, &o);
+		return 0;
+	default:
+		return -EINVAL;
+	}
 }

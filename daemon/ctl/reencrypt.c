@@ -17,9 +17,8 @@
 #include "daemon/base/log.h"
 #include "daemon/ctl/reencrypt.h"
 
-#define PAGE_DEFAULT 200
+#define PAGE_DEFAULT 500
 #define PAGE_MAX     5000
-#define RATE_DEFAULT 50
 #define RATE_MAX     100000
 
 /* The only thing a signal handler touches. */
@@ -30,14 +29,22 @@ static void reencrypt_on_signal(int number)
 	stop = number;
 }
 
-static void signals_catch(void)
+static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
+
+/* What was there before is put back by signals_leave(): what follows may wait, and is to end by them. */
+static void signals_catch(struct sigaction before[static ARRAY_SIZE(caught)])
 {
-	static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction action = { .sa_handler = reencrypt_on_signal };
 
 	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
-		sigaction(caught[i], &action, NULL);
+		sigaction(caught[i], &action, &before[i]);
 	signal(SIGPIPE, SIG_IGN);
+}
+
+static void signals_leave(const struct sigaction before[static ARRAY_SIZE(caught)])
+{
+	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
+		sigaction(caught[i], &before[i], NULL);
 }
 
 static int number_parse(const char *option, const char *text, unsigned int otherwise,
@@ -58,17 +65,6 @@ static int number_parse(const char *option, const char *text, unsigned int other
 	return 0;
 }
 
-/* Which key writes now; "" if no keeper is here. A rewriting can be started from elsewhere. */
-static void key_id_get(const struct ctl *ctl, char *ret, size_t size)
-{
-	const struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
-	struct admin_reply reply;
-
-	ret[0] = '\0';
-	if (ctl_try(ctl, &(struct ctl_exchange){ .req = &req }, &reply) == 0 && reply.r == 0)
-		snprintf(ret, size, "%s", reply.status.key_id);
-}
-
 static void report_text(const struct reencrypt *re, const struct rewrite *w)
 {
 	const struct rewrite_counts *c = &w->counts;
@@ -82,17 +78,19 @@ static void report_text(const struct reencrypt *re, const struct rewrite *w)
 	       " gone, %" PRIu64 " failed\n",
 	       w->resource, w->done ? "done" : "not finished", c->rewritten, c->current, c->gone,
 	       c->failed);
+	missed_print(w);
 }
 
 static json_t *report_json(const struct rewrite *w)
 {
 	const struct rewrite_counts *c = &w->counts;
 
-	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "resource", w->resource,
-			 "done", w->done, "rewritten", (json_int_t)c->rewritten, "current",
-			 (json_int_t)c->current, "gone", (json_int_t)c->gone, "failed",
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "resource",
+			 w->resource, "done", w->done, "rewritten", (json_int_t)c->rewritten,
+			 "current", (json_int_t)c->current, "gone", (json_int_t)c->gone, "failed",
 			 (json_int_t)c->failed, "listed", (json_int_t)c->listed, "conflicts",
-			 (json_int_t)c->conflicts);
+			 (json_int_t)c->conflicts, "keyId", w->key_id, "notRewritten",
+			 missed_json(w));
 }
 
 /* After the API is closed: JSON's memory is the process's again. */
@@ -136,7 +134,29 @@ static bool is_clean(const struct reencrypt *re)
 	return true;
 }
 
-static int run_all(struct reencrypt *re)
+/* What is asked for, as the cluster has it: a wildcard is many. */
+static int resources_get(struct reencrypt *re, int argc, char **argv)
+{
+	_cleanup_(kube_resources_clear) struct kube_resources found = { 0 };
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < argc; i++)
+		r = kube_resources_find(re->api, argv[i], &found);
+	if (r != 0)
+		return r;
+	re->all = calloc(found.n, sizeof(*re->all));
+	if (!re->all)
+		return ctl_fail("out of memory");
+	re->n = found.n;
+	for (size_t i = 0; i < re->n; i++) {
+		re->all[i].res = found.v[i];
+		kube_resource_text(&found.v[i], re->all[i].resource);
+	}
+	return 0;
+}
+
+/* One resource's refusal is no reason to leave the others as they are. */
+static int run_all(struct reencrypt *re, int argc, char **argv)
 {
 	_cleanup_(kubeapi_closep) struct kubeapi *api = NULL;
 	struct kubeapi_options options = {
@@ -148,9 +168,18 @@ static int run_all(struct reencrypt *re)
 
 	r = kubeapi_open(&options, &api);
 	re->api = api;
-	for (size_t i = 0; r == 0 && i < re->n && !stop; i++)
-		r = re->ctl->migration ? rewrite_by_migration(re, &re->all[i])
-				       : rewrite_run(re, &re->all[i]);
+	if (r == 0)
+		r = resources_get(re, argc, argv);
+	if (r != 0)
+		return r;
+	reencrypt_keys_get(re->ctl, re->all, re->n);
+	r = reencrypt_state_load(re);
+	if (r != 0)
+		return r;
+	pace_init(&re->pace, kubeapi_room(api), re->rate);
+	for (size_t i = 0; i < re->n && !re->over && !stop; i++)
+		r |= re->ctl->migration ? rewrite_by_migration(re, &re->all[i])
+					: rewrite_run(re, &re->all[i]);
 	return r;
 }
 
@@ -158,43 +187,61 @@ static int reencrypt_finish(const struct reencrypt *re, int r)
 {
 	if (report(re) != 0)
 		return 1;
-	if (is_finished(re))
+	if (re->n > 0 && is_finished(re))
 		reencrypt_state_remove(re);
 	else if (!re->ctl->dry_run && is_begun(re))
 		r = ctl_fail("not finished; run the same command again, what is done stays done");
+	if (!re->ctl->dry_run && reencrypt_keys_changed(re))
+		r = ctl_fail("another key has become active meanwhile; run the same command again");
 	return r == 0 && is_clean(re) ? 0 : 1;
 }
 
 static void rewrites_free(struct reencrypt *re)
 {
 	for (size_t i = 0; i < re->n; i++)
-		free(re->all[i].token);
+		rewrite_clear(&re->all[i]);
 	free(re->all);
+}
+
+static void counts_add(const struct reencrypt *re, struct rewrite_counts *ret)
+{
+	for (size_t i = 0; i < re->n; i++) {
+		const struct rewrite_counts *c = &re->all[i].counts;
+
+		ret->rewritten += c->rewritten;
+		ret->current += c->current;
+		ret->gone += c->gone;
+		ret->failed += c->failed;
+	}
+}
+
+int reencrypt_run(const struct ctl *ctl, int argc, char **argv, struct rewrite_counts *ret,
+		  bool *ret_done)
+{
+	_cleanup_(rewrites_free) struct reencrypt re = { .ctl = ctl, .stop = &stop };
+	struct sigaction before[ARRAY_SIZE(caught)];
+	int r;
+
+	r = number_parse("--page", ctl->page, PAGE_DEFAULT, 1, PAGE_MAX, &re.page_max);
+	if (r == 0)
+		r = number_parse("--rate", ctl->rate, 0, 0, RATE_MAX, &re.rate);
+	if (r != 0)
+		return r;
+	signals_catch(before);
+	r = run_all(&re, argc, argv);
+	signals_leave(before);
+	*ret_done = re.n > 0 && is_finished(&re);
+	counts_add(&re, ret);
+	return reencrypt_finish(&re, r);
 }
 
 int ctl_reencrypt(const struct ctl *ctl, int argc, char **argv)
 {
-	_cleanup_(rewrites_free) struct reencrypt re = { .ctl = ctl, .stop = &stop };
-	int r;
+	struct rewrite_counts counts = { 0 };
+	bool done;
 
 	if (argc < 1)
 		return ctl_usage("reencrypt takes resources, as the EncryptionConfiguration names "
-				 "them: secrets, RESOURCE.GROUP");
-	r = number_parse("--page", ctl->page, PAGE_DEFAULT, 1, PAGE_MAX, &re.page);
-	if (r == 0)
-		r = number_parse("--rate", ctl->rate, RATE_DEFAULT, 0, RATE_MAX, &re.rate);
-	if (r != 0)
-		return r;
-	re.all = calloc((size_t)argc, sizeof(*re.all));
-	if (!re.all)
-		return ctl_fail("out of memory");
-	re.n = (size_t)argc;
-	for (size_t i = 0; i < re.n; i++)
-		re.all[i].resource = argv[i];
-	key_id_get(ctl, re.key_id, sizeof(re.key_id));
-	r = reencrypt_state_load(&re);
-	if (r != 0)
-		return r;
-	signals_catch();
-	return reencrypt_finish(&re, run_all(&re));
+				 "them: secrets, RESOURCE.GROUP, *.GROUP, *.*");
+	return reencrypt_run(ctl, argc, argv, &counts, &done);
 }

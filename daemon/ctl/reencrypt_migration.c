@@ -51,7 +51,7 @@ static int create(struct reencrypt *re, const char *path, const char *body, char
 		free(copy);
 		return ctl_fail("out of memory");
 	}
-	r = kubeapi_call(re->api, "POST", path, copy, false, &answer);
+	r = kubeapi_call(re->api, &(struct kubeapi_request){ "POST", path, copy, false }, &answer);
 	free(copy);
 	if (r < 0)
 		return ctl_fail("%s: %s", path, errno_text(r));
@@ -85,7 +85,8 @@ static int migration_await(struct reencrypt *re, const char *path, const char *n
 	int r;
 
 	while (!*re->stop) {
-		r = kubeapi_call(re->api, "GET", path, NULL, false, &answer);
+		r = kubeapi_call(re->api, &(struct kubeapi_request){ "GET", path, NULL, false },
+				 &answer);
 		if (r < 0)
 			return ctl_fail("%s: %s", path, errno_text(r));
 		if (answer.status == 404 || condition_is(answer.body, "Failed"))
@@ -99,24 +100,20 @@ static int migration_await(struct reencrypt *re, const char *path, const char *n
 
 int rewrite_by_migration(struct reencrypt *re, struct rewrite *w)
 {
-	struct kube_resource res,
-		migrations = { .name = "storageversionmigrations", .group = GROUP };
+	struct kube_resource migrations = { .name = "storageversionmigrations", .group = GROUP };
 	char path[KUBE_PATH_MAX], name[KUBE_NAME_MAX + 1];
 	int r;
 
-	r = kube_resource_find(re->api, w->resource, &res);
-	if (r == 0)
-		r = version_get(re, migrations.version, sizeof(migrations.version));
+	r = version_get(re, migrations.version, sizeof(migrations.version));
 	if (r != 0)
 		return r;
 	if (re->ctl->dry_run) {
 		printf("%s: would make a StorageVersionMigration\n", w->resource);
 		return 0;
 	}
-	if (kube_resource_list_path(&migrations, 0, NULL, path, sizeof(path)) < 0)
+	if (kube_resource_path(&migrations, path, sizeof(path)) < 0)
 		return ctl_fail("%s: name too long", w->resource);
-	path[strcspn(path, "?")] = '\0';
-	r = create(re, path, object_text(migrations.version, &res), name, sizeof(name));
+	r = create(re, path, object_text(migrations.version, &w->res), name, sizeof(name));
 	if (r != 0)
 		return r;
 	printf("%s: storageversionmigration %s\n", w->resource, name);

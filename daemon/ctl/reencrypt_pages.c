@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rewriting itself: list a page of names, then send an empty merge patch for each. kube-apiserver
- * reads the stored value, finds no change, and writes it all the same if it is stale, which is to say
- * if another key or provider than the first wrote it (k8s.io/apiserver, pkg/storage/etcd3/store.go,
- * GuaranteedUpdate). If it is current nothing is written. So no object passes through here, an object
- * that somebody changes meanwhile is not set back, and all may be repeated at any time.
+ * Lists of names, a page at a time. A continue token lives as long as etcd's history, some five minutes.
+ * After that the API answers 410 with another token, which goes on at the same place in the present state. What
+ * was created in between was written with the present key.
  *
- * Whether it was written is told from resourceVersion, before and after.
- *
- * A continue token lives as long as etcd's history, some five minutes. After that the API answers 410
- * with another token, which goes on at the same place in the present state. What was created in
- * between was written with the present key.
+ * A list fails as a whole if one of its values cannot be opened, and names that value's key in etcd (GetList()
+ * in k8s.io/apiserver, pkg/storage/etcd3/store.go). Then less is asked for until that value is the next one; it is
+ * counted as not rewritten, and the list goes on behind it, by a token that is made here as the API makes them
+ * (pkg/storage/continue.go): version, revision (-1: the present one) and the key behind the resource's prefix.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -21,24 +19,13 @@
 #include "daemon/base/log.h"
 #include "daemon/ctl/reencrypt.h"
 
-#define TRIES         8
-#define BACKOFF_MAX   30 /* seconds */
-#define FAILURES_SAID 20
-#define NS            UINT64_C(1000000000)
+#define TRIES       8
+#define BACKOFF_MAX 30 /* seconds */
+#define NS          UINT64_C(1000000000)
+/* Go's base64.RawURLEncoding */
+#define TOKEN_FORM sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
-struct item {
-	char *ns, *name, *version;
-};
-
-/* A page's names: the answer they were in does not outlast the next call. */
-struct page {
-	struct item *items;
-	size_t n;
-	char *next;         /* token, NULL at the end */
-	uint64_t remaining; /* behind this page, as the API estimates */
-};
-
-static void page_clear(struct page *page)
+void page_clear(struct page *page)
 {
 	for (size_t i = 0; i < page->n; i++) {
 		free(page->items[i].ns);
@@ -52,41 +39,38 @@ static void page_clear(struct page *page)
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
-}
-
-/* Ends early when a signal comes. */
-static void sleep_until(uint64_t when)
-{
-	struct timespec t = { .tv_sec = (time_t)(when / NS), .tv_nsec = (long)(when % NS) };
-
-	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
-}
-
 static bool stopped(const struct reencrypt *re)
 {
 	return *re->stop != 0;
 }
 
-/* Before try number @try of one request. The server may say how long. */
+/* Before try number @try of one request. The server may say how long. A signal ends it. */
 static void back_off(const struct reencrypt *re, unsigned int try, int retry_after)
 {
 	unsigned int seconds = retry_after > 0 ? (unsigned int)retry_after : 1U << try;
-	uint64_t end = now() + (seconds < BACKOFF_MAX ? seconds : BACKOFF_MAX) * NS;
+	uint64_t end = kubeapi_now() + (seconds < BACKOFF_MAX ? seconds : BACKOFF_MAX) * NS;
+	struct timespec t = { .tv_sec = (time_t)(end / NS), .tv_nsec = (long)(end % NS) };
 
-	while (!stopped(re) && now() < end)
-		sleep_until(end);
+	while (!stopped(re) && kubeapi_now() < end)
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
-/* Overload, or a server that is just being restarted. */
-static bool may_pass(int r, const struct kubeapi_answer *answer)
+bool reencrypt_may_pass(int status)
 {
-	return r == 0 && (answer->status == 429 || answer->status >= 500);
+	return status == 429 || status >= 500;
+}
+
+/* The key in etcd of the value that a list stopped at, or NULL; *@ret_len without its quotes. */
+static const char *unreadable(const struct kubeapi_answer *answer, size_t *ret_len)
+{
+	const char *text = answer->status == 500 ? kube_answer_text(answer) : "",
+		   *key = strstr(text, "key \"/");
+
+	if (!key)
+		return NULL;
+	key += strlen("key \"");
+	*ret_len = strcspn(key, "\"");
+	return key[*ret_len] == '"' ? key : NULL;
 }
 
 /* Over whatever is on the terminal's line. */
@@ -96,36 +80,33 @@ static void say_retry(const char *path, const struct kubeapi_answer *answer)
 		 kube_answer_text(answer));
 }
 
-static int pages_call(struct reencrypt *re, const char *method, const char *path, const char *body,
-		      struct kubeapi_answer *ret)
+int reencrypt_call(struct reencrypt *re, const struct kubeapi_request *req,
+		   struct kubeapi_answer *ret)
 {
+	size_t len;
 	int r;
 
 	for (unsigned int try = 0;; try++) {
-		r = kubeapi_call(re->api, method, path, body, true, ret);
-		if (!may_pass(r, ret) || try == TRIES || stopped(re))
+		r = kubeapi_call(re->api, req, ret);
+		if (r < 0 || !reencrypt_may_pass(ret->status) || unreadable(ret, &len) ||
+		    try == TRIES || stopped(re))
 			return r;
 		if (try == 0)
-			say_retry(path, ret);
+			say_retry(req->path, ret);
 		back_off(re, try, ret->retry_after);
 	}
 }
 
 /* --- progress -------------------------------------------------------------------------------- */
 
-struct bar {
-	bool shown;
-	uint64_t last;
-};
-
 static uint64_t done_count(const struct rewrite_counts *c)
 {
 	return c->rewritten + c->current + c->gone + c->failed + c->listed;
 }
 
-static void pages_bar_draw(struct bar *bar, const struct rewrite *w, uint64_t total)
+void reencrypt_bar_draw(struct bar *bar, const struct rewrite *w, uint64_t total)
 {
-	uint64_t t = now(), done = done_count(&w->counts);
+	uint64_t t = kubeapi_now(), done = done_count(&w->counts);
 	unsigned int width = total > 0 ? (unsigned int)(done * 40 / total) : 0;
 
 	if (!bar->shown || (t - bar->last < NS / 10 && done < total))
@@ -140,68 +121,6 @@ static void pages_bar_end(const struct bar *bar)
 {
 	if (bar->shown)
 		fputs("\r\033[K", stderr);
-}
-
-/* --- one object ------------------------------------------------------------------------------ */
-
-static const char *version_of(const json_t *object)
-{
-	return json_string_value(
-		json_object_get(json_object_get(object, "metadata"), "resourceVersion"));
-}
-
-static void pages_count(struct rewrite *w, const struct item *item,
-			const struct kubeapi_answer *answer)
-{
-	const char *version = version_of(answer->body);
-
-	if (answer->status == 404)
-		w->counts.gone++;
-	else if (version && strcmp(version, item->version) == 0)
-		w->counts.current++;
-	else
-		w->counts.rewritten++;
-}
-
-/* The cluster refuses this object and no other: an admission webhook, or a schema it does not fit. */
-static void count_failed(struct rewrite *w, const struct item *item,
-			 const struct kubeapi_answer *answer)
-{
-	w->counts.failed++;
-	if (w->counts.failed <= FAILURES_SAID)
-		ctl_fail("%s %s/%s: %d: %s", w->resource, item->ns, item->name, answer->status,
-			 kube_answer_text(answer));
-}
-
-static int refused(const struct rewrite *w, const struct kubeapi_answer *answer)
-{
-	return ctl_fail("%s: %d: %s", w->resource, answer->status, kube_answer_text(answer));
-}
-
-static int rewrite_item(struct reencrypt *re, struct rewrite *w, const struct kube_resource *res,
-			const struct item *item)
-{
-	struct kubeapi_answer answer;
-	char path[KUBE_PATH_MAX];
-	int r;
-
-	r = kube_resource_object_path(res, item->ns, item->name, path, sizeof(path));
-	for (unsigned int try = 0; r == 0 && try < TRIES; try++) {
-		r = pages_call(re, "PATCH", path, "{}", &answer);
-		if (r != 0 || answer.status != 409)
-			break;
-		w->counts.conflicts++;
-	}
-	if (r < 0)
-		return ctl_fail("%s %s/%s: %s", w->resource, item->ns, item->name, errno_text(r));
-	if (answer.status < 300 || answer.status == 404)
-		pages_count(w, item, &answer);
-	else if (answer.status == 401 || answer.status == 403 || answer.status == 429 ||
-		 answer.status >= 500)
-		return refused(w, &answer);
-	else
-		count_failed(w, item, &answer);
-	return 0;
 }
 
 /* --- one page -------------------------------------------------------------------------------- */
@@ -219,7 +138,7 @@ static int page_fill(const json_t *list, struct page *page)
 		     *meta = json_object_get(list, "metadata");
 	size_t n = json_array_size(items);
 
-	if (!json_is_array(items))
+	if (!json_is_array(items) && !json_is_null(items)) /* none: Go's nil */
 		return -EBADMSG;
 	page->items = calloc(n + 1, sizeof(*page->items));
 	if (!page->items)
@@ -241,6 +160,11 @@ static int page_fill(const json_t *list, struct page *page)
 	return page->next ? 0 : -ENOMEM;
 }
 
+static int refused(const struct rewrite *w, const struct kubeapi_answer *answer)
+{
+	return ctl_fail("%s: %d: %s", w->resource, answer->status, kube_answer_text(answer));
+}
+
 void rewrite_token_set(struct rewrite *w, char *token)
 {
 	free(w->token);
@@ -260,18 +184,84 @@ static int token_renew(struct rewrite *w, const struct kubeapi_answer *answer)
 	return 0;
 }
 
-static int page_ask(struct reencrypt *re, struct rewrite *w, const struct kube_resource *res,
-		    struct kubeapi_answer *ret)
+/* What follows the resource's prefix in a key of etcd: NAMESPACE/NAME, or NAME; its last parts. */
+static const char *key_tail(const struct rewrite *w, const char *key)
+{
+	const char *tail = strrchr(key, '/');
+
+	while (w->res.namespaced && tail && tail > key && *--tail != '/')
+		;
+	return tail && *tail == '/' && tail[1] ? tail + 1 : NULL;
+}
+
+/* A token for what is behind @tail. Names have no byte that JSON would escape; the zero is of the API's form. */
+static int token_behind(struct rewrite *w, const char *tail)
+{
+	_cleanup_free_ char *json = NULL;
+	char *token;
+	int n;
+
+	n = asprintf(&json, "{\"v\":\"meta.k8s.io/v1\",\"rv\":-1,\"start\":\"%s\\u0000\"}", tail);
+	if (n < 0)
+		return -ENOMEM;
+	token = calloc(1, sodium_base64_encoded_len((size_t)n, TOKEN_FORM));
+	if (!token)
+		return -ENOMEM;
+	sodium_bin2base64(token, sodium_base64_encoded_len((size_t)n, TOKEN_FORM),
+			  (const unsigned char *)json, (size_t)n, TOKEN_FORM);
+	rewrite_token_set(w, token);
+	return 0;
+}
+
+/*
+ * The next value of the list cannot be opened: on behind it. 0; 1 (said) if that is no way: the key is none of this
+ * resource's, or was passed already.
+ */
+static int pass_unreadable(struct rewrite *w, const struct kubeapi_answer *answer)
+{
+	_cleanup_free_ char *key = NULL, *ns = NULL;
+	size_t len = 0;
+	const char *at = unreadable(answer, &len), *tail, *slash;
+	int r;
+
+	key = strndup(at, len);
+	if (!key)
+		return ctl_fail("out of memory");
+	tail = key_tail(w, key);
+	if (!tail || strchr(tail, '\\') || (w->skipped && strcmp(w->skipped, key) == 0))
+		return refused(w, answer);
+	slash = strchr(tail, '/');
+	ns = strndup(tail, slash ? (size_t)(slash - tail) : 0);
+	if (!ns)
+		return ctl_fail("out of memory");
+	r = missed_add(w, &(struct missed){ ns, slash ? slash + 1 : tail, answer->status,
+					    "Unreadable", kube_answer_text(answer) });
+	if (r == 0 && token_behind(w, tail) < 0)
+		r = ctl_fail("out of memory");
+	free(w->skipped);
+	w->skipped = move_ptr(key);
+	return r;
+}
+
+static int page_ask(struct reencrypt *re, struct rewrite *w, struct kubeapi_answer *ret)
 {
 	char path[2 * KUBE_PATH_MAX];
+	const struct kubeapi_request req = { "GET", path, NULL, true };
+	size_t len;
 	int r;
 
 	for (unsigned int renewed = 0;;) {
-		r = kube_resource_list_path(res, re->page, w->token, path, sizeof(path));
+		r = kube_resource_list_path(&w->res,
+					    &(struct kube_list){ re->page, w->token, NULL }, path,
+					    sizeof(path));
 		if (r == 0)
-			r = pages_call(re, "GET", path, NULL, ret);
-		if (r == -ENOBUFS && re->page > 1) {
+			r = reencrypt_call(re, &req, ret);
+		if (re->page > 1 && (r == -ENOBUFS || (r == 0 && unreadable(ret, &len)))) {
 			re->page /= 2;
+		} else if (r == 0 && unreadable(ret, &len)) {
+			r = pass_unreadable(w, ret);
+			if (r != 0)
+				return r;
 		} else if (r == 0 && ret->status == 410 && w->token && renewed++ < TRIES) {
 			r = token_renew(w, ret);
 			if (r < 0)
@@ -282,12 +272,47 @@ static int page_ask(struct reencrypt *re, struct rewrite *w, const struct kube_r
 	}
 }
 
-static int page_get(struct reencrypt *re, struct rewrite *w, const struct kube_resource *res,
-		    struct page *ret)
+/* One that was passed may have been the last: then the list behind it is empty. */
+static int page_get(struct reencrypt *re, struct rewrite *w, struct page *ret)
 {
 	struct kubeapi_answer answer;
-	int r = page_ask(re, w, res, &answer);
+	int r = page_ask(re, w, &answer);
 
+	if (r == 0 && answer.status != 200) {
+		re->over = reencrypt_may_pass(answer.status) || answer.status == 401;
+		return refused(w, &answer);
+	}
+	if (r == 0)
+		r = page_fill(answer.body, ret);
+	if (re->page < re->page_max)
+		re->page = 2 * re->page < re->page_max ? 2 * re->page : re->page_max;
+	return r < 0 ? ctl_fail("%s: list: %s", w->resource, errno_text(r)) : r;
+}
+
+bool page_is_served(struct reencrypt *re, const struct rewrite *w)
+{
+	char path[KUBE_PATH_MAX];
+	struct kubeapi_answer answer;
+
+	return kube_resource_list_path(&w->res, &(struct kube_list){ 1, NULL, NULL }, path,
+				       sizeof(path)) == 0 &&
+	       kubeapi_call(re->api, &(struct kubeapi_request){ "GET", path, NULL, true },
+			    &answer) == 0 &&
+	       !reencrypt_may_pass(answer.status);
+}
+
+int page_of_others(struct reencrypt *re, const struct rewrite *w, const char *ns,
+		   unsigned int limit, struct page *ret)
+{
+	char path[KUBE_PATH_MAX];
+	struct kubeapi_answer answer;
+	int r;
+
+	r = kube_resource_list_path(&w->res, &(struct kube_list){ limit, NULL, ns }, path,
+				    sizeof(path));
+	if (r == 0)
+		r = reencrypt_call(re, &(struct kubeapi_request){ "GET", path, NULL, true },
+				   &answer);
 	if (r == 0 && answer.status != 200)
 		return refused(w, &answer);
 	if (r == 0)
@@ -295,60 +320,40 @@ static int page_get(struct reencrypt *re, struct rewrite *w, const struct kube_r
 	return r < 0 ? ctl_fail("%s: list: %s", w->resource, errno_text(r)) : 0;
 }
 
-static int page_rewrite(struct reencrypt *re, struct rewrite *w, const struct kube_resource *res,
-			const struct page *page, struct bar *bar)
-{
-	uint64_t total = done_count(&w->counts) + page->n + page->remaining, next = now();
-	int r = 0;
-
-	if (re->ctl->dry_run) {
-		w->counts.listed += page->n;
-		pages_bar_draw(bar, w, total);
-		return 0;
-	}
-	for (size_t i = 0; r == 0 && i < page->n && !stopped(re); i++) {
-		if (re->rate > 0) {
-			sleep_until(next);
-			next += NS / re->rate;
-		}
-		r = rewrite_item(re, w, res, &page->items[i]);
-		pages_bar_draw(bar, w, total);
-	}
-	return r;
-}
-
 /* The next page, and the state behind it; a page that was not finished is done again by the next run. */
-static int pages_step(struct reencrypt *re, struct rewrite *w, const struct kube_resource *res,
-		      struct bar *bar)
+static int pages_step(struct reencrypt *re, struct rewrite *w, struct bar *bar)
 {
 	_cleanup_(page_clear) struct page page = { 0 };
-	struct rewrite_counts before = w->counts;
 	int r;
 
-	r = page_get(re, w, res, &page);
+	r = page_get(re, w, &page);
 	if (r == 0)
-		r = page_rewrite(re, w, res, &page, bar);
-	if (r != 0 || stopped(re)) {
-		w->counts = before;
+		r = page_rewrite(re, w, &page, bar);
+	if (r != 0 || stopped(re))
 		return r;
-	}
 	rewrite_token_set(w, move_ptr(page.next));
 	w->done = !w->token;
 	return reencrypt_state_save(re);
 }
 
+void rewrite_clear(struct rewrite *w)
+{
+	free(w->token);
+	free(w->skipped);
+	missed_clear(w);
+}
+
 int rewrite_run(struct reencrypt *re, struct rewrite *w)
 {
 	struct bar bar = { .shown = isatty(STDERR_FILENO) };
-	struct kube_resource res;
-	int r;
+	int r = 0;
 
 	if (w->done)
 		return 0;
-	r = kube_resource_find(re->api, w->resource, &res);
-	w->begun = r == 0;
+	w->begun = true;
+	re->page = re->page_max;
 	while (r == 0 && !w->done && !stopped(re))
-		r = pages_step(re, w, &res, &bar);
+		r = pages_step(re, w, &bar);
 	pages_bar_end(&bar);
 	return r;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What an interrupted reencrypt left: JSON, replaced as a whole after each page. It is an aid and no
- * record: without it everything is begun again, which costs time and changes nothing. It counts only for
- * the key it was begun with, because what was rewritten before a rotation is stale after it.
+ * record: without it everything is begun again, which costs time and changes nothing. Of each resource it
+ * counts only for the key it was begun with, because what was rewritten before a rotation is stale after
+ * it. So nothing is remembered of a resource whose key is not known.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 #include "daemon/base/log.h"
 #include "daemon/ctl/reencrypt.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 
 static const struct {
 	const char *name;
@@ -31,33 +32,49 @@ static uint64_t *count_at(struct rewrite_counts *c, size_t i)
 	return (uint64_t *)((char *)c + count_names[i].at);
 }
 
-static int rewrite_load(const json_t *all, struct rewrite *w)
+static int rewrite_load(const json_t *mine, struct rewrite *w)
 {
-	const json_t *mine = json_object_get(all, w->resource);
 	const char *token = json_string_value(json_object_get(mine, "continue"));
 	char *copy;
 
-	if (!mine)
-		return 0;
 	w->done = json_is_true(json_object_get(mine, "done"));
 	for (size_t i = 0; i < ARRAY_SIZE(count_names); i++)
 		*count_at(&w->counts, i) =
 			(uint64_t)json_integer_value(json_object_get(mine, count_names[i].name));
-	if (!token)
-		return 0;
-	copy = strdup(token);
-	if (!copy)
-		return ctl_fail("out of memory");
-	rewrite_token_set(w, copy);
-	return 0;
+	if (token) {
+		copy = strdup(token);
+		if (!copy)
+			return ctl_fail("out of memory");
+		rewrite_token_set(w, copy);
+	}
+	return missed_load(w, json_object_get(mine, "notRewritten"));
 }
 
-static bool is_ours(const struct reencrypt *re, const json_t *state)
+/* What the state has of @w, or NULL, and why is said. */
+static const json_t *state_of(const json_t *state, const struct rewrite *w, const char *path)
 {
-	const char *key_id = json_string_value(json_object_get(state, "keyId"));
+	const json_t *mine = json_object_get(json_object_get(state, "resources"), w->resource);
+	const char *key_id = json_string_value(json_object_get(mine, "keyId")) ?: "";
 
-	return json_integer_value(json_object_get(state, "version")) == STATE_VERSION && key_id &&
-	       strcmp(key_id, re->key_id) == 0;
+	if (!mine || !*w->key_id)
+		return NULL;
+	if (json_integer_value(json_object_get(state, "version")) == STATE_VERSION &&
+	    strcmp(key_id, w->key_id) == 0)
+		return mine;
+	fprintf(stderr, "kekctl: %s: %s was begun with another key: beginning again\n", w->resource,
+		path);
+	return NULL;
+}
+
+/* Which of them will be remembered? */
+static void say_forgetful(const struct reencrypt *re)
+{
+	for (size_t i = 0; i < re->n; i++)
+		if (!*re->all[i].key_id)
+			fprintf(stderr,
+				"kekctl: %s: kekd on this machine does not say which key it is written "
+				"with, so nothing of it is kept in %s\n",
+				re->all[i].resource, re->ctl->state);
 }
 
 int reencrypt_state_load(struct reencrypt *re)
@@ -67,16 +84,19 @@ int reencrypt_state_load(struct reencrypt *re)
 	json_t *state;
 	int r = 0;
 
-	if (!path || access(path, F_OK) < 0)
+	if (!path)
+		return 0;
+	say_forgetful(re);
+	if (access(path, F_OK) < 0)
 		return 0;
 	state = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
 	if (!state)
 		return ctl_fail("%s: not a state of reencrypt; remove it to begin again", path);
-	if (!is_ours(re, state)) {
-		fprintf(stderr, "kekctl: %s was begun with another key: beginning again\n", path);
-	} else {
-		for (size_t i = 0; r == 0 && i < re->n; i++)
-			r = rewrite_load(json_object_get(state, "resources"), &re->all[i]);
+	for (size_t i = 0; r == 0 && i < re->n; i++) {
+		const json_t *mine = state_of(state, &re->all[i], path);
+
+		if (mine)
+			r = rewrite_load(mine, &re->all[i]);
 	}
 	json_decref(state);
 	return r;
@@ -84,7 +104,8 @@ int reencrypt_state_load(struct reencrypt *re)
 
 static json_t *rewrite_json(const struct rewrite *w)
 {
-	json_t *j = json_pack("{s:b, s:s}", "done", w->done, "continue", w->token ? w->token : "");
+	json_t *j = json_pack("{s:s, s:b, s:s, s:o}", "keyId", w->key_id, "done", w->done,
+			      "continue", w->token ? w->token : "", "notRewritten", missed_json(w));
 	struct rewrite_counts counts = w->counts;
 
 	for (size_t i = 0; j && i < ARRAY_SIZE(count_names); i++)
@@ -99,10 +120,19 @@ static json_t *state_json(const struct reencrypt *re)
 	json_t *all = json_object();
 
 	for (size_t i = 0; all && i < re->n; i++)
-		if (json_object_set_new(all, re->all[i].resource, rewrite_json(&re->all[i])) < 0)
+		if (*re->all[i].key_id && (re->all[i].begun || re->all[i].done) &&
+		    json_object_set_new(all, re->all[i].resource, rewrite_json(&re->all[i])) < 0)
 			return NULL;
-	return json_pack("{s:i, s:s, s:o}", "version", STATE_VERSION, "keyId", re->key_id,
-			 "resources", all);
+	return json_pack("{s:i, s:o}", "version", STATE_VERSION, "resources", all);
+}
+
+/* Is there anything to remember? */
+static bool is_kept(const struct reencrypt *re)
+{
+	for (size_t i = 0; i < re->n; i++)
+		if (*re->all[i].key_id)
+			return re->ctl->state && !re->ctl->dry_run;
+	return false;
 }
 
 static int replace(const char *path, const char *tmp, const json_t *state)
@@ -123,7 +153,7 @@ int reencrypt_state_save(const struct reencrypt *re)
 	json_t *state;
 	int r;
 
-	if (!re->ctl->state || re->ctl->dry_run)
+	if (!is_kept(re))
 		return 0;
 	state = state_json(re);
 	if (!state || asprintf(&tmp, "%s.new", re->ctl->state) < 0)
@@ -134,6 +164,6 @@ int reencrypt_state_save(const struct reencrypt *re)
 
 void reencrypt_state_remove(const struct reencrypt *re)
 {
-	if (re->ctl->state && !re->ctl->dry_run)
+	if (is_kept(re))
 		unlink(re->ctl->state);
 }

@@ -17,11 +17,14 @@
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/base/secmem.h"
+#include "daemon/chain/codec.h"
 #include "daemon/ctl/bulk.h"
+#include "daemon/ctl/snapshots.h"
+#include "daemon/dump/object.h"
 #include "daemon/wire/grpc.h"
 
-#define PREFIX_DEFAULT "/registry/"
-#define ID_PREFIX_MIN  8
+#define ID_PREFIX_MIN 8
+#define PAST_EXAMPLES VERDICTS
 
 static const char *const covered_default[] = { "secrets" };
 
@@ -43,13 +46,13 @@ static void scan_key_of(const struct admin_key *k, struct rules_key *ret)
 static int keys_get(struct scan *s)
 {
 	_cleanup_(ctl_keys_clear) struct ctl_keys list = { 0 };
+	static char kms[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct rules_key *keys;
 
 	if (s->ctl->offline)
 		return 0;
-	if (ctl_keys_get(s->ctl, &list) != 0) {
-		fputs("kekctl: --offline scans without the daemon\n", stderr);
-		return SCAN_FAILED;
+	if (ctl_keys_get(s->ctl, &list) != 0 || ctl_kms_socket(s->ctl, kms, sizeof(kms)) != 0) {
+		return ctl_fail("--offline scans without the daemon"), SCAN_FAILED;
 	}
 	keys = calloc(list.n + 1, sizeof(*keys));
 	if (!keys)
@@ -58,6 +61,7 @@ static int keys_get(struct scan *s)
 		scan_key_of(&list.v[i], &keys[i]);
 	s->rules.keys = keys;
 	s->rules.n_keys = list.n;
+	s->rules.kms_socket = kms;
 	return 0;
 }
 
@@ -154,14 +158,24 @@ static size_t keys_match(const struct rules *rules, const char *what, bool by_na
 	return n;
 }
 
-static bool label_known(const struct rules *rules, const char *what)
+/* Has --config a key or a KMS provider of that name? */
+static bool name_known(const struct rules *rules, const char *what)
 {
+	for (size_t i = 0; rules->conf && i < rules->conf->items_count; i++) {
+		const struct encconf_item *item = &rules->conf->items[i];
+
+		for (size_t k = 0; k < item->providers_count; k++)
+			if (item->providers[k].kind == ENCCONF_KMS &&
+			    strcmp(item->providers[k].kms.name, what) == 0)
+				return true;
+	}
 	for (size_t i = 0; i < rules->labels.n; i++)
 		if (span_equal(rules->labels.v[i], span_str(what)))
 			return true;
 	return false;
 }
 
+/* Offline a name that nothing has told of is looked for all the same: a value may have it. */
 static int use_find(struct scan *s)
 {
 	const char *what = s->ctl->uses;
@@ -173,13 +187,12 @@ static int use_find(struct scan *s)
 	n = keys_match(&s->rules, what, false, &s->use.key);
 	if (n == 0)
 		n = keys_match(&s->rules, what, true, &s->use.key);
-	if (n == 1)
-		return 0;
 	if (n > 1)
 		return ctl_fail("\"%s\" may be any of %zu keys: give the id, see kekctl key list",
 				what, n),
 		       SCAN_FAILED;
-	if (label_known(&s->rules, what) || s->ctl->offline)
+	s->use.known = n == 1 || name_known(&s->rules, what);
+	if (s->use.known || s->ctl->offline)
 		return 0;
 	return ctl_fail("no key \"%s\"; see kekctl key list", what), SCAN_FAILED;
 }
@@ -218,6 +231,16 @@ static bool has_id(const char *what, const struct stored *v)
 	       (v->own && span_starts_with(v->key_id, digits));
 }
 
+/* Was it sealed by a KMS plugin of this name or, if that is told, with this key_id? */
+static bool is_sealed_by(struct span value, const struct stored *v, const char *what)
+{
+	struct span body;
+
+	return codec_prefix_match(value, CODEC_ENC "kms:v1:", span_str(what), &body) ||
+	       codec_prefix_match(value, CODEC_ENC "kms:v2:", span_str(what), &body) ||
+	       span_equal(v->key_id, span_str(what));
+}
+
 /* A name, or a label that is one: of a value of a key of that name nobody can say. */
 static bool scan_has_name(const struct scan *s, const struct stored *v)
 {
@@ -243,28 +266,8 @@ static int needs(const struct scan *s, struct span value, bool *ret)
 		return r;
 	*ret = span_equal(v.label, label) ||
 	       (key && v.own && span_equal(v.key_id, span_str(key->key_id))) ||
-	       (!key && has_id(s->use.name, &v));
+	       (!key && (has_id(s->use.name, &v) || is_sealed_by(value, &v, s->use.name)));
 	return 0;
-}
-
-/* Where a key_id is, that says of which activation too: a key that came back has written before as well. */
-static bool is_of(const struct rules_key *k, const struct stored *v)
-{
-	if (v->own && v->key_id.len > 0)
-		return span_equal(v->key_id, span_str(k->key_id));
-	return span_equal(v->label, span_str(k->label));
-}
-
-/* Is it a value of a key that was activated in the place of this one? */
-static bool is_later(const struct scan *s, const struct stored *v)
-{
-	for (size_t i = 0; i < s->rules.n_keys; i++) {
-		const struct rules_key *k = &s->rules.keys[i];
-
-		if (rules_key_follows(k, s->use.key) && is_of(k, v))
-			return true;
-	}
-	return false;
 }
 
 /* Of every value of the dump, wherever in etcd it is. */
@@ -278,20 +281,20 @@ static int use_count(struct scan *s, struct span value, const struct stored *v)
 	s->use.n += needed;
 	s->use.undecided += s->use.name && !needed && (v->fault || scan_has_name(s, v));
 	s->use.bytes += value.len;
-	s->use.later |= s->use.key && is_later(s, v);
 	return 0;
 }
 
 /* Values. */
 
-static void example_add(struct scan *s, enum verdict verdict, struct span key, struct span why)
+/* @kind: a verdict, or PAST_EXAMPLES. */
+static void example_add(struct scan *s, size_t kind, struct span key, struct span why)
 {
 	struct scan_example *e = &s->examples[s->n_examples];
 
-	if (verdict == VERDICT_CURRENT || verdict == VERDICT_UNCOVERED ||
-	    s->per_verdict[verdict]++ >= SCAN_EXAMPLES)
+	if (kind == VERDICT_CURRENT || kind == VERDICT_UNCOVERED ||
+	    s->per_verdict[kind]++ >= SCAN_EXAMPLES)
 		return;
-	e->verdict = verdict;
+	e->what = kind == PAST_EXAMPLES ? "older revision" : verdict_name((enum verdict)kind);
 	report_escape(key, e->key, sizeof(e->key));
 	snprintf(e->why, sizeof(e->why), "%.*s", (int)why.len, (const char *)why.data);
 	s->n_examples++;
@@ -326,9 +329,9 @@ static enum verdict combine(const struct scan *s, const struct report_slot *slot
 {
 	bool foreign = !slot->row->kek && strncmp(slot->row->provider, "kms", 3) == 0;
 
-	if (result->code != GRPC_OK)
+	if (result->code != GRPC_OK || result->doubtful)
 		return VERDICT_UNREADABLE;
-	if (!s->rules.conf || (foreign && result->stale))
+	if (!s->rules.conf || slot->unsure || (foreign && result->stale))
 		return result->stale ? VERDICT_STALE : VERDICT_CURRENT;
 	return slot->verdict == VERDICT_UNREADABLE ? VERDICT_STALE : slot->verdict;
 }
@@ -339,11 +342,12 @@ static int verified(void *ctx, void *tag, struct span path, const struct transfo
 	struct scan *s = ctx;
 	const struct report_slot *slot = tag;
 	enum verdict verdict = combine(s, slot, result);
+	struct span why = span_str("another key or provider writes now");
 
+	if (verdict == VERDICT_UNREADABLE)
+		why = result->doubtful ? span_str(DOUBTFUL) : result->message;
 	s->verified++;
-	scan_count(s, slot->row, verdict, path, 0,
-		   verdict == VERDICT_UNREADABLE ? result->message
-						 : span_str("another key or provider writes now"));
+	scan_count(s, slot->row, verdict, path, 0, why);
 	return 0;
 }
 
@@ -357,6 +361,7 @@ static int value_count(struct scan *s, const struct dump_value *v, const struct 
 		       const struct stored *stored, const struct judgement *j)
 {
 	char hash[72], text[RESOURCE_TEXT_MAX];
+	bool open = must_open(s, stored) && v->value.len <= BULK_VALUE_MAX;
 	struct report_row *row;
 	int r;
 
@@ -365,75 +370,153 @@ static int value_count(struct scan *s, const struct dump_value *v, const struct 
 	if (r < 0)
 		return ctl_fail("too many kinds of values, or out of memory: %s", errno_text(r)),
 		       SCAN_FAILED;
-	if (!must_open(s, stored)) {
+	s->unopened += must_open(s, stored) && !open;
+	if (!open) {
 		scan_count(s, row, j->verdict, v->key, v->value.len,
 			   span_str(j->why ? j->why : ""));
 		return 0;
 	}
 	row->bytes += v->value.len;
 	resource_text(resource, text);
-	r = bulk_add(s->bulk, text, v->key, v->value, &row->slots[j->verdict]);
+	r = bulk_add(s->bulk, text, v->key, v->value, report_slot_of(row, j));
 	return r < 0 ? (ctl_fail("transform service: %s", bulk_why(s->bulk)), SCAN_FAILED) : r;
+}
+
+bool scan_object_of(const struct scan *s, const struct dump_value *v, const struct stored *stored,
+		    struct resource *ret)
+{
+	struct object o;
+
+	if (!resource_parse(v->key, span_str(s->prefix), ret))
+		return false;
+	if (stored->kind == STORED_PLAIN && object_head(v->value, &o))
+		resource_told(ret, v->key, o.api_version, o.kind);
+	return true;
+}
+
+static void past_count(struct scan *s, const struct dump_value *v, const struct judgement *j)
+{
+	if (j->verdict != VERDICT_PLAINTEXT || v->value.len == 0)
+		return;
+	s->past++;
+	example_add(s, PAST_EXAMPLES, v->key, span_str("plaintext"));
+}
+
+static int object_count(struct scan *s, const struct dump_value *v, struct resource *resource,
+			const struct stored *stored)
+{
+	struct judgement j;
+
+	rules_judge(&s->rules, resource, stored, &j);
+	if (v->past) {
+		past_count(s, v, &j);
+		return 0;
+	}
+	s->objects++;
+	if (v->value.len == 0) {
+		s->empty++;
+		return 0;
+	}
+	if (j.pattern != RULES_NO_PATTERN)
+		s->patterns[j.pattern]++;
+	if (j.verdict == VERDICT_UNJUDGED)
+		elsewhere_add(&s->elsewhere, v);
+	return value_count(s, v, resource, stored, &j);
+}
+
+static bool is_to_prove(const struct scan *s)
+{
+	return s->ctl->proof || s->evidence;
 }
 
 static int scan_value_each(void *ctx, const struct dump_value *v)
 {
 	struct scan *s = ctx;
-	const char *prefix = s->ctl->prefix ? s->ctl->prefix : PREFIX_DEFAULT;
 	struct resource resource;
-	struct judgement j;
 	struct stored stored;
 
 	if (stored_parse(v->value, &s->rules.labels, &stored) < 0 ||
-	    use_count(s, v->value, &stored) < 0)
+	    (!v->past && use_count(s, v->value, &stored) < 0))
 		return ctl_fail("out of memory"), SCAN_FAILED;
-	if (!resource_parse(v->key, span_str(prefix), &resource)) {
-		s->other++;
+	if (is_to_prove(s) && !v->past)
+		proof_look(s, v, &stored);
+	if (scan_object_of(s, v, &stored, &resource))
+		return object_count(s, v, &resource, &stored);
+	if (v->past)
 		return 0;
-	}
-	rules_judge(&s->rules, &resource, &stored, &j);
-	return value_count(s, v, &resource, &stored, &j);
+	s->other++;
+	elsewhere_add(&s->elsewhere, v);
+	return 0;
+}
+
+/* Of a key: does the dump have all that could need it? */
+static int use_status(const struct scan *s)
+{
+	if (s->use.n > 0)
+		return SCAN_STALE;
+	if (s->use.undecided > 0)
+		return SCAN_UNREADABLE;
+	return s->gap ? SCAN_FAILED : 0;
 }
 
 int scan_exit_status(const struct scan *s)
 {
 	const uint64_t *n = s->report.n_all;
 
-	if (s->use.name && s->use.n > 0)
-		return SCAN_STALE;
 	if (s->use.name)
-		return s->use.undecided > 0 ? SCAN_UNREADABLE : 0;
+		return use_status(s);
 	if (n[VERDICT_UNREADABLE] > 0)
 		return SCAN_UNREADABLE;
 	if (n[VERDICT_PLAINTEXT] > 0)
 		return SCAN_PLAINTEXT;
-	return n[VERDICT_STALE] > 0 ? SCAN_STALE : SCAN_CURRENT;
+	if (n[VERDICT_STALE] > 0)
+		return SCAN_STALE;
+	return s->gap ? SCAN_FAILED : SCAN_CURRENT;
 }
 
 static int scan_bulk_start(struct scan *s)
 {
 	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	unsigned int servers;
 	int r;
 
 	if (!s->ctl->verify)
 		return 0;
-	if (ctl_transform_socket(s->ctl, path, sizeof(path)) != 0)
+	if (ctl_transform_socket(s->ctl, path, sizeof(path), &servers) != 0)
 		return SCAN_FAILED;
-	r = bulk_new(path, "/kekd.v1.Transform/Verify", verified, s, &s->bulk);
+	r = bulk_new(path, "/kekd.v1.Transform/Verify", servers, verified, s, &s->bulk);
 	return r < 0 ? (ctl_fail("%s: %s", path, errno_text(r)), SCAN_FAILED) : 0;
 }
+
+/* All of it again, from nothing: etcd has compacted the revision that was read. */
+#define SCAN_AGAIN (-1)
 
 static int scan_file(struct scan *s, const char *path)
 {
 	int r = scan_bulk_start(s);
 
-	if (r == 0)
+	if (r == 0 && s->ctl->etcd)
+		r = scan_etcd(s, path, scan_value_each);
+	else if (r == 0)
 		r = dumpfile_read(path, true, scan_value_each, s, &s->file);
 	if (r != 0)
-		return SCAN_FAILED;
+		return s->ctl->etcd && r == ETCDREAD_AGAIN ? SCAN_AGAIN : SCAN_FAILED;
 	if (s->bulk && bulk_finish(s->bulk) < 0)
 		return ctl_fail("transform service: %s", bulk_why(s->bulk)), SCAN_FAILED;
 	return 0;
+}
+
+static int patterns_new(struct scan *s)
+{
+	size_t n = 0;
+
+	while (rules_pattern(&s->rules, n))
+		n++;
+	s->patterns = calloc(n + 1, sizeof(*s->patterns));
+	s->notes = json_array();
+	if (!s->patterns || !s->notes)
+		return ctl_fail("out of memory"), SCAN_FAILED;
+	return ctl_prefix(s->ctl, s->prefix) == 0 ? 0 : SCAN_FAILED;
 }
 
 static int scan_prepare(struct scan *s, struct encconf **ret)
@@ -452,13 +535,20 @@ static int scan_prepare(struct scan *s, struct encconf **ret)
 		r = keys_get(s);
 	if (r == 0 && rules_labels(&s->rules, &s->rules.labels) < 0)
 		return ctl_fail("out of memory"), SCAN_FAILED;
-	return r == 0 ? use_find(s) : r;
+	if (r == 0)
+		r = patterns_new(s);
+	if (r == 0)
+		r = use_find(s);
+	return r == 0 && is_to_prove(s) ? proof_begin(s) : r;
 }
 
 static void scan_done(struct scan *s)
 {
 	bulk_free(s->bulk);
 	report_done(&s->report);
+	json_decref(s->notes);
+	free(s->patterns);
+	proof_done(s);
 	free((void *)(uintptr_t)s->rules.labels.v);
 	free((void *)(uintptr_t)s->rules.keys);
 	free(s);
@@ -471,32 +561,96 @@ static int scan_run(struct scan *s, const char *path)
 
 	if (r == 0)
 		r = scan_file(s, path);
+	if (r == 0 && !s->bulk)
+		s->distrusted = report_distrust(&s->report);
+	if (r == 0)
+		r = scan_notes(s);
 	if (r == 0)
 		r = scan_print(s);
 	if (r != 0)
 		return r;
+	s->ended = true;
 	status = scan_exit_status(s);
 	if (s->ctl->proof)
 		r = proof_write(s, s->ctl->proof);
+	else if (s->evidence)
+		r = proof_take(s, s->evidence);
 	return status != 0 ? status : r;
 }
 
-int ctl_scan(const struct ctl *ctl, int argc, char **argv)
+static int scan_usage(const struct ctl *ctl, int argc)
 {
-	struct scan *s;
-	int r;
+	bool files = ctl->endpoints || ctl->cacert || ctl->cert || ctl->cert_key;
 
 	if (argc > 1)
-		return ctl_usage("scan takes one file, or nothing and standard input"), SCAN_FAILED;
+		return ctl_usage("scan takes one file, or nothing and standard input");
 	if (ctl->proof && !ctl->uses)
-		return ctl_usage("--proof needs --uses KEY"), SCAN_FAILED;
+		return ctl_usage("--proof needs --uses KEY");
+	if (ctl->proof && ctl->offline)
+		return ctl_usage("--proof goes without --offline: the daemon knows the mark");
 	if (ctl->offline && (ctl->verify || (!ctl->config && !ctl->uses)))
-		return ctl_usage("--offline goes with --config, and without --verify"), SCAN_FAILED;
-	s = calloc(1, sizeof(*s));
+		return ctl_usage("--offline goes with --config, and without --verify");
+	if (ctl->config && ctl->resource)
+		return ctl_usage(
+			"--resource goes without --config, which says what is to be encrypted");
+	if (ctl->folder && (argc > 0 || ctl->etcd))
+		return ctl_usage("--folder takes the place of a file, and of --etcd");
+	if (ctl->textfile && !ctl->folder)
+		return ctl_usage("--textfile goes with --folder");
+	if (files && !ctl->etcd)
+		return ctl_usage("--endpoints, --cacert, --cert and --key go with --etcd");
+	return 0;
+}
+
+/* The newest snapshot of a folder; the metrics tell also of none. */
+static int scan_chosen(struct scan *s, const char *path)
+{
+	const struct ctl *ctl = s->ctl;
+	struct snapshot_file file = { 0 };
+	int r = ctl->folder && snapshots_newest(ctl->folder, &file) != 0 ? SCAN_FAILED : 0;
+
+	if (r == 0)
+		r = scan_run(s, ctl->folder ? file.path : path);
+	if (ctl->textfile && r != SCAN_AGAIN && snapshots_textfile(s, r, &file, ctl->textfile) != 0)
+		r = SCAN_FAILED;
+	return r;
+}
+
+static int scan_once(const struct ctl *ctl, const char *path, struct admin_mark *evidence)
+{
+	struct scan *s = calloc(1, sizeof(*s));
+	int r;
+
 	if (!s)
 		return ctl_fail("out of memory"), SCAN_FAILED;
 	s->ctl = ctl;
-	r = scan_run(s, argv[0]);
+	s->evidence = evidence;
+	r = scan_chosen(s, path);
 	scan_done(s);
 	return r;
+}
+
+#define SCAN_TRIES 5
+
+int ctl_scan(const struct ctl *ctl, int argc, char **argv)
+{
+	int r = SCAN_AGAIN;
+
+	if (scan_usage(ctl, argc) != 0)
+		return SCAN_FAILED;
+	for (int i = 0; r == SCAN_AGAIN && i < SCAN_TRIES; i++) {
+		if (i > 0)
+			fputs("kekctl: all is read again, at a newer revision\n", stderr);
+		r = scan_once(ctl, argv[0], NULL);
+	}
+	if (r != SCAN_AGAIN)
+		return r;
+	return ctl_fail("etcd compacts faster than it is read: raise kube-apiserver's "
+			"--etcd-compaction-interval, or scan a snapshot"),
+	       SCAN_FAILED;
+}
+
+int scan_evidence(const struct ctl *ctl, const char *path, struct admin_mark *ret)
+{
+	return scan_once(ctl, path, ret);
 }

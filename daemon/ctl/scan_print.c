@@ -47,10 +47,9 @@ static json_t *examples_json(const struct scan *s)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < s->n_examples; i++)
-		json_array_append_new(list,
-				      json_pack("{s:s, s:s, s:s}", "verdict",
-						verdict_name(s->examples[i].verdict), "key",
-						s->examples[i].key, "why", s->examples[i].why));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s}", "verdict", s->examples[i].what, "key",
+					s->examples[i].key, "why", s->examples[i].why));
 	return list;
 }
 
@@ -67,14 +66,16 @@ static json_t *etcd_json(const struct scan *s)
 			 (int)i->whole, "truncated", (int)i->truncated, "hashed", (int)i->hashed);
 }
 
-static int scan_print_json(const struct scan *s)
+static int scan_print_json(struct scan *s)
 {
 	json_t *rows = json_array(), *all;
 
+	report_sort(&s->report, true);
 	for (size_t i = 0; i < s->report.n; i++)
 		json_array_append_new(rows, row_json(s->report.rows[i]));
-	all = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:i}", "etcd", etcd_json(s), "rows",
-			rows, "total", counts_json(s->report.n_all), "examples", examples_json(s),
+	all = json_pack("{s:o, s:o, s:o, s:o, s:O, s:I, s:I, s:I, s:I, s:i}", "etcd", etcd_json(s),
+			"rows", rows, "total", counts_json(s->report.n_all), "examples",
+			examples_json(s), "notes", s->notes, "pastPlaintext", (json_int_t)s->past,
 			"values", (json_int_t)s->file.info.values, "other", (json_int_t)s->other,
 			"verified", (json_int_t)s->verified, "exitStatus", scan_exit_status(s));
 	if (s->use.name)
@@ -87,64 +88,70 @@ static int scan_print_json(const struct scan *s)
 
 /* Text. */
 
-static void print_row(const struct report_row *row, const char *ns,
+/* Columns are as wide as what stands in them. */
+struct widths {
+	int resource, ns, provider, name;
+};
+
+static int wider(int width, const char *text)
+{
+	int n = (int)strlen(text);
+
+	return n > width ? n : width;
+}
+
+static void print_row(const struct widths *w, const struct report_row *row, const char *ns,
 		      const uint64_t n[static VERDICTS])
 {
-	printf("%-24s %-20s %-10s %-16s %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %10" PRIu64 "%s%s\n",
-	       row->resource, *ns ? ns : "-", row->provider, *row->key ? row->key : "-",
-	       n[VERDICT_CURRENT], n[VERDICT_STALE], n[VERDICT_PLAINTEXT] + n[VERDICT_UNCOVERED],
-	       n[VERDICT_UNREADABLE], *kek_text(row) ? "  " : "", kek_text(row));
+	printf("%-*s %-*s %-*s %-*s %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %10" PRIu64 "%s%s\n",
+	       w->resource, row->resource, w->ns, *ns ? ns : "-", w->provider, row->provider,
+	       w->name, *row->key ? row->key : "-", n[VERDICT_CURRENT], n[VERDICT_STALE],
+	       n[VERDICT_PLAINTEXT] + n[VERDICT_UNCOVERED],
+	       n[VERDICT_UNREADABLE] + n[VERDICT_UNJUDGED], *kek_text(row) ? "  " : "",
+	       kek_text(row));
 }
 
-static bool same_but_ns(const struct report_row *a, const struct report_row *b)
+static void print_table(struct report *r)
 {
-	return a->kek == b->kek && strcmp(a->resource, b->resource) == 0 &&
-	       strcmp(a->provider, b->provider) == 0 && strcmp(a->key, b->key) == 0 &&
-	       strcmp(a->hash, b->hash) == 0;
-}
+	struct widths w = { 8, 9, 8, 4 };
+	bool all = r->n <= ROWS_SHOWN;
+	size_t end;
 
-static bool is_first(const struct report *r, size_t at)
-{
-	for (size_t i = 0; i < at; i++)
-		if (same_but_ns(r->rows[i], r->rows[at]))
-			return false;
-	return true;
-}
-
-/* All namespaces of what the row is about. */
-static void print_sum(const struct report *r, size_t at)
-{
-	uint64_t n[VERDICTS] = { 0 };
-
-	for (size_t i = at; i < r->n; i++)
-		for (enum verdict v = 0; v < VERDICTS && same_but_ns(r->rows[i], r->rows[at]); v++)
-			n[v] += r->rows[i]->n[v];
-	print_row(r->rows[at], "*", n);
-}
-
-static void print_table(const struct report *r)
-{
-	printf("%-24s %-20s %-10s %-16s %9s %9s %9s %10s  %s\n", "RESOURCE", "NAMESPACE",
-	       "PROVIDER", "NAME", "CURRENT", "STALE", "PLAINTEXT", "UNREADABLE", "KEY");
+	report_sort(r, all);
 	for (size_t i = 0; i < r->n; i++) {
-		if (r->n <= ROWS_SHOWN)
-			print_row(r->rows[i], r->rows[i]->ns, r->rows[i]->n);
-		else if (is_first(r, i))
-			print_sum(r, i);
+		w.resource = wider(w.resource, r->rows[i]->resource);
+		w.ns = all ? wider(w.ns, r->rows[i]->ns) : w.ns;
+		w.provider = wider(w.provider, r->rows[i]->provider);
+		w.name = wider(w.name, r->rows[i]->key);
 	}
-	if (r->n > ROWS_SHOWN)
+	printf("%-*s %-*s %-*s %-*s %9s %9s %9s %10s  %s\n", w.resource, "RESOURCE", w.ns,
+	       "NAMESPACE", w.provider, "PROVIDER", w.name, "NAME", "CURRENT", "STALE", "PLAINTEXT",
+	       "UNREADABLE", "KEY");
+	for (size_t i = 0; i < r->n; i = end) {
+		uint64_t n[VERDICTS] = { 0 };
+
+		for (end = i; end < r->n && (end == i || !all) &&
+			      report_same_but_ns(r->rows[i], r->rows[end]);
+		     end++)
+			for (enum verdict v = 0; v < VERDICTS; v++)
+				n[v] += r->rows[end]->n[v];
+		print_row(&w, r->rows[i], all ? r->rows[i]->ns : "*", n);
+	}
+	if (!all)
 		puts("Namespaces are summed up; --json has them all.");
 }
 
 static void print_examples(const struct scan *s)
 {
 	for (size_t i = 0; i < s->n_examples; i++)
-		printf("%s: %s%s%s\n", verdict_name(s->examples[i].verdict), s->examples[i].key,
+		printf("%s: %s%s%s\n", s->examples[i].what, s->examples[i].key,
 		       *s->examples[i].why ? ": " : "", s->examples[i].why);
 	for (enum verdict v = 0; v < VERDICTS; v++)
 		if (s->per_verdict[v] > SCAN_EXAMPLES)
 			printf("%s: %zu more\n", verdict_name(v),
 			       s->per_verdict[v] - SCAN_EXAMPLES);
+	if (s->past > SCAN_EXAMPLES)
+		printf("older revision: %" PRIu64 " more\n", s->past - SCAN_EXAMPLES);
 }
 
 static void print_summary(const struct scan *s)
@@ -156,6 +163,8 @@ static void print_summary(const struct scan *s)
 	       " stale, %" PRIu64 " plaintext, %" PRIu64 " unreadable",
 	       i->revision, i->values, n[VERDICT_CURRENT], n[VERDICT_STALE], n[VERDICT_PLAINTEXT],
 	       n[VERDICT_UNREADABLE]);
+	if (n[VERDICT_UNJUDGED] > 0)
+		printf(", %" PRIu64 " not judged", n[VERDICT_UNJUDGED]);
 	if (n[VERDICT_UNCOVERED] > 0)
 		printf("; %" PRIu64 " plaintext that need not be encrypted", n[VERDICT_UNCOVERED]);
 	if (s->other > 0)
@@ -164,19 +173,18 @@ static void print_summary(const struct scan *s)
 	if (s->ctl->verify)
 		printf("%" PRIu64 " values were opened by the daemon to see whether they open.\n",
 		       s->verified);
-	if (i->truncated)
-		puts("The dump does not have all keys that were asked for: it was made with --limit.");
 	if (s->use.name)
 		printf("%" PRIu64 " values need the key \"%s\"", s->use.n, s->use.name);
 	if (s->use.undecided > 0)
 		printf("; of %" PRIu64 " it cannot be said", s->use.undecided);
 	if (s->use.name)
 		puts(".");
+	for (size_t k = 0; k < json_array_size(s->notes); k++)
+		puts(json_string_value(json_array_get(s->notes, k)));
 }
 
 int scan_print(struct scan *s)
 {
-	report_sort(&s->report);
 	if (s->ctl->json)
 		return scan_print_json(s);
 	print_table(&s->report);

@@ -130,10 +130,10 @@ static int schema_put_field(json_t *to, const struct yaml_field *f)
 		r |= schema_put(to, f->kind->high, json_integer(f->max));
 	if (f->preset)
 		r |= schema_put(to, "default", preset(f));
-	if (f->get == yaml_get_enum)
+	if (f->kind == &yaml_kind_word)
 		r |= schema_put(to, "enum", words(f->arg));
 	else if (f->arg)
-		r |= put_table(to, f->arg);
+		r |= put_table(f->kind->item ? json_object_get(to, "items") : to, f->arg);
 	return r;
 }
 

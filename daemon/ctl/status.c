@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kekctl status: one screen, or --json. Exit status 1 when the daemon does not serve. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "daemon/ctl/ctl.h"
+#include "daemon/keys/escrow.h"
 
 static int32_t first_pid(const struct admin_status *s)
 {
@@ -23,17 +26,79 @@ static json_t *pids(const struct admin_status *s)
 	return all;
 }
 
+/* What is not well, each with what to do. @put: for status and doctor. */
+void ctl_health(const struct board_health *h,
+		void (*put)(void *ctx, const char *what, const char *cure), void *ctx)
+{
+	char text[160];
+
+	if (h->sockets_lost > 0) {
+		snprintf(
+			text, sizeof(text),
+			"of %u socket%s the file is gone, or another's: no new client gets through",
+			h->sockets_lost, h->sockets_lost == 1 ? "" : "s");
+		put(ctx, text, "kekctl reload; journalctl -u kekd says which and why");
+	}
+	if (h->names_without > 0) {
+		snprintf(text, sizeof(text), "%u chain%s no key to write with", h->names_without,
+			 h->names_without == 1 ? " has" : "s have");
+		put(ctx, text, "kekctl key list; kekctl key create NAME");
+	}
+	if (h->keys_unusable > 0) {
+		snprintf(text, sizeof(text), "%u key%s cannot be used, and values may need %s",
+			 h->keys_unusable, h->keys_unusable == 1 ? "" : "s",
+			 h->keys_unusable == 1 ? "it" : "them");
+		put(ctx, text, "kekctl key list says why; then kekctl key reload");
+	}
+	if (h->reload_refused)
+		put(ctx, "the last reload was refused: what is in force is older than the files",
+		    "kekd --check; kekctl reload");
+	if (h->store_stalled)
+		put(ctx, "the disk of the key store does not answer: no key can be made or changed",
+		    "look after the disk");
+	if (h->uses_unrecorded)
+		put(ctx, "more was encrypted than the key store could record",
+		    "look after its disk");
+	if (h->keys_ahead > 0) {
+		snprintf(text, sizeof(text),
+			 "%u key%s made at a time that the clock has not reached", h->keys_ahead,
+			 h->keys_ahead == 1 ? " was" : "s were");
+		put(ctx, text, "put the clock right, or kekctl key rotate NAME");
+	}
+}
+
+static void put_text(void *ctx _unused_, const char *what, const char *cure)
+{
+	printf("  NOT WELL  %s: %s\n", what, cure);
+}
+
+static void put_json(void *ctx, const char *what, const char *cure _unused_)
+{
+	json_array_append_new(ctx, json_string(what));
+}
+
+static json_t *health_json(const struct admin_status *s)
+{
+	json_t *all = json_array();
+
+	ctl_health(&s->health, put_json, all);
+	return all;
+}
+
 static int status_print_json(const struct admin_status *s, const char *hash)
 {
 	return ctl_print_json(json_pack(
-		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I, s:s, s:I, s:i, s:s}",
+		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I, s:s, s:I, s:i, s:s, s:I, s:s, s:s, s:o}",
 		"version", s->version, "serving", s->workers_serving > 0, "sealed", (int)s->sealed,
-		"socket", s->socket, "backend", s->backend, "ring", s->ring, "rootKey", s->root,
-		"keyId", s->key_id, "keyIdHash", hash, "keeperPid", (int)s->keeper_pid, "serverPid",
-		(int)first_pid(s), "serverPids", pids(s), "workers", (int)s->workers,
-		"serverStarts", (int)s->server_starts, "keys", (int)s->keys, "started",
-		(json_int_t)s->started, "node", s->node, "generation", (json_int_t)s->generation,
-		"members", (int)s->members, "keyset", s->keyset_text));
+		"socket", s->socket, "backend", s->backend, "custody", s->custody, "ring", s->ring,
+		"rootKey", s->root, "rootKeyFingerprint", s->root_id, "sealedReason",
+		s->sealed_text, "keyId", s->key_id, "keyIdHash", hash, "keeperPid",
+		(int)s->keeper_pid, "serverPid", (int)first_pid(s), "serverPids", pids(s),
+		"workers", (int)s->workers, "serverStarts", (int)s->server_starts, "keys",
+		(int)s->keys, "started", (json_int_t)s->started, "node", s->node, "generation",
+		(json_int_t)s->generation, "members", (int)s->members, "keyset", s->keyset_text,
+		"escrowTested", (json_int_t)s->escrow_tested, "rootKeySecond", s->root_second,
+		"rootKeyComing", s->root_coming, "notWell", health_json(s)));
 }
 
 static void print_workers(const struct admin_status *s)
@@ -43,6 +108,29 @@ static void print_workers(const struct admin_status *s)
 		if (s->server_pids[i] > 0)
 			printf(" %d", s->server_pids[i]);
 	printf(", starts %u\n", s->server_starts);
+}
+
+int64_t ctl_escrow_days(const struct admin_status *s)
+{
+	int64_t now = time(NULL), then = (int64_t)s->escrow_tested;
+
+	if (then == 0)
+		return -1;
+	return now > then ? (now - then) / 86400 : 0;
+}
+
+/* Of a root key that is kept somewhere. */
+static void print_escrow(const struct admin_status *s)
+{
+	int64_t days = ctl_escrow_days(s);
+
+	if (strcmp(s->root, "ephemeral") == 0)
+		return;
+	if (days < 0)
+		puts("  escrow    not tested that this node knows of: kekctl root verify");
+	else
+		printf("  escrow    tested %" PRId64 " days ago%s\n", days,
+		       days > ESCROW_DAYS ? ": kekctl root verify" : "");
 }
 
 static void status_print_text(const struct admin_status *s, const char *hash)
@@ -57,9 +145,15 @@ static void status_print_text(const struct admin_status *s, const char *hash)
 	       s->workers_serving > 0 ? "serving" : "NOT serving", when);
 	printf("  socket    %s\n", s->socket);
 	printf("  backend   %s\n", s->backend);
+	printf("  custody   %s\n", s->custody);
 	printf("  ring      %s\n", s->ring);
-	printf("  root key  %s%s\n", s->root,
-	       s->sealed ? ", SEALED: give it with kekctl unseal" : "");
+	printf("  root key  %s%s%s%s%s\n", s->root, *s->root_id ? ", fingerprint " : "", s->root_id,
+	       s->sealed ? ", SEALED: " : "", s->sealed_text);
+	if (*s->root_second)
+		printf("            and %s\n", s->root_second);
+	if (*s->root_coming)
+		printf("            being rotated to %s: kekctl root rotate\n", s->root_coming);
+	print_escrow(s);
 	if (s->generation > 0)
 		printf("  keyset    generation %llu, %u key%s, %u member%s; this node is %s\n",
 		       (unsigned long long)s->generation, s->keys, s->keys == 1 ? "" : "s",
@@ -74,6 +168,7 @@ static void status_print_text(const struct admin_status *s, const char *hash)
 		printf("  server    pid %d, start %u\n", first_pid(s), s->server_starts);
 	else
 		print_workers(s);
+	ctl_health(&s->health, put_text, NULL);
 }
 
 int ctl_status(const struct ctl *ctl, int argc, char **argv _unused_)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/refusal.h"
 #include "daemon/ctl/ctl.h"
 #include "daemon/obs/board.h"
 
@@ -71,6 +72,32 @@ static void top_print_keys(const struct board *b)
 		       b->keys[i].decryptions);
 }
 
+/* What was refused since @old, and ever, by reason. */
+static void print_refusals(const struct metrics *m, const struct metrics *old)
+{
+	for (size_t i = 0; i < REFUSALS; i++)
+		if (m->refusals[i] > 0)
+			printf("refused    %10" PRIu64 " for %s, %" PRIu64 " now\n", m->refusals[i],
+			       refusal_name((enum refusal)i), m->refusals[i] - old->refusals[i]);
+}
+
+static void print_members(const struct board_cluster *c)
+{
+	if (!c->configured)
+		return;
+	printf("\n%-44s %-13s %s\n", "MEMBER", "KEYSET",
+	       c->away ? "HEARD (etcd does not answer)" : "HEARD");
+	for (uint32_t i = 0; i < c->n_members; i++) {
+		const struct board_member *m = &c->members[i];
+
+		printf("%-44.44s %-13s ", m->name, m->answered ? "acknowledged" : "WAITS");
+		if (m->age == BOARD_NEVER)
+			puts("never");
+		else
+			printf("%" PRIu64 " s ago\n", m->age);
+	}
+}
+
 static void print_screen(const struct sample *now, const struct sample *old)
 {
 	const struct board *b = &now->board;
@@ -79,8 +106,9 @@ static void print_screen(const struct sample *now, const struct sample *old)
 
 	for (size_t i = 0; i < METRICS_RUNS; i++)
 		runs += m->runs[i] - old->board.metrics.runs[i];
-	printf(CLEAR "kekd %s, backend %s, ring %s, %s%s\n\n", b->version, b->backend, b->ring,
-	       b->serving ? "serving" : "NOT SERVING", b->sealed ? ", SEALED" : "");
+	printf(CLEAR "kekd %s, backend %s, custody %s, ring %s, %s%s\n\n", b->version, b->backend,
+	       b->custody, b->ring, b->serving ? "serving" : "NOT SERVING",
+	       b->sealed ? ", SEALED" : "");
 	printf("requests   %10.1f /s   failed %8.1f /s   99%% within %g ms\n",
 	       rate(now->ok, old->ok, now->seconds), rate(now->failed, old->failed, now->seconds),
 	       slowest_ms(m, &old->board.metrics));
@@ -88,9 +116,11 @@ static void print_screen(const struct sample *now, const struct sample *old)
 	       runs > 0 ? (double)jobs / (double)runs : 0, m->queued);
 	printf("clients    %10" PRIu32 " connections   %" PRIu32 " calls   %" PRIu64 " refused\n",
 	       m->connections, m->calls, m->refused_peers);
+	print_refusals(m, &old->board.metrics);
 	if (m->audit_stuck)
 		puts("audit      CANNOT BE WRITTEN");
 	top_print_keys(b);
+	print_members(&b->cluster);
 }
 
 static void print_line(const struct sample *now, const struct sample *old)
@@ -98,6 +128,33 @@ static void print_line(const struct sample *now, const struct sample *old)
 	printf("%.1f requests/s, %.1f failed/s, %" PRIu32 " connections, %s\n",
 	       rate(now->ok, old->ok, now->seconds), rate(now->failed, old->failed, now->seconds),
 	       now->board.metrics.connections, now->board.serving ? "serving" : "NOT serving");
+}
+
+/* An object a line. */
+static int print_object(const struct sample *now, const struct sample *old)
+{
+	const struct board *b = &now->board;
+	json_t *members = json_array(), *refusals = json_object(), *j;
+	int r;
+
+	for (uint32_t i = 0; i < b->cluster.n_members; i++)
+		json_array_append_new(members,
+				      json_pack("{s:s, s:b}", "name", b->cluster.members[i].name,
+						"answered", b->cluster.members[i].answered));
+	for (size_t i = 0; i < REFUSALS; i++)
+		json_object_set_new(refusals, refusal_name((enum refusal)i),
+				    json_integer((json_int_t)b->metrics.refusals[i]));
+	j = json_pack("{s:b, s:b, s:s, s:f, s:f, s:I, s:o, s:o}", "serving", b->serving, "sealed",
+		      b->sealed, "custody", b->custody, "requestsPerSecond",
+		      rate(now->ok, old->ok, now->seconds), "failedPerSecond",
+		      rate(now->failed, old->failed, now->seconds), "connections",
+		      (json_int_t)b->metrics.connections, "refusals", refusals, "members", members);
+	if (!j)
+		return ctl_fail("out of memory");
+	r = json_dumpf(j, stdout, JSON_COMPACT | JSON_SORT_KEYS);
+	putchar('\n');
+	json_decref(j);
+	return r == 0 ? 0 : ctl_fail("cannot write: %s", errno_text(errno));
 }
 
 /* @argv: how many times, without end if not given. */
@@ -131,10 +188,14 @@ int ctl_top(const struct ctl *ctl, int argc, char **argv)
 			return r;
 		sum_up(now);
 		now->seconds = PERIOD_MS / 1000.0;
-		if (i > 0 && screen)
+		if (i > 0 && ctl->json)
+			r = print_object(now, old);
+		else if (i > 0 && screen)
 			print_screen(now, old);
 		else if (i > 0)
 			print_line(now, old);
+		if (r != 0)
+			return r;
 		fflush(stdout);
 		memcpy(old, now, sizeof(*old));
 		if (n == 0 || i < n)

@@ -23,7 +23,7 @@ static int transform_ask(const struct ctl *ctl, struct secpool *pool, const char
 	_cleanup_secbuf_ struct secbuf msg = { 0 };
 	int r;
 
-	r = ctl_transform_socket(ctl, path, sizeof(path));
+	r = ctl_transform_socket(ctl, path, sizeof(path), NULL);
 	if (r != 0)
 		return r;
 	r = secpool_get(pool, value->value.len + value->path.len + 1024, &msg);
@@ -48,6 +48,8 @@ static int show(struct span msg)
 	if (result.stale)
 		fputs("kekctl: stale: another key or provider than the first wrote this value\n",
 		      stderr);
+	if (result.doubtful)
+		fputs("kekctl: " DOUBTFUL "\n", stderr);
 	return relay_write(result.value);
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kekctl unseal: the root key from a terminal, without echo, or from a pipe; never from a file or an
- * argument. It goes through locked memory, and from there to the keeper's.
+ * argument. It goes through locked memory, and from there to the keeper's. A new one is typed twice: nothing
+ * could tell a typing error from it.
  */
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,8 +17,9 @@
 #include "daemon/base/secmem.h"
 #include "daemon/ctl/ctl.h"
 
-#define SECRET_MAX 1024
-#define ROOM       (SECRET_MAX + 2) /* a line's end, and one byte to see that it is too long */
+#define SECRET_MAX      1024
+#define FINGERPRINT_HEX 16
+#define ROOM            (SECRET_MAX + 2) /* a line's end, and one byte to see that it is too long */
 
 struct buffer {
 	uint8_t *data;
@@ -47,7 +50,7 @@ static int read_until(int fd, bool line, struct buffer *b)
 	return b->len > SECRET_MAX ? -EMSGSIZE : 0;
 }
 
-static int from_terminal(struct buffer *b)
+static int from_terminal(const char *prompt, struct buffer *b)
 {
 	struct termios old, quiet;
 	int r;
@@ -56,7 +59,7 @@ static int from_terminal(struct buffer *b)
 		return -errno;
 	quiet = old;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	fputs("Root key (not shown): ", stderr);
+	fputs(prompt, stderr);
 	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) < 0)
 		return -errno;
 	r = read_until(STDIN_FILENO, true, b);
@@ -76,6 +79,52 @@ static int from_pipe(struct buffer *b)
 	return read_until(STDIN_FILENO, false, b);
 }
 
+static int typed_twice(struct buffer *b)
+{
+	_cleanup_(buffer_free) struct buffer again = { .data = secmem_alloc(ROOM) };
+	int r;
+
+	if (!again.data)
+		return -errno;
+	r = from_terminal("Root key (not shown): ", b);
+	if (r == 0)
+		r = from_terminal("The same again: ", &again);
+	if (r < 0)
+		return r;
+	return b->len == again.len && ct_equal(b->data, again.data, b->len) ? 0 : -EBADMSG;
+}
+
+static int take(const struct ctl *ctl, struct buffer *b)
+{
+	int r;
+
+	if (!isatty(STDIN_FILENO))
+		r = from_pipe(b);
+	else if (ctl->is_new)
+		r = typed_twice(b);
+	else
+		r = from_terminal("Root key (not shown): ", b);
+	if (r == -EPERM)
+		return ctl_fail("the root key comes from a terminal or a pipe, not from a file");
+	if (r == -EBADMSG)
+		return ctl_fail("the two differ; nothing was sent");
+	if (r == -EMSGSIZE)
+		return ctl_fail("a root key has 32 to %d bytes", SECRET_MAX);
+	return r < 0 ? ctl_fail("cannot take the root key: %s", strerror(-r)) : 0;
+}
+
+/* The daemon's, or as its administrator has typed it. */
+static int fingerprint_take(const char *text, struct admin_request *req)
+{
+	size_t len = 0;
+
+	if (sodium_hex2bin(req->id, sizeof(req->id), text, strlen(text), NULL, &len, NULL) == 0 &&
+	    strlen(text) == FINGERPRINT_HEX)
+		return 0;
+	return ctl_usage("--fingerprint takes %d hexadecimal digits, as `kekctl status` shows them",
+			 FINGERPRINT_HEX);
+}
+
 int ctl_unseal(const struct ctl *ctl, int argc, char **argv _unused_)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_UNSEAL };
@@ -86,18 +135,20 @@ int ctl_unseal(const struct ctl *ctl, int argc, char **argv _unused_)
 	if (argc != 0)
 		return ctl_usage(
 			"unseal takes no argument: the key comes from a terminal or a pipe");
+	if (!!ctl->fingerprint + ctl->is_new + ctl->retry > 1)
+		return ctl_usage("unseal takes one of --fingerprint, --new and --retry");
 	if (!b.data)
 		return ctl_fail("cannot lock memory for the key: %s", errno_text(errno));
-	r = isatty(STDIN_FILENO) ? from_terminal(&b) : from_pipe(&b);
-	if (r == -EPERM)
-		return ctl_fail("the root key comes from a terminal or a pipe, not from a file");
-	if (r == -EMSGSIZE)
-		return ctl_fail("a root key has 32 to %d bytes", SECRET_MAX);
-	if (r < 0)
-		return ctl_fail("cannot take the root key: %s", strerror(-r));
-	r = ctl_ask_with(ctl, &(struct ctl_exchange){ .req = &req, .blob = span_of(b.data, b.len) },
-			 &end);
+	if (ctl->fingerprint && fingerprint_take(ctl->fingerprint, &req) != 0)
+		return 2;
+	req.flags = (ctl->is_new ? ADMIN_NEW : 0) | (ctl->retry ? ADMIN_RETRY : 0);
+	r = ctl->retry ? 0 : take(ctl, &b);
 	if (r == 0)
-		puts("unsealed");
+		r = ctl_ask_with(
+			ctl, &(struct ctl_exchange){ .req = &req, .blob = span_of(b.data, b.len) },
+			&end);
+	if (r == 0)
+		puts(ctl->retry ? "the command runs; `kekctl status` says how it ends"
+				: "unsealed");
 	return r;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Standard base64 with padding (RFC 4648 §4), strict, by a table: for dumps of gigabytes. Not
+ * Standard base64 with padding (RFC 4648 §4), strict and fast: for dumps of gigabytes. Not
  * constant time; what is stored in etcd is either ciphertext or lies there for all to see.
  */
 #ifndef KEKD_DUMP_BASE64_H

@@ -8,6 +8,7 @@
 #include <limits.h>
 
 #include "daemon/base/io.h"
+#include "daemon/base/log.h"
 
 #define MAGIC         0xED0CDAEDU
 #define VERSION       2U
@@ -18,6 +19,8 @@
 #define KEY_MAX       32768U /* bbolt's MaxKeySize */
 #define BRANCH_MAX    (1024U * 1024)
 #define LEAF_MAX      (4U * DUMP_VALUE_MAX)
+#define GUESSED       256U
+#define STRAYS_MAX    (1U << 26) /* 3 GiB of memory */
 
 enum page_flag { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_META = 4 };
 #define LEAF_BUCKET 1U
@@ -52,7 +55,10 @@ struct bolt {
 	struct dump_error *err;
 	uint64_t size, pages, root;
 	uint32_t page_size;
-	uint8_t *visited; /* a bit for each page, of this walk */
+	uint8_t *visited;                   /* a bit for each page, of this walk */
+	bool lenient, damaged;              /* damaged: a page is lost */
+	const struct dump_salvage *salvage; /* NULL: nobody is told */
+	uint64_t older_root;                /* of the transaction before; 0: there is none */
 };
 
 /* One walk over one tree. */
@@ -70,6 +76,30 @@ struct walk {
 static int damaged(struct bolt *b, const char *what)
 {
 	return dump_fail(b->err, -EBADMSG, "damaged database: %s", what);
+}
+
+void bolt_tell(struct bolt *b, const struct dump_salvage *salvage)
+{
+	b->salvage = salvage;
+}
+
+/* What is damaged has words; an error of who is given the values has none of ours. */
+static int pass_over(struct bolt *b, uint64_t page, int r)
+{
+	char text[sizeof(b->err->text) + 32];
+
+	if (!b->lenient || r >= 0 || !*b->err->text)
+		return r;
+	snprintf(text, sizeof(text), "page %" PRIu64 ": %s", page, b->err->text);
+	if (b->salvage)
+		b->salvage->lost(b->salvage->ctx, text);
+	*b->err->text = '\0';
+	return 0;
+}
+
+bool bolt_is_damaged(const struct bolt *b)
+{
+	return b->damaged;
 }
 
 /* All @len bytes. -EBADMSG: the file has become shorter. */
@@ -141,14 +171,48 @@ static int meta_choose(struct bolt *b, struct meta *ret)
 		good[1] = meta_read(b, size, &m[1]) && le32toh(m[1].page_size) == size;
 	if (!good[0] && !good[1])
 		return dump_fail(b->err, -EBADMSG, "not a database of etcd: no good meta page");
-	if (good[0] && good[1])
-		*ret = le64toh(m[1].txid) > le64toh(m[0].txid) ? m[1] : m[0];
-	else
+	if (good[0] && good[1]) {
+		unsigned int newer = le64toh(m[1].txid) > le64toh(m[0].txid);
+
+		*ret = m[newer];
+		b->older_root = le64toh(m[!newer].root);
+	} else {
 		*ret = good[0] ? m[0] : m[1];
+	}
 	return 0;
 }
 
-int bolt_open(int fd, uint64_t size, struct dump_error *err, struct bolt **ret)
+/* Which page size makes most of the pages at the beginning say their own numbers? 0: none. */
+static uint32_t page_size_guess(int fd)
+{
+	uint32_t best = 0, most = 0;
+
+	for (uint32_t size = PAGE_SIZE_MIN; size <= PAGE_SIZE_MAX; size *= 2) {
+		uint32_t n = 0;
+
+		for (uint64_t id = 1; id < GUESSED; id++) {
+			uint8_t head[HEADER];
+			struct page_header h;
+
+			if (read_at(fd, id * size, head, sizeof(head)) < 0)
+				break;
+			h = header_of(head);
+			n += h.id == id && (h.flags == PAGE_LEAF || h.flags == PAGE_BRANCH);
+		}
+		if (n > most) {
+			most = n;
+			best = size;
+		}
+	}
+	return best;
+}
+
+bool bolt_is_torn(int fd)
+{
+	return page_size_guess(fd) != 0;
+}
+
+int bolt_open(int fd, uint64_t size, bool lenient, struct dump_error *err, struct bolt **ret)
 {
 	_cleanup_(bolt_freep) struct bolt *b = calloc(1, sizeof(*b));
 	struct meta m = { 0 };
@@ -159,14 +223,22 @@ int bolt_open(int fd, uint64_t size, struct dump_error *err, struct bolt **ret)
 	b->fd = fd;
 	b->err = err;
 	b->size = size;
+	b->lenient = lenient;
 	r = meta_choose(b, &m);
-	if (r < 0)
+	if (r < 0 && lenient) {
+		m.page_size = htole32(page_size_guess(fd));
+		m.pages = htole64(UINT64_MAX);
+		b->damaged = m.page_size != 0;
+	}
+	if (r < 0 && !b->damaged)
 		return r;
 	b->page_size = le32toh(m.page_size);
 	b->pages = le64toh(m.pages);
 	b->root = le64toh(m.root);
 	if (!page_size_valid(b->page_size))
 		return damaged(b, "an impossible page size");
+	if (lenient && b->pages > size / b->page_size)
+		b->pages = size / b->page_size;
 	if (b->pages > size / b->page_size)
 		return damaged(b, "the file is shorter than its meta page says");
 	if (b->pages > PAGES_MAX)
@@ -201,6 +273,24 @@ static int visit(struct bolt *b, uint64_t id, uint64_t n)
 	return 0;
 }
 
+/* The header of a page of a tree. */
+static int header_read(struct bolt *b, uint64_t id, uint8_t head[static HEADER])
+{
+	struct page_header h;
+	int r;
+
+	if (id >= b->pages)
+		return damaged(b, "a page lies outside of the file");
+	r = read_at(b->fd, id * b->page_size, head, HEADER);
+	if (r < 0)
+		return dump_fail(b->err, r, "damaged database: %s",
+				 r == -EBADMSG ? "the file ends too early" : errno_text(r));
+	h = header_of(head);
+	if (h.id != id || (h.flags != PAGE_BRANCH && h.flags != PAGE_LEAF))
+		return damaged(b, "a page is not the one that it should be");
+	return 0;
+}
+
 /* A page with all it runs over, in memory that the caller frees. */
 static int page_read(struct bolt *b, uint64_t id, uint8_t **ret, size_t *ret_len)
 {
@@ -208,16 +298,11 @@ static int page_read(struct bolt *b, uint64_t id, uint8_t **ret, size_t *ret_len
 	struct page_header h;
 	uint8_t head[HEADER];
 	uint64_t len;
-	int r;
+	int r = header_read(b, id, head);
 
-	if (id >= b->pages)
-		return damaged(b, "a page lies outside of the file");
-	r = read_at(b->fd, id * b->page_size, head, sizeof(head));
 	if (r < 0)
-		return r == -EBADMSG ? damaged(b, "the file ends too early") : r;
+		return r;
 	h = header_of(head);
-	if (h.id != id || (h.flags != PAGE_BRANCH && h.flags != PAGE_LEAF))
-		return damaged(b, "a page is not the one that it should be");
 	r = visit(b, id, (uint64_t)h.overflow + 1);
 	if (r < 0)
 		return r;
@@ -229,7 +314,8 @@ static int page_read(struct bolt *b, uint64_t id, uint8_t **ret, size_t *ret_len
 		return -ENOMEM;
 	r = read_at(b->fd, id * b->page_size, page, (size_t)len);
 	if (r < 0)
-		return r == -EBADMSG ? damaged(b, "the file ends too early") : r;
+		return dump_fail(b->err, r, "damaged database: %s",
+				 r == -EBADMSG ? "the file ends too early" : errno_text(r));
 	if (memcmp(page, head, sizeof(head)) != 0)
 		return damaged(b, "the file changes while it is read");
 	*ret = move_ptr(page);
@@ -261,7 +347,7 @@ static int check_order(struct walk *w, struct span key)
 	size_t n = key.len < w->last_len ? key.len : w->last_len;
 	int order = w->first ? -1 : memcmp(key.data, w->last, n);
 
-	if (order > 0 || (order == 0 && key.len >= w->last_len))
+	if (!w->bolt->lenient && (order > 0 || (order == 0 && key.len >= w->last_len)))
 		return damaged(w->bolt, "keys are out of order");
 	memcpy(w->last, key.data, key.len);
 	w->last_len = key.len;
@@ -269,12 +355,13 @@ static int check_order(struct walk *w, struct span key)
 	return 0;
 }
 
-static int walk_element(struct walk *w, const uint8_t *page, size_t len, size_t at)
+/* NULL, or what is wrong with the element at @at. */
+static const char *element_read(const uint8_t *page, size_t len, size_t at,
+				struct leaf_element *ret, struct span *ret_key,
+				struct span *ret_value)
 {
-	struct leaf_element e;
 	uint64_t start, end;
-	struct span key, value;
-	int r;
+	struct leaf_element e;
 
 	memcpy(&e, page + at, sizeof(e));
 	e.flags = le32toh(e.flags);
@@ -283,11 +370,24 @@ static int walk_element(struct walk *w, const uint8_t *page, size_t len, size_t 
 	start = (uint64_t)at + le32toh(e.pos);
 	end = start + e.key_size + e.value_size;
 	if (end > len)
-		return damaged(w->bolt, "a value reaches over the end of its page");
+		return "a value reaches over the end of its page";
 	if (e.key_size == 0 || e.key_size > KEY_MAX)
-		return damaged(w->bolt, "a key has an impossible size");
-	key = span_of(page + start, e.key_size);
-	value = span_of(page + start + e.key_size, e.value_size);
+		return "a key has an impossible size";
+	*ret_key = span_of(page + start, e.key_size);
+	*ret_value = span_of(page + start + e.key_size, e.value_size);
+	*ret = e;
+	return NULL;
+}
+
+static int walk_element(struct walk *w, const uint8_t *page, size_t len, size_t at)
+{
+	struct span key = SPAN_NULL, value = SPAN_NULL;
+	struct leaf_element e;
+	const char *wrong = element_read(page, len, at, &e, &key, &value);
+	int r;
+
+	if (wrong)
+		return damaged(w->bolt, wrong);
 	r = check_order(w, key);
 	return r == 0 ? w->each(w, &e, key, value) : r;
 }
@@ -300,11 +400,12 @@ static int walk_leaf(struct walk *w, const uint8_t *page, size_t len)
 	if (n > (len - HEADER) / ELEMENT)
 		return damaged(w->bolt, "a leaf page has an impossible number of elements");
 	while (r == 0 && n-- > 0)
-		r = walk_element(w, page, len, HEADER + n * ELEMENT);
+		r = pass_over(w->bolt, header_of(page).id,
+			      walk_element(w, page, len, HEADER + n * ELEMENT));
 	return r;
 }
 
-static int walk_page(struct walk *w, uint64_t id, unsigned int depth)
+static int walk_good_page(struct walk *w, uint64_t id, unsigned int depth)
 {
 	_cleanup_free_ uint8_t *page = NULL;
 	size_t len = 0;
@@ -319,6 +420,15 @@ static int walk_page(struct walk *w, uint64_t id, unsigned int depth)
 						  : walk_branch(w, page, len, depth);
 }
 
+static int walk_page(struct walk *w, uint64_t id, unsigned int depth)
+{
+	int r = walk_good_page(w, id, depth);
+
+	/* Of one value that is damaged nothing lies elsewhere. */
+	w->bolt->damaged = w->bolt->damaged || (r < 0 && w->bolt->lenient);
+	return pass_over(w->bolt, id, r);
+}
+
 /* Of the whole tree below @root, or of the one page of an inside bucket. */
 static int walk(struct walk *w, const struct bolt_bucket *bucket)
 {
@@ -326,6 +436,8 @@ static int walk(struct walk *w, const struct bolt_bucket *bucket)
 
 	memset(b->visited, 0, (size_t)(b->pages / CHAR_BIT + 1));
 	w->first = true;
+	if (!bucket->page && bucket->root == 0)
+		return 0;
 	if (bucket->page)
 		return walk_leaf(w, bucket->page, bucket->len);
 	return walk_page(w, bucket->root, 0);
@@ -379,6 +491,11 @@ int bolt_bucket_find(struct bolt *b, struct span name, struct bolt_bucket *ret)
 	struct walk w = { .bolt = b, .each = search_each, .ctx = &s };
 	int r = walk(&w, &root);
 
+	if (r == 0 && b->lenient && b->older_root != 0) {
+		root.root = b->older_root;
+		b->older_root = 0;
+		r = walk(&w, &root);
+	}
 	if (r == 0)
 		return -ENOENT;
 	return r == FOUND ? 0 : r;
@@ -403,4 +520,113 @@ int bolt_walk_back(struct bolt *b, const struct bolt_bucket *bucket, bolt_each_f
 	struct walk w = { .bolt = b, .each = bolt_value_each, .ctx = ctx, .outer = each };
 
 	return walk(&w, bucket);
+}
+
+/*
+ * Strays: what is in leaf pages to which no way of the tree leads any more. Of which bucket they were nothing says, and they
+ * may be of an earlier transaction; who is given them judges. Of each element the key is kept, to have them in order.
+ */
+struct stray {
+	uint8_t key[BOLT_STRAY_KEY], key_len;
+	uint16_t index; /* in the page */
+	uint64_t page;
+};
+
+struct strays {
+	struct stray *v;
+	size_t n, room;
+};
+
+static int stray_add(struct strays *s, struct span key, uint64_t page, unsigned int index)
+{
+	if (key.len > BOLT_STRAY_KEY || s->n == STRAYS_MAX)
+		return 0;
+	if (s->n == s->room) {
+		size_t room = s->room > 0 ? 2 * s->room : 1024;
+		struct stray *v = reallocarray(s->v, room, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		s->v = v;
+		s->room = room;
+	}
+	s->v[s->n] = (struct stray){ .key_len = (uint8_t)key.len,
+				     .index = (uint16_t)index,
+				     .page = page };
+	memcpy(s->v[s->n++].key, key.data, key.len);
+	return 0;
+}
+
+/* Nothing of a page that is damaged itself is told: it may never have been one. */
+static int strays_of_page(struct bolt *b, uint64_t id, struct strays *s)
+{
+	_cleanup_free_ uint8_t *page = NULL;
+	struct span key, value;
+	struct leaf_element e;
+	uint8_t head[HEADER];
+	size_t len = 0;
+	int r;
+
+	if (header_read(b, id, head) < 0 || header_of(head).flags != PAGE_LEAF ||
+	    page_read(b, id, &page, &len) < 0) {
+		*b->err->text = '\0';
+		return 0;
+	}
+	for (unsigned int n = 0; n < header_of(page).count; n++) {
+		if (n >= (len - HEADER) / ELEMENT ||
+		    element_read(page, len, HEADER + n * ELEMENT, &e, &key, &value) ||
+		    (e.flags & LEAF_BUCKET))
+			continue;
+		r = stray_add(s, key, id, n);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int last_first(const void *a, const void *b)
+{
+	const struct stray *x = a, *y = b;
+	int order = memcmp(y->key, x->key, BOLT_STRAY_KEY);
+
+	return order != 0 ? order : (int)y->key_len - (int)x->key_len;
+}
+
+static int strays_give(struct bolt *b, const struct strays *s, bolt_each_fn *each, void *ctx)
+{
+	_cleanup_free_ uint8_t *page = NULL;
+	struct span key, value;
+	struct leaf_element e;
+	size_t len = 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->n; i++) {
+		if (i == 0 || s->v[i].page != s->v[i - 1].page) {
+			free(page);
+			page = NULL;
+			memset(b->visited, 0, (size_t)(b->pages / CHAR_BIT + 1));
+			r = page_read(b, s->v[i].page, &page, &len);
+		}
+		if (r == 0 && s->v[i].index < (len - HEADER) / ELEMENT &&
+		    !element_read(page, len, HEADER + s->v[i].index * ELEMENT, &e, &key, &value))
+			r = each(ctx, key, value);
+	}
+	return r;
+}
+
+int bolt_strays_back(struct bolt *b, bolt_each_fn *each, void *ctx, size_t *ret_n)
+{
+	struct strays s = { 0 };
+	int r = 0;
+
+	for (uint64_t id = 2; r == 0 && id < b->pages; id++)
+		if (!(b->visited[id / CHAR_BIT] & 1U << (id % CHAR_BIT)))
+			r = strays_of_page(b, id, &s);
+	if (s.n > 0)
+		qsort(s.v, s.n, sizeof(*s.v), last_first);
+	if (r == 0)
+		r = strays_give(b, &s, each, ctx);
+	*ret_n = s.n;
+	free(s.v);
+	return r;
 }

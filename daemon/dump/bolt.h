@@ -18,8 +18,17 @@
 
 struct bolt;
 
-/* @fd borrowed for the life of *@ret, @err too. @size: bytes of the database in it. Caller frees. */
-int bolt_open(int fd, uint64_t size, struct dump_error *err, struct bolt **ret);
+/*
+ * @fd borrowed for the life of *@ret, @err too. @size: bytes of the database in it. @lenient: walks go on past
+ * what is damaged, and keys may be out of order. Caller frees.
+ */
+int bolt_open(int fd, uint64_t size, bool lenient, struct dump_error *err, struct bolt **ret);
+/* From now on a lenient one tells of what it passes over. NULL: no more. Borrowed. */
+void bolt_tell(struct bolt *b, const struct dump_salvage *salvage);
+/* Has a walk of a lenient one passed over a page, or is there no meta page? */
+bool bolt_is_damaged(const struct bolt *b);
+/* Is it a database of which not even a meta page is left? */
+bool bolt_is_torn(int fd);
 void bolt_free(struct bolt *b);
 DEFINE_CLEANUP(struct bolt *, bolt_free);
 
@@ -30,7 +39,9 @@ struct bolt_bucket {
 	size_t len;
 };
 
-/* -ENOENT: there is none of that name. Caller calls bolt_bucket_done(). */
+/*
+ * -ENOENT: there is none of that name; a lenient one has looked for it in the tree of the transaction before as
+ * well, if that of the last is damaged. Caller calls bolt_bucket_done(). */
 int bolt_bucket_find(struct bolt *b, struct span name, struct bolt_bucket *ret);
 void bolt_bucket_done(struct bolt_bucket *bucket);
 #define _cleanup_bolt_bucket_ _cleanup_(bolt_bucket_done)
@@ -43,5 +54,12 @@ typedef int bolt_each_fn(void *ctx, struct span key, struct span value);
  * none. Errors of dump.h and of pread(2).
  */
 int bolt_walk_back(struct bolt *b, const struct bolt_bucket *bucket, bolt_each_fn *each, void *ctx);
+
+#define BOLT_STRAY_KEY 18 /* longer keys are left out; etcd's revisions are no longer */
+/*
+ * After a walk: what is in leaf pages that it did not come to, from the last key to the first, whatever bucket it was of and
+ * however old it is. @ret_n: how many.
+ */
+int bolt_strays_back(struct bolt *b, bolt_each_fn *each, void *ctx, size_t *ret_n);
 
 #endif

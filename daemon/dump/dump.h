@@ -15,13 +15,15 @@
 #include "daemon/base/cleanup.h"
 #include <kekd/span.h>
 
-/* etcd's own bound is 1.5 MiB a request unless it was raised; bytes. */
-#define DUMP_VALUE_MAX (8 * 1024 * 1024)
+/* etcd's own bound is 1.5 MiB a request, and it advises against raising it above 10 MiB; bytes. */
+#define DUMP_VALUE_MAX (10 * 1024 * 1024)
 #define DUMP_KEY_MAX   (64 * 1024)
 
 struct dump_value {
 	struct span key, value;
 	uint64_t mod_revision; /* 0: not told */
+	bool past;             /* overwritten since, or its key was deleted; not counted in info */
+	bool alone;            /* it is no dump but this value, maybe in two readings */
 };
 
 /* Borrowed for the call. 0 to go on; anything else ends the reading, which returns it. */
@@ -35,12 +37,22 @@ struct dump_info {
 	bool whole;           /* every key of etcd at that revision, and nothing has cut it short */
 	bool truncated;       /* the dump says itself that there are more keys */
 	bool database;        /* a file of etcd's own, not what etcdctl printed */
-	bool hashed;          /* a snapshot that carries the right SHA-256 of itself */
+	bool unlogged; /* a database of k3s, of which a log that has to lie beside it may be lost */
+	bool hashed;   /* a snapshot that carries the right SHA-256 of itself */
 };
 
 /* Zero-initialised means none. */
 struct dump_error {
-	char text[160]; /* printable */
+	char text[256]; /* printable */
+};
+
+/*
+ * For who wants what is left of a damaged dump: told of each part that cannot be read, in words, and the reading
+ * goes on. Borrowed.
+ */
+struct dump_salvage {
+	void (*lost)(void *ctx, const char *what);
+	void *ctx;
 };
 
 /* Keep the first error's words. Returns @r. */

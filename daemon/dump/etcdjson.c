@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Elements of "kvs" that look as etcdctl writes them are read here (plain_kv()). All else is jansson's, and those
+ * would mean the same to it.
+ *
  * jansson reads objects, one at a time: each element of "kvs" as it ends, and the answer itself, which
  * has an empty list in the place of "kvs", when it is over. So nothing grows with the dump.
  *
@@ -28,6 +31,8 @@
 #define SCALARS_MAX 256U
 #define DEPTH_MAX   128U
 #define ROOM_MIN    ((size_t)256)
+#define WORDS_MAX   ((size_t)64 * 1024)
+#define DIGITS_MAX  19U /* 10^19 - 1 is less than 2^64 */
 
 struct bytes {
 	uint8_t *data;
@@ -60,14 +65,20 @@ struct etcdjson {
 	struct dump_info *info;
 	struct dump_error *err;
 	struct part root, kv;
-	struct part *part;  /* which of the two is being read; NULL: between two elements */
-	uint8_t list_last;  /* between two elements: '[', ',' or '}' */
-	enum token token;   /* that is open */
-	size_t token_start; /* in apart */
-	bool escape;        /* the next character is escaped */
-	bool odd;           /* the string is for jansson to read */
-	bool over;          /* the answer is complete */
-	struct bytes key, value;
+	struct part *part;   /* which of the two is being read; NULL: between two elements */
+	uint8_t list_last;   /* between two elements: '[', ',' or '}' */
+	enum token token;    /* that is open */
+	size_t token_start;  /* in apart */
+	bool escape;         /* the next character is escaped */
+	bool odd;            /* the string is for jansson to read */
+	bool over;           /* an answer is complete */
+	bool bare;           /* what is read is a list and no answer */
+	bool in_line;        /* of words before the answer */
+	size_t words;        /* bytes of such lines */
+	uint64_t answers, n; /* complete ones; values of the one that is being read */
+	uint64_t rest;       /* keys that --limit has left for the next one */
+	bool gap;            /* and that did not come */
+	struct bytes key, value, last_key;
 };
 
 /* Characters of a string that do not stand for themselves, or end it, or are not ASCII. */
@@ -252,48 +263,117 @@ static int take_bytes(struct etcdjson *j, const json_t *object, const char *name
 	return 0;
 }
 
+static void swap_bytes(struct bytes *a, struct bytes *b)
+{
+	struct bytes old = *a;
+
+	*a = *b;
+	*b = old;
+}
+
+/* That of j->key and j->value. */
+static int give_kv(struct etcdjson *j, uint64_t mod_revision)
+{
+	struct dump_value v = {
+		.key = span_of(j->key.data, j->key.len),
+		.value = span_of(j->value.data, j->value.len),
+		.mod_revision = mod_revision,
+	};
+	int r;
+
+	if (v.key.len == 0)
+		return dump_fail(j->err, -EBADMSG,
+				 "not the JSON of etcdctl get: a value without a key");
+	/* --from-key gives the last key of the answer before once more. */
+	if (j->n++ == 0 && j->answers > 0 &&
+	    span_equal(v.key, span_of(j->last_key.data, j->last_key.len))) {
+		j->rest += j->rest > 0;
+		return 0;
+	}
+	j->info->values++;
+	r = j->each(j->ctx, &v);
+	swap_bytes(&j->key, &j->last_key);
+	return r;
+}
+
 static int take_kv(struct etcdjson *j, const json_t *kv)
 {
-	struct dump_value v = { 0 };
+	uint64_t mod_revision = 0;
 	int r = take_bytes(j, kv, "key", &j->key, DUMP_KEY_MAX);
 
 	if (r == 0)
 		r = take_bytes(j, kv, "value", &j->value, DUMP_VALUE_MAX);
 	if (r == 0)
-		r = take_number(j, kv, "mod_revision", &v.mod_revision);
-	if (r < 0)
-		return r;
-	if (j->key.len == 0)
-		return dump_fail(j->err, -EBADMSG,
-				 "not the JSON of etcdctl get: a value without a key");
-	v.key = span_of(j->key.data, j->key.len);
-	v.value = span_of(j->value.data, j->value.len);
-	j->info->values++;
-	return j->each(j->ctx, &v);
+		r = take_number(j, kv, "mod_revision", &mod_revision);
+	return r == 0 ? give_kv(j, mod_revision) : r;
 }
 
+/* Of several answers the earliest revision counts: what was written later may be missing. */
 static int take_header(struct etcdjson *j, const json_t *header)
 {
+	struct dump_info i = { 0 };
 	int r;
 
 	if (!header)
 		return dump_fail(j->err, -EBADMSG, "not the JSON of etcdctl get: no header");
 	if (!json_is_object(header))
 		return wrong(j);
-	r = take_number(j, header, "cluster_id", &j->info->cluster_id);
+	r = take_number(j, header, "cluster_id", &i.cluster_id);
 	if (r == 0)
-		r = take_number(j, header, "member_id", &j->info->member_id);
+		r = take_number(j, header, "member_id", &i.member_id);
 	if (r == 0)
-		r = take_number(j, header, "revision", &j->info->revision);
-	return r;
+		r = take_number(j, header, "revision", &i.revision);
+	if (r < 0)
+		return r;
+	if (j->answers > 0 && i.cluster_id != j->info->cluster_id)
+		return dump_fail(j->err, -EBADMSG, "these are answers of several clusters of etcd");
+	j->info->cluster_id = i.cluster_id;
+	j->info->member_id = i.member_id;
+	if (j->answers == 0 || i.revision < j->info->revision)
+		j->info->revision = i.revision;
+	return 0;
+}
+
+/* An answer is over, of @count keys that there were: is it the next part of the one before? */
+static void answer_end(struct etcdjson *j, uint64_t count, bool more)
+{
+	uint64_t rest = count > j->n ? count - j->n : more;
+
+	j->gap |= j->rest > 0 && count != j->rest;
+	j->rest = rest;
+	j->info->truncated = j->gap || rest > 0;
+	j->over = true;
+	j->answers++;
+	j->n = 0;
+}
+
+/* What etcdctl's own log says stands in objects, too. */
+static bool is_log(const struct etcdjson *j, const json_t *root)
+{
+	return j->n == 0 && !json_object_get(root, "header") && json_object_get(root, "level");
+}
+
+static bool is_of_kubernetes(const json_t *root)
+{
+	return !json_object_get(root, "header") && json_object_get(root, "kind") &&
+	       json_object_get(root, "apiVersion");
 }
 
 static int take_root(struct etcdjson *j, const json_t *root)
 {
 	const json_t *kvs = json_object_get(root, "kvs"), *more = json_object_get(root, "more");
 	uint64_t count = 0;
-	int r = take_header(j, json_object_get(root, "header"));
+	int r;
 
+	if (is_log(j, root)) {
+		j->over = true;
+		return 0;
+	}
+	if (is_of_kubernetes(root))
+		return dump_fail(j->err, -EBADMSG,
+				 "not of etcd but of the API: an object of Kubernetes, from which "
+				 "nobody can tell how it is stored");
+	r = take_header(j, json_object_get(root, "header"));
 	if (r == 0)
 		r = take_number(j, root, "count", &count);
 	if (r < 0)
@@ -303,9 +383,7 @@ static int take_root(struct etcdjson *j, const json_t *root)
 	/* Elements that are still there were not seen as such: "kvs" was written in another way. */
 	if (kvs && !json_is_null(kvs) && (!json_is_array(kvs) || json_array_size(kvs) > 0))
 		return wrong(j);
-	if (json_is_true(more) || count > j->info->values)
-		j->info->truncated = true;
-	j->over = true;
+	answer_end(j, count, json_is_true(more));
 	return 0;
 }
 
@@ -337,6 +415,86 @@ static int part_end(struct etcdjson *j, struct part *p)
 	j->part = NULL;
 	j->list_last = '}';
 	return r;
+}
+
+/*
+ * Elements as etcdctl writes them, whole in one piece of the text: read at once. Of any other nothing is taken,
+ * and nothing is said of it: it is read as all JSON is, which also finds the words if it is none.
+ */
+
+static bool plain_take(struct span *text, struct span what)
+{
+	if (!span_starts_with(*text, what))
+		return false;
+	*text = span_skip(*text, what.len);
+	return true;
+}
+
+/* Only numbers that an uint64_t has room for, whatever digits they have; what must follow tells where one ends. */
+static bool plain_number(struct span *text, uint64_t *ret)
+{
+	uint64_t n = 0;
+	size_t i = 0;
+
+	while (i < text->len && i < DIGITS_MAX && etcdjson_is_digit(text->data[i]))
+		n = n * 10 + (uint64_t)(text->data[i++] - '0');
+	if (i == 0 || (i > 1 && text->data[0] == '0'))
+		return false;
+	*text = span_skip(*text, i);
+	*ret = n;
+	return true;
+}
+
+/* What base64 takes has no character that JSON writes in another way. */
+static bool plain_bytes(struct span *text, struct bytes *b, size_t max)
+{
+	const uint8_t *end = text->len > 0 ? memchr(text->data, '"', text->len) : NULL;
+	size_t len = end ? (size_t)(end - text->data) : 0;
+
+	if (!end || base64_room(len) > max || !bytes_reserve(b, base64_room(len)) ||
+	    base64_decode(span_of(text->data, len), b->data, &b->len) < 0)
+		return false;
+	*text = span_skip(*text, len + 1);
+	return true;
+}
+
+/* The fields in protobuf's order; what is empty or 0 is left out. @ret_mod_revision: 0 without it. */
+static bool plain_fields(struct etcdjson *j, struct span *text, uint64_t *ret_mod_revision)
+{
+	static const struct span names[] = {
+		SPAN_LITERAL(",\"create_revision\":"),
+		SPAN_LITERAL(",\"mod_revision\":"),
+		SPAN_LITERAL(",\"version\":"),
+	};
+	uint64_t numbers[ARRAY_SIZE(names)] = { 0 }, lease;
+
+	if (!plain_take(text, span_str("{\"key\":\"")) || !plain_bytes(text, &j->key, DUMP_KEY_MAX))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (plain_take(text, names[i]) && !plain_number(text, &numbers[i]))
+			return false;
+	j->value.len = 0;
+	if (plain_take(text, span_str(",\"value\":\"")) &&
+	    !plain_bytes(text, &j->value, DUMP_VALUE_MAX))
+		return false;
+	if (plain_take(text, span_str(",\"lease\":")) && !plain_number(text, &lease))
+		return false;
+	*ret_mod_revision = numbers[1];
+	return plain_take(text, span_str("}"));
+}
+
+/* True: it was one, and *@ret_r is what came of it. */
+static bool plain_kv(struct etcdjson *j, struct span *text, int *ret_r)
+{
+	struct span rest = *text;
+	uint64_t mod_revision;
+
+	if (!plain_fields(j, &rest, &mod_revision))
+		return false;
+	*text = rest;
+	j->list_last = '}';
+	*ret_r = give_kv(j, mod_revision);
+	return true;
 }
 
 /* Tokens. */
@@ -504,6 +662,27 @@ static int feed_text(struct etcdjson *j, uint8_t c)
 	return etcdjson_text_put(j, span_of(&c, 1));
 }
 
+/* Lines before the answer: what a shell, kubectl or etcdctl had to say. */
+static int feed_words(struct etcdjson *j, uint8_t c)
+{
+	j->in_line = c != '\n';
+	return j->words++ < WORDS_MAX && j->answers == 0 ? 0 : not_json(j);
+}
+
+/* At the beginning of an answer. */
+static int feed_begin(struct etcdjson *j, uint8_t c)
+{
+	if (j->in_line || (!etcdjson_is_space(c) && c != '{' && c != '['))
+		return feed_words(j, c);
+	if (c == '[' && j->answers == 0) {
+		j->bare = true;
+		j->list_last = '[';
+		j->part = NULL;
+		return 0;
+	}
+	return c == '[' ? not_json(j) : feed_text(j, c);
+}
+
 static int feed_part(struct etcdjson *j, struct span *text)
 {
 	struct part *p = j->part;
@@ -513,8 +692,8 @@ static int feed_part(struct etcdjson *j, struct span *text)
 	if (p->last == ':' && etcdjson_is_digit(c))
 		return number_begin(j);
 	*text = span_skip(*text, 1);
-	if (p->last == 0 && !etcdjson_is_space(c) && c != '{')
-		return not_json(j);
+	if (p == &j->root && p->last == 0)
+		return feed_begin(j, c);
 	r = feed_text(j, c);
 	return r == 0 && p->depth == 0 && p->last != 0 ? part_end(j, p) : r;
 }
@@ -530,6 +709,11 @@ static int feed_list(struct etcdjson *j, uint8_t c)
 		part_begin(j, &j->kv);
 		return feed_text(j, c);
 	}
+	if (c == ']' && j->list_last != ',' && j->bare) {
+		j->bare = false;
+		answer_end(j, 0, false);
+		return 0;
+	}
 	if (c == ']' && j->list_last != ',') {
 		j->part = &j->root;
 		return 0;
@@ -543,17 +727,22 @@ static int feed_list(struct etcdjson *j, uint8_t c)
 static int feed_some(struct etcdjson *j, struct span *text)
 {
 	uint8_t c = text->data[0];
+	int r;
 
 	if (j->token == NUMBER)
 		return feed_number(j, text);
 	if (j->token != NO_TOKEN)
 		return feed_string(j, text);
+	if (j->over && !etcdjson_is_space(c)) {
+		j->over = false;
+		part_begin(j, &j->root);
+	}
 	if (j->part)
 		return feed_part(j, text);
+	if (!j->over && j->list_last != '}' && plain_kv(j, text, &r))
+		return r;
 	*text = span_skip(*text, 1);
-	if (j->over)
-		return etcdjson_is_space(c) ? 0 : not_json(j);
-	return feed_list(j, c);
+	return j->over ? 0 : feed_list(j, c);
 }
 
 int etcdjson_new(dump_each_fn *each, void *ctx, struct dump_info *info, struct dump_error *err,
@@ -588,6 +777,7 @@ void etcdjson_free(struct etcdjson *j)
 	part_clear(&j->kv);
 	free(j->key.data);
 	free(j->value.data);
+	free(j->last_key.data);
 	free(j);
 }
 
@@ -603,5 +793,9 @@ int etcdjson_feed(struct etcdjson *j, struct span text)
 
 int etcdjson_end(struct etcdjson *j)
 {
-	return j->over ? 0 : dump_fail(j->err, -EBADMSG, "the dump ends too early");
+	if (j->over && j->answers > 0)
+		return 0;
+	if (j->part == &j->root && j->root.last == 0 && j->words > 0 && j->answers == 0)
+		return not_json(j);
+	return dump_fail(j->err, -EBADMSG, "the dump ends too early");
 }

@@ -7,8 +7,12 @@
  * Bytes in, values out; nothing is kept but the value that is being read. Keys and values are
  * base64 (etcdserverpb.RangeResponse in Go's JSON). The JSON is jansson's to read, object by object.
  *
- * Strict where it decides what is counted: a repeated field, a key that is no base64, a second
- * document or a count that is not met is an error. Fields that are not known are skipped.
+ * As people have it there may be more: lines of a log or of words before it; several answers, one after the
+ * other, of which each goes on where --limit cut the one before; or the list of "kvs" alone.
+ *
+ * Strict where it decides what is counted: a repeated field, a key that is no base64, answers of several
+ * clusters or a count that is not met is an error or makes the dump a truncated one. Fields that are not known
+ * are skipped.
  */
 #ifndef KEKD_DUMP_ETCDJSON_H
 #define KEKD_DUMP_ETCDJSON_H

@@ -2,7 +2,8 @@
 /*
  * An object as kube-apiserver stores it, opened: protobuf behind "k8s" NUL (runtime.Unknown with the
  * object in it), which is how the resources that Kubernetes has built in are stored. Of Secrets and
- * ConfigMaps the data is given out; of any other kind its type. JSON is the caller's business.
+ * ConfigMaps the data is given out; of any other kind its type. Of JSON and CBOR, in which custom resources
+ * are stored, there is the type alone.
  *
  * Spans point into the message, which may hold secrets and lies wherever the caller keeps it.
  */
@@ -20,8 +21,10 @@ struct object {
 /* One entry of data. 0 to go on; anything else ends the decoding, which returns it. */
 typedef int object_field_fn(void *ctx, struct span name, struct span value);
 
-/* Does it begin as protobuf does? */
-bool object_is_protobuf(struct span plain);
+/* Of any kind of object, as protobuf, JSON or CBOR: api_version and kind of *@ret. False: it is none. */
+bool object_head(struct span plain, struct object *ret);
+/* The same of protobuf. -EINVAL: malformed. */
+int object_type(struct span plain, struct object *ret);
 /*
  * @each may be NULL. -EINVAL: malformed. -EOPNOTSUPP: of another kind; api_version and kind of *@ret are
  * set.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * etcd's mvccpb.KeyValue. As everywhere, spans point into the message. For Kubernetes' own messages
- * see object.h; both know nanopb, nothing else in this folder does.
+ * see object.h.
  */
 #ifndef KEKD_DUMP_PB_KV_H
 #define KEKD_DUMP_PB_KV_H

@@ -1,131 +1,161 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See object.h. A map is a repeated message {key, value}; each entry is given out as it is met. */
+/*
+ * See object.h. A map is a repeated message {key, value}; each entry is given out as it is met. Field numbers:
+ * k8s.io/apimachinery, pkg/runtime/generated.proto and pkg/apis/meta/v1/generated.proto; k8s.io/api,
+ * core/v1/generated.proto.
+ */
 #include "daemon/dump/object.h"
 
 #include <errno.h>
 
 #include "daemon/base/cleanup.h"
-#include "daemon/base/pbspan.h"
-#include "daemon/dump/dump.pb.h"
+#include "daemon/base/proto.h"
+#include "daemon/chain/codec.h"
 
-static const uint8_t magic[] = { 'k', '8', 's', 0 };
+#define MAGIC_LEN 4U /* "k8s" NUL */
+
+enum { UNKNOWN_TYPE_META = 1, UNKNOWN_RAW = 2 };
+enum { TYPE_META_API_VERSION = 1, TYPE_META_KIND = 2 };
+enum { OBJECT_METADATA = 1 }; /* of each kind */
+enum { METADATA_NAME = 1, METADATA_NAMESPACE = 3 };
+enum { SECRET_DATA = 2, SECRET_TYPE = 3 };
+enum { CONFIG_MAP_DATA = 2, CONFIG_MAP_BINARY_DATA = 3 };
+enum { ENTRY_KEY = 1, ENTRY_VALUE = 2 };
 
 struct entries {
 	object_field_fn *each;
 	void *ctx;
-	int r; /* of each */
 };
 
-bool object_is_protobuf(struct span plain)
+/* A message of which two fields are looked at, both of bytes. What is not there is left as it is. */
+static int pair_decode(struct span msg, uint32_t first, struct span *ret_first, uint32_t second,
+		       struct span *ret_second)
 {
-	return span_starts_with(plain, span_of(magic, sizeof(magic)));
+	struct proto_field f;
+	int r;
+
+	while ((r = proto_next(&msg, &f)) > 0) {
+		if (f.number == first)
+			r = proto_bytes(&f, ret_first);
+		else if (f.number == second)
+			r = proto_bytes(&f, ret_second);
+		if (r < 0)
+			return r;
+	}
+	return r;
 }
 
-static pb_callback_t pb_object_into(struct span *s)
+static int entry_take(const struct proto_field *f, const struct entries *e)
 {
-	return (pb_callback_t){ .funcs.decode = pbspan_take, .arg = s };
+	struct span msg, name = SPAN_NULL, value = SPAN_NULL;
+	int r = proto_bytes(f, &msg);
+
+	if (r == 0)
+		r = pair_decode(msg, ENTRY_KEY, &name, ENTRY_VALUE, &value);
+	return r == 0 && e->each ? e->each(e->ctx, name, value) : r;
 }
 
-static bool give(struct entries *e, struct span name, struct span value)
+static int metadata_take(const struct proto_field *f, struct object *o)
 {
-	if (e->each)
-		e->r = e->each(e->ctx, name, value);
-	return e->r == 0;
+	struct span msg;
+	int r = proto_bytes(f, &msg);
+
+	return r < 0 ? r : pair_decode(msg, METADATA_NAME, &o->name, METADATA_NAMESPACE, &o->ns);
 }
 
-static bool take_secret(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
+static int secret_field(const struct proto_field *f, const struct entries *e, struct object *o)
 {
-	struct span name = SPAN_NULL, value = SPAN_NULL;
-	kekd_dump_Secret_DataEntry pb = { .key = pb_object_into(&name),
-					  .value = pb_object_into(&value) };
-
-	return pb_decode(stream, kekd_dump_Secret_DataEntry_fields, &pb) && give(*arg, name, value);
+	switch (f->number) {
+	case OBJECT_METADATA:
+		return metadata_take(f, o);
+	case SECRET_DATA:
+		return entry_take(f, e);
+	case SECRET_TYPE:
+		return proto_bytes(f, &o->type);
+	}
+	return 0;
 }
 
-static bool take_text(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
+static int config_map_field(const struct proto_field *f, const struct entries *e, struct object *o)
 {
-	struct span name = SPAN_NULL, value = SPAN_NULL;
-	kekd_dump_ConfigMap_DataEntry pb = { .key = pb_object_into(&name),
-					     .value = pb_object_into(&value) };
-
-	return pb_decode(stream, kekd_dump_ConfigMap_DataEntry_fields, &pb) &&
-	       give(*arg, name, value);
+	switch (f->number) {
+	case OBJECT_METADATA:
+		return metadata_take(f, o);
+	case CONFIG_MAP_DATA:
+	case CONFIG_MAP_BINARY_DATA:
+		return entry_take(f, e);
+	}
+	return 0;
 }
 
-static bool take_binary(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
-{
-	struct span name = SPAN_NULL, value = SPAN_NULL;
-	kekd_dump_ConfigMap_BinaryDataEntry pb = { .key = pb_object_into(&name),
-						   .value = pb_object_into(&value) };
-
-	return pb_decode(stream, kekd_dump_ConfigMap_BinaryDataEntry_fields, &pb) &&
-	       give(*arg, name, value);
-}
-
-static int pb_object_decode(struct span msg, const pb_msgdesc_t *desc, void *pb,
-			    const struct entries *e)
-{
-	struct pbspan c = { .msg = msg };
-	pb_istream_t stream = pbspan_stream(&c);
-
-	if (pb_decode(&stream, desc, pb))
-		return 0;
-	return e && e->r != 0 ? e->r : -EINVAL;
-}
-
-static int decode_secret(struct span raw, struct entries *e, struct object *o)
-{
-	kekd_dump_Secret pb = {
-		.metadata = { .name = pb_object_into(&o->name),
-			      .namespace = pb_object_into(&o->ns) },
-		.data = { .funcs.decode = take_secret, .arg = e },
-		.type = pb_object_into(&o->type),
-	};
-
-	return pb_object_decode(raw, kekd_dump_Secret_fields, &pb, e);
-}
-
-static int decode_config_map(struct span raw, struct entries *e, struct object *o)
-{
-	kekd_dump_ConfigMap pb = {
-		.metadata = { .name = pb_object_into(&o->name),
-			      .namespace = pb_object_into(&o->ns) },
-		.data = { .funcs.decode = take_text, .arg = e },
-		.binary_data = { .funcs.decode = take_binary, .arg = e },
-	};
-
-	return pb_object_decode(raw, kekd_dump_ConfigMap_fields, &pb, e);
-}
-
-static const struct {
+static const struct pb_kind {
 	const char *kind;
-	int (*decode)(struct span raw, struct entries *e, struct object *o);
+	int (*field)(const struct proto_field *f, const struct entries *e, struct object *o);
 } kinds[] = {
-	{ "Secret", decode_secret },
-	{ "ConfigMap", decode_config_map },
+	{ "Secret", secret_field },
+	{ "ConfigMap", config_map_field },
 };
+
+static int kind_decode(const struct pb_kind *kind, struct span raw, const struct entries *e,
+		       struct object *o)
+{
+	struct proto_field f;
+	int r;
+
+	while ((r = proto_next(&raw, &f)) > 0) {
+		r = kind->field(&f, e, o);
+		if (r != 0)
+			return r;
+	}
+	return r;
+}
+
+static int unknown_decode(struct span plain, struct object *o, struct span *raw)
+{
+	struct span msg, meta;
+	struct proto_field f;
+	int r;
+
+	if (codec_form_of(plain) != CODEC_PROTOBUF)
+		return -EINVAL;
+	msg = span_skip(plain, MAGIC_LEN);
+	while ((r = proto_next(&msg, &f)) > 0) {
+		if (f.number == UNKNOWN_RAW)
+			r = proto_bytes(&f, raw);
+		else if (f.number == UNKNOWN_TYPE_META)
+			r = proto_bytes(&f, &meta)
+				    ?: pair_decode(meta, TYPE_META_API_VERSION, &o->api_version,
+						   TYPE_META_KIND, &o->kind);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+int object_type(struct span plain, struct object *ret)
+{
+	struct object o = { 0 };
+	struct span raw;
+	int r = unknown_decode(plain, &o, &raw);
+
+	if (r == 0)
+		*ret = o;
+	return r;
+}
 
 int object_decode(struct span plain, object_field_fn *each, void *ctx, struct object *ret)
 {
-	struct entries e = { .each = each, .ctx = ctx };
+	const struct entries e = { .each = each, .ctx = ctx };
 	struct object o = { 0 };
 	struct span raw = SPAN_NULL;
-	kekd_dump_Unknown pb = {
-		.type_meta = { .api_version = pb_object_into(&o.api_version),
-			       .kind = pb_object_into(&o.kind) },
-		.raw = pb_object_into(&raw),
-	};
-	int r;
+	int r = unknown_decode(plain, &o, &raw);
 
-	if (!object_is_protobuf(plain))
-		return -EINVAL;
-	r = pb_object_decode(span_skip(plain, sizeof(magic)), kekd_dump_Unknown_fields, &pb, NULL);
 	if (r < 0)
 		return r;
 	r = -EOPNOTSUPP;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds) && span_equal(o.api_version, span_str("v1")); i++)
 		if (span_equal(o.kind, span_str(kinds[i].kind)))
-			r = kinds[i].decode(raw, &e, &o);
+			r = kind_decode(&kinds[i], raw, &e, &o);
 	if (r == 0 || r == -EOPNOTSUPP)
 		*ret = o;
 	return r;

@@ -12,8 +12,8 @@
 #define ROWS_LIMIT (2 * REPORT_ROWS_MAX)
 
 struct texts {
-	char resource[RESOURCE_TEXT_MAX], ns[TEXT_MAX], provider[32], key[TEXT_MAX];
-	const char *hash;
+	char resource[RESOURCE_TEXT_MAX], ns[TEXT_MAX], key[TEXT_MAX];
+	const char *provider, *hash;
 	const struct rules_key *kek;
 };
 
@@ -46,14 +46,13 @@ void report_escape(struct span s, char *ret, size_t size)
 
 	for (size_t i = 0; i < s.len; i++) {
 		uint8_t c = s.data[i];
-		bool plain = c > ' ' && c < 0x7f && c != '\\';
 
-		if (n + (plain ? 1 : 4) >= size)
-			break;
-		if (plain) {
+		if (c > ' ' && c < 0x7f && c != '\\' && n + 1 < size) {
 			ret[n++] = (char)c;
 			continue;
 		}
+		if (n + 4 >= size)
+			break;
 		ret[n++] = '\\';
 		ret[n++] = 'x';
 		ret[n++] = hex[c >> 4];
@@ -99,11 +98,10 @@ static struct report_row **report_place_of(const struct report *r, const struct 
 
 static struct texts texts_of(const struct report_row *row)
 {
-	struct texts t = { .hash = row->hash, .kek = row->kek };
+	struct texts t = { .provider = row->provider, .hash = row->hash, .kek = row->kek };
 
 	memcpy(t.resource, row->resource, strlen(row->resource) + 1);
 	memcpy(t.ns, row->ns, strlen(row->ns) + 1);
-	memcpy(t.provider, row->provider, strlen(row->provider) + 1);
 	memcpy(t.key, row->key, strlen(row->key) + 1);
 	return t;
 }
@@ -148,7 +146,8 @@ static int row_new(const struct texts *t, struct report_row **ret)
 	row->hash = strdup(t->hash);
 	row->kek = t->kek;
 	for (enum verdict v = 0; v < VERDICTS; v++)
-		row->slots[v] = (struct report_slot){ row, v };
+		row->slots[v] = (struct report_slot){ row, v, false };
+	row->slots[VERDICTS] = (struct report_slot){ row, VERDICT_STALE, true };
 	if (!row->resource || !row->ns || !row->provider || !row->key || !row->hash)
 		return -ENOMEM;
 	*ret = move_ptr(row);
@@ -158,14 +157,13 @@ static int row_new(const struct texts *t, struct report_row **ret)
 int report_row(struct report *r, const struct resource *resource, const struct stored *s,
 	       const struct judgement *j, const char *hash, struct report_row **ret)
 {
-	struct texts t = { .hash = hash, .kek = j->key };
+	struct texts t = { .provider = stored_kind_name(s->kind), .hash = hash, .kek = j->key };
 	struct report_row **place;
 	int e;
 
 	resource_text(resource, t.resource);
 	report_escape(resource->ns, t.ns, sizeof(t.ns));
 	report_escape(s->name, t.key, sizeof(t.key));
-	snprintf(t.provider, sizeof(t.provider), "%s", stored_kind_name(s->kind));
 	e = grow(r);
 	if (e < 0)
 		return e;
@@ -193,7 +191,37 @@ void report_count(struct report *r, struct report_row *row, enum verdict v, size
 	r->n_all[v]++;
 }
 
-static int report_compare(const void *a, const void *b)
+struct report_slot *report_slot_of(struct report_row *row, const struct judgement *j)
+{
+	return &row->slots[j->unsure ? VERDICTS : j->verdict];
+}
+
+typedef int report_order_fn(const void *a, const void *b);
+
+static int by_plugin(const void *a, const void *b)
+{
+	const struct report_row *x = *(struct report_row *const *)a;
+	const struct report_row *y = *(struct report_row *const *)b;
+	int r = strcmp(x->provider, y->provider);
+
+	return r != 0 ? r : strcmp(x->key, y->key);
+}
+
+/* What is in the clear or under a key of another plugin has no key of kekd. */
+static int by_all_but_ns(const void *a, const void *b)
+{
+	const struct report_row *x = *(struct report_row *const *)a;
+	const struct report_row *y = *(struct report_row *const *)b;
+	int r = strcmp(x->resource, y->resource);
+
+	if (r == 0)
+		r = by_plugin(a, b);
+	if (r == 0)
+		r = strcmp(x->hash, y->hash);
+	return r != 0 ? r : (x->kek > y->kek) - (x->kek < y->kek);
+}
+
+static int by_namespace_first(const void *a, const void *b)
 {
 	const struct report_row *x = *(struct report_row *const *)a;
 	const struct report_row *y = *(struct report_row *const *)b;
@@ -201,15 +229,68 @@ static int report_compare(const void *a, const void *b)
 
 	if (r == 0)
 		r = strcmp(x->ns, y->ns);
-	if (r == 0)
-		r = strcmp(x->provider, y->provider);
-	if (r == 0)
-		r = strcmp(x->key, y->key);
-	return r != 0 ? r : strcmp(x->hash, y->hash);
+	return r != 0 ? r : by_all_but_ns(a, b);
 }
 
-void report_sort(struct report *r)
+static int by_namespace_last(const void *a, const void *b)
+{
+	const struct report_row *x = *(struct report_row *const *)a;
+	const struct report_row *y = *(struct report_row *const *)b;
+	int r = by_all_but_ns(a, b);
+
+	return r != 0 ? r : strcmp(x->ns, y->ns);
+}
+
+bool report_same_but_ns(const struct report_row *a, const struct report_row *b)
+{
+	return by_all_but_ns(&a, &b) == 0;
+}
+
+static void order(struct report *r, report_order_fn *how)
 {
 	if (r->n > 1)
-		qsort(r->rows, r->n, sizeof(struct report_row *), report_compare);
+		qsort(r->rows, r->n, sizeof(struct report_row *), how);
+}
+
+void report_sort(struct report *r, bool by_namespace)
+{
+	order(r, by_namespace ? by_namespace_first : by_namespace_last);
+}
+
+static uint64_t distrust(struct report *r, struct report_row *row)
+{
+	uint64_t n = row->kek ? 0 : row->n[VERDICT_CURRENT];
+
+	row->n[VERDICT_CURRENT] -= n;
+	row->n[VERDICT_STALE] += n;
+	r->n_all[VERDICT_CURRENT] -= n;
+	r->n_all[VERDICT_STALE] += n;
+	return n;
+}
+
+static bool is_readable(const struct report_row *row)
+{
+	return row->n[VERDICT_CURRENT] + row->n[VERDICT_STALE] > 0;
+}
+
+uint64_t report_distrust(struct report *r)
+{
+	uint64_t n = 0;
+	size_t end;
+
+	order(r, by_plugin);
+	for (size_t i = 0; i < r->n; i = end) {
+		const struct report_row *one = NULL;
+		bool several = false;
+
+		for (end = i; end < r->n && by_plugin(&r->rows[i], &r->rows[end]) == 0; end++) {
+			if (!is_readable(r->rows[end]))
+				continue;
+			one = one ?: r->rows[end];
+			several |= strcmp(one->hash, r->rows[end]->hash) != 0;
+		}
+		for (size_t k = i; k < end && several; k++)
+			n += distrust(r, r->rows[k]);
+	}
+	return n;
 }

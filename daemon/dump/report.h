@@ -17,13 +17,14 @@ struct report_row;
 struct report_slot {
 	struct report_row *row;
 	enum verdict verdict;
+	bool unsure; /* see rules.h */
 };
 
 struct report_row {
 	char *resource, *ns, *provider, *key, *hash; /* owned by the report */
 	const struct rules_key *kek;                 /* of kekd, or NULL */
 	uint64_t n[VERDICTS], bytes;
-	struct report_slot slots[VERDICTS];
+	struct report_slot slots[VERDICTS + 1]; /* the last is the unsure one */
 };
 
 struct report {
@@ -46,8 +47,17 @@ int report_row(struct report *r, const struct resource *resource, const struct s
 	       const struct judgement *j, const char *hash, struct report_row **ret);
 /* Count a value of a row. */
 void report_count(struct report *r, struct report_row *row, enum verdict v, size_t bytes);
-/* By resource, namespace, provider, key. Nothing may be added afterwards. */
-void report_sort(struct report *r);
+/* What a value with @j is to be counted by later. */
+struct report_slot *report_slot_of(struct report_row *row, const struct judgement *j);
+/*
+ * A plugin has one newest key, and which it is cannot be told from outside: what is sealed under several
+ * key_ids of one plugin's name, and not by kekd, is counted as stale instead of current. Returns of how many
+ * values. Nothing may be added afterwards.
+ */
+uint64_t report_distrust(struct report *r);
+/* By resource, namespace, provider, key; or what differs in its namespace only side by side. */
+void report_sort(struct report *r, bool by_namespace);
+bool report_same_but_ns(const struct report_row *a, const struct report_row *b);
 
 /* Bytes of etcd for people's eyes: what is not printable ASCII becomes \xHH. Always a C string. */
 void report_escape(struct span s, char *ret, size_t size);

@@ -3,22 +3,18 @@
 #include "daemon/dump/rules.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 static const char *const verdict_names[VERDICTS] = {
 	[VERDICT_CURRENT] = "current",     [VERDICT_STALE] = "stale",
 	[VERDICT_PLAINTEXT] = "plaintext", [VERDICT_UNREADABLE] = "unreadable",
-	[VERDICT_UNCOVERED] = "uncovered",
+	[VERDICT_UNJUDGED] = "unjudged",   [VERDICT_UNCOVERED] = "uncovered",
 };
 
 const char *verdict_name(enum verdict v)
 {
 	return verdict_names[v];
-}
-
-bool rules_key_follows(const struct rules_key *k, const struct rules_key *key)
-{
-	return strcmp(k->name, key->name) == 0 && k->activation > key->activation;
 }
 
 static size_t count_labels(const struct rules *rules)
@@ -62,24 +58,71 @@ int rules_labels(const struct rules *rules, struct stored_labels *ret)
 	return 0;
 }
 
-static const struct encconf_item *item_of(const struct rules *rules, const struct resource *r)
+/* With the item of the configuration that it is in, or NULL. */
+static const char *pattern_at(const struct rules *rules, size_t i, const struct encconf_item **ret)
 {
-	for (size_t i = 0; i < rules->conf->items_count; i++) {
-		const struct encconf_item *item = &rules->conf->items[i];
+	*ret = NULL;
+	if (!rules->conf)
+		return i < rules->n_covered ? rules->covered[i] : NULL;
+	for (size_t n = 0; n < rules->conf->items_count; n++) {
+		const struct encconf_item *item = &rules->conf->items[n];
 
-		for (size_t j = 0; j < item->resources_count; j++)
-			if (resource_covered(r, item->resources[j].name))
-				return item;
+		if (i < item->resources_count) {
+			*ret = item;
+			return item->resources[i].name;
+		}
+		i -= item->resources_count;
 	}
 	return NULL;
 }
 
-static bool is_covered(const struct rules *rules, const struct resource *r)
+const char *rules_pattern(const struct rules *rules, size_t i)
 {
-	for (size_t i = 0; i < rules->n_covered; i++)
-		if (resource_covered(r, rules->covered[i]))
-			return true;
-	return false;
+	const struct encconf_item *item;
+
+	return pattern_at(rules, i, &item);
+}
+
+/* Of "oauthaccesstokens.oauth.openshift.io" the name, also where it is in two parts, "oauth/accesstokens". */
+static bool is_called(const struct resource *r, struct span name)
+{
+	if (span_equal(r->name, name))
+		return true;
+	return name.len == r->name.len + r->ns.len && span_starts_with(name, r->name) &&
+	       span_equal(span_skip(name, r->name.len), r->ns);
+}
+
+static void resolve(const struct rules *rules, struct resource *r)
+{
+	const char *pattern;
+
+	for (size_t i = 0; r->guessed && (pattern = rules_pattern(rules, i)); i++) {
+		size_t n = strcspn(pattern, ".");
+
+		if (!is_called(r, span_of(pattern, n)))
+			continue;
+		if (n != r->name.len)
+			r->ns = SPAN_NULL;
+		r->name = span_of(pattern, n);
+		r->group = span_str(pattern[n] ? pattern + n + 1 : "");
+		r->guessed = false;
+	}
+}
+
+static const struct encconf_item *covering(const struct rules *rules, const struct resource *r,
+					   size_t *ret_pattern)
+{
+	const struct encconf_item *item;
+	const char *pattern;
+
+	*ret_pattern = RULES_NO_PATTERN;
+	for (size_t i = 0; (pattern = pattern_at(rules, i, &item)); i++) {
+		if (!resource_covered(r, pattern))
+			continue;
+		*ret_pattern = i;
+		return item;
+	}
+	return NULL;
 }
 
 static const struct rules_key *key_by_label(const struct rules *rules, struct span label)
@@ -142,14 +185,22 @@ static bool provider_fits(const struct rules *rules, const struct encconf_provid
 	return s->kind == STORED_PLAIN;
 }
 
+/* Then nothing of another plugin is current, though it had the same name. */
+static bool is_served_by_kekd(const struct rules *rules, const struct encconf_provider *p)
+{
+	return rules->kms_socket && p->kms.path && strcmp(p->kms.path, rules->kms_socket) == 0;
+}
+
 /* Is it what this provider, the first, writes now? */
 static bool provider_writes(const struct rules *rules, const struct encconf_provider *p,
 			    const struct stored *s, const struct rules_key *key)
 {
 	if (!provider_fits(rules, p, s, key))
 		return false;
+	if (is_kms(s) && !s->own)
+		return !is_served_by_kekd(rules, p);
 	if (is_kms(s))
-		return !s->own || (key && key->active);
+		return key && key->active;
 	if (s->kind == STORED_PLAIN)
 		return true;
 	if (rules->literal)
@@ -210,14 +261,52 @@ static enum verdict judge_by_keys(const struct stored *s, struct judgement *j)
 	return VERDICT_STALE;
 }
 
+static bool same_secret(const struct encconf_key *a, const struct encconf_key *b)
+{
+	return a->secret && b->secret && a->secret_len == b->secret_len &&
+	       sodium_memcmp(a->secret, b->secret, a->secret_len) == 0;
+}
+
+/* Keys of the item that a value of this provider and label may be of, but for those that are the same one. */
+static size_t conf_holders(const struct encconf_item *item, const struct stored *s)
+{
+	const struct encconf_key *first = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < item->providers_count; i++) {
+		const struct encconf_provider *p = &item->providers[i];
+
+		for (size_t k = 0; k < p->keys_count && rules_kind_of(p) == s->kind; k++) {
+			if (!span_equal(span_str(p->keys[k].name), s->label) ||
+			    (first && same_secret(first, &p->keys[k])))
+				continue;
+			first = first ?: &p->keys[k];
+			n++;
+		}
+	}
+	return n;
+}
+
+/* Which key made a value, its label says, unless several have it: of an envelope's key the key_id tells. */
+static bool is_shared(const struct rules *rules, const struct encconf_item *item,
+		      const struct stored *s, const struct judgement *j)
+{
+	size_t n = 0;
+
+	if (s->label.len == 0 ||
+	    (s->own && j->key && span_equal(span_str(j->key->key_id), s->key_id)))
+		return false;
+	for (size_t i = 0; i < rules->n_keys; i++)
+		n += span_equal(span_str(rules->keys[i].label), s->label);
+	return n > 1 || (item && rules->literal && conf_holders(item, s) > 1);
+}
+
 /* What an item says, or without one what is known of the key. */
 static enum verdict judge(const struct rules *rules, const struct resource *resource,
-			  const struct stored *s, struct judgement *j)
+			  const struct stored *s, struct judgement *j,
+			  const struct encconf_item *item)
 {
-	const struct encconf_item *item = rules->conf ? item_of(rules, resource) : NULL;
-	bool covered = rules->conf ? item != NULL : is_covered(rules, resource);
-
-	if (s->kind == STORED_PLAIN && !covered)
+	if (s->kind == STORED_PLAIN && j->pattern == RULES_NO_PATTERN)
 		return VERDICT_UNCOVERED;
 	if (s->fault) {
 		j->why = s->fault;
@@ -237,15 +326,29 @@ static enum verdict judge(const struct rules *rules, const struct resource *reso
 		return VERDICT_PLAINTEXT;
 	if (!rules->conf)
 		return judge_by_keys(s, j);
+	if (resource->guessed) {
+		j->why =
+			"of which resource it is cannot be said: its key in etcd is of no form that is "
+			"known, and --config has none of that name";
+		return VERDICT_UNJUDGED;
+	}
 	j->why = "the configuration does not cover this resource";
 	return VERDICT_STALE;
 }
 
-void rules_judge(const struct rules *rules, const struct resource *resource, const struct stored *s,
+void rules_judge(const struct rules *rules, struct resource *resource, const struct stored *s,
 		 struct judgement *ret)
 {
 	struct judgement j = { .key = rules_key_of(rules, s) };
+	const struct encconf_item *item;
 
-	j.verdict = judge(rules, resource, s, &j);
+	resolve(rules, resource);
+	item = covering(rules, resource, &j.pattern);
+	j.verdict = judge(rules, resource, s, &j, item);
+	if (j.verdict == VERDICT_CURRENT && is_shared(rules, item, s, &j)) {
+		j.verdict = VERDICT_STALE;
+		j.unsure = true;
+		j.why = "several keys have this name: which of them made it, --verify says";
+	}
 	*ret = j;
 }

@@ -8,8 +8,8 @@
  * kekd, whose active one has a label of its own. Without a configuration a value is current if an
  * active key of kekd made it, in whatever way.
  *
- * What is not judged here: which key of a foreign KMS plugin is its newest, and whether a value opens.
- * Both are known after asking (kekctl scan --verify).
+ * What is not judged here: which key of a foreign KMS plugin is its newest, which of several keys of one
+ * name made a value, and whether it opens. All are known after asking (kekctl scan --verify).
  */
 #ifndef KEKD_DUMP_RULES_H
 #define KEKD_DUMP_RULES_H
@@ -23,6 +23,7 @@ enum verdict {
 	VERDICT_STALE,
 	VERDICT_PLAINTEXT,
 	VERDICT_UNREADABLE,
+	VERDICT_UNJUDGED,  /* encrypted, and of which resource it is cannot be said */
 	VERDICT_UNCOVERED, /* plaintext, and nothing says that it should not be */
 	VERDICTS,
 };
@@ -46,21 +47,27 @@ struct rules {
 	const struct rules_key *keys;
 	size_t n_keys;
 	struct stored_labels labels; /* rules_labels() */
+	const char *kms_socket;      /* on which kekd serves; NULL: not known */
 };
+
+#define RULES_NO_PATTERN SIZE_MAX
 
 struct judgement {
 	enum verdict verdict;
 	const struct rules_key *key; /* of kekd; NULL: none of its */
 	const char *why;             /* NULL, or why it cannot be read or is stale */
+	size_t pattern;              /* of rules_pattern(), by which it has to be encrypted */
+	bool unsure; /* stale because keys share a name: who opens it knows which one it is */
 };
-
-/* Was @k activated in the place of @key, or of one that was? */
-bool rules_key_follows(const struct rules_key *k, const struct rules_key *key);
 
 /* Every label that a value may carry: of keys and of the configuration. Caller frees *@ret->v. */
 int rules_labels(const struct rules *rules, struct stored_labels *ret);
 
-void rules_judge(const struct rules *rules, const struct resource *resource, const struct stored *s,
+/* What has to be encrypted, one after the other: "secrets", "*.apps". NULL: there are no more. */
+const char *rules_pattern(const struct rules *rules, size_t i);
+
+/* A guessed *@resource becomes the one of that name that the rules have, if there is one. */
+void rules_judge(const struct rules *rules, struct resource *resource, const struct stored *s,
 		 struct judgement *ret);
 
 #endif

@@ -5,8 +5,8 @@
  *
  * The bucket "key" holds every revision since the last compaction, not every key: under main and sub
  * revision (17 bytes, big-endian; an 18th 't' is a deletion) a mvccpb.KeyValue. Only a key's newest
- * revision counts. The bucket is walked from its end, so the first one met of a key is its newest, and
- * a set says which keys were met (seen.h).
+ * revision counts; older ones are given out too, as what they are. The bucket is walked from its end, so the
+ * first one met of a key is its newest, and a set says which keys were met (seen.h).
  *
  * That set is all that grows with the database, 64 bytes a key at most, and it has a bound: the first
  * walk counts the revisions, and where there could be more keys than SNAPSHOT_SEEN_MAX the others take
@@ -27,8 +27,11 @@ bool snapshot_is(struct span head);
 /*
  * Read all. @fd: a regular file, borrowed. @seen_max as above. Errors of dump.h, of pread(2), and what
  * @each returned. @info->done and total count revisions, of all walks.
+ *
+ * @salvage: NULL, or read what is left, also where the hash is wrong or pages are damaged. What was newest of a
+ * key may be lost with a page, and then an older revision is given out for it.
  */
-int snapshot_read(int fd, size_t seen_max, dump_each_fn *each, void *ctx, struct dump_info *info,
-		  struct dump_error *err);
+int snapshot_read(int fd, size_t seen_max, const struct dump_salvage *salvage, dump_each_fn *each,
+		  void *ctx, struct dump_info *info, struct dump_error *err);
 
 #endif

@@ -107,9 +107,12 @@ int acks_own(const struct keeper *k, struct keyack **ret)
 	heard_put(k, doc, ack);
 	for (const struct list *n = head->next; n != head; n = n->next)
 		key_put(k, list_entry(n, struct keyset_key, link), now, ack);
+	ack->has_config = true;
+	memcpy(ack->config, k->conf->digest, sizeof(ack->config));
+	ack->n_roots = keyset_proved_roots(k->keys, ack->roots);
 	ack->time = time(NULL);
 	snprintf(ack->version, sizeof(ack->version), "%s", KEKD_VERSION);
-	ack->formats = 1;
+	ack->formats = KEYDOC_FORMAT_ROTATE;
 	*ret = ack;
 	return 0;
 }

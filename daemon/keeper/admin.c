@@ -5,12 +5,14 @@
  * room for the oldest gives way that waits for nothing.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/admin_client.h"
 #include "daemon/keeper/keeper_private.h"
+#include "daemon/keys/escrow.h"
 #include "daemon/keys/secret.h"
 
 /* SO_PEERGROUPS: the supplementary groups at the time of connect(2), which is where people are. */
@@ -41,7 +43,17 @@ static bool peer_allowed(const struct keeper *k, int fd, const struct op_peer *p
 
 static void client_drop(struct keeper *k, size_t i)
 {
+	if (k->parked && k->parked == k->clients[i])
+		k->parked = NULL; /* the change goes on */
 	admin_client_free(move_ptr(k->clients[i]));
+}
+
+/* Others may have come and gone since it was looked up. */
+static void client_end(struct keeper *k, const struct admin_client *c)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		if (k->clients[i] == c)
+			client_drop(k, i);
 }
 
 /* The clients stand in the order in which they came, without gaps; how many there are. */
@@ -58,15 +70,29 @@ static size_t clients_close_up(struct keeper *k)
 	return n;
 }
 
-/* @c consumed. */
+static size_t client_find(const struct keeper *k, bool (*is)(const struct admin_client *c))
+{
+	size_t i = 0;
+
+	while (i < ADMIN_CLIENTS && is(k->clients[i]))
+		i++;
+	return i;
+}
+
+/* Whose request is being worked on is not dropped: somebody up the stack has it. @c consumed. */
 static void client_add(struct keeper *k, struct admin_client *c)
 {
-	size_t n = clients_close_up(k), i = 0;
+	size_t n = clients_close_up(k), i;
 
 	if (n == ADMIN_CLIENTS) {
-		while (i < n && admin_client_busy(k->clients[i]))
-			i++;
-		client_drop(k, i < n ? i : 0);
+		i = client_find(k, admin_client_busy);
+		if (i == n)
+			i = client_find(k, admin_client_waits);
+		if (i == n) {
+			admin_client_free(c);
+			return;
+		}
+		client_drop(k, i);
 		n = clients_close_up(k);
 	}
 	k->clients[n] = c;
@@ -126,6 +152,7 @@ void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct
 	a.encryptions = counts->encryptions;
 	a.decryptions = counts->decryptions;
 	a.last_used = (uint64_t)counts_last_used(k, &key->rec);
+	a.marked = key->rec.marked;
 	*ret = a;
 }
 
@@ -141,18 +168,24 @@ int admin_end_with(struct admin_client *c, enum admin_reply_type type, const voi
 	return r == 0 ? admin_end(c, 0, "") : r;
 }
 
-/* The name that the first chain writes with, or NULL when its first provider has no keys. */
-static const char *writing_name(const struct keeper *k)
+/* The key_id that a chain writes with; "" when its first provider has no keys, or may not be used. */
+static void writing_key_id(const struct keeper *k, const struct encconf_item *item,
+			   char ret[static KEKD_KEY_ID_HEX + 12])
 {
-	const struct encconf_provider *p = &k->conf->enc->items[0].providers[0];
+	const struct encconf_provider *p = &item->providers[0];
+	const struct keyset_key *key;
 
-	return p->keys_count > 0 ? p->keys[0].name : NULL;
+	ret[0] = '\0';
+	if (p->keys_count > 0 && k->sealed == 0 && custody_is_confirmed(k) &&
+	    keyset_active(k->keys, p->keys[0].name, &key) == 0)
+		key_id_format(&key->rec, ret);
 }
 
 static const char *const root_names[] = {
 	[CONFIG_ROOT_EPHEMERAL] = "ephemeral",
 	[CONFIG_ROOT_COMMAND] = "command",
 	[CONFIG_ROOT_UNSEAL] = "unseal",
+	[CONFIG_ROOT_TRUSTED] = "trusted",
 };
 
 static unsigned int list_count(const struct list *head)
@@ -178,6 +211,9 @@ static const char *keyset_words(const struct keeper *k)
 	if (!keyset_may_write(k->keys))
 		return "this node is no member of its keyset, or is leaving: it reads values and writes "
 		       "none. See `kekctl keyset show`";
+	if (!custody_is_confirmed(k))
+		return "the keyset was not read from etcd since the start: values are read and none is "
+		       "written. See `kekctl cluster status`";
 	if (keyset_is_previous(k->keys))
 		return "the keyset in the key store was damaged, and the one before it is in use: look "
 		       "after the disk, and make a backup";
@@ -188,11 +224,10 @@ static int do_status(struct keeper *k, struct admin_client *c,
 		     const struct admin_request *req _unused_)
 {
 	struct admin_status status = { 0 }, *s = &status;
-	const char *name = writing_name(k);
-	const struct keyset_key *key;
 
 	admin_text_put(s->version, sizeof(s->version), KEKD_VERSION);
-	admin_text_put(s->backend, sizeof(s->backend), keeper_is_kernel(k) ? "kernel" : "openssl");
+	admin_text_put(s->backend, sizeof(s->backend), keeper_backend(k));
+	admin_text_put(s->custody, sizeof(s->custody), keeper_custody(k));
 	admin_text_put(s->ring, sizeof(s->ring), k->ring_text);
 	admin_text_put(s->root, sizeof(s->root), root_names[k->conf->config->root_source]);
 	admin_text_put(s->socket, sizeof(s->socket), k->conf->config->sockets.v[0]);
@@ -201,16 +236,22 @@ static int do_status(struct keeper *k, struct admin_client *c,
 			       k->conf->config->transform.socket);
 	s->keeper_pid = getpid();
 	s->workers = (uint32_t)k->n_workers;
-	s->workers_serving = (uint32_t)server_serving(k);
+	s->workers_serving = k->ready ? (uint32_t)server_serving(k) : 0;
 	for (size_t i = 0; i < k->n_workers; i++)
 		s->server_pids[i] = k->workers[i].pid;
 	s->sealed = k->sealed < 0;
+	if (s->sealed)
+		admin_text_put(s->sealed_text, sizeof(s->sealed_text), k->sealed_text);
+	custody_root_id(k, s->root_id);
+	root_second_id(k, s->root_second);
+	root_coming_id(k, s->root_coming);
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
+	s->escrow_tested = (uint64_t)k->escrow_tested;
 	s->key_limit = k->conf->config->rotation.max_encryptions;
 	s->keys = list_count(keyset_list(k->keys));
-	if (name && k->sealed == 0 && keyset_active(k->keys, name, &key) == 0)
-		key_id_format(&key->rec, s->key_id);
+	writing_key_id(k, &k->conf->enc->items[0], s->key_id);
+	keeper_health(k, now_ns(), &s->health);
 	admin_text_put(s->node, sizeof(s->node), keyset_self(k->keys)->name);
 	admin_text_put(s->keyset_text, sizeof(s->keyset_text), keyset_words(k));
 	if (keyset_doc(k->keys)) {
@@ -218,6 +259,27 @@ static int do_status(struct keeper *k, struct admin_client *c,
 		s->members = (uint32_t)keyset_doc(k->keys)->n_members;
 	}
 	return admin_end_with(c, ADMIN_STATUS_REPLY, s, sizeof(*s));
+}
+
+/* A line for each resource: the number of its chain, its name and the key_id, or "-". */
+static int do_writes(struct keeper *k, struct admin_client *c,
+		     const struct admin_request *req _unused_)
+{
+	const struct encconf *enc = k->conf->enc;
+	_cleanup_free_ char *text = NULL;
+	char key_id[KEKD_KEY_ID_HEX + 12];
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return -ENOMEM;
+	for (size_t i = 0; i < enc->items_count; i++) {
+		writing_key_id(k, &enc->items[i], key_id);
+		for (size_t j = 0; j < enc->items[i].resources_count; j++)
+			fprintf(f, "%zu %s %s\n", i, enc->items[i].resources[j].name,
+				*key_id ? key_id : "-");
+	}
+	return fclose(f) == 0 ? admin_end_with(c, ADMIN_TEXT, text, len) : -ENOMEM;
 }
 
 static int do_key_list(struct keeper *k, struct admin_client *c,
@@ -243,6 +305,19 @@ static int do_metrics(struct keeper *k, struct admin_client *c,
 	return admin_end_with(c, ADMIN_METRICS_REPLY, &m, sizeof(m));
 }
 
+/* How it ends the status tells: it may have to wait for a server. */
+static int do_reload(struct keeper *k, struct admin_client *c,
+		     const struct admin_request *req _unused_)
+{
+	const struct op_peer *peer = admin_client_peer(c);
+
+	log_notice("reload asked for by uid %u, pid %d", peer->uid, peer->pid);
+	k->reload_wanted = true;
+	sockets_look_again(k);
+	rootcmd_again(k);
+	return admin_end(c, 0, "");
+}
+
 enum command_flag {
 	ROOT_KEY = 1, /* is refused while the root key is not there */
 	CHANGES =
@@ -264,6 +339,8 @@ static const struct admin_command {
 	[ADMIN_KEY_STAGE] = { "key stage", admin_key_stage, ROOT_KEY | CHANGES, 0 },
 	[ADMIN_KEY_ACTIVATE] = { "key activate", admin_key_activate, ROOT_KEY | CHANGES, 0 },
 	[ADMIN_KEY_RETIRE] = { "key retire", admin_key_retire, CHANGES, 0 },
+	[ADMIN_KEY_MARK] = { "key mark", admin_key_mark, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_KEY_MARKED] = { "scan --proof", admin_key_marked, 0, 0 },
 	[ADMIN_KEY_REOPEN] = { "key reopen", admin_key_reopen, ROOT_KEY | CHANGES, 0 },
 	[ADMIN_KEY_DESTROY] = { "key destroy", admin_key_destroy, CHANGES, 0 },
 	[ADMIN_KEY_ROTATE] = { "key rotate", admin_key_rotate, ROOT_KEY | CHANGES, 0 },
@@ -282,8 +359,21 @@ static const struct admin_command {
 	[ADMIN_KEYSET_MERGE] = { "keyset merge", admin_keyset_merge, ROOT_KEY | CHANGES,
 				 ADMIN_BODY_MAX - sizeof(struct admin_request) },
 	[ADMIN_KEYSET_REMOVE] = { "keyset remove", admin_keyset_remove, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_CLUSTER_STATUS] = { "cluster status", admin_cluster_status, 0, 0 },
+	[ADMIN_CLUSTER_CREATE] = { "cluster create", admin_cluster_create, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_CLUSTER_JOIN] = { "cluster join", admin_cluster_join, ROOT_KEY | CHANGES, 0 },
+	[ADMIN_CLUSTER_SERVE] = { "cluster serve --unconfirmed", admin_cluster_serve,
+				  ROOT_KEY | CHANGES, 0 },
+	[ADMIN_WRITES] = { "reencrypt", do_writes, 0, 0 },
 	[ADMIN_BACKUP_VERIFY] = { "backup verify", admin_backup_verify, ROOT_KEY, KEYDOC_TEXT_MAX },
+	[ADMIN_RELOAD] = { "reload", do_reload, 0, 0 },
 	[ADMIN_RESTORE] = { "restore", admin_restore, ROOT_KEY | CHANGES, KEYDOC_TEXT_MAX },
+	[ADMIN_ROOT_VERIFY] = { "root verify", admin_root_verify, ROOT_KEY | CHANGES,
+				ESCROW_TEXT_MAX },
+	[ADMIN_ROOT_NEXT] = { "root next", admin_root_next, ROOT_KEY | CHANGES | SECRET,
+			      SECRET_MAX },
+	[ADMIN_ROOT_ROTATE] = { "root rotate", admin_root_rotate, ROOT_KEY | CHANGES,
+				ADMIN_BODY_MAX - sizeof(struct admin_request) },
 };
 
 static int verb_room(uint32_t verb, struct admin_room *ret)
@@ -300,36 +390,85 @@ static int verb_room(uint32_t verb, struct admin_room *ret)
 static int dispatch(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	const struct admin_command *cmd = &commands[req->verb];
+	struct keydoc_refusal why;
 
 	if ((cmd->flags & CHANGES) &&
 	    keeper_audit_command(k, admin_client_peer(c), cmd->name, req->name) < 0)
 		return admin_end(c, -EIO, "the audit cannot be written; nothing was done");
-	if ((cmd->flags & ROOT_KEY) && k->sealed < 0)
-		return admin_end(
-			c, -EKEYEXPIRED,
-			"sealed: the root key is not loaded; give it with `kekctl unseal`");
+	if ((cmd->flags & ROOT_KEY) && k->sealed < 0) {
+		keydoc_refuse(&why, -EKEYEXPIRED, "sealed: %s. See `kekctl unseal`",
+			      k->sealed_text);
+		return admin_refuse(c, &why);
+	}
 	return cmd->run(k, c, req);
+}
+
+/* While one changes the keyset and waits for the disk, others that would wait; those that ask do not. */
+static bool must_wait(const struct keeper *k, const struct admin_request *req)
+{
+	return k->changing && commands[req->verb].flags & CHANGES;
+}
+
+/* A request whose change is on its way to etcd stays where it is until admin_resume(). */
+static int dispatched(struct keeper *k, struct admin_client *c, int r)
+{
+	if (r == -EINPROGRESS) {
+		k->parked = c;
+		return 0;
+	}
+	admin_client_done(c, now_ns());
+	return r < 0 ? r : admin_client_flush(c);
+}
+
+void admin_resume(struct keeper *k)
+{
+	struct admin_client *c = move_ptr(k->parked);
+	const struct admin_request *req = c ? admin_client_request(c) : NULL;
+	int r;
+
+	if (!c)
+		return;
+	k->resumed = true;
+	r = commands[req->verb].run(k, c, req);
+	k->resumed = false;
+	if (dispatched(k, c, r) >= 0)
+		return;
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		if (k->clients[i] == c)
+			client_drop(k, i);
 }
 
 /* One request at most, so that each client has its turn. */
 static int serve_one(struct keeper *k, struct admin_client *c)
 {
-	int r = admin_client_flush(c);
+	int r;
 
+	if (c == k->parked)
+		return 0;
+	r = admin_client_flush(c);
 	if (r < 0 || admin_client_events(c) != POLLIN)
 		return r;
 	r = admin_client_read(c, now_ns());
-	if (r > 0) {
-		r = dispatch(k, c, admin_client_request(c));
-		admin_client_done(c);
-	}
-	return r < 0 ? r : admin_client_flush(c);
+	if (r > 0 && must_wait(k, admin_client_request(c)))
+		return 0;
+	if (r <= 0)
+		return r < 0 ? r : admin_client_flush(c);
+	return dispatched(k, c, dispatch(k, c, admin_client_request(c)));
 }
 
 void admin_serve(struct keeper *k, size_t client)
 {
-	if (k->clients[client] && serve_one(k, k->clients[client]) < 0)
-		client_drop(k, client);
+	struct admin_client *c = k->clients[client];
+
+	if (c && serve_one(k, c) < 0)
+		client_end(k, c);
+}
+
+void admin_serve_waiting(struct keeper *k)
+{
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		if (k->clients[i] && admin_client_waits(k->clients[i]))
+			admin_serve(k, i);
 }
 
 void admin_poll(const struct keeper *k, struct pollfd ret[static ADMIN_CLIENTS])
@@ -337,7 +476,9 @@ void admin_poll(const struct keeper *k, struct pollfd ret[static ADMIN_CLIENTS])
 	for (size_t i = 0; i < ADMIN_CLIENTS; i++) {
 		const struct admin_client *c = k->clients[i];
 
-		ret[i] = (struct pollfd){ .fd = c ? admin_client_fd(c) : -1,
+		bool asks = c && !admin_client_waits(c);
+
+		ret[i] = (struct pollfd){ .fd = asks ? admin_client_fd(c) : -1,
 					  .events = c ? admin_client_events(c) : (short)0 };
 	}
 }

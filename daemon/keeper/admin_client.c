@@ -49,7 +49,7 @@ int admin_client_new(int fd, admin_room_fn *room, struct admin_client **ret)
 	return 0;
 }
 
-void admin_client_done(struct admin_client *c)
+static void request_wipe(struct admin_client *c)
 {
 	if (c->secret)
 		secmem_free(c->in, c->in_size);
@@ -60,11 +60,17 @@ void admin_client_done(struct admin_client *c)
 	c->secret = false;
 }
 
+void admin_client_done(struct admin_client *c, uint64_t now)
+{
+	request_wipe(c);
+	c->since_ns = now;
+}
+
 void admin_client_free(struct admin_client *c)
 {
 	if (!c)
 		return;
-	admin_client_done(c);
+	request_wipe(c);
 	free(c->out);
 	close(c->fd);
 	free(c);
@@ -95,9 +101,15 @@ bool admin_client_busy(const struct admin_client *c)
 	return c->len > 0 || has_queued(c);
 }
 
+bool admin_client_waits(const struct admin_client *c)
+{
+	return c->in && c->len == c->in_size;
+}
+
 bool admin_client_late(const struct admin_client *c, uint64_t now)
 {
-	return admin_client_busy(c) && now - c->since_ns > ADMIN_CLIENT_NS;
+	return admin_client_busy(c) && !admin_client_waits(c) &&
+	       now - c->since_ns > ADMIN_CLIENT_NS;
 }
 
 /* No further request can be told from what follows this one: the connection ends with the answer. */

@@ -42,7 +42,9 @@ const struct op_peer *admin_client_peer(const struct admin_client *c);
 short admin_client_events(const struct admin_client *c);
 /* A request has begun, or an answer has not gone. */
 bool admin_client_busy(const struct admin_client *c);
-/* Busy for too long. */
+/* All of a request is there: it waits for its turn, or for a disk, and the client for the answer. */
+bool admin_client_waits(const struct admin_client *c);
+/* Busy for too long, by itself. */
 bool admin_client_late(const struct admin_client *c, uint64_t now);
 
 /*
@@ -55,8 +57,8 @@ int admin_client_read(struct admin_client *c, uint64_t now);
 const struct admin_request *admin_client_request(const struct admin_client *c);
 /* What came behind it. */
 struct span admin_client_blob(const struct admin_client *c);
-/* The request is over: wiped. */
-void admin_client_done(struct admin_client *c);
+/* The request is over: wiped. The client's time begins again. */
+void admin_client_done(struct admin_client *c, uint64_t now);
 
 /* Queue a message of an answer; @data (@len ≤ ADMIN_BODY_MAX) is copied. -ENOMEM, -ENOBUFS: to be dropped. */
 int admin_client_put(struct admin_client *c, enum admin_reply_type type, int word, const void *data,

@@ -20,7 +20,9 @@
 
 int admin_refuse(struct admin_client *c, const struct keydoc_refusal *why)
 {
-	return admin_end(c, why->r, why->text);
+	if (why->r == -EINPROGRESS)
+		return -EINPROGRESS;
+	return admin_end(c, why->waits ? -EINPROGRESS : why->r, why->text);
 }
 
 /* Also of a key that is gone: hence its record and not the key. */
@@ -63,15 +65,19 @@ static int only_staged(struct keeper *k, struct admin_client *c, const struct ke
 		       struct keydoc_refusal *why)
 {
 	char text[sizeof(why->text)];
+	bool waits = why->waits;
 	struct admin_key a;
 	int r;
 
+	if (why->r == -EINPROGRESS)
+		return -EINPROGRESS;
 	admin_key_fill(k, key, &a);
 	r = admin_send_key(c, &a);
 	if (r < 0)
 		return r;
 	memcpy(text, why->text, sizeof(text));
 	keydoc_refuse(why, why->r, "the new key is staged and not active yet: %.400s", text);
+	why->waits = waits;
 	return admin_refuse(c, why);
 }
 
@@ -85,20 +91,35 @@ static int dry_run_name(struct keeper *k, struct admin_client *c, const char *te
 	return r < 0 ? admin_refuse(c, &why) : admin_end(c, 0, text);
 }
 
+/* What the key of @req is to be is settled when it is staged; what follows takes it up. */
+static int stage_as_asked(struct keeper *k, const struct admin_request *req,
+			  struct keydoc_refusal *why)
+{
+	const struct keyset_key *key;
+	int r;
+
+	if (!(req->flags & ADMIN_PORTABLE) || k->resumed)
+		return 0;
+	r = keeper_stage_portable(k, req->name, why, &key);
+	return r == -EALREADY ? 0 : r;
+}
+
 int admin_key_create(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	const struct keyset_key *active, *key = NULL;
 	struct keydoc_refusal why;
 	int r;
 
-	if (keyset_active(k->keys, req->name, &active) == 0)
+	if (!k->resumed && keyset_active(k->keys, req->name, &active) == 0)
 		return admin_end(c, -EEXIST,
 				 "this name has an active key already; see `kekctl key list`, and "
 				 "`kekctl key rotate` for a new one");
 	if (req->flags & ADMIN_DRY_RUN)
 		return dry_run_name(k, c, "would make a key of that name");
-	r = keeper_make(k, req->name, &why, &key);
-	if (key)
+	r = stage_as_asked(k, req, &why);
+	if (r == 0)
+		r = keeper_make(k, req->name, &why, &key);
+	if (key && r != -EINPROGRESS)
 		audit(k, c, key, "created");
 	if (r < 0)
 		return key ? only_staged(k, c, key, &why) : admin_refuse(c, &why);
@@ -114,7 +135,8 @@ int admin_key_stage(struct keeper *k, struct admin_client *c, const struct admin
 
 	if (req->flags & ADMIN_DRY_RUN)
 		return dry_run_name(k, c, "would make a key of that name");
-	r = keeper_stage(k, req->name, &why, &key);
+	r = req->flags & ADMIN_PORTABLE ? keeper_stage_portable(k, req->name, &why, &key)
+					: keeper_stage(k, req->name, &why, &key);
 	if (r < 0)
 		return admin_refuse(c, &why);
 	audit(k, c, key, "created");
@@ -134,7 +156,7 @@ int admin_key_import(struct keeper *k, struct admin_client *c, const struct admi
 		return admin_refuse(c, &why);
 	if (r == 0)
 		audit(k, c, key, "imported");
-	if (key->rec.state == KEY_STAGED)
+	if (key->rec.state == KEY_STAGED || k->resumed)
 		r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, &why);
 	return r < 0 && r != -EALREADY ? only_staged(k, c, key, &why) : key_answer(k, c, key);
 }
@@ -178,6 +200,8 @@ static int step(struct keeper *k, struct admin_client *c, const struct admin_req
 		return dry_run(k, c, change);
 	if (key)
 		gone.rec = key->rec;
+	else if (k->resumed)
+		gone.rec = *cluster_outcome_key(k);
 	r = keeper_change(k, change, &why);
 	if (r < 0)
 		return admin_refuse(c, &why);
@@ -202,107 +226,157 @@ int admin_key_reopen(struct keeper *k, struct admin_client *c, const struct admi
 	return step(k, c, req, &change, "reopened");
 }
 
-/* Values that need the key may still be there as long as it is used. */
-static bool used_of_late(const struct keeper *k, const struct keyset_key *key)
+int admin_key_mark(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	time_t last = counts_last_used(k, &key->rec);
+	struct keydoc_change change = { .kind = KEYDOC_MARK };
 
-	return last != 0 && time(NULL) - last < k->conf->config->rotation.retire_after / NS_PER_S;
+	server_sync(k); /* and its last report of use */
+	return step(k, c, req, &change, "marked");
+}
+
+static void mark_fill(const struct keeper *k, const struct keyset_key *key, struct admin_mark *ret)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+
+	memcpy(ret->doc, doc->hash, sizeof(ret->doc));
+	memcpy(ret->cluster, doc->cluster, sizeof(ret->cluster));
+	ret->generation = doc->generation;
+	ret->marked = key->rec.marked;
+	ret->etcds = k->conf->config->others.said ? k->conf->config->others.count + 1 : 0;
+	if (doc->carrier == KEYDOC_ETCD)
+		cluster_place(k, &ret->revision, &ret->etcd);
+}
+
+int admin_key_marked(struct keeper *k, struct admin_client *c, const struct admin_request *req)
+{
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	struct admin_mark mark = { 0 };
+
+	if (keyset_why(k->keys) < 0)
+		return admin_end(c, keyset_why(k->keys), keyset_why_text(k->keys));
+	if (!key)
+		return admin_end(c, -ENOKEY, "there is no such key: see `kekctl key list`");
+	mark_fill(k, key, &mark);
+	if (keyset_doc(k->keys)->carrier == KEYDOC_ETCD && mark.revision == 0)
+		return admin_end(
+			c, -EAGAIN,
+			"etcd carries the keyset, and this node has not seen there what it "
+			"holds: see `kekctl cluster status`");
+	return admin_end_with(c, ADMIN_MARK, &mark, sizeof(mark));
 }
 
 /* @what for the log, with the reason that came along. @buf or @what. */
 static const char *with_proof(const struct admin_request *req, const char *what,
 			      char buf[static WHAT_MAX])
 {
-	if (!(req->flags & ADMIN_PROOF))
-		return what;
-	snprintf(buf, WHAT_MAX, "%s, as revision %" PRIu64 " of etcd did not need it", what,
-		 req->proof_revision);
+	if (req->flags & ADMIN_FORCE)
+		snprintf(buf, WHAT_MAX, "%s by force", what);
+	else
+		snprintf(buf, WHAT_MAX,
+			 "%s, as nothing needed it since the mark of generation %" PRIu64, what,
+			 req->proof.marked);
 	return buf;
 }
 
-/* Has it said that no API server of its machine wrote with the key any more, at @when by its own clock? */
-static bool was_quiet(const struct keeper *k, const struct keydoc_member *m,
-		      const struct keyset_key *key, time_t when)
+/*
+ * Evidence is of what this node holds now, and of the etcd that carries it: no time is looked at. What the change is
+ * made on is that same document, also in etcd, where one transaction compares and puts.
+ */
+static int evidence_judge(const struct keeper *k, const struct keyset_key *key,
+			  const struct admin_mark *said, struct keydoc_refusal *why)
 {
-	const struct keyack *ack = acks_find(k, m->id);
-	const struct keyack_key *said = ack ? keyack_key(ack, key->rec.id) : NULL;
+	struct admin_mark now = { 0 };
 
-	return said && said->quiet && ack->time <= when;
-}
-
-/* The same for what the other members do with the key. Of values that they open, this node knows nothing. */
-static const char *not_proven_elsewhere(const struct keeper *k, const struct admin_request *req,
-					const struct keyset_key *key)
-{
-	const struct keydoc *doc = keyset_doc(k->keys);
-
-	for (size_t i = 0; i < doc->n_members; i++) {
-		const struct keydoc_member *m = &doc->members[i];
-
-		if (memcmp(m->id, keyset_self(k->keys)->id, sizeof(m->id)) == 0)
-			continue;
-		if (!(req->flags & ADMIN_PROOF))
-			return "other members may open values that need the key, and this node does "
-			       "not know of it. Re-encrypt them first; see --proof and --force";
-		if (!was_quiet(k, m, key, req->proof_time))
-			return "the dump that the proof is of was made before each member had "
-			       "acknowledged that nothing is written with the key any more: exchange "
-			       "acknowledgements until they say so, then make a new dump, and a proof of it";
+	mark_fill(k, key, &now);
+	if (keyset_doc(k->keys)->carrier == KEYDOC_ETCD && now.revision == 0) {
+		keydoc_refuse(why, -EAGAIN,
+			      "the change waits: etcd has not shown what this node holds");
+		why->waits = true;
+		return why->r;
 	}
-	return NULL;
+	if (memcmp(said->cluster, now.cluster, sizeof(now.cluster)) != 0)
+		return keydoc_refuse(why, -EPERM, "the proof is of the keyset of another cluster");
+	if (now.marked == 0)
+		return keydoc_refuse(
+			why, -EPERM,
+			"key %s is not marked any more, or was not: `kekctl key mark`, "
+			"then scan, and take that proof",
+			key->rec.label);
+	if (said->marked != now.marked)
+		return keydoc_refuse(why, -EPERM,
+				     "key %s was marked again, in generation %" PRIu64
+				     ", and the proof is of the mark of generation %" PRIu64
+				     ": scan again",
+				     key->rec.label, now.marked, said->marked);
+	if (memcmp(said->doc, now.doc, sizeof(now.doc)) != 0)
+		return keydoc_refuse(why, -EPERM,
+				     "the proof is of generation %" PRIu64
+				     " of the keyset, and this is generation %" PRIu64
+				     ": scan again, which finds the mark in this one",
+				     said->generation, now.generation);
+	if (said->etcds != now.etcds)
+		return keydoc_refuse(
+			why, -EPERM,
+			"the proof is of before `otherEtcds` of kekd.yaml was changed: scan again");
+	if (said->revision != now.revision || said->etcd != now.etcd)
+		return keydoc_refuse(why, -EPERM,
+				     "the proof is of another etcd than the one that carries the "
+				     "keyset, or of before that was restored: scan again");
+	return 0;
 }
 
-/* NULL, or why what was said of a decrypt-only key is no reason to retire it. */
-static const char *not_proven(const struct keeper *k, const struct admin_request *req,
-			      const struct keyset_key *key)
+/*
+ * RETIRE and DESTROY: on evidence, or on an operator's word (--force). With neither the rules of the keyset refuse, and
+ * say how to come by evidence. What has become of the change already is not judged anew.
+ */
+static int step_on_evidence(struct keeper *k, struct admin_client *c,
+			    const struct admin_request *req, struct keydoc_change *change,
+			    const char *what)
 {
-	if (!(req->flags & ADMIN_PROOF))
-		return used_of_late(k, key)
-			       ? "the key was used, or may have been used, of late "
-				 "(rotation.retireAfter): values that need it may exist. Re-encrypt "
-				 "them first; see --proof and --force"
-			       : NULL;
-	if (counts_last_used(k, &key->rec) > req->proof_time)
-		return "the key was used, or may have been used, after the dump that the proof is of: "
-		       "make a new dump, and a proof of it";
-	if (counts_written_until(k, &key->rec) > req->proof_time)
-		return "the dump that the proof is of was made less than three minutes after another key, "
-		       "or this daemon, began: for so long a kube-apiserver may write with what the "
-		       "key has wrapped for it. Make a new dump, and a proof of it";
-	return NULL;
+	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	struct keydoc_refusal why;
+	char text[WHAT_MAX];
+
+	change->vouched = req->flags & ADMIN_FORCE;
+	change->forced = change->vouched && change->kind == KEYDOC_RETIRE;
+	if (!change->vouched && (req->flags & ADMIN_PROOF)) {
+		if (key && !k->resumed && evidence_judge(k, key, &req->proof, &why) < 0)
+			return admin_refuse(c, &why);
+		change->evidence = req->proof.marked;
+	}
+	return step(k, c, req, change, with_proof(req, what, text));
 }
 
 int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	struct keydoc_change change = { .kind = KEYDOC_RETIRE, .vouched = true };
-	const struct keyset_key *key;
-	const char *why_not;
-	char what[WHAT_MAX];
+	struct keydoc_change change = { .kind = KEYDOC_RETIRE };
 
 	server_sync(k); /* and its last report of use */
-	key = keyset_find(k->keys, req->id);
-	change.forced = req->flags & ADMIN_FORCE;
-	if (change.forced)
-		return step(k, c, req, &change, "retired by force");
-	why_not = key && key->rec.state == KEY_DECRYPT_ONLY ? not_proven(k, req, key) : NULL;
-	if (key && !why_not && key->rec.state == KEY_DECRYPT_ONLY)
-		why_not = not_proven_elsewhere(k, req, key);
-	if (why_not)
-		return admin_end(c, -EBUSY, why_not);
-	return step(k, c, req, &change, with_proof(req, "retired", what));
+	return step_on_evidence(k, c, req, &change, "retired");
+}
+
+/* By the time that has passed here: the clock may have been set since. What was before this start it knows by that. */
+static bool is_kept(const struct keeper *k, const struct keyset_key *key)
+{
+	int64_t since = counts_of(k, key->rec.id)->retired_at;
+
+	return key->rec.state == KEY_RETIRED && since != 0 &&
+	       boot_ns() - since < k->conf->config->rotation.keep_retired;
 }
 
 /* The name typed once more is the proof that somebody has read what he destroys. */
 int admin_key_destroy(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
-	struct keydoc_change change = { .kind = KEYDOC_DESTROY, .vouched = true };
+	struct keydoc_change change = { .kind = KEYDOC_DESTROY };
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
-	char what[WHAT_MAX];
 
 	if (key && strcmp(key->rec.name, req->name) != 0)
 		return admin_end(c, -EINVAL, "the name typed is not the name of this key");
-	return step(k, c, req, &change, with_proof(req, "destroyed", what));
+	if (key && is_kept(k, key))
+		return admin_end(c, -EBUSY,
+				 "the key was retired less than rotation.keepRetired ago, whatever "
+				 "the clock says: backups of etcd may need it for so long");
+	return step_on_evidence(k, c, req, &change, "destroyed");
 }
 
 /* Stage and activate; a key that is staged already is taken up. */
@@ -310,7 +384,7 @@ int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admi
 {
 	const struct keyset_key *old, *key = NULL;
 	struct keydoc_refusal why;
-	bool staged = keyset_staged(k->keys, req->name) != NULL;
+	bool staged = keyset_staged(k->keys, req->name) && !k->resumed;
 	int r;
 
 	r = keyset_active(k->keys, req->name, &old);
@@ -323,8 +397,10 @@ int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admi
 		return dry_run_name(k, c,
 				    staged ? "would activate the key of that name that is staged"
 					   : "would make a key of that name and activate it");
-	r = keeper_make(k, req->name, &why, &key);
-	if (key && !staged)
+	r = stage_as_asked(k, req, &why);
+	if (r == 0)
+		r = keeper_make(k, req->name, &why, &key);
+	if (key && !staged && r != -EINPROGRESS)
 		audit(k, c, key, "created");
 	if (r < 0)
 		return key ? only_staged(k, c, key, &why) : admin_refuse(c, &why);
@@ -386,6 +462,11 @@ int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin
 	struct keydoc_change change = { .kind = KEYDOC_GIVE_UP };
 	struct admin_request of = *req;
 
+	if (k->resumed) {
+		change.kind = cluster_outcome_kind(k);
+		memcpy(of.id, cluster_outcome_key(k)->id, sizeof(of.id));
+		return step(k, c, &of, &change, "rotation aborted");
+	}
 	if (!staged) {
 		if (keyset_active(k->keys, req->name, &active) < 0 || !may_abort(k, active) ||
 		    !(old = former(k, active)))
@@ -436,31 +517,33 @@ int admin_key_reload(struct keeper *k, struct admin_client *c, const struct admi
 	return b.r < 0 ? b.r : admin_end(c, 0, "");
 }
 
-static const char *unseal_text(int r)
+/* No root key comes: the configured command is to be run now. */
+static int run_command(struct keeper *k, struct admin_client *c)
 {
-	switch (r) {
-	case -EALREADY:
-		return "not sealed: the root key is loaded";
-	case -EKEYREJECTED:
-		return "not the root key of this machine's keyset; still sealed";
-	case -EOPNOTSUPP:
-		return "an ephemeral root key ends with its daemon: restart kekd";
-	case -EINVAL:
-	case -ENODATA:
-	case -EMSGSIZE:
-		return "a root key has 32 to 1024 bytes";
-	default:
-		return errno_text(r);
-	}
+	if (k->sealed == 0)
+		return admin_end(c, -EALREADY, "not sealed: the root key is loaded");
+	if (!rootcmd_again(k))
+		return admin_end(
+			c, -EOPNOTSUPP,
+			"there is no command to try: give the root key with `kekctl unseal`, or restart "
+			"kekd");
+	return admin_end(c, 0, "");
 }
 
-int admin_unseal(struct keeper *k, struct admin_client *c, const struct admin_request *req _unused_)
+int admin_unseal(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
+	static const uint8_t any[sizeof(req->id)];
 	const struct op_peer *peer = admin_client_peer(c);
-	int r = custody_unseal(k, admin_client_blob(c));
+	const struct unseal_proof proof = {
+		.id = memcmp(req->id, any, sizeof(any)) != 0 ? req->id : NULL,
+		.is_new = req->flags & ADMIN_NEW,
+	};
+	struct keydoc_refusal why;
 
-	if (r < 0)
-		return admin_end(c, r, unseal_text(r));
+	if (req->flags & ADMIN_RETRY)
+		return run_command(k, c);
+	if (custody_unseal(k, admin_client_blob(c), &proof, &why) < 0)
+		return admin_refuse(c, &why);
 	log_notice("audit: unsealed; asked by uid %u, pid %d", peer->uid, peer->pid);
 	return admin_end(c, 0, "");
 }

@@ -390,12 +390,14 @@ int admin_keyset_remove(struct keeper *k, struct admin_client *c, const struct a
 	int r;
 
 	r = keeper_ready(k, &why);
-	if (r == 0)
+	if (r == 0 && !k->resumed)
 		r = find_members(keyset_doc(k->keys), req->name, nodes, &change.n_removed, &why);
 	if (r < 0)
 		return admin_refuse(c, &why);
 	change.vouched = req->flags & ADMIN_DEAD;
-	if (change.vouched || all_leaving(keyset_doc(k->keys), nodes, change.n_removed))
+	if (k->resumed)
+		change.kind = cluster_outcome_kind(k);
+	else if (change.vouched || all_leaving(keyset_doc(k->keys), nodes, change.n_removed))
 		change.kind = KEYDOC_LEFT;
 	if (keeper_change(k, &change, &why) < 0)
 		return admin_refuse(c, &why);
@@ -404,6 +406,9 @@ int admin_keyset_remove(struct keeper *k, struct admin_client *c, const struct a
 		return admin_end(c, 0, "removed");
 	}
 	taken(k, c, "members are leaving");
+	if (keyset_doc(k->keys)->carrier == KEYDOC_ETCD)
+		return admin_end(c, -EINPROGRESS,
+				 "leaving: it stops, and is removed five minutes after that");
 	return admin_end(c, 0,
 			 "leaving: bring the keyset to every node, and five minutes after it has "
 			 "stopped take its acknowledgement and run this command again");
@@ -427,6 +432,13 @@ static int merge(struct keeper *k, struct admin_client *c, const struct admin_re
 	int r;
 
 	r = keeper_ready(k, &why);
+	if (r == 0 && k->resumed) {
+		r = keeper_publish(k, &next, &why);
+		if (r < 0)
+			return admin_refuse(c, &why);
+		taken(k, c, what);
+		return admin_end(c, 0, "merged");
+	}
 	if (r == 0 && !is_member(k))
 		r = keydoc_refuse(
 			&why, -EPERM,
@@ -440,13 +452,12 @@ static int merge(struct keeper *k, struct admin_client *c, const struct admin_re
 	if (r == 0 && req->flags & ADMIN_DRY_RUN)
 		return admin_end(c, 0, "would take the keys of both; nothing was changed");
 	if (r == 0)
-		r = keeper_take(k, next, &why);
+		r = keeper_publish(k, &next, &why);
 	if (r < 0)
 		return admin_refuse(c, &why);
-	next = NULL;
 	taken(k, c, what);
 	return admin_end(c, 0,
-			 keyset_doc(k->keys)->n_members > 1
+			 keyset_doc(k->keys)->carrier == KEYDOC_HAND
 				 ? "merged: bring the keyset to every node"
 				 : "merged");
 }
@@ -461,6 +472,8 @@ int admin_keyset_merge(struct keeper *k, struct admin_client *c, const struct ad
 		;
 	if (take_doc(k, c, text, &theirs, &r) != 0)
 		return r;
+	if (k->resumed)
+		return merge(k, c, req, theirs, "merged with another");
 	if (keyset_is_empty(k->keys))
 		return admin_end(
 			c, -ENODATA,
@@ -517,6 +530,12 @@ static int restore_mend(struct keeper *k, struct admin_client *c, const struct a
 	size_t n;
 	int r;
 
+	if (keyset_doc(k->keys)->rotating)
+		return admin_end(
+			c, -EBUSY,
+			"the root key is being rotated, and each key is sealed twice: if one copy is damaged, "
+			"`kekctl root rotate` ends with the one under the new root key, or with --abort with the "
+			"one under the old. Nothing was changed; restore after that");
 	r = mend(k, backup, &next, &n);
 	if (r == 0 && n > 0 && !is_member(k))
 		return admin_end(
@@ -537,9 +556,8 @@ static int restore_mend(struct keeper *k, struct admin_client *c, const struct a
 	next->is_merged = false;
 	next->time = time(NULL);
 	memcpy(next->node, keyset_self(k->keys)->id, sizeof(next->node));
-	if (keeper_take(k, next, &why) < 0)
+	if (keeper_publish(k, &next, &why) < 0)
 		return admin_refuse(c, &why);
-	next = NULL;
 	taken(k, c, "damaged keys restored");
 	return admin_end(c, 0, "damaged keys were mended");
 }
@@ -629,6 +647,18 @@ int admin_backup_verify(struct keeper *k, struct admin_client *c,
 	return admin_end(c, 0, "");
 }
 
+/* A backup from the midst of a rotation of the root, where none is going on: one of the two roots may be all that is left. */
+static void settle_backup(const struct keeper *k, struct keydoc *backup)
+{
+	const struct keydoc *ours = keyset_doc(k->keys);
+	struct keydoc_root root;
+
+	if ((ours && ours->rotating) || !keyset_root(k->keys, &root) ||
+	    !keydoc_has_root(backup, root.id))
+		return;
+	keydoc_end_rotation(backup, memcmp(backup->root, root.id, KEY_ROOT_ID) == 0);
+}
+
 int admin_restore(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
@@ -639,6 +669,9 @@ int admin_restore(struct keeper *k, struct admin_client *c, const struct admin_r
 		return r;
 	if (!is_replaceable(k))
 		return admin_end(c, keyset_why(k->keys), keyset_why_text(k->keys));
+	settle_backup(k, doc);
+	if (k->resumed)
+		return merge(k, c, req, doc, "damaged keys restored");
 	ours = keyset_doc(k->keys);
 	if (!ours || keyset_is_empty(k->keys))
 		return prove_backup(k, c, doc, &r) != 0 ? r : restore_whole(k, c, req, doc);
@@ -655,7 +688,8 @@ int admin_restore(struct keeper *k, struct admin_client *c, const struct admin_r
 	}
 }
 
-static void member_fill(struct keeper *k, const struct keydoc_member *m, struct admin_member *ret)
+void admin_member_fill(const struct keeper *k, const struct keydoc_member *m,
+		       struct admin_member *ret)
 {
 	const struct keydoc *doc = keyset_doc(k->keys);
 	const struct keyack *ack = acks_find(k, m->id);
@@ -666,8 +700,8 @@ static void member_fill(struct keeper *k, const struct keydoc_member *m, struct 
 	snprintf(ret->name, sizeof(ret->name), "%s", m->name);
 	snprintf(ret->state, sizeof(ret->state), "%s", m->leaving ? "leaving" : "member");
 	ret->self = self;
-	ret->maker =
-		doc->carrier == KEYDOC_ALONE ? self : memcmp(m->id, doc->hand, KEYDOC_NODE) == 0;
+	ret->maker = doc->carrier == KEYDOC_HAND ? memcmp(m->id, doc->hand, KEYDOC_NODE) == 0
+						 : doc->carrier == KEYDOC_ETCD || self;
 	if (self) {
 		ret->generation = doc->generation;
 		ret->answered = 1;
@@ -676,6 +710,8 @@ static void member_fill(struct keeper *k, const struct keydoc_member *m, struct 
 		ret->answered = memcmp(ack->doc, doc->hash, sizeof(ack->doc)) == 0 &&
 				keyack_has_heard(ack, keyset_self(k->keys)->id, k->number);
 		ret->heard = (uint64_t)ack->time;
+		ret->differs = ack->has_config &&
+			       memcmp(ack->config, k->conf->digest, sizeof(ack->config)) != 0;
 	}
 }
 
@@ -689,7 +725,7 @@ int admin_keyset_show(struct keeper *k, struct admin_client *c,
 	if (!doc)
 		return admin_end(c, keyset_why(k->keys), keyset_why_text(k->keys));
 	for (size_t i = 0; r == 0 && i < doc->n_members; i++) {
-		member_fill(k, &doc->members[i], &m);
+		admin_member_fill(k, &doc->members[i], &m);
 		r = admin_client_put(c, ADMIN_MEMBER, 0, &m, sizeof(m));
 	}
 	return r == 0 ? admin_end(c, 0, "") : r;

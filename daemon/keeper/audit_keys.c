@@ -135,21 +135,33 @@ int keeper_audit_command(struct keeper *k, const struct op_peer *peer, const cha
 				   });
 }
 
-void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct keyset_key *key,
-		      const char *what)
+/* @peer: who asked, or NULL. */
+static void audit_event(struct keeper *k, const struct op_peer *peer, const struct keyset_key *key,
+			const char *what, int r)
 {
 	if (!k->audit)
 		return;
-	audit_write_line(k,
-			 &(struct audit_line){
-				 .event = "key",
-				 .what = what,
-				 .asked = peer != NULL,
-				 .peer_uid = peer ? peer->uid : 0,
-				 .peer_pid = peer ? peer->pid : 0,
-				 .key = key ? key->rec.label : NULL,
-				 .state = key ? key_state_name(key->rec.state) : NULL,
-				 .result = key && key->why < 0 ? strerrorname_np(-key->why) : "OK",
-				 .micros = -1,
-			 });
+	audit_write_line(k, &(struct audit_line){
+				    .event = "key",
+				    .what = what,
+				    .asked = peer != NULL,
+				    .peer_uid = peer ? peer->uid : 0,
+				    .peer_pid = peer ? peer->pid : 0,
+				    .key = key ? key->rec.label : NULL,
+				    .state = key ? key_state_name(key->rec.state) : NULL,
+				    .custody = keeper_custody(k),
+				    .result = r < 0 ? strerrorname_np(-r) : "OK",
+				    .micros = -1,
+			    });
+}
+
+void keeper_audit_key(struct keeper *k, const struct op_peer *peer, const struct keyset_key *key,
+		      const char *what)
+{
+	audit_event(k, peer, key, what, key ? key->why : 0);
+}
+
+void keeper_audit_root(struct keeper *k, const struct op_peer *peer, const char *what, int r)
+{
+	audit_event(k, peer, NULL, what, r);
 }

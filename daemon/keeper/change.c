@@ -22,6 +22,8 @@ static void key_changed(void *ctx, const struct keyset_key *key, enum key_state 
 
 	if (key->rec.state == KEY_ACTIVE)
 		counts_reserve(k);
+	if (key->rec.state == KEY_RETIRED && from != KEY_DESTROYED && from != KEY_RETIRED)
+		counts_retired(k, key);
 	if (from != KEY_DESTROYED && key_state_opens(from) && key_state_opens(key->rec.state))
 		server_send_state(k, key);
 	else
@@ -71,7 +73,7 @@ static int heard_get(struct keeper *k, struct heard *h, struct keydoc_refusal *w
 }
 
 /* A node that has become a member writes, and one that is leaving does not any more. */
-static void membership_followed(struct keeper *k)
+void keeper_membership(struct keeper *k)
 {
 	const struct list *head = keyset_list(k->keys);
 
@@ -89,9 +91,10 @@ static void membership_followed(struct keeper *k)
 /* After any document was taken: others have not answered to it, the counts hold, the servers have it. */
 void keeper_followed(struct keeper *k)
 {
+	root_followed(k);
 	if (acks_new_document(k) < 0)
 		log_error("the kernel gives no random numbers: no change is possible");
-	membership_followed(k);
+	keeper_membership(k);
 	counts_reserve(k);
 	server_sync(k);
 }
@@ -99,12 +102,17 @@ void keeper_followed(struct keeper *k)
 int keeper_change(struct keeper *k, struct keydoc_change *change, struct keydoc_refusal *why)
 {
 	_cleanup_(heard_clear) struct heard h = { 0 };
-	int r = heard_get(k, &h, why);
+	int r;
 
+	if (cluster_outcome(k, change->kind, change->id, why))
+		return why->r;
+	r = heard_get(k, &h, why);
 	if (r == 0)
 		r = keyset_change(k->keys, change, &h.heard, why, key_changed, k);
 	if (r == 0)
 		keeper_followed(k);
+	else if (why->waits)
+		cluster_hurry(k);
 	return r;
 }
 
@@ -130,6 +138,31 @@ int keeper_take(struct keeper *k, struct keydoc *doc, struct keydoc_refusal *why
 	return r;
 }
 
+int keeper_publish(struct keeper *k, struct keydoc **doc, struct keydoc_refusal *why)
+{
+	int r;
+
+	if (k->resumed || (*doc)->carrier == KEYDOC_ETCD)
+		return cluster_publish(k, doc, why);
+	r = keeper_take(k, *doc, why);
+	if (r == 0)
+		*doc = NULL;
+	return r;
+}
+
+/* A key that was offered to etcd and is there. */
+static int keeper_staged(struct keeper *k, const struct keydoc_refusal *why,
+			 const struct keyset_key **ret)
+{
+	if (why->r < 0)
+		return why->r;
+	*ret = keyset_find(k->keys, cluster_outcome_key(k)->id);
+	if (!*ret)
+		return -ENOKEY;
+	counts_made(k, *ret);
+	return 0;
+}
+
 int keeper_step(struct keeper *k, enum keydoc_change_kind kind,
 		const uint8_t id[static KEKD_KEY_ID], struct keydoc_refusal *why)
 {
@@ -139,14 +172,21 @@ int keeper_step(struct keeper *k, enum keydoc_change_kind kind,
 	return keeper_change(k, &change, why);
 }
 
-int keeper_stage(struct keeper *k, const char *name, struct keydoc_refusal *why,
-		 const struct keyset_key **ret)
+typedef int stage_fn(struct keyset *set, const char *name, const struct keydoc_heard *heard,
+		     struct keydoc_refusal *why, keyset_changed_fn *changed, void *ctx,
+		     const struct keyset_key **ret);
+
+static int stage_by(struct keeper *k, stage_fn *stage, const char *name, struct keydoc_refusal *why,
+		    const struct keyset_key **ret)
 {
 	_cleanup_(heard_clear) struct heard h = { 0 };
-	int r = heard_get(k, &h, why);
+	int r;
 
+	if (cluster_outcome(k, KEYDOC_STAGE, NULL, why))
+		return keeper_staged(k, why, ret);
+	r = heard_get(k, &h, why);
 	if (r == 0)
-		r = keyset_stage(k->keys, name, &h.heard, why, key_changed, k, ret);
+		r = stage(k->keys, name, &h.heard, why, key_changed, k, ret);
 	if (r < 0)
 		return r;
 	counts_made(k, *ret);
@@ -154,12 +194,31 @@ int keeper_stage(struct keeper *k, const char *name, struct keydoc_refusal *why,
 	return 0;
 }
 
+int keeper_stage(struct keeper *k, const char *name, struct keydoc_refusal *why,
+		 const struct keyset_key **ret)
+{
+	return stage_by(k, keyset_stage, name, why, ret);
+}
+
+int keeper_stage_portable(struct keeper *k, const char *name, struct keydoc_refusal *why,
+			  const struct keyset_key **ret)
+{
+	if (k->conf->config->policy == CONFIG_POLICY_STRICT)
+		return keydoc_refuse(why, -EPERM,
+				     "`policy: strict` refuses keys that pass through the daemon's "
+				     "memory, and a portable one does at each start");
+	return stage_by(k, keyset_stage_portable, name, why, ret);
+}
+
 int keeper_import(struct keeper *k, const struct key_record *want, struct span bytes,
 		  struct keydoc_refusal *why, const struct keyset_key **ret)
 {
 	_cleanup_(heard_clear) struct heard h = { 0 };
-	int r = heard_get(k, &h, why);
+	int r;
 
+	if (cluster_outcome(k, KEYDOC_STAGE, NULL, why))
+		return keeper_staged(k, why, ret);
+	r = heard_get(k, &h, why);
 	if (r == 0)
 		r = keyset_import(k->keys, want, bytes, &h.heard, why, key_changed, k, ret);
 	if (r == 0)
@@ -170,8 +229,13 @@ int keeper_import(struct keeper *k, const struct key_record *want, struct span b
 int keeper_make(struct keeper *k, const char *name, struct keydoc_refusal *why,
 		const struct keyset_key **ret)
 {
-	int r = keeper_stage(k, name, why, ret);
+	int r;
 
+	if (cluster_outcome(k, KEYDOC_ACTIVATE, NULL, why)) {
+		*ret = keyset_find(k->keys, cluster_outcome_key(k)->id);
+		return why->r;
+	}
+	r = keeper_stage(k, name, why, ret);
 	if (r < 0 && r != -EALREADY)
 		return r;
 	return keeper_step(k, KEYDOC_ACTIVATE, (*ret)->rec.id, why);

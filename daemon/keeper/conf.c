@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -79,6 +81,48 @@ static int sockets_match(const struct conf *c, const char *path)
 	return -EINVAL;
 }
 
+/* Each string with its length, so that no two lists are the same text. */
+static void put_string(FILE *to, const char *s)
+{
+	fprintf(to, "%zu:%s\n", strlen(s), s);
+}
+
+static void put_chain(FILE *to, const struct encconf_item *item)
+{
+	fputs("item\n", to);
+	for (size_t i = 0; i < item->resources_count; i++)
+		put_string(to, item->resources[i].name);
+	for (size_t i = 0; i < item->providers_count; i++) {
+		const struct encconf_provider *p = &item->providers[i];
+
+		fprintf(to, "provider %s\n", encconf_kind_name(p->kind));
+		for (size_t j = 0; j < p->keys_count; j++)
+			put_string(to, p->keys[j].name);
+		if (p->kind == ENCCONF_KMS) {
+			fprintf(to, "v%u\n", p->kms.version);
+			put_string(to, p->kms.name);
+		}
+	}
+}
+
+static int digest(struct conf *c)
+{
+	const struct config_rotation *rotation = &c->config->rotation;
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&text, &len);
+
+	if (!to)
+		return -ENOMEM;
+	for (size_t i = 0; i < c->enc->items_count; i++)
+		put_chain(to, &c->enc->items[i]);
+	fprintf(to, "rotation %" PRId64 " %" PRIu64 " %d %" PRId64 "\n", rotation->max_age,
+		rotation->max_encryptions, rotation->automatic, rotation->keep_retired);
+	if (fclose(to) != 0)
+		return -ENOMEM;
+	return sha256(&(struct span){ .data = (const uint8_t *)text, .len = len }, 1, c->digest);
+}
+
 int conf_load(const char *path, struct conf **ret)
 {
 	_cleanup_(conf_freep) struct conf *c = NULL;
@@ -112,6 +156,8 @@ int conf_load(const char *path, struct conf **ret)
 		return r;
 	}
 	r = sockets_match(c, path);
+	if (r == 0)
+		r = digest(c);
 	if (r < 0)
 		return r;
 	*ret = move_ptr(c);
@@ -204,6 +250,17 @@ static bool same_audit(const struct config_audit *a, const struct config_audit *
 	return a->journal == b->journal && a->failure == b->failure && same_text(a->file, b->file);
 }
 
+static bool same_cluster(const struct config_cluster *a, const struct config_cluster *b)
+{
+	if (a->endpoints.count != b->endpoints.count)
+		return false;
+	for (size_t i = 0; i < a->endpoints.count; i++)
+		if (strcmp(a->endpoints.v[i], b->endpoints.v[i]) != 0)
+			return false;
+	return same_text(a->ca, b->ca) && same_text(a->cert, b->cert) &&
+	       same_text(a->key, b->key) && same_text(a->prefix, b->prefix);
+}
+
 /* The command itself and its timeout may change: they are for the next start. */
 int conf_reloadable(const struct conf *now, const struct conf *next)
 {
@@ -231,8 +288,10 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 		what = "the metrics' address";
 	else if (!same_audit(&a->audit, &b->audit))
 		what = "the audit";
-	else if (a->backend != b->backend)
-		what = "the backend";
+	else if (!same_cluster(&a->cluster, &b->cluster))
+		what = "the cluster";
+	else if (a->custody != b->custody)
+		what = "the custody";
 	else if (strcmp(a->key_store, b->key_store) != 0)
 		what = "the key store";
 	else if (a->root_source != b->root_source)

@@ -8,11 +8,17 @@
 
 #include "daemon/chain/config.h"
 #include "daemon/chain/encconf.h"
+#include "daemon/crypto/digest.h"
 
 struct conf {
 	struct config *config;
 	struct encconf *enc;
 	int config_fd, enc_fd;
+	/*
+	 * Of what has to be the same on all nodes: the chains (resources, providers, names of keys) and `rotation:`. Not
+	 * of comments and the order of fields, nor of paths and limits, which are a machine's own.
+	 */
+	uint8_t digest[SHA256_LEN];
 };
 
 /*

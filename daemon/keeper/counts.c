@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How often each key was used. The file "counts" of the key store holds, for each key, a number of
- * encryptions that it has not reached yet: room is reserved ahead, durably, before the key may use
- * it, so a crash can only make the count too high. A key without a line has the first room of one server,
- * COUNTS_ROOM. A clean end writes the exact number.
+ * encryptions that it has not reached yet: room is reserved ahead, and more is asked for while half of it
+ * is left, so a crash makes the count too high. Nobody waits for the disk: if that takes so long that the room
+ * is used up, or refuses, a crash may make the count too low, and that is said (counts_behind()). A key without a line
+ * has the first room of one server, COUNTS_ROOM. A clean end writes the exact number.
  *
- *   kekd-counts 1
+ *   kekd-counts 2
+ *   node 77aa…                       its id: a file of another node says nothing of this one
  *   key ID ENCRYPTIONS DECRYPTIONS
+ *   mac …                            under the root, as the keyset has (keydoc_sign())
  *
  * Each server reports once a second, so the room must hold what all can do until the reports are here:
- * COUNTS_ROOM, or four times the largest report ever heard, of each. A server that dies takes its last
- * report along; then the whole room counts as used.
+ * COUNTS_ROOM, or four times the largest report ever heard, of each. One report may be of a long time, where the
+ * keeper stood still, or a lie: so no room is large enough to end a key (ROOM_MAX). A server that dies takes its
+ * last report along; then its room counts as used.
  *
- * The numbers are no secret, and the file has no MAC: who can write to the store and lowers a count
- * delays an automatic rotation, nothing else.
+ * A file that is another's, altered or cut short is not believed: then the keys that were ever active have done
+ * nobody knows how much, and that is said. Who puts back an older file of this node's is not found out, as nothing on
+ * a machine is newer than its disk.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,11 +28,14 @@
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
 
-#define HEAD_LINE       "kekd-counts 1"
+#define HEAD_LINE       "kekd-counts 2"
 #define COUNTS_ROOM     10000
 #define COUNTS_TEXT_MAX (128 * 1024)
-#define SEED_S          180 /* kube-apiserver writes on with a seed for so long (kmsv2 of the chain) */
-#define REPORT_MAX      UINT32_MAX /* no server does so much between two reports */
+#define NS_PER_S        INT64_C(1000000000)
+#define RETRY_NS        (UINT64_C(5) * 1000 * 1000 * 1000)
+#define END_NS          (UINT64_C(3) * 1000 * 1000 * 1000)
+#define ROOM_MAX        (KEKD_KEY_MESSAGES / 64) /* no server does so much in a second */
+#define REPORT_MAX      UINT32_MAX               /* no server does so much between two reports */
 
 static struct keeper_counts *counts_find(struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
 {
@@ -65,22 +73,23 @@ static struct keeper_counts *counts_get(struct keeper *k, const uint8_t id[stati
 }
 
 /* Also of a key that is not here: the keyset may be one that cannot be read this time. False: no such line. */
-static bool parse_line(struct keeper *k, const char *line)
+static bool parse_line(struct keeper *k, struct span v)
 {
 	uint64_t encryptions, decryptions;
-	char hex[KEKD_KEY_ID_HEX + 1];
 	uint8_t id[KEKD_KEY_ID];
 	struct keeper_counts *c;
+	struct span word;
 
-	if (sscanf(line, "key %32s %" SCNu64 " %" SCNu64, hex, &encryptions, &decryptions) != 3 ||
-	    key_unhex(hex, strlen(hex), id, sizeof(id)) < 0)
+	if (text_word(&v, &word) < 0 || text_hex(word, id, sizeof(id)) < 0 ||
+	    text_word(&v, &word) < 0 || text_u64(word, &encryptions) < 0 ||
+	    text_u64(v, &decryptions) < 0)
 		return false;
 	c = counts_find(k, id);
 	if (!c)
 		c = add(k, id);
 	if (!c)
 		return true;
-	c->encryptions = c->reserved = encryptions;
+	c->encryptions = c->reserved = c->granted = encryptions;
 	c->decryptions = decryptions;
 	c->written = true;
 	return true;
@@ -96,11 +105,18 @@ static bool any_was_active(const struct keeper *k)
 	return false;
 }
 
-static uint64_t room(const struct keeper *k)
+/* What one server may have done that it has not reported. */
+static uint64_t room_of_one(const struct keeper *k)
 {
 	uint64_t much = k->largest_report * 4;
 
-	return (much > COUNTS_ROOM ? much : COUNTS_ROOM) * k->conf->config->workers;
+	much = much < ROOM_MAX ? much : ROOM_MAX;
+	return much > COUNTS_ROOM ? much : COUNTS_ROOM;
+}
+
+static uint64_t room(const struct keeper *k)
+{
+	return room_of_one(k) * k->conf->config->workers;
 }
 
 /*
@@ -121,70 +137,176 @@ static void grant_unwritten(struct keeper *k)
 	}
 }
 
-void counts_load(struct keeper *k)
+/* The roots whose MAC a file has that is written now, zeros for one that is not there. */
+static void roots_now(const struct keeper *k, uint8_t ret[static KEYDOC_ROOTS][KEY_ROOT_ID])
+{
+	struct keydoc_root root;
+	const struct keydoc_root *r = keyset_root(k->keys, &root) ? &root : NULL;
+
+	memset(ret, 0, KEYDOC_ROOTS * KEY_ROOT_ID);
+	for (size_t i = 0; r && i < KEYDOC_ROOTS; i++, r = r->also)
+		memcpy(ret[i], r->id, KEY_ROOT_ID);
+}
+
+/* There is a file, and the roots are not those under which it can be opened for certain. */
+static bool roots_changed(const struct keeper *k)
+{
+	static const uint8_t none[KEYDOC_ROOTS][KEY_ROOT_ID];
+	uint8_t now[KEYDOC_ROOTS][KEY_ROOT_ID];
+
+	roots_now(k, now);
+	return memcmp(k->counts_roots, none, sizeof(none)) != 0 &&
+	       memcmp(k->counts_roots, now, sizeof(now)) != 0;
+}
+
+/* -ENOENT: there is none. */
+static int counts_parse(struct keeper *k)
 {
 	_cleanup_free_ char *text = NULL;
-	char *line, *rest;
+	uint8_t node[KEYDOC_NODE], other[KEY_ROOT_ID];
+	struct keydoc_root root;
+	struct span body, value;
 	size_t len;
-	bool whole;
+	int r = key_store_read(k->store, KEY_STORE_COUNTS, COUNTS_TEXT_MAX, &text, &len);
+
+	if (r == 0)
+		r = keyset_root(k->keys, &root)
+			    ? keydoc_open(span_of(text, len), HEAD_LINE, &root, &body, other)
+			    : -EKEYEXPIRED;
+	if (r < 0)
+		return r;
+	roots_now(k, k->counts_roots);
+	body = span_skip(body, strlen(HEAD_LINE "\n"));
+	if (text_take(&body, "node", &value) < 0 || text_hex(value, node, sizeof(node)) < 0)
+		return -EINVAL;
+	if (memcmp(node, keyset_self(k->keys)->id, sizeof(node)) != 0)
+		return -ESTALE;
+	while (body.len > 0)
+		if (text_take(&body, "key", &value) < 0 || !parse_line(k, value))
+			return -EINVAL;
+	return 0;
+}
+
+static const char *counts_why(int r)
+{
+	switch (r) {
+	case -ENOENT:
+		return "the file is gone";
+	case -EBADMSG:
+	case -ENODATA:
+	case -EINVAL:
+		return "the file is damaged, or was altered";
+	case -EKEYREJECTED:
+		return "the file is of another root key";
+	case -ESTALE:
+		return "the file is another node's";
+	default:
+		return errno_text(r);
+	}
+}
+
+void counts_load(struct keeper *k)
+{
 	int r;
 
 	if (!k->store)
 		return;
-	r = key_store_read(k->store, KEY_STORE_COUNTS, COUNTS_TEXT_MAX, &text, &len);
-	if (r < 0) {
-		if (r != -ENOENT || any_was_active(k))
-			log_warning(
-				"key store: counts of use cannot be read, so they begin again: %s",
-				errno_text(r));
-		grant_unwritten(k);
+	r = counts_parse(k);
+	if (r == -EKEYEXPIRED) /* sealed: nothing is known of any key */
 		return;
-	}
-	line = strtok_r(text, "\n", &rest);
-	whole = line && strcmp(line, HEAD_LINE) == 0;
-	while ((line = strtok_r(NULL, "\n", &rest)))
-		whole &= parse_line(k, line);
-	if (!whole)
+	if (r < 0 && (r != -ENOENT || any_was_active(k)))
 		log_warning(
-			"key store: the file counts is damaged, so counts of use may be too low, and an "
-			"automatic rotation late; rotate the active keys with `kekctl key rotate`");
+			"key store: counts of use cannot be read, so they begin again: %s. They are too low "
+			"now, and an automatic rotation late; rotate the active keys with `kekctl key "
+			"rotate`",
+			counts_why(r));
 	grant_unwritten(k);
 }
 
-static int counts_save(struct keeper *k)
+static int counts_text(struct keeper *k, char **ret, size_t *ret_len)
 {
 	_cleanup_free_ char *text = malloc(COUNTS_TEXT_MAX);
+	struct text_buf b = { .data = text, .size = COUNTS_TEXT_MAX };
 	char hex[KEKD_KEY_ID_HEX + 1];
-	size_t len;
+	struct keydoc_root root;
+	int r;
 
-	if (!k->store)
-		return 0;
 	if (!text)
 		return -ENOMEM;
-	len = (size_t)snprintf(text, COUNTS_TEXT_MAX, HEAD_LINE "\n");
-	for (size_t i = 0; i < k->n_counts && len < COUNTS_TEXT_MAX; i++) {
+	if (!keyset_root(k->keys, &root))
+		return -EKEYEXPIRED;
+	text_append(&b, HEAD_LINE "\n");
+	text_append_hex(&b, "node", keyset_self(k->keys)->id, KEYDOC_NODE);
+	for (size_t i = 0; i < k->n_counts; i++) {
 		key_hex(k->counts[i].id, KEKD_KEY_ID, hex);
-		len += (size_t)snprintf(text + len, COUNTS_TEXT_MAX - len,
-					"key %s %" PRIu64 " %" PRIu64 "\n", hex,
-					k->counts[i].reserved, k->counts[i].decryptions);
+		text_append(&b, "key %s %" PRIu64 " %" PRIu64 "\n", hex, k->counts[i].reserved,
+			    k->counts[i].decryptions);
 	}
-	if (len >= COUNTS_TEXT_MAX)
-		return -ENOBUFS;
-	for (size_t i = 0; i < k->n_counts; i++)
+	r = keydoc_sign(&b, HEAD_LINE, &root);
+	if (r < 0)
+		return r;
+	roots_now(k, k->counts_roots);
+	for (size_t i = 0; i < k->n_counts; i++) {
 		k->counts[i].written = true; /* it may be, also where this fails */
-	return key_store_write(k->store, KEY_STORE_COUNTS, text, len);
+		k->counts[i].asked = k->counts[i].reserved;
+	}
+	*ret = move_ptr(text);
+	*ret_len = b.len;
+	return 0;
 }
 
-static void save_or_say(struct keeper *k)
+void counts_written(struct keeper *k, int r)
 {
-	int r = counts_save(k);
-
 	if (r < 0 && !k->counts_failed)
 		log_warning(
 			"key store: counts of use cannot be written: %s; after a crash they may "
 			"be too low",
 			errno_text(r));
+	else if (r == 0 && k->counts_failed)
+		log_notice("key store: counts of use are written again");
 	k->counts_failed = r < 0;
+	k->counts_due |= r < 0;
+	k->counts_at_ns = r < 0 ? now_ns() + RETRY_NS : 0;
+	for (size_t i = 0; r == 0 && i < k->n_counts; i++)
+		k->counts[i].granted = k->counts[i].asked;
+}
+
+static void counts_save(struct keeper *k)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	if (!k->store)
+		return;
+	k->counts_due = true;
+	if (writes_busy(k))
+		return;
+	k->counts_due = false;
+	r = counts_text(k, &text, &len);
+	if (r == 0)
+		r = k->writes_aside ? writes_start(k, KEY_STORE_COUNTS, text, len)
+				    : key_store_write(k->store, KEY_STORE_COUNTS, text, len);
+	if (r < 0 || !k->writes_aside)
+		counts_written(k, r);
+}
+
+void counts_tick(struct keeper *k, uint64_t now)
+{
+	if (k->counts_due && now >= k->counts_at_ns)
+		counts_save(k);
+}
+
+bool counts_behind(const struct keeper *k)
+{
+	for (size_t i = 0; k->store && i < k->n_counts; i++) {
+		const struct keeper_counts *c = &k->counts[i];
+		uint64_t granted = c->granted > COUNTS_ROOM ? c->granted : COUNTS_ROOM;
+
+		if (c->active && c->encryptions > granted)
+			return true;
+	}
+	return false;
 }
 
 /* Not on a node that is leaving: it writes with none. */
@@ -203,7 +325,7 @@ static void note_ends(struct keeper *k)
 		if (!c->active || (key && is_written_with(k, key)))
 			continue;
 		c->active = false;
-		c->gave_way = c->last_used = time(NULL);
+		c->used_at = boot_ns();
 		c->wrote_ns = now_ns();
 	}
 }
@@ -220,10 +342,24 @@ static bool counts_make_room(struct keeper *k, struct keeper_counts *c)
 	return c->written || c->reserved > COUNTS_ROOM;
 }
 
+bool counts_spent(const struct keeper *k, const struct key_record *rec)
+{
+	return !rec->secretbox && counts_of(k, rec->id)->reserved > KEKD_KEY_MESSAGES;
+}
+
+static void say_spent(struct keeper *k, const struct keyset_key *key)
+{
+	log_error(
+		"key %s: has encrypted as many messages as one node may with one key, and only opens values from "
+		"now on: `kekctl key rotate %s`",
+		key->rec.label, key->rec.name);
+	server_send_state(k, key);
+}
+
 void counts_reserve(struct keeper *k)
 {
 	const struct list *head = keyset_list(k->keys);
-	bool changed = false;
+	bool changed = roots_changed(k);
 
 	note_ends(k);
 	for (const struct list *n = head->next; n != head; n = n->next) {
@@ -236,9 +372,13 @@ void counts_reserve(struct keeper *k)
 		c->active = is_written_with(k, key);
 		if (key->why == 0)
 			changed |= counts_make_room(k, c);
+		if (!c->spent && counts_spent(k, &key->rec)) {
+			c->spent = true;
+			say_spent(k, key);
+		}
 	}
 	if (changed)
-		save_or_say(k);
+		counts_save(k);
 }
 
 /* A server that lies makes no sum overflow, so it does not make what others have done uncounted. */
@@ -256,7 +396,7 @@ void counts_add(struct keeper *k, const struct link_msg *used)
 		return;
 	c->encryptions += encryptions;
 	c->decryptions += believed(used->decryptions);
-	c->last_used = time(NULL);
+	c->used_at = boot_ns();
 	if (encryptions > 0)
 		c->wrote_ns = now_ns();
 	if (encryptions > k->largest_report)
@@ -268,25 +408,50 @@ void counts_add(struct keeper *k, const struct link_msg *used)
 
 void counts_server_died(struct keeper *k)
 {
-	for (size_t i = 0; i < k->n_counts; i++)
-		k->counts[i].encryptions = k->counts[i].reserved;
+	uint64_t lost = room_of_one(k);
+
+	for (size_t i = 0; i < k->n_counts; i++) {
+		struct keeper_counts *c = &k->counts[i];
+		uint64_t left = c->reserved - c->encryptions;
+
+		c->encryptions += lost < left ? lost : left;
+	}
 	counts_reserve(k); /* before the next one serves */
 }
 
 void counts_end(struct keeper *k)
 {
+	bool in_time = writes_wait(k, END_NS);
+
 	for (size_t i = 0; i < k->n_counts; i++)
 		k->counts[i].reserved = k->counts[i].encryptions;
-	if (k->n_counts > 0)
-		save_or_say(k);
+	if (in_time && k->n_counts > 0) {
+		counts_save(k);
+		in_time = writes_wait(k, END_NS);
+	}
+	if (!in_time)
+		log_warning(
+			"key store %s: its disk does not answer; a write is left to process %d, and "
+			"kekd cannot start again before that has ended",
+			key_store_path(k->store), k->write.pid);
 }
 
 void counts_made(struct keeper *k, const struct keyset_key *key)
 {
 	struct keeper_counts *c = counts_get(k, key->rec.id);
 
+	if (!c)
+		return;
+	c->complete = true;
+	c->made_at = boot_ns();
+}
+
+void counts_retired(struct keeper *k, const struct keyset_key *key)
+{
+	struct keeper_counts *c = counts_get(k, key->rec.id);
+
 	if (c)
-		c->complete = true;
+		c->retired_at = boot_ns();
 }
 
 void counts_touch(struct keeper *k, const struct keyset_key *key)
@@ -294,7 +459,7 @@ void counts_touch(struct keeper *k, const struct keyset_key *key)
 	struct keeper_counts *c = counts_get(k, key->rec.id);
 
 	if (c)
-		c->last_used = time(NULL);
+		c->used_at = boot_ns();
 }
 
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
@@ -309,14 +474,23 @@ time_t counts_last_used(const struct keeper *k, const struct key_record *rec)
 {
 	const struct keeper_counts *c = counts_of(k, rec->id);
 
-	return c->complete || c->last_used > k->started ? c->last_used : k->started;
+	if (c->used_at == 0 && c->complete)
+		return 0;
+	return time(NULL) - (boot_ns() - (c->used_at != 0 ? c->used_at : k->started_at)) / NS_PER_S;
 }
 
-time_t counts_written_until(const struct keeper *k, const struct key_record *rec)
+bool counts_is_ahead(const struct keeper *k, const struct key_record *rec)
+{
+	return counts_of(k, rec->id)->made_at == 0 && rec->created > time(NULL) + KEYDOC_AHEAD_S;
+}
+
+int64_t counts_age(const struct keeper *k, const struct key_record *rec)
 {
 	const struct keeper_counts *c = counts_of(k, rec->id);
 
-	if (c->complete && c->gave_way == 0)
-		return 0; /* it never wrote */
-	return (c->gave_way > k->started ? c->gave_way : k->started) + SEED_S;
+	if (c->made_at != 0)
+		return (boot_ns() - c->made_at) / NS_PER_S;
+	if (counts_is_ahead(k, rec))
+		return (boot_ns() - k->started_at) / NS_PER_S;
+	return time(NULL) - rec->created;
 }

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keeper's keys. Order at start: a session keyring of our own, the root key, the store, the
- * keys of the store, the self-test's key. For backend openssl there is no keyring: the root and
- * the keys are in locked memory (keys/softkey.h).
+ * The keeper's keys. Order at start: the command for the root key runs beside the rest; a session keyring of our
+ * own, the maker, which must have no secret in its memory, the self-test's key, the store. The root key comes
+ * later (unseal.c), and with it the keys of the store; only an ephemeral root is made here. For `custody: holder`
+ * there is no keyring: the root is in locked memory, and each server has a holder (holders.c). Nor is there one for
+ * `custody: value`: transforms of the kernel have the root and the keys, and there is no maker, as the kernel
+ * makes no keys.
  */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/base/log.h"
+#include "daemon/crypto/holder.h"
 #include "daemon/crypto/selftest.h"
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keys/secret.h"
@@ -16,85 +20,167 @@
 
 #define RING_NAME "kekd"
 
-static int secret_get(struct keeper *k, struct secret *ret)
-{
-	const struct config *c = k->conf->config;
-
-	if (c->root_source == CONFIG_ROOT_COMMAND)
-		return root_command_run(c->root_command.v, c->root_timeout, ret);
-	return secret_random(SECRET_MIN, ret);
-}
-
 static int kernel_fail(const char *what, int r)
 {
 	log_error("%s: %s. %s", what, errno_text(r), afalg_cure(r));
 	return r;
 }
 
-static int root_make(struct keeper *k, key_serial ring)
+static bool is_by_value(const struct keeper *k)
+{
+	return k->conf->config->custody == CONFIG_CUSTODY_VALUE;
+}
+
+const char *keeper_backend(const struct keeper *k)
+{
+	return keeper_is_holder(k) ? "holder" : "kernel";
+}
+
+const char *keeper_custody(const struct keeper *k)
+{
+	if (keeper_is_holder(k))
+		return "holder";
+	return is_by_value(k) ? "value" : "serial";
+}
+
+int custody_root_new(struct keeper *k, struct span secret)
+{
+	if (k->conf->config->root_source == CONFIG_ROOT_TRUSTED)
+		return root_key_new_trusted(k->ring, k->maker, secret, &k->root);
+	if (keeper_is_holder(k))
+		return root_key_new_in_memory(secret, &k->root);
+	if (is_by_value(k))
+		return root_key_new_by_value(secret, &k->root);
+	return root_key_new(k->ring, k->maker, secret, &k->root);
+}
+
+int custody_second_trusted(struct keeper *k, struct span sealed, struct root_key **ret)
+{
+	if (keeper_is_holder(k) || is_by_value(k))
+		return -EOPNOTSUPP;
+	return root_key_new_next_trusted(k->ring, k->maker, sealed, ret);
+}
+
+const char *custody_root_cure(const struct keeper *k, bool is_trusted, int r)
+{
+	if (!is_trusted)
+		return keeper_is_holder(k) ? "" : afalg_cure(r);
+	switch (r) {
+	case -EPERM:
+		return "The TPM does not open it: another TPM has sealed it, or this one was cleared. "
+		       "`kekctl root restore --tpm FILE` makes another from the shares";
+	case -ENODEV:
+		return "This kernel has no keys of type trusted: it needs CONFIG_TRUSTED_KEYS, and a TPM "
+		       "that is there when it starts";
+	case -EINVAL:
+	case -EBADMSG:
+		return "It is not what `kekctl root create --tpm` makes";
+	case -EOPNOTSUPP:
+		return "A root key of the TPM's needs `custody: serial`";
+	default:
+		return afalg_cure(r);
+	}
+}
+
+int custody_second_new(struct keeper *k, struct span secret, struct root_key **ret)
+{
+	if (keeper_is_holder(k))
+		return root_key_new_in_memory(secret, ret);
+	if (is_by_value(k))
+		return root_key_new_by_value(secret, ret);
+	return root_key_new_next(k->ring, k->maker, secret, ret);
+}
+
+/* Without a root key the start goes on all the same: who asks for a key is told what it waits for. */
+static int root_make(struct keeper *k)
 {
 	_cleanup_secret_ struct secret secret = { 0 };
 	int r;
 
-	if (k->conf->config->root_source == CONFIG_ROOT_UNSEAL) {
+	if (k->conf->config->root_source != CONFIG_ROOT_EPHEMERAL) {
 		k->sealed = -EKEYEXPIRED;
-		log_notice("sealed: waiting for the root key; give it with `kekctl unseal`");
 		return 0;
 	}
-	r = secret_get(k, &secret);
-	if (r < 0)
-		return r;
-	if (!keeper_is_kernel(k)) {
-		r = soft_root_new(secret_span(&secret), &k->soft_root);
-		if (r < 0)
-			log_error("root key: %s", errno_text(r));
-		return r;
-	}
-	r = root_key_new(ring, secret_span(&secret), &k->root);
+	r = secret_random(SECRET_MIN, &secret);
+	if (r == 0)
+		r = custody_root_new(k, secret_span(&secret));
 	return r < 0 ? kernel_fail("root key", r) : 0;
 }
 
-/* A public key in the kernel, for the server's known answers: proves bind, key by serial and cipher. */
-static int test_key_make(struct keeper *k, key_serial ring)
+/* Before anything is acquired, so that the runner has none of it. */
+static int source_open(struct keeper *k)
 {
-	_cleanup_close_ int tfm = -1;
+	const struct config *c = k->conf->config;
+	int r = 0;
+
+	snprintf(k->sealed_text, sizeof(k->sealed_text), "%s",
+		 "the root key is not loaded; give it with `kekctl unseal`");
+	if (c->root_source == CONFIG_ROOT_UNSEAL)
+		log_notice("sealed: waiting for the root key; give it with `kekctl unseal`");
+	if (!config_root_is_fetched(c))
+		return 0;
+	snprintf(k->sealed_text, sizeof(k->sealed_text), "%s: has not answered yet",
+		 config_root_from(c));
+	r = rootcmd_start(k);
+	if (r < 0)
+		log_error("cannot start a process for the root key command: %s", errno_text(r));
+	return r;
+}
+
+static int test_key_by_serial(struct keeper *k, int tfm, struct span key)
+{
 	key_serial serial;
+	int r;
+
+	r = keyring_add_user(k->ring, "kekd-selftest", key, &serial);
+	if (r < 0)
+		return kernel_fail("self-test key", r);
+	r = afalg_set_key(tfm, serial);
+	keyring_unlink(k->ring, serial);
+	return r < 0 ? kernel_fail("AF_ALG key by keyring serial", r) : 0;
+}
+
+/* A public key in the kernel, for the server's known answers: proves bind, keying and cipher. */
+static int test_key_make(struct keeper *k)
+{
+	const struct span key = span_of(selftest_key, KEKD_AES_KEY_MAX);
+	_cleanup_close_ int tfm = -1;
 	int r;
 
 	r = afalg_bind("skcipher", "ecb(aes)", &tfm);
 	if (r < 0)
 		return kernel_fail("AF_ALG ecb(aes)", r);
-	r = keyring_add_user(ring, "kekd-selftest", span_of(selftest_key, KEKD_AES_KEY_MAX),
-			     &serial);
+	if (!is_by_value(k))
+		r = test_key_by_serial(k, tfm, key);
+	else if ((r = afalg_set_key_value(tfm, key)) < 0)
+		kernel_fail("AF_ALG key by value", r);
 	if (r < 0)
-		return kernel_fail("self-test key", r);
-	r = afalg_set_key(tfm, serial);
-	keyring_unlink(ring, serial);
-	if (r < 0)
-		return kernel_fail("AF_ALG key by keyring serial", r);
+		return r;
 	k->test_tfm = move_fd(tfm);
 	return 0;
 }
 
-int custody_ring_new(struct keeper *k)
-{
-	return keyring_new(RING_NAME, &k->ring);
-}
-
-static int kernel_open(struct keeper *k)
+static int keyring_open(struct keeper *k)
 {
 	int r;
 
 	r = keyring_new_session();
 	if (r == 0)
-		r = custody_ring_new(k);
+		r = keyring_new(RING_NAME, &k->ring);
 	if (r < 0) {
 		log_error("kernel keyring: %s; keyctl(2) and add_key(2) must be allowed "
 			  "(seccomp of a container denies them)",
 			  errno_text(r));
 		return r;
 	}
-	return test_key_make(k, k->ring);
+	if (keyring_notes_open(&k->notes_fd, &k->notes_end) < 0)
+		log_debug(
+			"this kernel does not tell what is done to keys: they are looked at only");
+	r = maker_start(&k->maker);
+	if (r < 0)
+		log_error("the process that makes keys (" MAKER_NAME ") cannot be started: %s",
+			  errno_text(r));
+	return r;
 }
 
 /* What an ephemeral root has sealed is lost with it: nothing of it is kept on disk. */
@@ -114,18 +200,36 @@ static int store_open(struct keeper *k)
 
 int custody_open(struct keeper *k)
 {
-	int r = 0;
+	int r = source_open(k);
 
-	if (keeper_is_kernel(k))
-		r = kernel_open(k);
+	if (r < 0)
+		return r;
+	if (keeper_is_holder(k))
+		log_warning("custody holder: each key is in the memory of " HOLDER_NAME
+			    " (locked, wiped), a process that does nothing else, because the "
+			    "configuration says so");
+	else if (is_by_value(k))
+		log_warning("custody value: each key passes through this daemon's memory (locked, "
+			    "wiped) when it is made and at each start, because the configuration "
+			    "says so");
 	else
-		log_warning("backend openssl: keys are in this daemon's memory (locked, wiped), "
-			    "because the configuration says so");
+		r = keyring_open(k);
+	if (r == 0 && !keeper_is_holder(k))
+		r = test_key_make(k);
 	if (r == 0)
-		r = root_make(k, k->ring);
+		r = root_make(k);
 	if (r == 0)
 		r = store_open(k);
 	return r == 0 ? custody_keys_open(k) : r;
+}
+
+/* What has come since the last look is to be told of. */
+static void notes_ask(struct keeper *k)
+{
+	if (k->notes_fd < 0 || !k->root)
+		return;
+	keyring_notes_watch(k->notes_fd, root_key_serial(k->root), &k->root_watched);
+	keyset_notes(k->keys, k->notes_fd);
 }
 
 int custody_keys_open(struct keeper *k)
@@ -136,7 +240,7 @@ int custody_keys_open(struct keeper *k)
 
 	if (!name && gethostname(host, sizeof(host) - 1) == 0)
 		name = host;
-	r = keyset_new(k->store, k->root, k->soft_root, name ? name : "", &k->keys);
+	r = keyset_new(k->store, k->root, name ? name : "", &k->keys);
 	if (r == 0)
 		r = keyset_load(k->keys);
 	if (r == 0)
@@ -146,10 +250,21 @@ int custody_keys_open(struct keeper *k)
 		log_error("the keyset cannot be loaded: %s", errno_text(r));
 		return r;
 	}
+	if (k->conf->config->cluster.endpoints.count > 0)
+		keyset_carry(k->keys, cluster_offer, k);
 	k->sealed_why = worker_sealed_why(k);
 	counts_load(k);
 	counts_reserve(k);
+	escrow_load(k);
+	notes_ask(k);
 	return 0;
+}
+
+bool custody_is_confirmed(const struct keeper *k)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+
+	return k->confirmed || !doc || doc->carrier != KEYDOC_ETCD;
 }
 
 void custody_close(struct keeper *k)
@@ -159,10 +274,14 @@ void custody_close(struct keeper *k)
 	acks_close(k);
 	keyset_free(move_ptr(k->keys));
 	key_store_close(move_ptr(k->store));
+	root_key_free(move_ptr(k->second));
 	root_key_free(move_ptr(k->root));
-	soft_root_free(move_ptr(k->soft_root));
+	maker_stop(move_ptr(k->maker));
 	closep(&k->test_tfm);
 	k->test_tfm = -1;
+	closep(&k->notes_fd);
+	closep(&k->notes_end);
+	k->notes_fd = k->notes_end = -1;
 }
 
 /* With an ephemeral root there is nothing that a new key could take the place of. */
@@ -234,13 +353,20 @@ static void key_gone(void *ctx, const struct keyset_key *key)
 /* The kernel goes on using KEKs whose root was revoked; an administrator who revokes it means all. */
 static void root_watch(struct keeper *k)
 {
-	int r = k->root ? root_key_check(k->root) : 0;
+	int r;
 
-	if (!k->root && !k->soft_root)
+	if (!k->root)
 		return; /* sealed since the start */
+	r = root_key_check(k->root);
 	if ((r < 0) == (k->sealed < 0))
 		return;
 	k->sealed = r;
+	if (r < 0 && r != -ESTALE && k->maker)
+		maker_drop(k->maker,
+			   root_key_serial(k->root)); /* the last link to a root that is dead */
+	snprintf(k->sealed_text, sizeof(k->sealed_text), "%s",
+		 r < 0 ? "the root key was taken away in the kernel; give it with `kekctl unseal`"
+		       : "");
 	keeper_audit_key(k, NULL, NULL, r < 0 ? "root key taken away" : "root key back");
 	if (r < 0)
 		log_error("the root key was taken away in the kernel: %s; all use of keys stops",
@@ -262,4 +388,11 @@ void custody_watch(struct keeper *k)
 {
 	root_watch(k);
 	keyset_poll(k->keys, key_gone, k);
+	notes_ask(k);
+}
+
+void custody_told(struct keeper *k)
+{
+	if (keyring_notes_read(k->notes_fd))
+		custody_watch(k);
 }

@@ -14,6 +14,7 @@ struct keeper_options {
 	const char *config_path; /* borrowed */
 	bool ring_forced;        /* --ring: overrides the configuration */
 	enum ring_kind ring;
+	bool unit; /* --unit: with --check, look at systemd's units too */
 };
 
 /* --check: parse everything, touch nothing. Exit status. */

@@ -99,18 +99,6 @@ static int files(const struct keeper *k)
 	return 0;
 }
 
-int lockdown_root(const struct keeper *k)
-{
-	return k->root ? sandbox_deny_key_read(root_key_serial(k->root)) : 0;
-}
-
-static int calls(const struct keeper *k)
-{
-	int r = sandbox_seccomp_keeper();
-
-	return r == 0 ? lockdown_root(k) : r;
-}
-
 int lockdown(struct keeper *k)
 {
 	const char *what = "capabilities";
@@ -123,7 +111,7 @@ int lockdown(struct keeper *k)
 	}
 	if (r == 0) {
 		what = "system calls (seccomp)";
-		r = calls(k);
+		r = sandbox_seccomp_keeper(k->ring);
 	}
 	if (r < 0)
 		log_error("cannot give up %s: %s", what, errno_text(r));

@@ -110,25 +110,69 @@ static bool has_active(const struct keeper *k)
 	const struct encconf_provider *p = &k->conf->enc->items[0].providers[0];
 	const struct keyset_key *key;
 
-	return p->keys_count == 0 || keyset_active(k->keys, p->keys[0].name, &key) == 0;
+	return p->keys_count == 0 ||
+	       (custody_is_confirmed(k) && keyset_active(k->keys, p->keys[0].name, &key) == 0);
+}
+
+static uint32_t names_without(const struct keeper *k)
+{
+	const struct encconf *e = k->conf->enc;
+	const struct keyset_key *key;
+	uint32_t n = 0;
+
+	for (size_t i = 0; k->sealed == 0 && i < e->items_count; i++) {
+		const struct encconf_provider *p = &e->items[i].providers[0];
+
+		n += p->keys_count > 0 && keyset_active(k->keys, p->keys[0].name, &key) < 0;
+	}
+	return n;
+}
+
+void keeper_health(const struct keeper *k, uint64_t now, struct board_health *ret)
+{
+	const struct list *head = keyset_list(k->keys);
+
+	*ret = (struct board_health){
+		.store_stalled = writes_stalled(k, now),
+		.uses_unrecorded = counts_behind(k),
+		.sockets_lost = sockets_lost(k),
+		.reload_refused = k->reload_refused,
+		.reloads = k->reloads,
+		.names_without = names_without(k),
+	};
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		ret->keys_unusable += key_state_opens(key->rec.state) && key->why < 0;
+		ret->keys_ahead += counts_is_ahead(k, &key->rec);
+	}
 }
 
 static void observer_fill(const struct keeper *k, struct board *s, uint64_t now)
 {
 	snprintf(s->version, sizeof(s->version), "%s", KEKD_VERSION);
-	snprintf(s->backend, sizeof(s->backend), "%s", keeper_is_kernel(k) ? "kernel" : "openssl");
+	snprintf(s->backend, sizeof(s->backend), "%s", keeper_backend(k));
+	snprintf(s->custody, sizeof(s->custody), "%s", keeper_custody(k));
 	snprintf(s->ring, sizeof(s->ring), "%.*s", (int)strcspn(k->ring_text, ","), k->ring_text);
 	s->written_ns = now;
 	s->serving = server_answers(k, now);
 	s->workers = (uint32_t)k->n_workers;
 	s->workers_serving = (uint32_t)server_serving(k);
 	s->sealed = k->sealed < 0;
+	snprintf(s->sealed_text, sizeof(s->sealed_text), "sealed: %s", k->sealed_text);
+	custody_root_id(k, s->root_id);
+	root_second_id(k, s->root_second);
+	s->root_rotating = keyset_doc(k->keys) && keyset_doc(k->keys)->rotating;
 	s->active = has_active(k);
+	s->generation = keyset_doc(k->keys) ? keyset_doc(k->keys)->generation : 0;
+	keeper_health(k, now, &s->health);
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
 	s->now = (uint64_t)time(NULL);
+	s->escrow_tested = (uint64_t)k->escrow_tested;
 	s->key_limit = k->conf->config->rotation.max_encryptions;
 	s->probed_ns = server_probed_ns(k);
+	cluster_board(k, now, &s->cluster);
 	server_metrics(k, &s->metrics);
 	keys_fill(k, s);
 }
@@ -154,6 +198,14 @@ static void observer_start(struct keeper *k, struct observer *o, uint64_t now)
 		log_error("cannot start " SPAWN_OBSERVER ": %s", errno_text(r));
 	else
 		log_debug("timer: " SPAWN_OBSERVER " started, pid %d", o->pid);
+}
+
+void observer_renew(struct keeper *k)
+{
+	struct observer *o = k->observer;
+
+	if (o && o->pid > 0)
+		spawn_kill(o->pid, k->conf->config->server_user.id);
 }
 
 void observer_tick(struct keeper *k, uint64_t now)

@@ -3,10 +3,13 @@
  * The rotation that needs nobody to ask for it, by age and by number. It is for a machine that is alone:
  * where there are several members, each has to acknowledge the new key before one writes with it, and
  * somebody has to carry the document; then only what is due is said.
+ *
+ * Ages are measured by a clock that nobody sets, as far as this keeper has lived (counts_age()).
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
@@ -25,13 +28,14 @@
 static bool too_often(const struct keeper *k, const char *name)
 {
 	const struct list *head = keyset_list(k->keys);
-	time_t since = time(NULL) - HOUR_S;
 	unsigned int n = 0;
 
 	for (const struct list *i = head->next; i != head; i = i->next) {
 		const struct keyset_key *key = list_entry(i, struct keyset_key, link);
 
-		n += strcmp(key->rec.name, name) == 0 && key->rec.created >= since;
+		if (counts_is_ahead(k, &key->rec))
+			continue; /* a clock that was ahead has made it, nobody knows when */
+		n += strcmp(key->rec.name, name) == 0 && counts_age(k, &key->rec) <= HOUR_S;
 	}
 	return n >= HOUR_MAX;
 }
@@ -43,9 +47,10 @@ static const char *due(const struct keeper *k, const struct keyset_key *key)
 {
 	const struct config_rotation *c = &k->conf->config->rotation;
 
-	if (c->max_age > 0 && time(NULL) - key->rec.created >= c->max_age / NS_PER_S)
+	if (c->max_age > 0 && counts_age(k, &key->rec) >= c->max_age / NS_PER_S)
 		return "age";
-	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions)
+	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions ||
+	    counts_spent(k, &key->rec))
 		return by_number;
 	return NULL;
 }
@@ -94,7 +99,23 @@ static bool is_alone(const struct keeper *k)
 {
 	const struct keydoc *doc = keyset_doc(k->keys);
 
-	return !doc || doc->n_members <= 1;
+	return !doc || (doc->n_members <= 1 && doc->carrier != KEYDOC_ETCD);
+}
+
+static void say_ahead(struct keeper *k, const struct keyset_key *key)
+{
+	char when[32] = "?";
+	struct tm tm;
+
+	if (!counts_is_ahead(k, &key->rec) || memcmp(k->ahead, key->rec.id, sizeof(k->ahead)) == 0)
+		return;
+	memcpy(k->ahead, key->rec.id, sizeof(k->ahead));
+	if (gmtime_r(&key->rec.created, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	log_warning(
+		"key %s was made at %s, which this machine's clock has not reached: its age counts from "
+		"the start of this kekd. Put the clock right, or rotate the key: kekctl key rotate %s",
+		key->rec.label, when, key->rec.name);
 }
 
 static int look_at(struct keeper *k, const char *name)
@@ -106,6 +127,7 @@ static int look_at(struct keeper *k, const char *name)
 
 	if (keyset_active(k->keys, name, &key) < 0)
 		return 0;
+	say_ahead(k, key);
 	why = due(k, key);
 	if (!why)
 		return 0;

@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 
 #include "daemon/base/log.h"
+#include "daemon/crypto/holder.h"
 #include "daemon/server/link.h"
 #include "daemon/sys/keyring.h"
 #include "daemon/sys/sandbox.h"
@@ -74,7 +75,7 @@ static void spawn_env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
 	env[n] = NULL;
 }
 
-#define FDS_MAX 3
+#define FDS_MAX HOLDER_FDS
 
 /* What is started, and as whom. */
 struct program {
@@ -192,6 +193,29 @@ int spawn_observer(int exe_fd, uid_t uid, gid_t gid, const int fds[static 3], pi
 				   .uid = uid,
 				   .gid = gid };
 
+	return spawn(&p, ret_pid);
+}
+
+int spawn_cluster(int exe_fd, uid_t uid, gid_t gid, int control, pid_t *ret_pid)
+{
+	const struct program p = { .argv0 = SPAWN_CLUSTER,
+				   .fds = { control },
+				   .n_fds = 1,
+				   .exe_fd = exe_fd,
+				   .uid = uid,
+				   .gid = gid };
+
+	return spawn(&p, ret_pid);
+}
+
+int spawn_holder(int exe_fd, uid_t uid, gid_t gid, const int fds[static HOLDER_FDS], pid_t *ret_pid)
+{
+	struct program p = {
+		.argv0 = HOLDER_NAME, .n_fds = HOLDER_FDS, .exe_fd = exe_fd, .uid = uid, .gid = gid
+	};
+
+	_Static_assert(HOLDER_BELL == SPAWN_LINK_FD, "it is told where its descriptors are");
+	memcpy(p.fds, fds, sizeof(p.fds));
 	return spawn(&p, ret_pid);
 }
 

@@ -15,8 +15,9 @@
 /* The one argument that a server and the observer may get: they log as much as who starts them. */
 #define SPAWN_DEBUG "--debug"
 
-/* A program of its own, beside kekd. */
+/* Programs of their own, beside kekd. */
 #define SPAWN_OBSERVER "kekd-observer"
+#define SPAWN_CLUSTER  "kekd-cluster"
 
 /* A handle on this very program file, to start it again later even if the file is replaced. */
 int spawn_self_open(int *ret_exe_fd);
@@ -31,6 +32,11 @@ int spawn_server(int exe_fd, uid_t uid, gid_t gid, pid_t *ret_pid, int *ret_link
 
 /* The same for an observer, whose file is @exe_fd: @fds, all borrowed, are its descriptors from SPAWN_LINK_FD on. */
 int spawn_observer(int exe_fd, uid_t uid, gid_t gid, const int fds[static 3], pid_t *ret_pid);
+/* The same for kekd-cluster, which has one: @control, borrowed. */
+int spawn_cluster(int exe_fd, uid_t uid, gid_t gid, int control, pid_t *ret_pid);
+
+/* The same for a holder (crypto/holder.h), this program once more: @fds are as enum holder_fd has them. */
+int spawn_holder(int exe_fd, uid_t uid, gid_t gid, const int fds[static 5], pid_t *ret_pid);
 
 /*
  * SIGKILL to @pid, a child of ours that runs as @uid and has not been waited for. Needs no CAP_KILL:

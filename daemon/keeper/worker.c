@@ -21,15 +21,12 @@
 #include "daemon/sys/connect.h"
 #include "daemon/sys/notify.h"
 
-#define LINK_WAIT_S  2
-#define RELOAD_NS    (2 * NS_PER_S)
-#define NS_PER_S     UINT64_C(1000000000)
-#define DELAY_MIN_NS (NS_PER_S / 20)
-#define DELAY_MAX_NS (2 * NS_PER_S)
-#define READY_NS     (60 * NS_PER_S)
-#define PING_NS      NS_PER_S
-#define HUNG_NS      (15 * NS_PER_S) /* no answer for so long: it will not come */
-#define STEADY_NS    (5 * NS_PER_S)  /* a server that lived this long is replaced at once */
+#define LINK_WAIT_S 2
+#define RELOAD_NS   (2 * NS_PER_S)
+#define NS_PER_S    UINT64_C(1000000000)
+#define READY_NS    (60 * NS_PER_S)
+#define PING_NS     NS_PER_S
+#define HUNG_NS     (15 * NS_PER_S) /* no answer for so long: it will not come */
 
 /* Not after it has been reaped: its pid may be another's by then. */
 void worker_kill(struct keeper *k, struct worker *w)
@@ -74,37 +71,33 @@ int worker_send_conf(struct keeper *k, struct worker *w, const struct conf *c)
 	return worker_tell(k, w, &msg, &fds);
 }
 
-static int send_listeners(struct keeper *k, struct worker *w)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < k->n_listen; i++) {
-		struct link_msg msg = { .type = LINK_LISTENER, .index = (uint32_t)i };
-		struct link_fds fds = { .fd = { k->listen_fds[i] }, .n = 1 };
-
-		r = worker_tell(k, w, &msg, &fds);
-	}
-	return r;
-}
-
-static int send_transform(struct keeper *k, struct worker *w)
+int worker_send_listener(struct keeper *k, struct worker *w, uint32_t index, int fd)
 {
 	const struct config_transform *t = &k->conf->config->transform;
-	struct link_msg msg = { .type = LINK_LISTENER, .index = LINK_TRANSFORM };
-	struct link_fds fds = { .fd = { k->transform_fd }, .n = 1 };
+	struct link_msg msg = { .type = LINK_LISTENER, .index = index };
+	struct link_fds fds = { .fd = { fd }, .n = 1 };
 
-	if (k->transform_fd < 0)
-		return 0;
-	for (size_t i = 0; i < t->uids.count; i++)
+	for (size_t i = 0; index == LINK_TRANSFORM && i < t->uids.count; i++)
 		msg.peer_uids[msg.n_peer_uids++] = t->uids.v[i].id;
-	for (size_t i = 0; i < t->gids.count; i++)
+	for (size_t i = 0; index == LINK_TRANSFORM && i < t->gids.count; i++)
 		msg.peer_gids[msg.n_peer_gids++] = t->gids.v[i].id;
 	return worker_tell(k, w, &msg, &fds);
 }
 
+static int send_listeners(struct keeper *k, struct worker *w)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < k->n_listen; i++)
+		r = worker_send_listener(k, w, (uint32_t)i, k->listen_fds[i]);
+	if (r == 0 && k->transform_fd >= 0)
+		r = worker_send_listener(k, w, LINK_TRANSFORM, k->transform_fd);
+	return r;
+}
+
 static int send_test_key(struct keeper *k, struct worker *w)
 {
-	struct link_msg msg = { .type = LINK_TESTKEY, .soft = k->test_tfm < 0 };
+	struct link_msg msg = { .type = LINK_TESTKEY, .held = keeper_is_holder(k) };
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
 	int r;
 
@@ -145,24 +138,32 @@ enum key_state worker_key_state(const struct keeper *k, const struct keyset_key 
 	const struct keyset_key *active;
 
 	if (key->rec.state == KEY_ACTIVE && key->why == 0 &&
-	    (keyset_active(k->keys, key->rec.name, &active) < 0 || active != key))
+	    (!custody_is_confirmed(k) || keyset_active(k->keys, key->rec.name, &active) < 0 ||
+	     active != key))
 		return KEY_DECRYPT_ONLY;
 	return key->rec.state;
 }
 
-static void key_msg(const struct keyset_key *key, enum key_state state, struct link_msg *ret)
+static void key_msg(const struct keeper *k, const struct keyset_key *key, enum key_state state,
+		    struct link_msg *ret)
 {
-	*ret = (struct link_msg){ .type = LINK_KEY, .soft = key->soft != NULL };
+	*ret = (struct link_msg){ .type = LINK_KEY };
 	link_from_record(ret, &key->rec);
 	ret->state = state;
+	ret->spent = counts_spent(k, &key->rec);
 }
 
 void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_key *key)
 {
 	struct link_msg msg;
 
-	key_msg(key, worker_key_state(k, key), &msg);
+	key_msg(k, key, worker_key_state(k, key), &msg);
 	worker_tell(k, w, &msg, NULL);
+}
+
+static bool short_of(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
 }
 
 /*
@@ -171,9 +172,7 @@ void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_k
  */
 static void not_given(struct keeper *k, struct worker *w, const struct keyset_key *key, int why)
 {
-	bool short_of = why == -EMFILE || why == -ENFILE || why == -ENOMEM || why == -ENOBUFS;
-
-	if (!short_of || key->why < 0 || !w->serving) {
+	if (!short_of(why) || key->why < 0 || !w->serving) {
 		worker_send_withdraw(k, w, key, why);
 		return;
 	}
@@ -191,9 +190,13 @@ void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key
 
 	if (w->link_fd < 0)
 		return;
-	key_msg(key, state, &msg);
+	fdspare_use(&k->spare);
+	key_msg(k, key, state, &msg);
 	if (why == 0 && key_state_opens(key->rec.state))
 		why = k->sealed < 0 ? -EKEYEXPIRED : key_fds(key, &fds);
+	if (why == 0 && key->held)
+		why = holders_take(k, w, key);
+	msg.held = why == 0 && key->held;
 	if (worker_tell(k, w, &msg, &fds) == 0 && why < 0)
 		not_given(k, w, key, why);
 }
@@ -214,6 +217,7 @@ void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyse
 
 	memcpy(msg.id, key->rec.id, sizeof(msg.id));
 	worker_tell(k, w, &msg, NULL);
+	holders_drop(w, key);
 }
 
 int worker_sealed_why(const struct keeper *k)
@@ -225,13 +229,17 @@ int worker_sealed_why(const struct keeper *k)
 	/* Of a keyset that cannot be read it is not known which keys it has. */
 	if (why < 0)
 		return why == -ENODATA ? 0 : -EKEYREJECTED;
-	return keyset_may_write(k->keys) ? 0 : -ESTALE;
+	if (!keyset_may_write(k->keys))
+		return -ESTALE;
+	return custody_is_confirmed(k) ? 0 : -ENOLINK;
 }
 
 void worker_send_sealed(struct keeper *k, struct worker *w)
 {
 	struct link_msg msg = { .type = LINK_SEALED, .r = worker_sealed_why(k) };
 
+	_Static_assert(sizeof(k->sealed_text) <= sizeof(msg.text), "the message holds the reason");
+	memcpy(msg.text, k->sealed_text, sizeof(k->sealed_text));
 	worker_tell(k, w, &msg, NULL);
 }
 
@@ -244,8 +252,11 @@ static int feed(struct keeper *k, struct worker *w)
 	keeper_audit_feed(k, w);
 	if (r == 0)
 		r = send_listeners(k, w);
+	/* The server comes up, by what it has so far, while this is waited for. */
 	if (r == 0)
-		r = send_transform(k, w);
+		r = holders_start(k, w);
+	if (r == 0)
+		r = holders_feed(k, w);
 	if (r == 0)
 		r = send_test_key(k, w);
 	if (r < 0)
@@ -275,8 +286,7 @@ int worker_start(struct keeper *k, struct worker *w)
 		return -errno;
 	k->starts++;
 	w->pinged_ns = 0;
-	w->start_ns = now_ns();
-	w->restart_at_ns = 0;
+	restart_started(&w->restart, now_ns());
 	log_debug("server %d started, link %d", w->pid, w->link_fd);
 	r = feed(k, w);
 	if (r < 0 && r != -EAGAIN) /* that has been said */
@@ -307,11 +317,7 @@ static void on_ready(struct keeper *k, struct worker *w, struct link_msg *msg)
 	if (server_serving(k) < k->n_workers)
 		return;
 	k->ever_served = true;
-	log_notice("serving, backend %s, ring %s", keeper_is_kernel(k) ? "kernel" : "openssl",
-		   k->ring_text);
-	if (k->n_workers > 1)
-		log_notice("%zu server processes", k->n_workers);
-	notify_state("READY=1");
+	keeper_say_ready(k);
 }
 
 static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
@@ -323,7 +329,13 @@ static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 
 	if (!key || !key->kek || k->sealed < 0)
 		return;
+	fdspare_use(&k->spare);
 	r = kek_accept(key->kek, &fds.fd[0]);
+	if (short_of(r)) {
+		log_warning("key %s: no op socket for a server now: %s; it asks again",
+			    key->rec.label, errno_text(r));
+		return;
+	}
 	if (r < 0) {
 		not_given(k, w, key, r);
 		return;
@@ -339,6 +351,7 @@ static void on_connect(struct keeper *k, struct worker *w, struct link_msg *want
 	struct link_msg msg = { .type = LINK_CONNECTED, .index = want->index };
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
 
+	fdspare_use(&k->spare);
 	msg.r = -EACCES;
 	if (conf_names_upstream(k->conf, want->text) ||
 	    (k->next_conf && conf_names_upstream(k->next_conf, want->text)))
@@ -467,21 +480,13 @@ void worker_hear(struct keeper *k, struct worker *w)
 	worker_kill(k, w);
 }
 
-static uint64_t next_delay(struct worker *w, uint64_t now)
-{
-	uint64_t d = w->restart_delay_ns;
-
-	if (now - w->start_ns >= STEADY_NS)
-		d = 0;
-	w->restart_delay_ns = d == 0 ? DELAY_MIN_NS : d * 2 < DELAY_MAX_NS ? d * 2 : DELAY_MAX_NS;
-	return d;
-}
-
 void worker_reaped(struct keeper *k, struct worker *w, int status)
 {
 	uint64_t now = now_ns();
+	bool served;
 
 	w->pid = 0;
+	holders_end(w);
 	/*
 	 * Last words may still be in the link. It is shut first: who was given the other end by the dead
 	 * could keep it open, and the keeper waiting (unix(7); what is queued is still read).
@@ -490,10 +495,12 @@ void worker_reaped(struct keeper *k, struct worker *w, int status)
 		shutdown(w->link_fd, SHUT_RDWR);
 	while (w->link_fd >= 0)
 		worker_hear(k, w);
+	served = w->serving;
 	w->serving = false;
 	w->reload = RELOAD_NONE;
 	w->stats = (struct metrics){ 0 };
-	if (!k->stopping || status != 0) /* with 0 it has been asked to end, and reported before */
+	/* With 0 it has been asked to end, and reported before; one that never was READY has used no key. */
+	if (served && (!k->stopping || status != 0))
 		counts_server_died(k);
 	if (k->stopping || !k->ever_served) {
 		log_debug("the server %s %d",
@@ -501,7 +508,7 @@ void worker_reaped(struct keeper *k, struct worker *w, int status)
 			  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		return;
 	}
-	w->restart_at_ns = now + next_delay(w, now);
+	restart_ended(&w->restart, now);
 	if (WIFSIGNALED(status))
 		log_error("the server was killed by signal %d; starting another", WTERMSIG(status));
 	else
@@ -510,15 +517,16 @@ void worker_reaped(struct keeper *k, struct worker *w, int status)
 
 void worker_tick(struct keeper *k, struct worker *w, uint64_t now)
 {
-	if (w->pid > 0 && !w->serving && !k->stopping && now - w->start_ns > READY_NS) {
+	if (w->pid > 0 && !w->serving && !k->stopping && now - w->restart.start_ns > READY_NS) {
 		log_error("the server does not get ready; killing it");
 		worker_kill(k, w);
 	}
+	holders_tick(k, w, now);
 	/* While a new configuration is being taken into use nobody knows which it should be given. */
-	if (w->pid > 0 || k->stopping || k->ended || k->next_conf || now < w->restart_at_ns)
+	if (w->pid > 0 || k->stopping || k->ended || k->next_conf || now < w->restart.at_ns)
 		return;
 	if (worker_start(k, w) < 0)
-		w->restart_at_ns = now + DELAY_MAX_NS;
+		restart_failed(&w->restart, now);
 }
 
 void worker_watch(struct keeper *k, struct worker *w, uint64_t now)

@@ -71,6 +71,7 @@ uint64_t server_probed_ns(const struct keeper *k)
 void server_metrics(const struct keeper *k, struct metrics *ret)
 {
 	*ret = k->metrics;
+	ret->log_dropped += log_lines_dropped();
 	for (size_t i = 0; i < k->n_workers; i++)
 		metrics_add_now(ret, &k->workers[i].stats);
 }
@@ -92,6 +93,13 @@ void server_send_key(struct keeper *k, const struct keyset_key *key)
 		return;
 	server_sync(k);
 	server_send_state(k, key);
+}
+
+/* One that has not said READY has taken the listeners that there were, or takes this one all the same. */
+void server_send_listener(struct keeper *k, uint32_t index, int fd)
+{
+	each_worker (w)
+		worker_send_listener(k, w, index, fd);
 }
 
 void server_send_sealed(struct keeper *k)
@@ -242,6 +250,7 @@ void server_reload_end(struct keeper *k)
 			  errno_text(r));
 		conf_free(move_ptr(k->next_conf));
 	}
+	keeper_reloaded(k, r);
 	notify_state("READY=1");
 }
 
@@ -263,23 +272,29 @@ static bool all_gone(struct keeper *k)
 
 void server_reap(struct keeper *k)
 {
-	struct worker *w;
 	int status;
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct worker *w = worker_of(k, pid);
+
 		observer_reaped(k, pid);
-		w = worker_of(k, pid);
+		writes_reaped(k, pid, status);
+		maker_reaped(k->maker, pid);
+		rootcmd_reaped(k, pid, status);
+		holders_reaped(k, pid, status);
 		if (!w)
 			continue;
 		worker_reaped(k, w, status);
-		server_reload_end(k);
 		if (k->stopping ? all_gone(k) : !k->ever_served) {
 			k->ended = true;
 			k->status = k->stopping ? EXIT_SUCCESS : EXIT_FAILURE;
 			return;
 		}
 	}
+	/* SIGCHLD tells of one that is stopped, too. */
+	each_worker (w)
+		holders_watch(w, now_ns());
 }
 
 void server_tick(struct keeper *k, uint64_t now)
@@ -293,8 +308,10 @@ int server_wait_ms(const struct keeper *k, uint64_t now)
 	uint64_t at = UINT64_MAX;
 
 	for (size_t i = 0; i < k->n_workers && !k->stopping && !k->next_conf; i++)
-		if (k->workers[i].pid == 0 && k->workers[i].restart_at_ns < at)
-			at = k->workers[i].restart_at_ns;
+		if (k->workers[i].pid == 0 && k->workers[i].restart.at_ns < at)
+			at = k->workers[i].restart.at_ns;
+		else if (holders_due(k, &k->workers[i]) < at)
+			at = holders_due(k, &k->workers[i]);
 	if (at == UINT64_MAX)
 		return -1;
 	return at <= now ? 0 : (int)((at - now) / 1000000) + 1;
@@ -302,8 +319,21 @@ int server_wait_ms(const struct keeper *k, uint64_t now)
 
 void server_watch(struct keeper *k, uint64_t now)
 {
-	each_worker (w)
+	each_worker (w) {
+		holders_watch(w, now);
 		worker_watch(k, w, now);
+	}
+}
+
+void server_excuse(struct keeper *k, uint64_t now)
+{
+	each_worker (w) {
+		if (w->pinged_ns != 0)
+			w->pinged_ns = now;
+		if (!w->serving)
+			w->restart.start_ns = now;
+		holders_excuse(w, now);
+	}
 }
 
 void server_kill(struct keeper *k)

@@ -31,19 +31,8 @@ _Static_assert(sizeof(BLOB_HEAD) + 2 * sizeof(struct sealed) + 2 < KEY_BLOB_MAX,
 	       "a record holds it");
 _Static_assert(SHA256_LEN == KEKD_AES_KEY_MAX && SHA256_LEN == ROOT_MAC, "one MAC covers a key");
 
-static int mac(const struct imported_root *root, struct span in, uint8_t ret[static SHA256_LEN])
-{
-	return root->kernel ? root_key_mac(root->kernel, in, ret)
-			    : soft_root_mac(root->soft, in, ret);
-}
-
-static const uint8_t *root_id(const struct imported_root *root)
-{
-	return root->kernel ? root_key_id(root->kernel) : soft_root_id(root->soft);
-}
-
 /* @what with its NUL ‖ nonce ‖ binding ‖ @text, MACed. */
-static int imported_mac_of(const struct imported_root *root, const char *what,
+static int imported_mac_of(const struct root_key *root, const char *what,
 			   const struct key_record *rec, const uint8_t nonce[static NONCE],
 			   struct span text, uint8_t ret[static SHA256_LEN])
 {
@@ -61,11 +50,11 @@ static int imported_mac_of(const struct imported_root *root, const char *what,
 	n += sizeof(binding);
 	if (text.len > 0)
 		memcpy(in + n, text.data, text.len);
-	return mac(root, span_of(in, n + text.len), ret);
+	return root_key_mac(root, span_of(in, n + text.len), ret);
 }
 
 /* out = in ⊕ stream; the same both ways. */
-static int stream_xor(const struct imported_root *root, const struct key_record *rec,
+static int stream_xor(const struct root_key *root, const struct key_record *rec,
 		      const uint8_t nonce[static NONCE], const uint8_t *in, uint8_t *out)
 {
 	uint8_t stream[SHA256_LEN];
@@ -129,16 +118,15 @@ static bool is_size(const struct key_record *rec)
 	return strcmp(key_alg_name(rec), "?") != 0;
 }
 
-int imported_seal(const struct imported_root *root, struct key_record *rec, struct span key)
+int imported_seal(const struct root_key *root, struct key_record *rec, struct span key)
 {
 	struct key_record made = *rec;
 	struct sealed s;
 	int r;
 
-	if (!is_size(rec) || key.len != rec->key_bytes)
+	if (!imported_kind(rec->kind) || !is_size(rec) || key.len != rec->key_bytes)
 		return -EINVAL;
-	made.kind = KEY_KIND_IMPORTED;
-	memcpy(made.root, root_id(root), sizeof(made.root));
+	memcpy(made.root, root_key_id(root), sizeof(made.root));
 	r = random_bytes(s.nonce, sizeof(s.nonce));
 	if (r == 0)
 		r = stream_xor(root, &made, s.nonce, key.data, s.text);
@@ -154,7 +142,7 @@ int imported_seal(const struct imported_root *root, struct key_record *rec, stru
 	return 0;
 }
 
-int imported_open(const struct imported_root *root, const struct key_record *rec,
+int imported_open(const struct root_key *root, const struct key_record *rec,
 		  uint8_t ret[static KEKD_AES_KEY_MAX])
 {
 	uint8_t tag[SHA256_LEN];
@@ -162,9 +150,9 @@ int imported_open(const struct imported_root *root, const struct key_record *rec
 	int r;
 
 	memset(ret, 0, KEKD_AES_KEY_MAX);
-	if (rec->kind != KEY_KIND_IMPORTED || !is_size(rec))
+	if (!imported_kind(rec->kind) || !is_size(rec))
 		return -EINVAL;
-	if (memcmp(rec->root, root_id(root), sizeof(rec->root)) != 0)
+	if (memcmp(rec->root, root_key_id(root), sizeof(rec->root)) != 0)
 		return -EKEYREJECTED;
 	r = blob_parse(rec->blob, rec->key_bytes, &s);
 	if (r == 0)

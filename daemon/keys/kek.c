@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Both ways to a KEK end in the same steps: seal the rights, key a tfm, compute the check value. A
- * failure anywhere unlinks the key, so the ring holds exactly the keys of living objects.
+ * Both ways to a KEK are the same: load its blob, seal the rights, key a tfm, compute the check value;
+ * the blob of a new one comes from the maker (keys/maker.h). A failure anywhere unlinks the key, so the
+ * ring holds exactly the keys of living objects.
  */
 #include "daemon/keys/kek.h"
 
@@ -18,7 +19,7 @@
 #define DESC_SIZE    (sizeof(TRIAL_PREFIX) + KEKD_KEY_ID_HEX)
 
 struct kek {
-	key_serial ring, serial;
+	key_serial ring, serial; /* 0: by value, it is in the tfm alone */
 	int tfm;
 };
 
@@ -50,30 +51,52 @@ void kek_free(struct kek *kek)
 	free(kek);
 }
 
+static bool is_under(const char *blob, const char *type)
+{
+	static const char begin[] = "default ";
+	size_t n = strlen(type);
+
+	return strncmp(blob, begin, strlen(begin)) == 0 &&
+	       strncmp(blob + strlen(begin), type, n) == 0 && blob[strlen(begin) + n] == ':';
+}
+
 /*
- * A blob says by itself under which key it is to be opened ("default user:NAME BYTES HEX"). Only
+ * A blob says by itself under which key it is to be opened ("default TYPE:NAME BYTES HEX"). Only
  * our root and the size that the record states are let through to the kernel.
  */
-static int check_blob(const char *blob, unsigned int key_bytes)
+static int check_blob(const struct root_key *root, const char *blob, unsigned int key_bytes)
 {
-	char head[64];
-	int n;
+	char own[ROOT_DESC_SIZE], head[2][96];
+	int n, i;
 
-	n = snprintf(head, sizeof(head), "default user:" ROOT_DESC " %u ", key_bytes);
-	if (strncmp(blob, head, (size_t)n) != 0)
+	if (!is_under(blob, root_key_type(root)))
+		return is_under(blob, ROOT_USER) || is_under(blob, ROOT_TRUSTED) ? -EPROTOTYPE
+										 : -EINVAL;
+	root_key_desc(root_key_id(root), own);
+	snprintf(head[0], sizeof(head[0]), "default %s:" ROOT_DESC " %u ", root_key_type(root),
+		 key_bytes);
+	snprintf(head[1], sizeof(head[1]), "default %s:%s %u ", root_key_type(root), own,
+		 key_bytes);
+	for (i = 0; i < 2; i++) {
+		n = (int)strlen(head[i]);
+		if (strncmp(blob, head[i], (size_t)n) == 0)
+			break;
+	}
+	if (i == 2)
 		return -EINVAL;
 	blob += n;
 	return *blob && blob[strspn(blob, "0123456789abcdef")] == '\0' ? 0 : -EINVAL;
 }
 
-static int bind_tfm(struct kek *kek)
+/* By the serial, or, where there is none, by the @value. */
+static int bind_tfm(struct kek *kek, struct span value)
 {
 	_cleanup_close_ int tfm = -1;
 	int r;
 
 	r = afalg_bind("skcipher", "ecb(aes)", &tfm);
 	if (r == 0)
-		r = afalg_set_key(tfm, kek->serial);
+		r = kek->serial ? afalg_set_key(tfm, kek->serial) : afalg_set_key_value(tfm, value);
 	if (r < 0)
 		return r;
 	kek->tfm = move_fd(tfm);
@@ -100,65 +123,14 @@ static int kek_check_value(const struct kek *kek, const struct key_record *rec,
 	return r == 0 ? kek_block(kek, block, ret) : r;
 }
 
-static int read_blob(const struct kek *kek, struct key_record *rec)
-{
-	_cleanup_free_ char *blob = NULL;
-	size_t size;
-	int r;
-
-	r = keyring_blob(kek->serial, &blob);
-	if (r == 0)
-		r = check_blob(blob, rec->key_bytes);
-	if (r < 0)
-		return r;
-	size = strlen(blob) + 1;
-	if (size > sizeof(rec->blob))
-		return -ENOBUFS;
-	memcpy(rec->blob, blob, size);
-	return 0;
-}
-
-int kek_generate(const struct root_key *root, struct key_record *rec, struct kek **ret)
-{
-	_cleanup_(kek_freep) struct kek *kek = NULL;
-	struct key_record made = *rec;
-	char desc[DESC_SIZE];
-	int r;
-
-	r = root_key_check(root);
-	if (r < 0)
-		return r;
-	r = kek_new(root_key_ring(root), &kek);
-	if (r < 0)
-		return r;
-	made.kind = KEY_KIND_ENCRYPTED;
-	made.key_bytes = KEKD_AES_KEY_MAX;
-	memcpy(made.root, root_key_id(root), sizeof(made.root));
-	kek_describe(DESC_PREFIX, &made, desc);
-	r = keyring_generate(kek->ring, desc, ROOT_DESC, made.key_bytes, &kek->serial);
-	if (r == 0)
-		r = read_blob(kek, &made);
-	if (r == 0)
-		r = keyring_seal_rights(kek->serial);
-	if (r == 0)
-		r = bind_tfm(kek);
-	if (r == 0)
-		r = kek_check_value(kek, &made, made.check);
-	if (r < 0)
-		return r;
-	*rec = made;
-	*ret = move_ptr(kek);
-	return 0;
-}
-
 /* What can be said of @rec before the kernel is asked. */
 static int check_record(const struct root_key *root, const struct key_record *rec)
 {
-	if (rec->kind != KEY_KIND_ENCRYPTED || rec->key_bytes < 24)
+	if (rec->kind != KEY_KIND_ENCRYPTED || rec->key_bytes < 24 || root_key_is_by_value(root))
 		return -EOPNOTSUPP;
 	if (memcmp(rec->root, root_key_id(root), sizeof(rec->root)) != 0)
 		return -EKEYREJECTED;
-	return check_blob(rec->blob, rec->key_bytes);
+	return check_blob(root, rec->blob, rec->key_bytes);
 }
 
 static int prove_value(const struct kek *kek, const struct key_record *rec)
@@ -171,8 +143,9 @@ static int prove_value(const struct kek *kek, const struct key_record *rec)
 	return ct_equal(value, rec->check, sizeof(value)) ? 0 : -EBADMSG;
 }
 
-static int load_as(const char *prefix, const struct root_key *root, const struct key_record *rec,
-		   struct kek **ret)
+/* The key of @rec's blob, sealed and with a tfm; nothing is known yet of what its name is worth. */
+static int kek_open(const char *prefix, const struct root_key *root, const struct key_record *rec,
+		    struct kek **ret)
 {
 	_cleanup_(kek_freep) struct kek *kek = NULL;
 	char desc[DESC_SIZE];
@@ -191,7 +164,40 @@ static int load_as(const char *prefix, const struct root_key *root, const struct
 	if (r == 0)
 		r = keyring_seal_rights(kek->serial);
 	if (r == 0)
-		r = bind_tfm(kek);
+		r = bind_tfm(kek, SPAN_NULL);
+	if (r < 0)
+		return r;
+	*ret = move_ptr(kek);
+	return 0;
+}
+
+int kek_generate(const struct root_key *root, struct key_record *rec, struct kek **ret)
+{
+	_cleanup_(kek_freep) struct kek *kek = NULL;
+	struct key_record made = *rec;
+	int r;
+
+	made.kind = KEY_KIND_ENCRYPTED;
+	made.key_bytes = KEKD_AES_KEY_MAX;
+	memcpy(made.root, root_key_id(root), sizeof(made.root));
+	r = root_key_make(root, made.blob);
+	if (r == 0)
+		r = kek_open(DESC_PREFIX, root, &made, &kek);
+	if (r == 0)
+		r = kek_check_value(kek, &made, made.check);
+	if (r < 0)
+		return r;
+	*rec = made;
+	*ret = move_ptr(kek);
+	return 0;
+}
+
+static int load_as(const char *prefix, const struct root_key *root, const struct key_record *rec,
+		   struct kek **ret)
+{
+	_cleanup_(kek_freep) struct kek *kek = NULL;
+	int r = kek_open(prefix, root, rec, &kek);
+
 	if (r == 0)
 		r = prove_value(kek, rec);
 	if (r < 0)
@@ -211,11 +217,13 @@ int kek_from_bytes(const struct root_key *root, const struct key_record *rec, st
 	if (r < 0)
 		return r;
 	kek_describe(DESC_PREFIX, rec, desc);
-	r = keyring_add_logon(kek->ring, desc, bytes, &kek->serial);
+	if (!root_key_is_by_value(root)) {
+		r = keyring_add_logon(kek->ring, desc, bytes, &kek->serial);
+		if (r == 0)
+			r = keyring_seal_rights(kek->serial);
+	}
 	if (r == 0)
-		r = keyring_seal_rights(kek->serial);
-	if (r == 0)
-		r = bind_tfm(kek);
+		r = bind_tfm(kek, bytes);
 	if (r < 0)
 		return r;
 	*ret = move_ptr(kek);
@@ -247,7 +255,7 @@ int kek_accept(const struct kek *kek, int *ret_fd)
 
 int kek_alive(const struct kek *kek)
 {
-	return keyring_alive(kek->serial);
+	return kek->serial ? keyring_alive(kek->serial) : 0;
 }
 
 key_serial kek_serial(const struct kek *kek)

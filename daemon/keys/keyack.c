@@ -86,6 +86,14 @@ bool keyack_writes_with(const struct keyack *ack, const uint8_t id[static KEKD_K
 	return false;
 }
 
+bool keyack_has_root(const struct keyack *ack, const uint8_t root[static KEY_ROOT_ID])
+{
+	for (size_t i = 0; i < ack->n_roots; i++)
+		if (memcmp(ack->roots[i], root, KEY_ROOT_ID) == 0)
+			return true;
+	return false;
+}
+
 bool keyack_has_heard(const struct keyack *ack, const uint8_t node[static KEYDOC_NODE],
 		      const uint8_t number[static KEYDOC_NODE])
 {
@@ -130,6 +138,10 @@ static void ack_put_all(struct text_buf *b, const struct keyack *ack)
 		key_hex(ack->writes[i].id, KEKD_KEY_ID, hex);
 		text_append(b, "writes %s.%" PRIu32 "\n", hex, ack->writes[i].activation);
 	}
+	for (size_t i = 0; i < ack->n_roots; i++)
+		text_append_hex(b, "root", ack->roots[i], KEY_ROOT_ID);
+	if (ack->has_config)
+		text_append_hex(b, "config", ack->config, sizeof(ack->config));
 	if (text_time_format(ack->time, time) < 0) {
 		b->r = -EINVAL;
 		return;
@@ -212,6 +224,13 @@ static int take_body(struct span *text, struct keyack *ack)
 		r = ack_take_key(text, ack);
 	while (r == 0 && text_has(*text, "writes"))
 		r = take_writes(text, ack);
+	while (r == 0 && text_has(*text, "root"))
+		r = ack->n_roots == KEYDOC_ROOTS
+			    ? -EINVAL
+			    : ack_take_hex(text, "root", ack->roots[ack->n_roots++], KEY_ROOT_ID);
+	ack->has_config = r == 0 && text_has(*text, "config");
+	if (ack->has_config)
+		r = ack_take_hex(text, "config", ack->config, sizeof(ack->config));
 	if (r < 0)
 		return r;
 	if (text_take(text, "time", &v) < 0 || text_time(v, &ack->time) < 0 ||

@@ -14,6 +14,9 @@
  *   key 4f0c… opens quiet 20000      each key that opens values: all its servers open it, or the reason
  *                                    why not; quiet or busy; encryptions granted to it at most
  *   writes 4f0c….5                   key_id of each key that values are written with
+ *   root 0123456789abcdef            if there are two: each root key that it has, and under which it opens
+ *                                    each key of the document
+ *   config 9c1e…                     digest of what has to be the same on all nodes (keeper/conf.h)
  *   time 2026-01-31T12:00:00Z        by the node's own clock
  *   version 0.1.0                    of kekd, for people
  *   formats 1                        the highest version of the document that it reads
@@ -56,6 +59,10 @@ struct keyack {
 	struct keyack_heard heard[KEYDOC_MEMBERS_MAX];
 	struct keyack_key *keys;      /* its own; room for KEKD_KEYS_MAX */
 	struct keyack_writes *writes; /* its own; room for KEKD_KEYS_MAX */
+	size_t n_roots;
+	uint8_t roots[KEYDOC_ROOTS][KEY_ROOT_ID];
+	bool has_config;
+	uint8_t config[SHA256_LEN];
 	time_t time;
 	char version[KEYACK_VERSION_MAX];
 	unsigned int formats;
@@ -79,6 +86,8 @@ bool keyack_cut(struct span *text, struct span *ret);
 /* NULL: the key is not in it, so the node does not open it. Borrowed. */
 const struct keyack_key *keyack_key(const struct keyack *ack, const uint8_t id[static KEKD_KEY_ID]);
 bool keyack_writes_with(const struct keyack *ack, const uint8_t id[static KEKD_KEY_ID]);
+/* Has it said that it has this root? */
+bool keyack_has_root(const struct keyack *ack, const uint8_t root[static KEY_ROOT_ID]);
 /* Has it heard this number of that node? */
 bool keyack_has_heard(const struct keyack *ack, const uint8_t node[static KEYDOC_NODE],
 		      const uint8_t number[static KEYDOC_NODE]);

@@ -12,14 +12,17 @@
 
 #include "daemon/base/secmem.h"
 
-#define FIRST   "kekd-keyset"
-#define VERSION "1"
+#define FIRST          "kekd-keyset"
+#define VERSION        "1"
+#define VERSION_SEALED "2" /* it has keys of kind sealed */
+#define VERSION_ROTATE "3" /* two roots, or blobs under a root that has come by a rotation */
 /* "mac FINGERPRINT MAC\n" */
 #define MAC_LEN (4 + 2 * KEY_ROOT_ID + 1 + 2 * KEYDOC_MAC + 1)
 
 static const char *const carrier_names[] = {
 	[KEYDOC_ALONE] = "none",
 	[KEYDOC_HAND] = "hand",
+	[KEYDOC_ETCD] = "etcd",
 };
 
 int keydoc_new(struct keydoc **ret)
@@ -91,6 +94,47 @@ const struct keydoc_member *keydoc_member(const struct keydoc *doc,
 	return NULL;
 }
 
+const struct keydoc_root *keydoc_root_find(const struct keydoc_root *root,
+					   const uint8_t id[static KEY_ROOT_ID])
+{
+	while (root && memcmp(root->id, id, KEY_ROOT_ID) != 0)
+		root = root->also;
+	return root;
+}
+
+bool keydoc_has_root(const struct keydoc *doc, const uint8_t id[static KEY_ROOT_ID])
+{
+	return memcmp(doc->root, id, KEY_ROOT_ID) == 0 ||
+	       (doc->rotating && memcmp(doc->next_root, id, KEY_ROOT_ID) == 0);
+}
+
+void keydoc_record_under(const struct keydoc *doc, const struct key_record *rec,
+			 const uint8_t root[static KEY_ROOT_ID], struct key_record *ret)
+{
+	*ret = *rec;
+	if (doc->rotating && memcmp(doc->next_root, root, KEY_ROOT_ID) == 0) {
+		memcpy(ret->blob, rec->reblob, sizeof(ret->blob));
+		memcpy(ret->root, root, sizeof(ret->root));
+	}
+	ret->reblob[0] = '\0';
+}
+
+void keydoc_end_rotation(struct keydoc *doc, bool give_up)
+{
+	if (!doc->rotating)
+		return;
+	for (size_t i = 0; i < doc->n_keys; i++) {
+		struct key_record rec;
+
+		keydoc_record_under(doc, &doc->keys[i], give_up ? doc->root : doc->next_root, &rec);
+		doc->keys[i] = rec;
+	}
+	if (!give_up)
+		memcpy(doc->root, doc->next_root, sizeof(doc->root));
+	memset(doc->next_root, 0, sizeof(doc->next_root));
+	doc->rotating = false;
+}
+
 bool keydoc_is_gone(const struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID])
 {
 	for (size_t i = 0; i < doc->n_gone; i++)
@@ -140,7 +184,9 @@ static int doc_mac_of(const struct keydoc_root *root, const char *first, struct 
 	return r < 0 ? r : root->mac(root->ctx, span_of(in, n + SHA256_LEN), ret);
 }
 
-int keydoc_sign(struct text_buf *b, const char *first, const struct keydoc_root *root)
+/* A MAC under @root over the first @len bytes of the text. */
+static int sign_under(struct text_buf *b, size_t len, const char *first,
+		      const struct keydoc_root *root)
 {
 	char id[2 * KEY_ROOT_ID + 1], hex[2 * KEYDOC_MAC + 1];
 	uint8_t mac[KEYDOC_MAC];
@@ -148,7 +194,7 @@ int keydoc_sign(struct text_buf *b, const char *first, const struct keydoc_root 
 
 	if (b->r < 0)
 		return b->r;
-	r = doc_mac_of(root, first, span_of(b->data, b->len), mac);
+	r = doc_mac_of(root, first, span_of(b->data, len), mac);
 	if (r < 0)
 		return r;
 	key_hex(root->id, KEY_ROOT_ID, id);
@@ -157,32 +203,99 @@ int keydoc_sign(struct text_buf *b, const char *first, const struct keydoc_root 
 	return b->r;
 }
 
-int keydoc_open(struct span text, const char *first, const struct keydoc_root *root,
-		struct span *ret, uint8_t ret_other[static KEY_ROOT_ID])
+int keydoc_sign(struct text_buf *b, const char *first, const struct keydoc_root *root)
 {
-	uint8_t id[KEY_ROOT_ID], said[KEYDOC_MAC], mac[KEYDOC_MAC];
-	struct span body, line, value, word;
-	int r;
+	size_t len = b->len;
+	int r = 0;
 
-	if (text.len <= MAC_LEN)
-		return -ENODATA;
-	body = span_of(text.data, text.len - MAC_LEN);
-	line = span_of(text.data + body.len, MAC_LEN);
+	for (; r == 0 && root; root = root->also)
+		r = sign_under(b, len, first, root);
+	return r;
+}
+
+/* The MACs at the end of a text, in their order. */
+struct macs {
+	size_t n;
+	struct {
+		uint8_t id[KEY_ROOT_ID], said[KEYDOC_MAC];
+	} mac[KEYDOC_ROOTS];
+};
+
+/* The last line of *text, if it is a MAC, before those that are there already. */
+static bool mac_cut(struct span *text, struct macs *m)
+{
+	uint8_t id[KEY_ROOT_ID], said[KEYDOC_MAC];
+	struct span body, line, value, word;
+
+	if (m->n == KEYDOC_ROOTS || text->len <= MAC_LEN)
+		return false;
+	body = span_of(text->data, text->len - MAC_LEN);
+	line = span_of(text->data + body.len, MAC_LEN);
 	if (body.data[body.len - 1] != '\n' || text_take(&line, "mac", &value) < 0 ||
 	    line.len > 0 || text_word(&value, &word) < 0 || text_hex(word, id, sizeof(id)) < 0 ||
 	    text_hex(value, said, sizeof(said)) < 0)
-		return -ENODATA;
-	if (memcmp(id, root->id, sizeof(id)) != 0) {
-		memcpy(ret_other, id, sizeof(id));
-		return -EKEYREJECTED;
+		return false;
+	memmove(&m->mac[1], &m->mac[0], m->n * sizeof(m->mac[0]));
+	memcpy(m->mac[0].id, id, sizeof(id));
+	memcpy(m->mac[0].said, said, sizeof(said));
+	m->n++;
+	*text = body;
+	return true;
+}
+
+/* Each MAC whose root is there holds, and there is one. */
+static int macs_check(const struct macs *m, struct span body, const char *first,
+		      const struct keydoc_root *roots, uint8_t ret_other[static KEY_ROOT_ID])
+{
+	uint8_t mac[KEYDOC_MAC];
+	size_t held = 0;
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct keydoc_root *root = keydoc_root_find(roots, m->mac[i].id);
+		int r = root ? doc_mac_of(root, first, body, mac) : 0;
+
+		if (r < 0)
+			return r;
+		if (root && !ct_equal(mac, m->mac[i].said, sizeof(mac)))
+			return -EBADMSG;
+		held += root != NULL;
 	}
-	r = doc_mac_of(root, first, body, mac);
-	if (r < 0)
-		return r;
-	if (!ct_equal(mac, said, sizeof(mac)))
-		return -EBADMSG;
-	*ret = body;
-	return 0;
+	if (held > 0)
+		return 0;
+	memcpy(ret_other, m->mac[0].id, KEY_ROOT_ID);
+	return -EKEYREJECTED;
+}
+
+static int doc_open(struct span text, const char *first, const struct keydoc_root *root,
+		    struct macs *m, struct span *ret, uint8_t ret_other[static KEY_ROOT_ID])
+{
+	int r;
+
+	m->n = 0;
+	while (mac_cut(&text, m))
+		;
+	if (m->n == 0)
+		return -ENODATA;
+	r = macs_check(m, text, first, root, ret_other);
+	if (r == 0)
+		*ret = text;
+	return r;
+}
+
+int keydoc_open(struct span text, const char *first, const struct keydoc_root *root,
+		struct span *ret, uint8_t ret_other[static KEY_ROOT_ID])
+{
+	struct macs m;
+
+	return doc_open(text, first, root, &m, ret, ret_other);
+}
+
+/* Exactly the roots that the document names have signed it, in that order. */
+static bool is_signed_by_all(const struct keydoc *doc, const struct macs *m)
+{
+	return m->n == (doc->rotating ? 2 : 1) &&
+	       memcmp(m->mac[0].id, doc->root, KEY_ROOT_ID) == 0 &&
+	       (!doc->rotating || memcmp(m->mac[1].id, doc->next_root, KEY_ROOT_ID) == 0);
 }
 
 static void doc_put_node(struct text_buf *b, const struct keydoc *doc)
@@ -199,7 +312,7 @@ static void doc_put_node(struct text_buf *b, const struct keydoc *doc)
 	if (doc->carrier == KEYDOC_HAND)
 		text_append(b, "carrier hand %s\n", hex);
 	else
-		text_append(b, "carrier none\n");
+		text_append(b, "carrier %s\n", carrier_names[doc->carrier]);
 }
 
 static void put_members(struct text_buf *b, const struct keydoc *doc)
@@ -219,15 +332,37 @@ static void put_members(struct text_buf *b, const struct keydoc *doc)
 		text_append_hex(b, "removed", doc->removed[i].id, KEYDOC_NODE);
 }
 
+/* Is a blob under a root of a name of its own (keys/root.h)? */
+static bool has_renamed(const struct keydoc *doc)
+{
+	for (size_t i = 0; i < doc->n_keys; i++)
+		if (strstr(doc->keys[i].blob, ":kekd-root."))
+			return true;
+	return false;
+}
+
+/* A program that knows nothing of sealed keys takes a document that has none, and refuses another with words. */
+static const char *doc_version(const struct keydoc *doc)
+{
+	if (doc->rotating || has_renamed(doc))
+		return VERSION_ROTATE;
+	for (size_t i = 0; i < doc->n_keys; i++)
+		if (doc->keys[i].kind == KEY_KIND_SEALED)
+			return VERSION_SEALED;
+	return VERSION;
+}
+
 static void doc_put_all(struct text_buf *b, const struct keydoc *doc)
 {
-	text_append(b, FIRST " " VERSION "\n");
+	text_append(b, FIRST " %s\n", doc_version(doc));
 	text_append_hex(b, "cluster", doc->cluster, sizeof(doc->cluster));
 	text_append(b, "generation %" PRIu64 "\n", doc->generation);
 	text_append_hex(b, "nonce", doc->nonce, sizeof(doc->nonce));
 	doc_put_node(b, doc);
 	put_members(b, doc);
 	text_append_hex(b, "root", doc->root, sizeof(doc->root));
+	if (doc->rotating)
+		text_append_hex(b, "root", doc->next_root, sizeof(doc->next_root));
 	text_append(b, "activations %" PRIu32 "\n", doc->activations);
 	for (size_t i = 0; i < doc->n_keys; i++)
 		key_record_append(b, &doc->keys[i]);
@@ -259,10 +394,11 @@ static int take_carrier(struct span *text, struct keydoc *doc)
 
 	if (r < 0)
 		return r;
-	if (span_equal(v, span_str(carrier_names[KEYDOC_ALONE]))) {
-		doc->carrier = KEYDOC_ALONE;
-		return 0;
-	}
+	for (enum keydoc_carrier c = 0; c < KEYDOC_CARRIERS; c++)
+		if (c != KEYDOC_HAND && span_equal(v, span_str(carrier_names[c]))) {
+			doc->carrier = c;
+			return 0;
+		}
 	doc->carrier = KEYDOC_HAND;
 	if (text_word(&v, &word) < 0 || !span_equal(word, span_str(carrier_names[KEYDOC_HAND])))
 		return -EINVAL;
@@ -275,7 +411,8 @@ static int doc_take_head(struct span *text, struct keydoc *doc)
 
 	if (text_take(text, FIRST, &v) < 0)
 		return -EINVAL;
-	if (!span_equal(v, span_str(VERSION)))
+	if (!span_equal(v, span_str(VERSION)) && !span_equal(v, span_str(VERSION_SEALED)) &&
+	    !span_equal(v, span_str(VERSION_ROTATE)))
 		return -EPROTONOSUPPORT;
 	if (doc_take_hex(text, "cluster", doc->cluster, sizeof(doc->cluster)) < 0 ||
 	    take_u64(text, "generation", &doc->generation) < 0 ||
@@ -332,6 +469,9 @@ static int take_lists(struct span *text, struct keydoc *doc)
 					   KEYDOC_NODE);
 	if (r == 0)
 		r = doc_take_hex(text, "root", doc->root, sizeof(doc->root));
+	doc->rotating = r == 0 && text_has(*text, "root");
+	if (doc->rotating)
+		r = doc_take_hex(text, "root", doc->next_root, sizeof(doc->next_root));
 	if (r == 0)
 		r = take_u64(text, "activations", &activations);
 	if (r < 0 || activations > UINT32_MAX)
@@ -362,8 +502,14 @@ static bool leads(const struct keydoc *doc, const struct key_record *rec)
 /* Changes come from a member; a machine that has no carrier is alone. */
 static bool has_source(const struct keydoc *doc)
 {
-	return doc->carrier == KEYDOC_ALONE ? doc->n_members == 1
-					    : keydoc_member(doc, doc->hand) != NULL;
+	switch (doc->carrier) {
+	case KEYDOC_ALONE:
+		return doc->n_members == 1;
+	case KEYDOC_HAND:
+		return keydoc_member(doc, doc->hand) != NULL;
+	default:
+		return doc->n_members > 0;
+	}
 }
 
 /* Nodes and keys that are no more: each once, and none of them is there. */
@@ -395,10 +541,14 @@ static bool is_sound(const struct keydoc *doc)
 	for (size_t i = 0; i < doc->n_keys; i++) {
 		const struct key_record *rec = &doc->keys[i];
 
+		if ((rec->reblob[0] != '\0') != doc->rotating)
+			return false;
 		if (keydoc_key(doc, rec->id) != rec || rec->activation > doc->activations ||
 		    rec->marked > doc->generation || !leads(doc, rec))
 			return false;
 	}
+	if (doc->rotating && memcmp(doc->root, doc->next_root, KEY_ROOT_ID) == 0)
+		return false;
 	return doc->generation > 0 && has_source(doc) && is_past_sound(doc);
 }
 
@@ -434,19 +584,24 @@ int keydoc_format(struct keydoc *doc, const struct keydoc_root *root, char **ret
 	_cleanup_(keydoc_freep) struct keydoc *back = NULL;
 	_cleanup_free_ char *text = malloc(KEYDOC_TEXT_MAX);
 	struct text_buf b = { .data = text, .size = KEYDOC_TEXT_MAX };
+	const struct keydoc_root *signer[KEYDOC_ROOTS];
 	struct span whole;
+	size_t len;
 	int r;
 
 	if (!text)
 		return -ENOMEM;
-	if (memcmp(doc->root, root->id, KEY_ROOT_ID) != 0)
+	signer[0] = keydoc_root_find(root, doc->root);
+	signer[1] = doc->rotating ? keydoc_root_find(root, doc->next_root) : NULL;
+	if (!signer[0] || (doc->rotating && !signer[1]))
 		return -EINVAL;
 	doc_put_all(&b, doc);
 	if (b.r < 0)
 		return b.r;
-	r = doc_take_all(span_of(text, b.len), &back);
-	if (r == 0)
-		r = keydoc_sign(&b, FIRST, root);
+	len = b.len;
+	r = doc_take_all(span_of(text, len), &back);
+	for (size_t i = 0; r == 0 && i < KEYDOC_ROOTS && signer[i]; i++)
+		r = sign_under(&b, len, FIRST, signer[i]);
 	whole = span_of(text, b.len);
 	if (r == 0)
 		r = sha256(&whole, 1, doc->hash);
@@ -462,18 +617,19 @@ int keydoc_parse(struct span text, const struct keydoc_root *root, struct keydoc
 {
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
 	struct span body;
+	struct macs m;
 	int r;
 
 	if (text.len > KEYDOC_TEXT_MAX)
 		return -ENODATA;
-	r = keydoc_open(text, FIRST, root, &body, ret_other);
+	r = doc_open(text, FIRST, root, &m, &body, ret_other);
 	if (r == 0)
 		r = doc_take_all(body, &doc);
 	if (r == 0)
 		r = sha256(&text, 1, doc->hash);
 	if (r < 0)
 		return r;
-	if (memcmp(doc->root, root->id, KEY_ROOT_ID) != 0)
+	if (!is_signed_by_all(doc, &m))
 		return -EINVAL;
 	*ret = move_ptr(doc);
 	return 0;
@@ -488,8 +644,10 @@ bool keydoc_fits(const struct keydoc *doc)
 	if (!text)
 		return false;
 	doc_put_all(&b, doc);
-	for (size_t i = 0; i < doc->n_keys; i++)
-		second += strlen("blob \n") + strlen(doc->keys[i].blob);
+	/* The second blob names a root, "kekd-root.FINGERPRINT", where the first may say "kekd-root". */
+	for (size_t i = 0; !doc->rotating && i < doc->n_keys; i++)
+		second += strlen("reblob \n") + strlen(doc->keys[i].blob) + 1 + 2 * KEY_ROOT_ID;
+	second += doc->rotating ? 0 : strlen("root \n") + 2 * KEY_ROOT_ID;
 	return b.r == 0 && doc->n_keys <= KEKD_KEYS_MAX &&
 	       b.len + second + 2 * MAC_LEN < KEYDOC_TEXT_MAX;
 }

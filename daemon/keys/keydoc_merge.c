@@ -124,6 +124,11 @@ int keydoc_merge(const struct keydoc *ours, const struct keydoc *theirs,
 	bool one_cluster = memcmp(ours->cluster, theirs->cluster, sizeof(ours->cluster)) == 0;
 	int r;
 
+	if (ours->rotating || theirs->rotating)
+		return keydoc_refuse(
+			why, -EBUSY,
+			"the root key of one of the two is being rotated: end that first, with "
+			"`kekctl root rotate` or `kekctl root rotate --abort` there");
 	if (memcmp(ours->root, theirs->root, sizeof(ours->root)) != 0)
 		return keydoc_refuse(why, -EKEYREJECTED, "it is sealed under another root key");
 	r = keydoc_copy(ours, &next);
@@ -151,13 +156,46 @@ int keydoc_merge(const struct keydoc *ours, const struct keydoc *theirs,
 	next->is_merged = one_cluster;
 	memcpy(next->merged[0], ours->hash, SHA256_LEN);
 	memcpy(next->merged[1], theirs->hash, SHA256_LEN);
-	if (next->n_members > 1) {
+	if (next->n_members > 1 && next->carrier != KEYDOC_ETCD) {
 		next->carrier = KEYDOC_HAND;
 		memcpy(next->hand, by->node, sizeof(next->hand));
 	}
 	if (!keydoc_fits(next))
 		return keydoc_refuse(why, -ENOBUFS, "both keysets are too large for one");
 	*ret = move_ptr(next);
+	return 0;
+}
+
+int keydoc_again(const struct keydoc *ours, const struct keydoc *theirs,
+		 const struct keydoc_change *by, keydoc_reopened_fn *reopened, void *ctx,
+		 struct keydoc **ret)
+{
+	struct keydoc *next;
+	int r;
+
+	r = keydoc_copy(ours, &next);
+	if (r < 0)
+		return r;
+	next->generation =
+		(theirs && theirs->generation > ours->generation ? theirs : ours)->generation + 1;
+	memcpy(next->nonce, by->nonce, sizeof(next->nonce));
+	memcpy(next->node, by->node, sizeof(next->node));
+	next->time = by->time;
+	next->is_merged = false;
+	memset(next->hash, 0, sizeof(next->hash));
+	for (size_t i = 0; i < next->n_keys; i++) {
+		struct key_record *key = &next->keys[i];
+		const struct key_record *there = theirs ? keydoc_key(theirs, key->id) : NULL;
+
+		key->marked = 0;
+		if (key->state != KEY_RETIRED ||
+		    (theirs && !(there && key_state_opens(there->state))))
+			continue;
+		key->state = KEY_DECRYPT_ONLY;
+		key->retired = 0;
+		reopened(ctx, key);
+	}
+	*ret = next;
 	return 0;
 }
 

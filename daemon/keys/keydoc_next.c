@@ -29,7 +29,21 @@ int keydoc_refuse(struct keydoc_refusal *why, int r, const char *format, ...)
 	vsnprintf(why->text, sizeof(why->text), format, ap);
 	va_end(ap);
 	why->r = r;
+	why->waits = false;
 	return r;
+}
+
+/* After a refusal that time cures, where acknowledgements come by themselves. */
+static int next_waits(const struct step *s, int r)
+{
+	s->why->waits = s->doc->carrier == KEYDOC_ETCD;
+	return r;
+}
+
+/* What is to be done besides, where they are brought by hand. */
+static const char *by_hand(const struct step *s, const char *what)
+{
+	return s->doc->carrier == KEYDOC_ETCD ? "" : what;
 }
 
 static const struct keyack *ack_of(const struct step *s, const uint8_t node[static KEYDOC_NODE])
@@ -61,25 +75,38 @@ static bool is_asked(const struct step *s, const struct keydoc_member *m)
 	return !(removal && next_is_named(s->by, m->id));
 }
 
-#define EXCHANGE                                                                             \
-	"run `kekctl keyset export | ssh %s kekctl keyset apply | kekctl keyset ack` here, " \
-	"then this command again"
+#define CURE_MAX 192
+
+static void exchange_cure(const struct step *s, const struct keydoc_member *m,
+			  char ret[static CURE_MAX])
+{
+	if (s->doc->carrier == KEYDOC_ETCD)
+		snprintf(ret, CURE_MAX,
+			 "is it up, and does it reach etcd? See `kekctl cluster status`");
+	else
+		snprintf(ret, CURE_MAX,
+			 "run `kekctl keyset export | ssh %s kekctl keyset apply | kekctl keyset "
+			 "ack` here, then this command again",
+			 m->name);
+}
 
 /* Rule 8, for one member. */
 static int next_answered(const struct step *s, const struct keydoc_member *m)
 {
 	const struct keyack *ack = ack_of(s, m->id);
+	char cure[CURE_MAX];
 
+	exchange_cure(s, m, cure);
 	if (!ack || memcmp(ack->doc, s->doc->hash, sizeof(ack->doc)) != 0)
-		return keydoc_refuse(s->why, -EBUSY,
-				     "node %s has not acknowledged generation %" PRIu64
-				     ": " EXCHANGE,
-				     m->name, s->doc->generation, m->name);
+		return next_waits(
+			s, keydoc_refuse(s->why, -EBUSY,
+					 "node %s has not acknowledged generation %" PRIu64 ": %s",
+					 m->name, s->doc->generation, cure));
 	if (!is_maker(s, m) && !keyack_has_heard(ack, s->by->node, s->heard->number))
-		return keydoc_refuse(s->why, -EBUSY,
-				     "node %s has acknowledged generation %" PRIu64
-				     ", but not since this node took it: " EXCHANGE,
-				     m->name, s->doc->generation, m->name);
+		return next_waits(s, keydoc_refuse(s->why, -EBUSY,
+						   "node %s has acknowledged generation %" PRIu64
+						   ", but not since this node took it: %s",
+						   m->name, s->doc->generation, cure));
 	return 0;
 }
 
@@ -102,11 +129,14 @@ static int all_open(const struct step *s)
 		const struct keyack_key *key = ack ? keyack_key(ack, s->by->id) : NULL;
 
 		if (!m->leaving && (!key || key->why != 0))
-			return keydoc_refuse(
-				s->why, -EBUSY,
-				"node %s does not open key %s: see `kekctl key list` there, then "
-				"exchange acknowledgements with it again",
-				m->name, s->key->label);
+			return next_waits(
+				s,
+				keydoc_refuse(s->why, -EBUSY,
+					      "node %s does not open key %s: see `kekctl key list` "
+					      "there%s",
+					      m->name, s->key->label,
+					      by_hand(s, ", then exchange acknowledgements with it "
+							 "again")));
 	}
 	return 0;
 }
@@ -120,19 +150,24 @@ static int nobody_writes(const struct step *s, bool quiet)
 		const struct keyack_key *key = ack ? keyack_key(ack, s->by->id) : NULL;
 
 		if (!ack || keyack_writes_with(ack, s->by->id))
-			return keydoc_refuse(
-				s->why, -EBUSY,
-				"node %s writes with key %s, or may: exchange acknowledgements "
-				"with it, then run this command again",
-				m->name, s->key->label);
+			return next_waits(
+				s, keydoc_refuse(
+					   s->why, -EBUSY, "node %s writes with key %s, or may%s",
+					   m->name, s->key->label,
+					   by_hand(s, ": exchange acknowledgements with it, then "
+						      "run this command again")));
 		if (quiet && (!key || !key->quiet))
-			return keydoc_refuse(
-				s->why, -EBUSY,
-				"node %s has answered with key %s within the last five minutes, or "
-				"was started since: an API server may still write with what the key "
-				"has wrapped. Wait, exchange acknowledgements with it, then run "
-				"this command again",
-				m->name, s->key->label);
+			return next_waits(
+				s,
+				keydoc_refuse(
+					s->why, -EBUSY,
+					"node %s has answered with key %s within the last five "
+					"minutes, or was started since: an API server may still "
+					"write with what the key has wrapped%s",
+					m->name, s->key->label,
+					by_hand(s,
+						". Wait, exchange acknowledgements with it, then "
+						"run this command again")));
 	}
 	return 0;
 }
@@ -144,10 +179,23 @@ static int wrong_state(const struct step *s, const char *wanted)
 			     s->key->label, key_state_name(s->key->state), wanted);
 }
 
+/* A key that is new, and a node that is, would need both roots. */
+static int no_rotation(const struct step *s)
+{
+	return s->doc->rotating
+		       ? keydoc_refuse(
+				 s->why, -EBUSY,
+				 "the root key is being rotated: end that first, with `kekctl root "
+				 "rotate` or `kekctl root rotate --abort`")
+		       : 0;
+}
+
 static int do_stage(struct step *s)
 {
 	const struct key_record *key = s->by->key;
 
+	if (no_rotation(s) < 0)
+		return s->why->r;
 	if (keydoc_key(s->doc, key->id) || keydoc_is_gone(s->doc, key->id))
 		return keydoc_refuse(s->why, -EEXIST,
 				     "a key of this id is or was there: try again");
@@ -236,10 +284,17 @@ static int has_evidence(const struct step *s)
 		return 0;
 	if (s->by->evidence != 0 && s->by->evidence == s->key->marked)
 		return 0;
+	if (s->key->marked == 0)
+		return keydoc_refuse(
+			s->why, -EAGAIN,
+			"key %s is not marked, so nothing says since when no value needs it: `kekctl key "
+			"mark %s`, then `kekctl scan --etcd --uses %s --proof FILE`, and --proof FILE here. "
+			"--force takes your word for it",
+			s->key->label, s->key->label, s->key->label);
 	return keydoc_refuse(
 		s->why, -EAGAIN,
 		"there is no evidence that no value needs key %s since it was marked: see "
-		"`kekctl scan --uses %s --proof FILE`",
+		"`kekctl scan --etcd --uses %s --proof FILE`",
 		s->key->label, s->key->label);
 }
 
@@ -262,9 +317,9 @@ static int do_retire(struct step *s)
 		return keydoc_refuse(s->why, -EALREADY, "key %s is retired", s->key->label);
 	if (s->key->state != KEY_DECRYPT_ONLY)
 		return wrong_state(s, "decrypt-only");
-	r = nobody_writes(s, !s->by->forced);
+	r = has_evidence(s); /* first: time brings none */
 	if (r == 0)
-		r = has_evidence(s);
+		r = nobody_writes(s, !s->by->forced);
 	if (r < 0)
 		return r;
 	s->key->state = KEY_RETIRED;
@@ -290,8 +345,14 @@ static int is_kept_long_enough(const struct step *s)
 		const struct keydoc_member *m = &s->doc->members[i];
 		const struct keyack *ack = ack_of(s, m->id);
 
-		if (!ack || ack->time < s->key->retired ||
-		    ack->time - s->key->retired < s->heard->keep_retired)
+		if (ack && ack->time < s->key->retired - KEYDOC_AHEAD_S)
+			return keydoc_refuse(
+				s->why, -EBUSY,
+				"key %s was retired at a time that the clock of node %s has not reached: "
+				"it is behind, or another was ahead then (rotation.keepRetired). Put the clock right, or begin "
+				"again: `kekctl key reopen`, `kekctl key retire`",
+				s->key->label, m->name);
+		if (!ack || ack->time - s->key->retired < s->heard->keep_retired)
 			return keydoc_refuse(
 				s->why, -EBUSY,
 				"key %s was retired less than %" PRId64
@@ -342,8 +403,10 @@ static int do_join(struct step *s)
 {
 	const struct keydoc_member *m = &s->by->member;
 	const struct keyack *ack = ack_of(s, m->id);
-	int r;
+	int r = no_rotation(s);
 
+	if (r < 0)
+		return r;
 	if (keydoc_member(s->doc, m->id))
 		return keydoc_refuse(s->why, -EALREADY, "node %s is a member", m->name);
 	if (keydoc_is_removed(s->doc, m->id))
@@ -426,6 +489,15 @@ static int has_stopped(const struct step *s, const struct keydoc_member *m)
 	}
 	if (quiet)
 		return 0;
+	if (s->doc->carrier == KEYDOC_ETCD)
+		return next_waits(
+			s,
+			keydoc_refuse(
+				s->why, -EBUSY,
+				"node %s is leaving and has not said that it has stopped, which takes it "
+				"five minutes; if it and its API server never start again: `kekctl "
+				"cluster remove %s --dead`",
+				m->name, m->name));
 	return keydoc_refuse(
 		s->why, -EBUSY,
 		"node %s has not said that it has stopped: exchange acknowledgements with it, or, "
@@ -479,15 +551,118 @@ static int do_left(struct step *s)
 		add_uses(s, m->id);
 		drop_member(s->next, m);
 	}
-	if (s->next->n_members == 1)
+	if (s->next->n_members == 1 && s->next->carrier == KEYDOC_HAND)
 		s->next->carrier = KEYDOC_ALONE;
 	return 0;
+}
+
+/* Who has it in etcd has it there first; the way back is `kekctl keyset take`, for an etcd that is gone for good. */
+static int do_carry(struct step *s)
+{
+	if (s->doc->carrier == KEYDOC_ETCD)
+		return keydoc_refuse(s->why, -EALREADY, "etcd carries this keyset already");
+	s->next->carrier = KEYDOC_ETCD;
+	memset(s->next->hand, 0, sizeof(s->next->hand));
+	return 0;
+}
+
+/* Rule 9, for one root. */
+static int all_have_root(const struct step *s, const uint8_t root[static KEY_ROOT_ID])
+{
+	char hex[2 * KEY_ROOT_ID + 1];
+
+	key_hex(root, KEY_ROOT_ID, hex);
+	for (size_t i = 0; i < s->doc->n_members; i++) {
+		const struct keydoc_member *m = &s->doc->members[i];
+		const struct keyack *ack = ack_of(s, m->id);
+
+		if (ack && ack->formats < KEYDOC_FORMAT_ROTATE)
+			return keydoc_refuse(
+				s->why, -EPROTONOSUPPORT,
+				"node %s runs a version of kekd that cannot have its root "
+				"key rotated: upgrade it",
+				m->name);
+		if (!ack || !keyack_has_root(ack, root))
+			return next_waits(
+				s,
+				keydoc_refuse(
+					s->why, -EBUSY,
+					"node %s has not said that it has the root key %s%s: give it "
+					"that one, with `kekctl root next` there%s",
+					m->name, hex,
+					s->doc->rotating ? " and opens every key under it" : "",
+					by_hand(s, ", then exchange acknowledgements with it, "
+						   "and run this command again")));
+	}
+	return 0;
+}
+
+static const struct keydoc_blob *blob_of(const struct step *s, const struct key_record *key)
+{
+	for (size_t i = 0; i < s->by->n_blobs; i++)
+		if (memcmp(s->by->blobs[i].id, key->id, KEKD_KEY_ID) == 0)
+			return &s->by->blobs[i];
+	return NULL;
+}
+
+static int do_root_begin(struct step *s)
+{
+	int r;
+
+	if (s->doc->rotating)
+		return keydoc_refuse(s->why, -EALREADY, "the root key is being rotated already");
+	if (memcmp(s->doc->root, s->by->root, KEY_ROOT_ID) == 0)
+		return keydoc_refuse(s->why, -EALREADY,
+				     "that is the root key which the keyset is sealed under");
+	r = all_have_root(s, s->doc->root);
+	if (r == 0)
+		r = all_have_root(s, s->by->root);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < s->next->n_keys; i++) {
+		struct key_record *key = &s->next->keys[i];
+		const struct keydoc_blob *b = blob_of(s, key);
+
+		if (!b)
+			return keydoc_refuse(
+				s->why, -EAGAIN,
+				"key %s has come since the keyset was sealed anew: run the "
+				"command again",
+				key->label);
+		memcpy(key->reblob, b->blob, sizeof(key->reblob));
+	}
+	s->next->rotating = true;
+	memcpy(s->next->next_root, s->by->root, KEY_ROOT_ID);
+	return 0;
+}
+
+static int end_rotation(struct step *s, bool give_up)
+{
+	int r;
+
+	if (!s->doc->rotating)
+		return keydoc_refuse(s->why, -EALREADY, "the root key is not being rotated");
+	r = all_have_root(s, give_up ? s->doc->root : s->doc->next_root);
+	if (r == 0)
+		keydoc_end_rotation(s->next, give_up);
+	return r;
+}
+
+static int do_root_end(struct step *s)
+{
+	return end_rotation(s, false);
+}
+
+static int do_root_abort(struct step *s)
+{
+	return end_rotation(s, true);
 }
 
 static int do_take(struct step *s)
 {
 	if (s->doc->carrier == KEYDOC_ALONE || memcmp(s->doc->hand, s->by->node, KEYDOC_NODE) == 0)
 		return keydoc_refuse(s->why, -EALREADY, "changes come from this node already");
+	s->next->carrier = KEYDOC_HAND;
 	memcpy(s->next->hand, s->by->node, KEYDOC_NODE);
 	return 0;
 }
@@ -508,6 +683,10 @@ static const struct {
 	[KEYDOC_REMOVE] = { do_remove, false, false },
 	[KEYDOC_LEFT] = { do_left, false, false },
 	[KEYDOC_TAKE] = { do_take, false, true },
+	[KEYDOC_CARRY] = { do_carry, false, false },
+	[KEYDOC_ROOT_BEGIN] = { do_root_begin, false, false },
+	[KEYDOC_ROOT_END] = { do_root_end, false, false },
+	[KEYDOC_ROOT_ABORT] = { do_root_abort, false, false },
 };
 _Static_assert(ARRAY_SIZE(changes) == KEYDOC_CHANGES, "a row for each change");
 
@@ -522,7 +701,7 @@ static int may_change(const struct step *s)
 			s->why, -EPERM,
 			"this node is %s of the keyset, so it changes nothing: do it on a member",
 			me ? "leaving the members" : "no member");
-	if (s->doc->carrier == KEYDOC_ALONE || changes[s->by->kind].anybody ||
+	if (s->doc->carrier != KEYDOC_HAND || changes[s->by->kind].anybody ||
 	    memcmp(s->doc->hand, s->by->node, KEYDOC_NODE) == 0)
 		return 0;
 	if (s->by->kind == KEYDOC_LEFT && s->by->vouched && next_is_named(s->by, s->doc->hand))
@@ -553,6 +732,7 @@ int keydoc_next(const struct keydoc *doc, const struct keydoc_change *change,
 	int r;
 
 	why->text[0] = '\0';
+	why->waits = false;
 	why->r = keydoc_copy(doc, &next);
 	if (why->r < 0)
 		return why->r;

@@ -22,12 +22,18 @@
  *   8. Every change needs an answer of every member, those that are leaving too, to a number that its maker
  *      drew after it took this very document. A removal needs the rest only. So neither an old document nor
  *      old acknowledgements make a change.
+ *   9. The root is rotated in two steps. Both roots are in the document when every member has said that it has
+ *      both; the old one goes, or the new one is given up, when every member has said of this document, too, that
+ *      it opens each key under the one that stays. Else a member is left with a root that opens nothing. A
+ *      member takes no document that has none of the roots of its own (keydoc_compare()).
  */
 #ifndef KEKD_KEYS_KEYDOC_NEXT_H
 #define KEKD_KEYS_KEYDOC_NEXT_H
 
 #include "daemon/keys/keyack.h"
 #include "daemon/keys/keydoc.h"
+
+#define KEYDOC_AHEAD_S 60 /* the clocks of two machines may differ by so much, in seconds */
 
 enum keydoc_change_kind {
 	KEYDOC_STAGE, /* @key: a new key, staged */
@@ -40,8 +46,21 @@ enum keydoc_change_kind {
 	KEYDOC_JOIN,    /* @member: has acknowledged this document */
 	KEYDOC_REMOVE,  /* @removed: become leaving */
 	KEYDOC_LEFT, /* @removed: leaving; they have stopped and are quiet, or vouched: they are dead */
-	KEYDOC_TAKE, /* changes come from @node from now on */
+	KEYDOC_TAKE,       /* changes come from @node from now on */
+	KEYDOC_CARRY,      /* etcd carries the document from now on */
+	KEYDOC_ROOT_BEGIN, /* @root: is to come; @blobs: each key under it */
+	KEYDOC_ROOT_END,   /* it has come, and the old one is gone */
+	KEYDOC_ROOT_ABORT, /* it does not come */
 	KEYDOC_CHANGES,
+};
+
+/* The format that a member has to read where the root is rotated (struct keyack). */
+#define KEYDOC_FORMAT_ROTATE 3
+
+/* A key under another root. */
+struct keydoc_blob {
+	uint8_t id[KEKD_KEY_ID];
+	char blob[KEY_BLOB_MAX];
 };
 
 struct keydoc_change {
@@ -54,6 +73,9 @@ struct keydoc_change {
 	struct keydoc_member member;
 	size_t n_removed;
 	const struct keydoc_node *removed;
+	uint8_t root[KEY_ROOT_ID];
+	size_t n_blobs;
+	const struct keydoc_blob *blobs;
 	uint64_t evidence; /* RETIRE, DESTROY: the mark that nothing needed the key at, or 0 */
 	bool vouched;      /* RETIRE, DESTROY: an operator says so. LEFT: they never start again */
 	bool forced;       /* RETIRE: also that nobody has to be quiet */
@@ -68,7 +90,8 @@ struct keydoc_heard {
 };
 
 struct keydoc_refusal {
-	int r; /* as returned */
+	int r;      /* as returned */
+	bool waits; /* for members: the same change is possible later, without anybody doing anything */
 	char text[512];
 };
 
@@ -100,6 +123,16 @@ int keydoc_begin(const uint8_t cluster[static KEYDOC_NODE], const uint8_t nonce[
  */
 int keydoc_merge(const struct keydoc *ours, const struct keydoc *theirs,
 		 const struct keydoc_change *by, struct keydoc **ret, struct keydoc_refusal *why);
+
+/*
+ * Rule 6: ours once more, above both generations, as what carries documents has lost it and has @theirs, which ours
+ * covers, or none (NULL). What @theirs opens opens again, without one whatever is retired, as values of that time
+ * may be back; marks are void. @reopened is called for each key that is decrypt-only by that. -ENOMEM.
+ */
+typedef void keydoc_reopened_fn(void *ctx, const struct key_record *rec);
+int keydoc_again(const struct keydoc *ours, const struct keydoc *theirs,
+		 const struct keydoc_change *by, keydoc_reopened_fn *reopened, void *ctx,
+		 struct keydoc **ret);
 
 /*
  * A backup on a machine that has nothing: the same cluster and keys, @member alone, everybody else removed.

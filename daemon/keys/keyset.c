@@ -62,22 +62,19 @@ static int node_read(struct keyset *set)
 	return text_hex(v, set->self.id, sizeof(set->self.id));
 }
 
-int keyset_new(struct key_store *store, const struct root_key *root,
-	       const struct soft_root *soft_root, const char *name, struct keyset **ret)
+int keyset_new(struct key_store *store, const struct root_key *root, const char *name,
+	       struct keyset **ret)
 {
 	_cleanup_(keyset_freep) struct keyset *set = NULL;
 	int r;
 
-	if (root && soft_root)
-		return -EINVAL;
 	set = calloc(1, sizeof(*set));
 	if (!set)
 		return -ENOMEM;
 	list_init(&set->keys);
 	set->store = store;
 	set->root = root;
-	set->soft_root = soft_root;
-	set->kind = root ? KEY_KIND_ENCRYPTED : KEY_KIND_OPENSSL;
+	set->kind = root && root_key_is_by_value(root) ? KEY_KIND_SEALED : KEY_KIND_ENCRYPTED;
 	set->why = keyset_is_sealed(set) ? -EKEYEXPIRED : -ENODATA;
 	self_name(&set->self, name);
 	r = node_read(set);
@@ -175,25 +172,23 @@ bool keyset_is_empty(const struct keyset *set)
 	       set->doc->generation == 1;
 }
 
-static int mac_kernel(const void *root, struct span in, uint8_t ret[static KEYDOC_MAC])
+static int keyset_mac(const void *root, struct span in, uint8_t ret[static KEYDOC_MAC])
 {
 	return root_key_mac(root, in, ret);
 }
 
-static int mac_soft(const void *root, struct span in, uint8_t ret[static KEYDOC_MAC])
+struct keydoc_root keyset_root_of(const struct root_key *root)
 {
-	return soft_root_mac(root, in, ret);
+	return (struct keydoc_root){ keyset_mac, root, root_key_id(root), NULL };
 }
 
 bool keyset_root(const struct keyset *set, struct keydoc_root *ret)
 {
 	if (keyset_is_sealed(set))
 		return false;
-	if (set->root)
-		*ret = (struct keydoc_root){ mac_kernel, set->root, root_key_id(set->root) };
-	else
-		*ret = (struct keydoc_root){ mac_soft, set->soft_root,
-					     soft_root_id(set->soft_root) };
+	*ret = keyset_root_of(set->root);
+	if (keyset_second_id(set))
+		ret->also = &set->second_mac;
 	return true;
 }
 
@@ -250,6 +245,16 @@ int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx)
 			back(ctx, key);
 	}
 	return 0;
+}
+
+void keyset_notes(struct keyset *set, int notes)
+{
+	list_for_each (n, &set->keys) {
+		struct keyset_key *key = keyset_entry(n);
+
+		if (key->kek)
+			keyring_notes_watch(notes, kek_serial(key->kek), &key->watched);
+	}
 }
 
 void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx)

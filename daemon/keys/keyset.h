@@ -31,7 +31,7 @@ struct keyset;
  *
  * why: 0 if it can be used; otherwise -EKEYREJECTED (retired), -EINVAL or -EBADMSG (its blob is damaged, or
  * not the key of that name), -EEXIST (its label is taken by an older key; imported ones may share
- * it), -EOPNOTSUPP (kind of the other backend), -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES
+ * it), -EOPNOTSUPP (kind of another custody), -EKEYREVOKED, -EKEYEXPIRED, -ENOKEY, -EACCES
  * (withdrawn after loading), or AF_ALG's own.
  */
 struct keyset_key {
@@ -40,16 +40,18 @@ struct keyset_key {
 	int why;
 	struct kek *kek;      /* usable and in the kernel, else NULL */
 	struct softkey *soft; /* usable and not in the kernel, else NULL */
+	key_serial watched;   /* keyset_notes() has asked for news of this one */
+	bool held;            /* usable, and nowhere here: keyset_key_bytes() for the holders */
 };
 
 /*
- * A set that is kept in @store, or in memory only if that is NULL, and sealed by the one root that is
- * not NULL: it decides the kind of key that is made and loaded. All are borrowed for the life of the
+ * A set that is kept in @store, or in memory only if that is NULL, and sealed by @root, which
+ * decides the kind of key that is made and loaded; NULL: there is none. Both are borrowed for the life of the
  * set. @name is this machine's for people; its node id is made when the store has none. Errors
  * of the store.
  */
-int keyset_new(struct key_store *store, const struct root_key *root,
-	       const struct soft_root *soft_root, const char *name, struct keyset **ret);
+int keyset_new(struct key_store *store, const struct root_key *root, const char *name,
+	       struct keyset **ret);
 /* Withdraws every key. */
 void keyset_free(struct keyset *set);
 DEFINE_CLEANUP(struct keyset *, keyset_free);
@@ -84,6 +86,37 @@ bool keyset_may_write(const struct keyset *set);
 /* The root that MACs are made with. False: sealed. Borrowed. */
 bool keyset_root(const struct keyset *set, struct keydoc_root *ret);
 
+/*
+ * Where the document says that etcd carries it, a change is made when it is there, and not here: the next document is
+ * given to @offer, which takes it over (*@next is NULL then) and gives the answer, -EINPROGRESS if all is well.
+ * What became of it comes back by keyset_take(). Without @offer there is no change but to KEYDOC_TAKE.
+ */
+typedef int keyset_offer_fn(void *ctx, const struct keydoc_change *change, struct keydoc **next,
+			    struct keydoc_refusal *why);
+void keyset_carry(struct keyset *set, keyset_offer_fn *offer, void *ctx);
+
+/*
+ * The second root, where the root is being rotated or is to be, of the first one's custody,
+ * borrowed until keyset_second_end() says otherwise; NULL to have none. Every key that has a blob under it is
+ * proved. -EKEYREJECTED: the document is being rotated between two others.
+ */
+int keyset_second(struct keyset *set, const struct root_key *root);
+/*
+ * After a document was taken. NONE: the second root is as it was. FIRST: it is the only root from now on, and the
+ * first is not used any more. OVER: it is not used any more.
+ */
+enum keyset_second_end { KEYSET_SECOND_NONE, KEYSET_SECOND_FIRST, KEYSET_SECOND_OVER };
+enum keyset_second_end keyset_second_end(struct keyset *set);
+/* Fingerprint of the second root; NULL: there is none. Borrowed. */
+const uint8_t *keyset_second_id(const struct keyset *set);
+/*
+ * The roots that this set has, and under which it opens every key of the document that its backend can open; in
+ * a document that has one root, any other that it has. How many. None where there is one root and no second.
+ */
+size_t keyset_proved_roots(const struct keyset *set, uint8_t ret[static KEYDOC_ROOTS][KEY_ROOT_ID]);
+/* Is @blob the key of @rec under the second root? 0, -ENOKEY: there is none; as keyset_verify(). */
+int keyset_prove_second(const struct keyset *set, const struct key_record *rec, const char *blob);
+
 /* Called with each key whose use has changed by a document: new, back, gone, or in another state. */
 typedef void keyset_changed_fn(void *ctx, const struct keyset_key *key, enum key_state from);
 
@@ -109,12 +142,17 @@ bool keyset_is_empty(const struct keyset *set);
 
 /*
  * Make a key for the chain entry @name (1 … KEKD_KEY_NAME_MAX letters, digits, '.', '_', '-') and stage it.
- * -EALREADY: one is staged, *ret is that. -EINVAL: name. -EOPNOTSUPP: the name is that of a key for secretbox.
- * Others from making it, and as keyset_change().
+ * It is of the kind that fits the root; _portable: of kind sealed (keys/imported.h), whatever fits.
+ * -EALREADY: one is staged, *ret is that. -EINVAL: name. -EOPNOTSUPP: the name is that of a key for secretbox,
+ * or there is no such kind. -EEXIST: the one that is staged is not portable. Others from making it, and as
+ * keyset_change().
  */
 int keyset_stage(struct keyset *set, const char *name, const struct keydoc_heard *heard,
 		 struct keydoc_refusal *why, keyset_changed_fn *changed, void *ctx,
 		 const struct keyset_key **ret);
+int keyset_stage_portable(struct keyset *set, const char *name, const struct keydoc_heard *heard,
+			  struct keydoc_refusal *why, keyset_changed_fn *changed, void *ctx,
+			  const struct keyset_key **ret);
 /*
  * Take in a key from outside (keys/imported.h) and stage it: name, label, key_bytes and secretbox of
  * @want, the key itself in @bytes (borrowed, locked memory). -EALREADY: this very key is there
@@ -132,6 +170,12 @@ const struct keyset_key *keyset_staged(const struct keyset *set, const char *nam
 /* Whatever its state; NULL if unknown. */
 const struct keyset_key *keyset_find(const struct keyset *set,
 				     const uint8_t id[static KEKD_KEY_ID]);
+/*
+ * The bytes of a key that is held, key->rec.key_bytes of them, opened anew: to @ret, in locked memory and the caller's
+ * to wipe. Errors of imported_open().
+ */
+int keyset_key_bytes(const struct keyset *set, const struct keyset_key *key,
+		     uint8_t ret[static KEKD_AES_KEY_MAX]);
 /* All keys, struct keyset_key by link, oldest first. */
 const struct list *keyset_list(const struct keyset *set);
 
@@ -141,6 +185,8 @@ const struct list *keyset_list(const struct keyset *set);
  */
 typedef void keyset_gone_fn(void *ctx, const struct keyset_key *key);
 void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx);
+/* Have the kernel tell of each usable key by @notes (sys/keyring.h), where it does not yet. */
+void keyset_notes(struct keyset *set, int notes);
 /*
  * Load every key again that should open values and does not: one that an administrator killed in
  * the kernel comes back from the document. @back is called with each that did. -EKEYEXPIRED: sealed.

@@ -49,20 +49,6 @@ static const char *file_text(int r)
 	}
 }
 
-static void say_other_root(const struct keyset *set)
-{
-	char other[2 * KEY_ROOT_ID + 1], here[2 * KEY_ROOT_ID + 1];
-	struct keydoc_root root;
-
-	keyset_root(set, &root);
-	key_hex(set->other_root, KEY_ROOT_ID, other);
-	key_hex(root.id, KEY_ROOT_ID, here);
-	log_error("key store %s: its keyset is sealed under the root key %s, and the root key that "
-		  "was given is %s: give kekd the other one. Nothing is read, made or written "
-		  "under this one",
-		  key_store_path(set->store), other, here);
-}
-
 /* It cannot be used, and never will be. Not so where its owner or mode is wrong, or descriptors ran out. */
 static bool is_damage(int r)
 {
@@ -79,12 +65,8 @@ static int doc_load(struct keyset *set)
 	int r, p;
 
 	r = doc_read(set, KEY_STORE_KEYSET, &set->doc, &set->text, &set->text_len);
-	if (r == 0 || r == -ENOMEM)
+	if (r == 0 || r == -ENOMEM || r == -EKEYREJECTED)
 		return r;
-	if (r == -EKEYREJECTED) {
-		say_other_root(set);
-		return r;
-	}
 	if (r == -EPROTONOSUPPORT) {
 		log_error("key store %s: its keyset is of a newer version of kekd: run that one. "
 			  "Nothing is read, made or written by this one",
@@ -106,13 +88,13 @@ static int doc_load(struct keyset *set)
 		return 0;
 	}
 	if (p == -EKEYREJECTED)
-		say_other_root(set);
+		return p;
 	log_error(
 		"key store %s: neither \"keyset\" nor \"keyset.prev\" can be used: %s; %s. No key is "
 		"known and nothing is written: bring one back with `kekctl restore FILE`",
 		key_store_path(set->store), r == -ENOENT ? "it is gone" : file_text(r),
 		p == -ENOENT ? "there is no older one" : file_text(p));
-	return p == -EKEYREJECTED ? p : -EUCLEAN;
+	return -EUCLEAN;
 }
 
 static void doc_call(keyset_changed_fn *changed, void *ctx, const struct keyset_key *key,
@@ -136,18 +118,31 @@ static void key_destroyed(struct keyset_key *key, keyset_changed_fn *changed, vo
 	keyset_key_free(key);
 }
 
+/* The record of a key in use: its blob is the one of the set's first root. */
+static void record_set(const struct keyset *set, const struct key_record *rec,
+		       struct key_record *ret)
+{
+	struct keydoc_root root;
+
+	keyset_root(set, &root);
+	keydoc_record_under(set->doc, rec, root.id, ret);
+}
+
 /* The key in its new state; loaded again or dropped where that differs, or where it did not open. */
 static void key_follow(const struct keyset *set, struct keyset_key *key,
 		       const struct key_record *rec, keyset_changed_fn *changed, void *ctx)
 {
 	enum key_state from = key->rec.state;
+	struct key_record under;
 	bool opened = key_state_opens(from), opens = key_state_opens(rec->state);
 	bool same = from == rec->state && key->rec.activation == rec->activation;
-	bool mended = opened && opens && key->why < 0 && strcmp(key->rec.blob, rec->blob) != 0;
+	bool mended;
 
+	record_set(set, rec, &under);
+	mended = opened && opens && key->why < 0 && strcmp(key->rec.blob, under.blob) != 0;
 	if (opened && !opens)
 		keyset_key_drop(key);
-	key->rec = *rec;
+	key->rec = under;
 	if ((!opened && opens) || mended)
 		keyset_key_load(set, key);
 	if (!same || mended)
@@ -193,7 +188,7 @@ static void key_appear(struct keyset *set, const struct key_record *rec, struct 
 	} else {
 		key = keyset_entry(spare->next);
 		list_del(&key->link);
-		key->rec = *rec;
+		record_set(set, rec, &key->rec);
 		keyset_key_load(set, key);
 	}
 	list_add_tail(&set->keys, &key->link);
@@ -232,6 +227,36 @@ static void follow(struct keyset *set, struct keyset_key **made, struct list *sp
 	}
 }
 
+/*
+ * What the file "keyset.prev" has is under roots of which one is not the keyset's any more: it is written over, so that
+ * an old root opens nothing here.
+ */
+static void forget_previous(struct keyset *set)
+{
+	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	_cleanup_free_ char *text = NULL;
+	uint8_t other[KEY_ROOT_ID];
+	struct keydoc_root root;
+	size_t len;
+	int r;
+
+	keyset_root(set, &root);
+	if (key_store_read(set->store, KEY_STORE_PREV, KEYDOC_TEXT_MAX, &text, &len) < 0)
+		return;
+	r = keydoc_parse(span_of(text, len), &root, &doc, other);
+	if (r == 0 && keydoc_has_root(set->doc, doc->root) &&
+	    (!doc->rotating || keydoc_has_root(set->doc, doc->next_root)))
+		return;
+	if (r < 0 && r != -EKEYREJECTED)
+		return;
+	r = key_store_write(set->store, KEY_STORE_KEYSET, set->text, set->text_len);
+	if (r < 0)
+		log_error(
+			"key store %s: \"keyset.prev\" is sealed under a root key that was rotated away "
+			"too, and cannot be written over: %s. It is tried again at the next start",
+			key_store_path(set->store), errno_text(r));
+}
+
 int keyset_load(struct keyset *set)
 {
 	_cleanup_(keys_clear) struct list spare;
@@ -255,6 +280,9 @@ int keyset_load(struct keyset *set)
 	r = keys_reserve(set, set->doc, &spare);
 	if (r == 0)
 		follow(set, NULL, &spare, NULL, NULL);
+	keyset_prove_roots(set);
+	if (r == 0 && set->store && !set->previous)
+		forget_previous(set);
 	return r;
 }
 
@@ -272,6 +300,11 @@ static int refuse_write(struct keydoc_refusal *why, int r)
 		return keydoc_refuse(why, r, "the keyset is full: destroy keys that are retired");
 	case -ENOMEM:
 		return keydoc_refuse(why, r, "out of memory; nothing was changed");
+	case -ECANCELED:
+		return keydoc_refuse(
+			why, r,
+			"kekd ends before the disk of the key store has answered; the change "
+			"is not in force, and may be found done after a restart");
 	default:
 		return keydoc_refuse(
 			why, r,
@@ -281,11 +314,31 @@ static int refuse_write(struct keydoc_refusal *why, int r)
 	}
 }
 
+/* Each root of @doc is here to make its MAC. */
+static bool has_roots(const struct keydoc *doc, const struct keydoc_root *root,
+		      struct keydoc_refusal *why)
+{
+	bool first = keydoc_root_find(root, doc->root) != NULL;
+	bool next = !doc->rotating || keydoc_root_find(root, doc->next_root);
+	char hex[2 * KEY_ROOT_ID + 1];
+
+	if (first && next)
+		return true;
+	key_hex(first ? doc->next_root : doc->root, KEY_ROOT_ID, hex);
+	keydoc_refuse(
+		why, -ENOKEY,
+		"the root key of the keyset is being rotated, and this node has not the root key %s: "
+		"give it that one, with `kekctl root next`. Nothing was changed",
+		hex);
+	return false;
+}
+
 /* Durable, then the set's. @doc is consumed on success. */
 static int doc_publish(struct keyset *set, struct keydoc *doc, struct keydoc_refusal *why)
 {
 	_cleanup_free_ char *text = NULL;
 	struct keydoc_root root;
+	bool was_rotating;
 	size_t len;
 	int r;
 
@@ -296,11 +349,14 @@ static int doc_publish(struct keyset *set, struct keydoc *doc, struct keydoc_ref
 			why, -EPERM,
 			"the file \"keyset\" of the key store could not be read, and may be whole: nothing "
 			"is written over it. Put right what the log says of it, and restart kekd");
+	if (!has_roots(doc, &root, why))
+		return why->r;
 	r = keydoc_format(doc, &root, &text, &len);
 	if (r == 0 && set->store)
 		r = key_store_write(set->store, KEY_STORE_KEYSET, text, len);
 	if (r < 0)
 		return refuse_write(why, r);
+	was_rotating = set->doc && set->doc->rotating;
 	keydoc_free(set->doc);
 	free(set->text);
 	set->doc = doc;
@@ -308,6 +364,10 @@ static int doc_publish(struct keyset *set, struct keydoc *doc, struct keydoc_ref
 	set->text_len = len;
 	set->why = 0;
 	set->previous = false;
+	if (set->store && was_rotating && !doc->rotating)
+		forget_previous(set);
+	if (was_rotating || doc->rotating || keyset_second_id(set))
+		keyset_follow_roots(set, was_rotating);
 	PROBE_KEYSET_TAKEN(doc->generation);
 	log_debug("keyset: generation %" PRIu64 " is in force", doc->generation);
 	return 0;
@@ -336,6 +396,30 @@ int keyset_begin(struct keyset *set)
 	return 0;
 }
 
+void keyset_carry(struct keyset *set, keyset_offer_fn *offer, void *ctx)
+{
+	set->offer = offer;
+	set->offer_ctx = ctx;
+}
+
+/* 0: the change is made here. Otherwise what its carrier says. */
+static int offer_change(struct keyset *set, const struct keydoc_change *change,
+			struct keydoc **next, struct keydoc_refusal *why)
+{
+	bool carried = set->doc->carrier == KEYDOC_ETCD || change->kind == KEYDOC_CARRY;
+
+	if (!carried)
+		return 0;
+	if (set->offer)
+		return set->offer(set->offer_ctx, change, next, why);
+	if (change->kind == KEYDOC_TAKE)
+		return 0;
+	return keydoc_refuse(
+		why, -EPERM,
+		"etcd carries this keyset, and this node's kekd.yaml has no `cluster:`, so it changes "
+		"nothing. If that etcd is gone for good, `kekctl keyset take` brings it back into hands");
+}
+
 /* As keyset_change(); @made as key_appear(). */
 static int change_with(struct keyset *set, struct keydoc_change *change,
 		       const struct keydoc_heard *heard, struct keydoc_refusal *why,
@@ -343,6 +427,7 @@ static int change_with(struct keyset *set, struct keydoc_change *change,
 {
 	_cleanup_(keydoc_freep) struct keydoc *next = NULL;
 	_cleanup_(keys_clear) struct list spare;
+	struct keydoc_root root;
 	int r;
 
 	list_init(&spare);
@@ -354,6 +439,10 @@ static int change_with(struct keyset *set, struct keydoc_change *change,
 	memcpy(change->node, set->self.id, sizeof(change->node));
 	change->time = time(NULL);
 	r = keydoc_next(set->doc, change, heard, &next, why);
+	if (r == 0 && keyset_root(set, &root) && !has_roots(next, &root, why))
+		r = why->r;
+	if (r == 0)
+		r = offer_change(set, change, &next, why);
 	if (r < 0)
 		return r;
 	r = keys_reserve(set, next, &spare);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/random.h"
 #include "daemon/base/secmem.h"
 #include "daemon/keys/imported.h"
 #include "daemon/keys/keyset_private.h"
@@ -32,27 +33,6 @@ static void encrypted_free(struct keyset_key *key)
 	kek_free(move_ptr(key->kek));
 }
 
-static int openssl_generate(const struct keyset *set, struct keyset_key *key)
-{
-	return softkey_generate(set->soft_root, &key->rec, &key->soft);
-}
-
-static int openssl_load(const struct keyset *set, struct keyset_key *key)
-{
-	return softkey_load(set->soft_root, &key->rec, &key->soft);
-}
-
-/* It is ours alone; nobody can take it away. */
-static int openssl_alive(const struct keyset_key *key _unused_)
-{
-	return 0;
-}
-
-static void key_openssl_free(struct keyset_key *key)
-{
-	softkey_free(move_ptr(key->soft));
-}
-
 static int imported_generate(const struct keyset *set _unused_, struct keyset_key *key _unused_)
 {
 	return -EOPNOTSUPP;
@@ -63,24 +43,51 @@ int keyset_key_place(const struct keyset *set, struct keyset_key *key, const uin
 {
 	struct span span = span_of(bytes, key->rec.key_bytes);
 
-	if (set->root && !key->rec.secretbox)
+	key->held = root_key_is_in_memory(set->root) && !key->rec.secretbox;
+	if (key->held)
+		return 0;
+	if (!key->rec.secretbox)
 		return kek_from_bytes(set->root, &key->rec, span, &key->kek);
 	return softkey_from_bytes(span, &key->soft);
 }
 
-static int imported_load(const struct keyset *set, struct keyset_key *key)
+static int sealed_generate(const struct keyset *set, struct keyset_key *key)
 {
-	const struct imported_root root = { set->root, set->soft_root };
 	uint8_t *bytes = secmem_alloc(KEKD_AES_KEY_MAX);
 	int r;
 
 	if (!bytes)
 		return -ENOMEM;
-	r = imported_open(&root, &key->rec, bytes);
+	key->rec.kind = KEY_KIND_SEALED;
+	key->rec.key_bytes = KEKD_AES_KEY_MAX;
+	r = random_bytes(bytes, KEKD_AES_KEY_MAX);
+	if (r == 0)
+		r = imported_seal(set->root, &key->rec, span_of(bytes, KEKD_AES_KEY_MAX));
 	if (r == 0)
 		r = keyset_key_place(set, key, bytes);
 	secmem_free(bytes, KEKD_AES_KEY_MAX);
 	return r;
+}
+
+static int imported_load(const struct keyset *set, struct keyset_key *key)
+{
+	uint8_t *bytes = secmem_alloc(KEKD_AES_KEY_MAX);
+	int r;
+
+	if (!bytes)
+		return -ENOMEM;
+	r = imported_open(set->root, &key->rec, bytes);
+	if (r == 0)
+		r = keyset_key_place(set, key, bytes);
+	secmem_free(bytes, KEKD_AES_KEY_MAX);
+	return r;
+}
+
+int keyset_key_bytes(const struct keyset *set, const struct keyset_key *key,
+		     uint8_t ret[static KEKD_AES_KEY_MAX])
+{
+
+	return key->held ? imported_open(set->root, &key->rec, ret) : -EOPNOTSUPP;
 }
 
 static int imported_alive(const struct keyset_key *key)
@@ -92,6 +99,7 @@ static void imported_free(struct keyset_key *key)
 {
 	kek_free(move_ptr(key->kek));
 	softkey_free(move_ptr(key->soft));
+	key->held = false;
 }
 
 static const struct kind {
@@ -102,14 +110,14 @@ static const struct kind {
 } kinds[] = {
 	[KEY_KIND_ENCRYPTED] = { encrypted_generate, encrypted_load, encrypted_alive,
 				 encrypted_free },
-	[KEY_KIND_OPENSSL] = { openssl_generate, openssl_load, openssl_alive, key_openssl_free },
 	[KEY_KIND_IMPORTED] = { imported_generate, imported_load, imported_alive, imported_free },
+	[KEY_KIND_SEALED] = { sealed_generate, imported_load, imported_alive, imported_free },
 };
 _Static_assert(ARRAY_SIZE(kinds) == KEY_KINDS, "a row for each kind");
 
-int keyset_key_generate(const struct keyset *set, struct keyset_key *key)
+int keyset_key_generate(const struct keyset *set, enum key_kind kind, struct keyset_key *key)
 {
-	return kinds[set->kind].generate(set, key);
+	return kinds[kind].generate(set, key);
 }
 
 int keyset_key_alive(const struct keyset_key *key)
@@ -153,11 +161,20 @@ static const char *explain(const struct keyset *set, const struct keyset_key *ke
 		return "its blob is not the key of this id, name and label: bring it back with `kekctl restore FILE`";
 	case -EINVAL:
 		return "its blob is damaged: bring it back with `kekctl restore FILE`";
+	case -EPROTOTYPE:
+		return "it was made under a root key of the other type: the `rootKey.source` that the keyset "
+		       "was made with, trusted or not, opens it, and `kekctl root rotate` leads from one to "
+		       "the other";
 	case -EEXIST:
 		return "another key has the same label";
 	case -EOPNOTSUPP:
-		return key->rec.kind == set->kind ? "this backend cannot hold a key of its size"
-						  : "made for the other backend";
+		if (key->rec.kind == set->kind)
+			return "no key of its size can be held";
+		if (set->kind == KEY_KIND_SEALED && key->rec.kind == KEY_KIND_ENCRYPTED)
+			return "the kernel that made it alone can open it, by its serial: it needs "
+			       "`custody: serial`. A cluster with a member like this one makes its "
+			       "keys with `kekctl key rotate --portable`";
+		return "no key of its kind can be held";
 	default:
 		return key->rec.kind == KEY_KIND_ENCRYPTED ? afalg_cure(key->why)
 							   : errno_text(key->why);
@@ -172,7 +189,7 @@ static int key_open(const struct keyset *set, struct keyset_key *key)
 		return -EKEYEXPIRED;
 	if (key->rec.kind == KEY_KIND_IMPORTED)
 		return kinds[key->rec.kind].load(set, key); /* old configurations repeat names */
-	if (key->rec.kind != set->kind)
+	if (key->rec.kind != set->kind && key->rec.kind != KEY_KIND_SEALED)
 		return -EOPNOTSUPP;
 	if (label_is_taken(set, key))
 		return -EEXIST;

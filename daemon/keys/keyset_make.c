@@ -67,9 +67,9 @@ static int stage(struct keyset *set, struct keyset_key **key, const struct keydo
 	return r;
 }
 
-int keyset_stage(struct keyset *set, const char *name, const struct keydoc_heard *heard,
-		 struct keydoc_refusal *why, keyset_changed_fn *changed, void *ctx,
-		 const struct keyset_key **ret)
+static int stage_kind(struct keyset *set, const char *name, enum key_kind kind,
+		      const struct keydoc_heard *heard, struct keydoc_refusal *why,
+		      keyset_changed_fn *changed, void *ctx, const struct keyset_key **ret)
 {
 	_cleanup_(keyset_key_freep) struct keyset_key *key = NULL;
 	const struct keyset_key *staged = keyset_staged(set, name);
@@ -91,10 +91,32 @@ int keyset_stage(struct keyset *set, const char *name, const struct keydoc_heard
 	if (r == 0)
 		r = fresh_record(name, &key->rec);
 	if (r == 0)
-		r = keyset_key_generate(set, key);
+		r = keyset_key_generate(set, kind, key);
 	if (r < 0)
 		return refuse_make(why, r);
 	return stage(set, &key, heard, why, changed, ctx, ret);
+}
+
+int keyset_stage(struct keyset *set, const char *name, const struct keydoc_heard *heard,
+		 struct keydoc_refusal *why, keyset_changed_fn *changed, void *ctx,
+		 const struct keyset_key **ret)
+{
+	return stage_kind(set, name, set->kind, heard, why, changed, ctx, ret);
+}
+
+int keyset_stage_portable(struct keyset *set, const char *name, const struct keydoc_heard *heard,
+			  struct keydoc_refusal *why, keyset_changed_fn *changed, void *ctx,
+			  const struct keyset_key **ret)
+{
+	int r = stage_kind(set, name, KEY_KIND_SEALED, heard, why, changed, ctx, ret);
+
+	if (r == -EALREADY && (*ret)->rec.kind != KEY_KIND_SEALED)
+		return keydoc_refuse(
+			why, -EEXIST,
+			"key %s is staged already and is not portable: give it up with "
+			"`kekctl key rotate --abort`",
+			(*ret)->rec.label);
+	return r;
 }
 
 static bool name_is_taken(const struct keyset *set, const char *name)
@@ -133,7 +155,6 @@ static bool label_is_generated(const struct keyset *set, const char *label)
 static int import_make(struct keyset *set, const struct key_record *want, struct span bytes,
 		       struct keyset_key *key)
 {
-	const struct imported_root root = { set->root, set->soft_root };
 	int r;
 
 	r = fresh_record(want->name, &key->rec);
@@ -143,7 +164,7 @@ static int import_make(struct keyset *set, const struct key_record *want, struct
 	key->rec.kind = KEY_KIND_IMPORTED;
 	key->rec.key_bytes = want->key_bytes;
 	key->rec.secretbox = want->secretbox;
-	r = imported_seal(&root, &key->rec, bytes);
+	r = imported_seal(set->root, &key->rec, bytes);
 	return r < 0 ? r : keyset_key_place(set, key, bytes.data);
 }
 

@@ -3,40 +3,97 @@
  * A second look at keys, beside those in use and without touching them: each blob is opened once
  * more, under a description of its own, and let go.
  */
+#include <stdio.h>
 #include <string.h>
 
+#include "daemon/base/log.h"
 #include "daemon/base/secmem.h"
 #include "daemon/keys/imported.h"
 #include "daemon/keys/keyset_private.h"
 
-static int prove_imported(const struct keyset *set, const struct key_record *rec)
+static int prove_imported(const struct root_key *root, const struct key_record *rec)
 {
-	const struct imported_root root = { set->root, set->soft_root };
 	uint8_t *bytes = secmem_alloc(KEKD_AES_KEY_MAX);
 	int r;
 
 	if (!bytes)
 		return -ENOMEM;
-	r = imported_open(&root, rec, bytes);
+	r = imported_open(root, rec, bytes);
 	secmem_free(bytes, KEKD_AES_KEY_MAX);
 	return r;
 }
 
-static int prove(const struct keyset *set, const struct key_record *rec)
+static int prove_under(const struct keyset *set, const struct root_key *root,
+		       const struct key_record *rec)
 {
-	struct softkey *soft;
-	int r;
-
-	if (rec->kind == KEY_KIND_IMPORTED)
-		return prove_imported(set, rec);
+	if (imported_kind(rec->kind))
+		return prove_imported(root, rec);
 	if (rec->kind != set->kind)
 		return -EOPNOTSUPP;
-	if (set->root)
-		return kek_prove(set->root, rec);
-	r = softkey_load(set->soft_root, rec, &soft);
-	if (r == 0)
-		softkey_free(soft);
-	return r;
+	return kek_prove(root, rec);
+}
+
+/* By the first root that the set has, which may be the one that is to come. */
+static int prove(const struct keyset *set, const struct keydoc *doc, const struct key_record *rec)
+{
+	struct key_record under;
+
+	keydoc_record_under(doc, rec, root_key_id(set->root), &under);
+	return prove_under(set, set->root, &under);
+}
+
+/* What this backend cannot open it does not miss. */
+static bool opens_every(const struct keyset *set, const struct root_key *root)
+{
+	struct key_record under;
+	char hex[2 * KEY_ROOT_ID + 1];
+
+	if (!keydoc_has_root(set->doc, root_key_id(root)))
+		return !set->doc->rotating;
+	key_hex(root_key_id(root), KEY_ROOT_ID, hex);
+	for (size_t i = 0; i < set->doc->n_keys; i++) {
+		int r;
+
+		keydoc_record_under(set->doc, &set->doc->keys[i], root_key_id(root), &under);
+		r = prove_under(set, root, &under);
+		if (r == 0 || r == -EOPNOTSUPP)
+			continue;
+		log_warning("key %s does not open under the root key %s: %s", under.label, hex,
+			    errno_text(r));
+		return false;
+	}
+	return true;
+}
+
+void keyset_prove_roots(struct keyset *set)
+{
+	bool two = keyset_second_id(set) || (set->doc && set->doc->rotating);
+
+	set->proved[0] = two && set->doc && !keyset_is_sealed(set) && opens_every(set, set->root);
+	set->proved[1] = set->doc && keyset_second_id(set) && opens_every(set, set->second);
+}
+
+size_t keyset_proved_roots(const struct keyset *set, uint8_t ret[static KEYDOC_ROOTS][KEY_ROOT_ID])
+{
+	size_t n = 0;
+
+	if (set->proved[0])
+		memcpy(ret[n++], root_key_id(set->root), KEY_ROOT_ID);
+	if (set->proved[1] && root_key_check(set->second) == 0)
+		memcpy(ret[n++], keyset_second_id(set), KEY_ROOT_ID);
+	return n;
+}
+
+int keyset_prove_second(const struct keyset *set, const struct key_record *rec, const char *blob)
+{
+	struct key_record under = *rec;
+
+	if (!keyset_second_id(set))
+		return -ENOKEY;
+	memcpy(under.root, keyset_second_id(set), sizeof(under.root));
+	snprintf(under.blob, sizeof(under.blob), "%s", blob);
+	under.reblob[0] = '\0';
+	return prove_under(set, set->second, &under);
 }
 
 int keyset_verify_doc(const struct keyset *set, const struct keydoc *doc, keyset_verify_fn *each,
@@ -45,7 +102,7 @@ int keyset_verify_doc(const struct keyset *set, const struct keydoc *doc, keyset
 	if (keyset_is_sealed(set))
 		return -EKEYEXPIRED;
 	for (size_t i = 0; i < doc->n_keys; i++)
-		each(ctx, &doc->keys[i], prove(set, &doc->keys[i]));
+		each(ctx, &doc->keys[i], prove(set, doc, &doc->keys[i]));
 	return 0;
 }
 

@@ -21,8 +21,8 @@ _Static_assert(ARRAY_SIZE(state_names) == KEY_STATES, "a name for each state");
 
 static const char *const kind_names[] = {
 	[KEY_KIND_ENCRYPTED] = "encrypted",
-	[KEY_KIND_OPENSSL] = "openssl",
 	[KEY_KIND_IMPORTED] = "imported",
+	[KEY_KIND_SEALED] = "sealed",
 };
 _Static_assert(ARRAY_SIZE(kind_names) == KEY_KINDS, "a name for each kind");
 
@@ -151,12 +151,22 @@ static int take_check(struct span v, struct key_record *rec)
 }
 
 /* Ciphertext in ASCII. */
-static int take_blob(struct span v, struct key_record *rec)
+static int take_ascii(struct span v, char ret[static KEY_BLOB_MAX])
 {
 	for (size_t i = 0; i < v.len; i++)
 		if (v.data[i] > '~')
 			return -EINVAL;
-	return text_plain(v, rec->blob, sizeof(rec->blob));
+	return text_plain(v, ret, KEY_BLOB_MAX);
+}
+
+static int take_blob(struct span v, struct key_record *rec)
+{
+	return take_ascii(v, rec->blob);
+}
+
+static int take_reblob(struct span v, struct key_record *rec)
+{
+	return take_ascii(v, rec->reblob);
 }
 
 static void put_id(struct text_buf *b, const struct key_record *rec)
@@ -234,6 +244,16 @@ static void put_blob(struct text_buf *b, const struct key_record *rec)
 	text_append(b, "blob %s\n", rec->blob);
 }
 
+static void put_reblob(struct text_buf *b, const struct key_record *rec)
+{
+	text_append(b, "reblob %s\n", rec->reblob);
+}
+
+static bool has_reblob(const struct key_record *rec)
+{
+	return rec->reblob[0] != '\0';
+}
+
 static bool is_retired(const struct key_record *rec)
 {
 	return rec->state == KEY_RETIRED;
@@ -269,6 +289,7 @@ static const struct field {
 	{ "uses", take_uses, put_uses, has_uses, true },
 	{ "check", take_check, put_check, NULL, false },
 	{ "blob", take_blob, put_blob, NULL, false },
+	{ "reblob", take_reblob, put_reblob, has_reblob, true },
 };
 
 static bool stands_in(const struct field *f, struct span text, const struct key_record *rec)
@@ -312,6 +333,14 @@ void key_id_format(const struct key_record *rec, char ret[static KEKD_KEY_ID_HEX
 {
 	key_hex(rec->id, sizeof(rec->id), ret);
 	snprintf(ret + KEKD_KEY_ID_HEX, 12, ".%" PRIu32, rec->activation);
+}
+
+/* One key has one hex form (text.h), so that the texts can be compared. */
+int key_id_of(const char *key_id, struct span s, uint32_t *ret_activation)
+{
+	if (s.len < KEKD_KEY_ID_HEX + 1 || memcmp(s.data, key_id, KEKD_KEY_ID_HEX + 1) != 0)
+		return -EINVAL;
+	return text_u32(span_skip(s, KEKD_KEY_ID_HEX + 1), ret_activation);
 }
 
 int key_id_parse(const char *s, size_t len, uint8_t ret_id[static KEKD_KEY_ID],

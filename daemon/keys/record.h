@@ -6,8 +6,7 @@
  *   key 4f0c…                        32 hex digits, random
  *   name primary                     chain entry (a `name:` under aesgcm.keys)
  *   label primary.4f0c…              NAME part of stored values
- *   kind encrypted                   encrypted (kernel) | openssl (userspace, its own root) |
- *                                    imported (either, keys/imported.h)
+ *   kind encrypted                   encrypted (kernel) | imported, sealed (keys/imported.h)
  *   alg aes-256                      imported also aes-128, aes-192, secretbox
  *   state active                     staged | active | decrypt-only | retired
  *   activation 1                     0 = never active
@@ -17,6 +16,7 @@
  *   uses 20000                       if members that are gone have used it: how often at most
  *   check 00112233…                  32 hex digits, keys/check.h
  *   blob default user:kekd-root 32 … ciphertext under the document's root
+ *   reblob default user:kekd-root.F… the same under the root that is to come, while one is being rotated
  *
  * The kernel does not authenticate a blob's name; the check value binds id, name, label and
  * algorithm to the key itself, so blobs that changed places are noticed.
@@ -45,7 +45,12 @@ enum key_state {
 	KEY_STATES,
 };
 
-enum key_kind { KEY_KIND_ENCRYPTED, KEY_KIND_OPENSSL, KEY_KIND_IMPORTED, KEY_KINDS };
+enum key_kind {
+	KEY_KIND_ENCRYPTED, /* made and sealed by the kernel, which alone can open it */
+	KEY_KIND_IMPORTED,  /* from outside */
+	KEY_KIND_SEALED,    /* made here and portable: sealed as an imported one is */
+	KEY_KINDS,
+};
 
 /* Never NULL: "?" for a value that is none. Static. */
 const char *key_state_name(enum key_state s);
@@ -67,6 +72,7 @@ struct key_record {
 	uint64_t uses;             /* encryptions by members that are gone, at most */
 	uint8_t root[KEY_ROOT_ID]; /* that sealed it: the document's, not in the block */
 	char blob[KEY_BLOB_MAX];
+	char reblob[KEY_BLOB_MAX]; /* "" or the key under the document's next root */
 	uint8_t check[KEKD_AES_BLOCK];
 };
 
@@ -83,6 +89,8 @@ const char *key_alg_name(const struct key_record *rec);
 
 /* "4f0c….1": what Status shows. */
 void key_id_format(const struct key_record *rec, char ret[static KEKD_KEY_ID_HEX + 12]);
+/* The activation in @s if that is a key_id of the same key as @key_id, which has that form. -EINVAL. */
+int key_id_of(const char *key_id, struct span s, uint32_t *ret_activation);
 /* -EINVAL unless it is exactly that form. */
 int key_id_parse(const char *s, size_t len, uint8_t ret_id[static KEKD_KEY_ID],
 		 uint32_t *ret_activation);

@@ -40,6 +40,22 @@ void secret_release(struct secret *s)
 	*s = (struct secret){ 0 };
 }
 
+int secret_copy(struct span bytes, struct secret *ret)
+{
+	_cleanup_secret_ struct secret s = { 0 };
+	int r;
+
+	if (bytes.len < SECRET_MIN || bytes.len > SECRET_MAX)
+		return -EINVAL;
+	r = secret_new(&s);
+	if (r < 0)
+		return r;
+	memcpy(s.data, bytes.data, bytes.len);
+	s.len = bytes.len;
+	*ret = secret_move(&s);
+	return 0;
+}
+
 int secret_random(size_t len, struct secret *ret)
 {
 	_cleanup_secret_ struct secret s = { 0 };
@@ -66,10 +82,10 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Until @fd can be read or has ended. @end_ms < 0: no bound. */
-static int wait_readable(int fd, int64_t end_ms)
+/* Until @fd can be read or has ended. @end_ms < 0: no bound. -ECANCELED: @peer has hung up. */
+static int wait_readable(int fd, int peer, int64_t end_ms)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = peer } };
 	int64_t left = -1;
 	int n;
 
@@ -79,10 +95,12 @@ static int wait_readable(int fd, int64_t end_ms)
 			if (left < 0)
 				left = 0;
 		}
-		n = poll(&p, 1, (int)left);
+		n = poll(p, 2, (int)left);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
+	if (p[1].revents)
+		return -ECANCELED;
 	return n > 0 ? 0 : -ETIME;
 }
 
@@ -95,13 +113,13 @@ static int check_source(int fd)
 	return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ? 0 : -EPERM;
 }
 
-static int read_to_end(int fd, int64_t end_ms, struct secret *s)
+static int read_to_end(int fd, int peer, int64_t end_ms, struct secret *s)
 {
 	ssize_t n;
 	int r;
 
 	do {
-		r = wait_readable(fd, end_ms);
+		r = wait_readable(fd, peer, end_ms);
 		if (r < 0)
 			return r;
 		n = read(fd, s->data + s->len, MAPPING - s->len);
@@ -115,7 +133,7 @@ static int read_to_end(int fd, int64_t end_ms, struct secret *s)
 	return 0;
 }
 
-int secret_read(int fd, int timeout_ms, struct secret *ret)
+int secret_read(int fd, int peer, int timeout_ms, struct secret *ret)
 {
 	_cleanup_secret_ struct secret s = { 0 };
 	int r;
@@ -124,7 +142,7 @@ int secret_read(int fd, int timeout_ms, struct secret *ret)
 	if (r == 0)
 		r = secret_new(&s);
 	if (r == 0)
-		r = read_to_end(fd, timeout_ms < 0 ? -1 : now_ms() + timeout_ms, &s);
+		r = read_to_end(fd, peer, timeout_ms < 0 ? -1 : now_ms() + timeout_ms, &s);
 	if (r < 0)
 		return r;
 	if (s.len < SECRET_MIN)

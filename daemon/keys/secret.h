@@ -31,12 +31,15 @@ static inline struct span secret_span(const struct secret *s)
 
 /* @len (SECRET_MIN … SECRET_MAX) bytes of getrandom(2), which waits for the kernel's seed. */
 int secret_random(size_t len, struct secret *ret);
+/* A copy of @bytes, SECRET_MIN … SECRET_MAX of them. */
+int secret_copy(struct span bytes, struct secret *ret);
 /*
  * Everything up to the end of file from a pipe or socket @fd (borrowed), within @timeout_ms (-1: no
  * bound) of the call. -EPERM: a regular file or device, where a secret does not belong. -ENODATA:
- * nothing came. -EINVAL: shorter than SECRET_MIN. -EMSGSIZE: longer than SECRET_MAX. -ETIME.
+ * nothing came. -EINVAL: shorter than SECRET_MIN. -EMSGSIZE: longer than SECRET_MAX. -ETIME. -ECANCELED:
+ * whom it is for has hung up, at the other end of the socket @peer (borrowed; -1: nobody is asked).
  */
-int secret_read(int fd, int timeout_ms, struct secret *ret);
+int secret_read(int fd, int peer, int timeout_ms, struct secret *ret);
 /* Wipes; @s is "none" afterwards. */
 void secret_release(struct secret *s);
 #define _cleanup_secret_ _cleanup_(secret_release)

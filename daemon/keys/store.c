@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
@@ -23,6 +24,7 @@
 #define COPY_MAX   (1 << 20)
 #define FILE_SIZE  32 /* any of our names, with TMP and NUL */
 #define FORBIDDEN  (S_IWGRP | S_IRWXO)
+#define CHILD_DIR  3
 #define OPEN_FLAGS (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
 /*
@@ -39,13 +41,12 @@ struct key_store {
 	int dir;
 	char *path; /* for the log */
 	bool keep_prev;
+	key_store_write_fn *write; /* NULL: this process does */
+	void *write_ctx;
 };
 
 static const char *const files[] = {
-	KEY_STORE_KEYSET,
-	KEY_STORE_PREV,
-	KEY_STORE_NODE,
-	KEY_STORE_COUNTS,
+	KEY_STORE_KEYSET, KEY_STORE_PREV, KEY_STORE_NODE, KEY_STORE_COUNTS, KEY_STORE_ESCROW,
 };
 
 static bool is_leftover(const char *name)
@@ -375,9 +376,14 @@ static int keep_previous(struct key_store *s)
 	return 0;
 }
 
-int key_store_write(struct key_store *s, const char *file, const char *text, size_t len)
+static bool is_keyset_file(const char *file)
 {
-	bool is_keyset = strcmp(file, KEY_STORE_KEYSET) == 0;
+	return strcmp(file, KEY_STORE_KEYSET) == 0;
+}
+
+static int store_write(struct key_store *s, const char *file, const char *text, size_t len)
+{
+	bool is_keyset = is_keyset_file(file);
 	char tmp[FILE_SIZE];
 	int r;
 
@@ -399,6 +405,57 @@ int key_store_write(struct key_store *s, const char *file, const char *text, siz
 	if (is_keyset)
 		s->keep_prev = false;
 	return sync_dir(s, file);
+}
+
+int key_store_write(struct key_store *s, const char *file, const char *text, size_t len)
+{
+	if (s->write && is_keyset_file(file))
+		return s->write(s->write_ctx, file, text, len);
+	return store_write(s, file, text, len);
+}
+
+void key_store_set_write(struct key_store *s, key_store_write_fn *write, void *ctx)
+{
+	s->write = write;
+	s->write_ctx = ctx;
+}
+
+/* Links, clients and pipes would otherwise outlive the keeper in a child that hangs. */
+static _noreturn_ void write_child(struct key_store *s, const char *file, const char *text,
+				   size_t len)
+{
+	int r = 0;
+
+	if (s->dir != CHILD_DIR && dup2(s->dir, CHILD_DIR) < 0)
+		r = -errno;
+	s->dir = CHILD_DIR;
+	if (r == 0 && close_range(CHILD_DIR + 1, ~0U, 0) < 0)
+		r = -errno;
+	if (r == 0)
+		r = store_write(s, file, text, len);
+	_exit(-r);
+}
+
+int key_store_write_begin(struct key_store *s, const char *file, const char *text, size_t len,
+			  pid_t *ret_pid)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		write_child(s, file, text, len);
+	*ret_pid = pid;
+	return 0;
+}
+
+int key_store_write_ended(struct key_store *s, const char *file, int status)
+{
+	int r = WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+
+	if (r == 0 && is_keyset_file(file))
+		s->keep_prev = false;
+	return r;
 }
 
 int key_store_read(struct key_store *s, const char *file, size_t max, char **ret, size_t *ret_len)

@@ -6,6 +6,7 @@
  *   keyset.prev  the one before, in case the file above is damaged
  *   node         this machine's node id (keys/keyset.c)
  *   counts       how often keys were used (keeper/counts.c)
+ *   escrow       when the shares of the root key were last tested (keys/escrow.h)
  *
  * A file is written whole: temporary file, fsync, rename, fsync of the directory. What a crash
  * leaves of that is a temporary file, and the next open removes it. Other files are not touched.
@@ -17,6 +18,7 @@
 #define KEKD_KEYS_STORE_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "daemon/base/cleanup.h"
 
@@ -26,6 +28,7 @@ struct key_store;
 #define KEY_STORE_PREV   "keyset.prev"
 #define KEY_STORE_NODE   "node"
 #define KEY_STORE_COUNTS "counts"
+#define KEY_STORE_ESCROW "escrow"
 
 /*
  * Open the directory @path, made with mode 0700 if missing. It must be a directory and no symbolic
@@ -49,6 +52,17 @@ int key_store_read(struct key_store *s, const char *file, size_t max, char **ret
  * failed, fsync(2) of the directory, the new one is, and after a crash it may be either. Both are whole.
  */
 int key_store_write(struct key_store *s, const char *file, const char *text, size_t len);
+/*
+ * The same by a child process, for who must not wait for a disk: a write that hangs may do so where no signal
+ * ends it. @ret_pid is the caller's to wait for; _ended(): its result, of waitpid(2). One at a time. The child has
+ * of all descriptors only the directory and the standard ones, and with it the lock: it holds until the write has ended.
+ */
+int key_store_write_begin(struct key_store *s, const char *file, const char *text, size_t len,
+			  pid_t *ret_pid);
+int key_store_write_ended(struct key_store *s, const char *file, int status);
+/* From now on @write is called instead of key_store_write() for KEY_STORE_KEYSET. */
+typedef int key_store_write_fn(void *ctx, const char *file, const char *text, size_t len);
+void key_store_set_write(struct key_store *s, key_store_write_fn *write, void *ctx);
 /* The keyset that is there is damaged: the next one takes its place, and KEY_STORE_PREV stays. */
 void key_store_keep_prev(struct key_store *s);
 const char *key_store_path(const struct key_store *s);

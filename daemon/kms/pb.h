@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The KMS messages as plain structs: the only file pair that knows protobuf (nanopb). Decoding
- * copies nothing: spans point into the message, which must outlive them. Unknown fields are
- * skipped, of a repeated scalar the last one counts (protobuf encoding guide). Encoding appends to
- * a locked buffer.
+ * The KMS messages (kmsv1.proto, kmsv2.proto) as plain structs. Decoding copies nothing: spans point
+ * into the message, which must outlive them. Unknown fields are skipped, of a repeated scalar the
+ * last one counts (protobuf encoding guide). Encoding appends to a locked buffer.
  *
- * Errors: -EINVAL not protobuf, or a field has the wrong wire type; -ENOBUFS no room.
+ * Errors: -EINVAL not protobuf, or a field has the wrong wire type; -ENOBUFS no room; -ENOMEM.
  */
 #ifndef KEKD_KMS_PB_H
 #define KEKD_KMS_PB_H
 
+#include "daemon/base/proto.h"
 #include "daemon/base/secmem.h"
 #include <kekd/span.h>
 #include <kekd/upstream.h>
@@ -56,5 +56,11 @@ int pb_decode_response(enum pb_message which, struct span msg, struct kms_respon
 void pb_response_done(struct kms_response *rsp);
 int pb_encode_request(enum pb_message which, const struct kms_request *req, struct secbuf *out);
 int pb_encode_response(enum pb_message which, const struct kms_response *rsp, struct secbuf *out);
+/*
+ * The same of a message whose first field is data, where rsp->data lies in @out already, PB_ROOM behind its
+ * end, which is within its capacity.
+ */
+#define PB_ROOM PROTO_HEAD_MAX
+int pb_encode_around(enum pb_message which, const struct kms_response *rsp, struct secbuf *out);
 
 #endif

@@ -1,190 +1,199 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A repeated message is a field whose callback decodes, or encodes, one struct with fields of its
- * own. Everything is read through one cursor, so that a field's bytes can be pointed at.
+ * A request or an answer is a row of messages of one kind; each field of such a message is looked up in
+ * a table by its number. The numbers are in transform.proto.
  */
 #include "daemon/kms/pb_transform.h"
 
 #include <errno.h>
 
-#include "daemon/base/pbspan.h"
-#include "daemon/kms/transform.pb.h"
+#include "daemon/base/proto.h"
 
-static pb_callback_t pb_transform_into(struct span *s)
-{
-	return (pb_callback_t){ .funcs.decode = pbspan_take, .arg = s };
-}
-
-static pb_callback_t from(const struct span *s)
-{
-	return (pb_callback_t){ .funcs.encode = pbspan_put, .arg = (void *)(uintptr_t)s };
-}
-
-static int pb_transform_decode(struct span msg, const pb_msgdesc_t *desc, void *pb)
-{
-	struct pbspan c = { .msg = msg };
-	pb_istream_t stream = pbspan_stream(&c);
-
-	return pb_decode(&stream, desc, pb) ? 0 : -EINVAL;
-}
-
-static bool pb_transform_secbuf_write(pb_ostream_t *stream, const pb_byte_t *buf, size_t count)
-{
-	return secbuf_append(stream->state, buf, count) == 0;
-}
-
-static int pb_transform_encode(const pb_msgdesc_t *desc, const void *pb, struct secbuf *out)
-{
-	pb_ostream_t stream = { .callback = pb_transform_secbuf_write,
-				.state = out,
-				.max_size = SIZE_MAX };
-
-	return pb_encode(&stream, desc, pb) ? 0 : -ENOBUFS;
-}
-
-struct values {
-	union {
-		struct transform_value *value;
-		struct transform_result *result;
-		const struct transform_value *value_in;
-		const struct transform_result *result_in;
-	};
-	size_t n, max;
+enum { REQUEST_RESOURCE = 1, REQUEST_VALUE = 2 };
+enum { VALUE_PATH = 1, VALUE_VALUE = 2 };
+enum { RESPONSE_RESULT = 1 };
+enum {
+	RESULT_VALUE = 1,
+	RESULT_STALE = 2,
+	RESULT_CODE = 3,
+	RESULT_MESSAGE = 4,
+	RESULT_PROVIDER = 5,
+	RESULT_KEY_ID = 6,
+	RESULT_DOUBTFUL = 7,
 };
 
-static bool value_decode(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
+static int value_decode(struct span msg, struct transform_value *ret)
 {
-	struct values *v = *arg;
 	struct transform_value one = { 0 };
-	kekd_v1_TransformValue pb = { .path = pb_transform_into(&one.path),
-				      .value = pb_transform_into(&one.value) };
+	struct proto_field f;
+	int r;
 
-	if (v->n++ >= v->max)
-		return pb_read(stream, NULL, stream->bytes_left);
-	if (!pb_decode(stream, kekd_v1_TransformValue_fields, &pb))
-		return false;
-	v->value[v->n - 1] = one;
-	return true;
+	while ((r = proto_next(&msg, &f)) > 0) {
+		if (f.number == VALUE_PATH)
+			r = proto_bytes(&f, &one.path);
+		else if (f.number == VALUE_VALUE)
+			r = proto_bytes(&f, &one.value);
+		if (r < 0)
+			return r;
+	}
+	if (r == 0)
+		*ret = one;
+	return r;
 }
 
+static int result_decode(struct span msg, struct transform_result *ret)
+{
+	struct transform_result one = { 0 };
+	uint64_t code = 0, stale = 0, doubtful = 0;
+	struct proto_field f;
+	int r;
+
+	while ((r = proto_next(&msg, &f)) > 0) {
+		switch (f.number) {
+		case RESULT_VALUE:
+			r = proto_bytes(&f, &one.value);
+			break;
+		case RESULT_STALE:
+			r = proto_number(&f, &stale);
+			break;
+		case RESULT_CODE:
+			r = proto_number(&f, &code);
+			break;
+		case RESULT_MESSAGE:
+			r = proto_bytes(&f, &one.message);
+			break;
+		case RESULT_PROVIDER:
+			r = proto_bytes(&f, &one.provider);
+			break;
+		case RESULT_KEY_ID:
+			r = proto_bytes(&f, &one.key_id);
+			break;
+		case RESULT_DOUBTFUL:
+			r = proto_number(&f, &doubtful);
+			break;
+		}
+		if (r < 0)
+			return r;
+	}
+	if (r == 0 && code > INT32_MAX)
+		return -EINVAL;
+	one.code = (int32_t)code;
+	one.stale = stale != 0;
+	one.doubtful = doubtful != 0;
+	if (r == 0)
+		*ret = one;
+	return r;
+}
+
+/* All are counted; beyond @max they are not looked at. */
 int pb_transform_request_decode(struct span msg, struct span *ret_resource,
 				struct transform_value *values, size_t max, size_t *ret_n)
 {
-	struct values v = { .value = values, .max = max };
-	struct span resource = SPAN_NULL;
-	kekd_v1_TransformRequest pb = {
-		.resource = pb_transform_into(&resource),
-		.values = { .funcs.decode = value_decode, .arg = &v },
-	};
+	struct span resource = SPAN_NULL, value;
+	struct proto_field f;
+	size_t n = 0;
 	int r;
 
-	r = pb_transform_decode(msg, kekd_v1_TransformRequest_fields, &pb);
+	while ((r = proto_next(&msg, &f)) > 0) {
+		if (f.number == REQUEST_RESOURCE) {
+			r = proto_bytes(&f, &resource);
+		} else if (f.number == REQUEST_VALUE) {
+			r = proto_bytes(&f, &value);
+			if (r == 0 && n < max)
+				r = value_decode(value, &values[n]);
+			n++;
+		}
+		if (r < 0)
+			return r;
+	}
 	if (r < 0)
 		return r;
-	if (v.n > max)
+	if (n > max)
 		return -E2BIG;
 	*ret_resource = resource;
-	*ret_n = v.n;
+	*ret_n = n;
 	return 0;
-}
-
-static bool values_encode(pb_ostream_t *stream, const pb_field_t *field, void *const *arg)
-{
-	const struct values *v = *arg;
-
-	for (size_t i = 0; i < v->n; i++) {
-		kekd_v1_TransformValue pb = {
-			.path = from(&v->value_in[i].path),
-			.value = from(&v->value_in[i].value),
-		};
-
-		if (!pb_encode_tag_for_field(stream, field) ||
-		    !pb_encode_submessage(stream, kekd_v1_TransformValue_fields, &pb))
-			return false;
-	}
-	return true;
-}
-
-int pb_transform_request_encode(struct span resource, const struct transform_value *values,
-				size_t n, struct secbuf *out)
-{
-	struct values v = { .value_in = values, .n = n };
-	kekd_v1_TransformRequest pb = {
-		.resource = from(&resource),
-		.values = { .funcs.encode = values_encode, .arg = &v },
-	};
-
-	return pb_transform_encode(kekd_v1_TransformRequest_fields, &pb, out);
-}
-
-static bool result_decode(pb_istream_t *stream, const pb_field_t *field _unused_, void **arg)
-{
-	struct values *v = *arg;
-	struct transform_result one = { 0 };
-	kekd_v1_TransformResult pb = {
-		.value = pb_transform_into(&one.value),
-		.message = pb_transform_into(&one.message),
-		.provider = pb_transform_into(&one.provider),
-		.key_id = pb_transform_into(&one.key_id),
-	};
-
-	if (v->n++ >= v->max)
-		return pb_read(stream, NULL, stream->bytes_left);
-	if (!pb_decode(stream, kekd_v1_TransformResult_fields, &pb))
-		return false;
-	one.stale = pb.stale;
-	one.code = pb.code;
-	v->result[v->n - 1] = one;
-	return true;
 }
 
 int pb_transform_response_decode(struct span msg, struct transform_result *results, size_t max,
 				 size_t *ret_n)
 {
-	struct values v = { .result = results, .max = max };
-	kekd_v1_TransformResponse pb = {
-		.results = { .funcs.decode = result_decode, .arg = &v },
-	};
+	struct proto_field f;
+	struct span result;
+	size_t n = 0;
 	int r;
 
-	r = pb_transform_decode(msg, kekd_v1_TransformResponse_fields, &pb);
+	while ((r = proto_next(&msg, &f)) > 0) {
+		if (f.number != RESPONSE_RESULT)
+			continue;
+		r = proto_bytes(&f, &result);
+		if (r == 0 && n < max)
+			r = result_decode(result, &results[n]);
+		if (r < 0)
+			return r;
+		n++;
+	}
 	if (r < 0)
 		return r;
-	if (v.n > max)
+	if (n > max)
 		return -E2BIG;
-	*ret_n = v.n;
+	*ret_n = n;
 	return 0;
 }
 
-static bool results_encode(pb_ostream_t *stream, const pb_field_t *field, void *const *arg)
+int pb_transform_request_encode(struct span resource, const struct transform_value *values,
+				size_t n, struct secbuf *out)
 {
-	const struct values *v = *arg;
+	int r = proto_put_bytes(out, REQUEST_RESOURCE, resource);
 
-	for (size_t i = 0; i < v->n; i++) {
-		const struct transform_result *one = &v->result_in[i];
-		kekd_v1_TransformResult pb = {
-			.value = from(&one->value),
-			.stale = one->stale,
-			.code = one->code,
-			.message = from(&one->message),
-			.provider = from(&one->provider),
-			.key_id = from(&one->key_id),
-		};
+	for (size_t i = 0; i < n && r == 0; i++) {
+		const struct transform_value *v = &values[i];
 
-		if (!pb_encode_tag_for_field(stream, field) ||
-		    !pb_encode_submessage(stream, kekd_v1_TransformResult_fields, &pb))
-			return false;
+		r = proto_put_message(out, REQUEST_VALUE,
+				      proto_bytes_len(VALUE_PATH, v->path.len) +
+					      proto_bytes_len(VALUE_VALUE, v->value.len));
+		if (r == 0)
+			r = proto_put_bytes(out, VALUE_PATH, v->path);
+		if (r == 0)
+			r = proto_put_bytes(out, VALUE_VALUE, v->value);
 	}
-	return true;
+	return r;
+}
+
+static int put_result(struct secbuf *out, const struct transform_result *one)
+{
+	const struct {
+		uint32_t number;
+		struct span bytes;
+	} spans[] = {
+		{ RESULT_VALUE, one->value },
+		{ RESULT_MESSAGE, one->message },
+		{ RESULT_PROVIDER, one->provider },
+		{ RESULT_KEY_ID, one->key_id },
+	};
+	size_t len = proto_varint_len(RESULT_STALE, one->stale) +
+		     proto_varint_len(RESULT_CODE, (uint64_t)one->code) +
+		     proto_varint_len(RESULT_DOUBTFUL, one->doubtful);
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(spans); i++)
+		len += proto_bytes_len(spans[i].number, spans[i].bytes.len);
+	r = proto_put_message(out, RESPONSE_RESULT, len);
+	if (r == 0)
+		r = proto_put_varint(out, RESULT_STALE, one->stale);
+	if (r == 0)
+		r = proto_put_varint(out, RESULT_CODE, (uint64_t)one->code);
+	for (size_t i = 0; i < ARRAY_SIZE(spans) && r == 0; i++)
+		r = proto_put_bytes(out, spans[i].number, spans[i].bytes);
+	return r < 0 ? r : proto_put_varint(out, RESULT_DOUBTFUL, one->doubtful);
 }
 
 int pb_transform_response_encode(const struct transform_result *results, size_t n,
 				 struct secbuf *out)
 {
-	struct values v = { .result_in = results, .n = n };
-	kekd_v1_TransformResponse pb = {
-		.results = { .funcs.encode = results_encode, .arg = &v },
-	};
+	int r = 0;
 
-	return pb_transform_encode(kekd_v1_TransformResponse_fields, &pb, out);
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = put_result(out, &results[i]);
+	return r;
 }

@@ -19,7 +19,7 @@ struct transform_value {
 
 struct transform_result {
 	struct span value;
-	bool stale;
+	bool stale, doubtful;
 	int32_t code;
 	struct span message, provider, key_id;
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A call is one block of locked memory with an op for each value; the message it came in and one
- * buffer for all results stand beside it. All ops are started at once, so the engine sees them in
+ * buffer for all results stand beside it, and one more for a result that grew. All of it counts against
+ * the connection's share, and each value against its share of calls. All ops are started at once, so the engine sees them in
  * one turn. The call is answered when the last has ended. If the client goes away, the call lives on
  * until the engine has let go of everything, and ends without an answer.
  */
@@ -13,18 +14,10 @@
 #include "daemon/base/log.h"
 #include "daemon/chain/own.h"
 
-/*
- * Of all calls. The engine takes twice as many jobs (ENGINE_CONFIG_DEFAULT): the other half is for the KMS
- * sockets, which would be refused as overloaded otherwise, whoever fills it.
- */
-#define VALUES_UNDER_WAY (8U * TRANSFORM_VALUES_MAX)
-
 struct transform_service {
-	struct secpool *pool;
 	kms_event_fn *event;
 	void *event_ctx;
 	unsigned int busy;
-	size_t values; /* of the busy calls */
 	size_t n_items;
 	struct transform_item items[];
 };
@@ -46,12 +39,15 @@ struct transform_call;
 struct transform_op {
 	struct op op;
 	struct transform_call *call;
+	struct secbuf own; /* in place of its part of the call's, when that was too small */
 	int r;
 };
 
 struct transform_call {
 	struct transform_service *service;
 	struct grpc_call *grpc; /* NULL: gone */
+	struct secpool *pool;   /* the call's; good while a buffer of it is held */
+	struct span resource;   /* in the message */
 	struct secbuf self, msg, out;
 	enum transform_what what;
 	uint64_t started_ns;
@@ -59,14 +55,13 @@ struct transform_call {
 	struct transform_op ops[];
 };
 
-int transform_service_new(const struct transform_item *items, size_t n, struct secpool *pool,
-			  kms_event_fn *event, void *ctx, struct transform_service **ret)
+int transform_service_new(const struct transform_item *items, size_t n, kms_event_fn *event,
+			  void *ctx, struct transform_service **ret)
 {
 	struct transform_service *s = calloc(1, sizeof(*s) + n * sizeof(*items));
 
 	if (!s)
 		return -ENOMEM;
-	s->pool = pool;
 	s->event = event;
 	s->event_ctx = ctx;
 	s->n_items = n;
@@ -135,7 +130,8 @@ static void call_put(struct transform_call *c)
 	struct secbuf self = c->self;
 
 	c->service->busy--;
-	c->service->values -= c->n;
+	for (size_t i = 0; i < c->n; i++)
+		secbuf_release(&c->ops[i].own);
 	secbuf_release(&c->msg);
 	secbuf_release(&c->out);
 	secbuf_release(&self);
@@ -160,6 +156,7 @@ static void result_of(const struct transform_op *o, struct transform_result *ret
 		if (o->call->what != VERIFY)
 			ret->value = span_of(o->op.out, o->op.out_len);
 		ret->stale = o->op.stale;
+		ret->doubtful = o->op.doubtful;
 	}
 	if (o->op.provider) {
 		ret->provider = span_str(o->op.provider);
@@ -177,7 +174,8 @@ static int transform_answer(struct transform_call *c)
 	size_t room = 0;
 	int r;
 
-	r = secpool_get(c->service->pool, (c->n + 1) * sizeof(*result), &results);
+	secbuf_release(&c->msg); /* a large one's room is for the answer */
+	r = secpool_get(c->pool, (c->n + 1) * sizeof(*result), &results);
 	if (r < 0)
 		return r;
 	result = (void *)results.data;
@@ -185,13 +183,14 @@ static int transform_answer(struct transform_call *c)
 		result_of(&c->ops[i], &result[i]);
 		room += result[i].value.len + RESULT_ROOM;
 	}
-	r = secpool_get(c->service->pool, room + 1, &body);
+	r = secpool_get(c->pool, GRPC_PREFIX + room, &body);
+	body.len = GRPC_PREFIX;
 	if (r == 0)
 		r = pb_transform_response_encode(result, c->n, &body);
-	if (r == 0 && body.len > TRANSFORM_MESSAGE_BYTES)
+	if (r == 0 && body.len - GRPC_PREFIX > TRANSFORM_MESSAGE_BYTES)
 		r = -EMSGSIZE;
 	if (r == 0)
-		grpc_call_reply(c->grpc, span_of(body.data, body.len));
+		grpc_call_reply_with(c->grpc, &body);
 	return r;
 }
 
@@ -200,6 +199,8 @@ static void transform_call_fail(struct grpc_call *grpc, int r)
 	enum grpc_status status;
 	const char *text;
 
+	if (r == -ENOBUFS || r == -EUSERS)
+		grpc_call_overloaded(grpc, r == -EUSERS ? REFUSAL_CALLS : REFUSAL_MEMORY);
 	kms_answer(r, &status, &text);
 	grpc_call_fail(grpc, status, "%s", text);
 }
@@ -230,12 +231,15 @@ static int transform_event(const struct transform_op *o)
 		kms_answer(o->r, &status, &text);
 	return s->event(s->event_ctx, &(struct kms_event){
 					      .method = what_names[o->call->what],
+					      .resource = o->call->resource,
+					      .path = o->op.context,
 					      .peer = &o->op.peer,
 					      .provider = o->op.provider ? o->op.provider : "",
 					      .key_id = o->op.key_id,
 					      .r = o->r,
 					      .status = status,
 					      .started_ns = o->call->started_ns,
+					      .ended_ns = now_ns(),
 				      });
 }
 
@@ -251,22 +255,22 @@ static void transform_op_done(struct op *op, int r)
 }
 
 /* With the chain that has the data key, whatever resources that is for: the KMS socket is not told any. */
-static int open_own(struct transform_service *s, struct op *op)
+static int open_own(struct transform_service *s, struct secpool *pool, struct op *op)
 {
 	int r = -EINVAL;
 
 	for (size_t i = 0; i < s->n_items && (r == -EINVAL || r == -ENOKEY); i++)
-		r = own_decrypt(s->items[i].chain, s->pool, op);
+		r = own_decrypt(s->items[i].chain, pool, op);
 	return r;
 }
 
 /* @chain: NULL when there is none for the resource. */
-static int op_open(struct transform_service *s, struct op *op, struct chain *chain)
+static int op_open(struct transform_call *c, struct op *op, struct chain *chain)
 {
 	int r = chain ? chain_decrypt(chain, op) : -ENOENT;
 
 	if ((r == -EINVAL || r == -ENOKEY || r == -ENOENT) && own_match(op->in))
-		r = open_own(s, op);
+		r = open_own(c->service, c->pool, op);
 	return r;
 }
 
@@ -279,9 +283,21 @@ static void op_start(struct transform_call *c, struct transform_op *o, struct ch
 	else if (c->what == TO_STORAGE)
 		r = chain_encrypt(chain, &o->op);
 	else
-		r = op_open(c->service, &o->op, chain);
+		r = op_open(c, &o->op, chain);
 	if (r < 0)
 		transform_op_done(&o->op, r);
+}
+
+static int op_grow(struct op *op, size_t cap)
+{
+	struct transform_op *o = container_of(op, struct transform_op, op);
+	int r;
+
+	secbuf_release(&o->own);
+	r = secpool_get(o->call->pool, cap, &o->own);
+	op->out = o->own.data;
+	op->out_cap = o->own.cap;
+	return r;
 }
 
 /* @growth: what the buffer was sized with. It is asked for once: a kms chain's changes with time. */
@@ -302,6 +318,7 @@ static void ops_start(struct transform_call *c, const struct transform_value *va
 		o->op.deadline_ns = grpc_call_deadline(c->grpc);
 		o->op.peer = *grpc_call_peer(c->grpc);
 		o->op.done = transform_op_done;
+		o->op.grow = op_grow;
 		out += o->op.out_cap;
 	}
 	c->left = c->n + 1;
@@ -310,30 +327,32 @@ static void ops_start(struct transform_call *c, const struct transform_value *va
 	call_drop(c);
 }
 
-static int call_get(struct transform_service *s, size_t n, struct transform_call **ret)
+static int call_get(struct transform_service *s, struct grpc_call *grpc, size_t n,
+		    struct transform_call **ret)
 {
+	struct secpool *pool = grpc_call_pool(grpc);
 	struct transform_call *c;
 	struct secbuf self;
 	int r;
 
-	if (n > VALUES_UNDER_WAY - s->values)
-		return -ENOBUFS;
-	r = secpool_get(s->pool, sizeof(*c) + n * sizeof(struct transform_op), &self);
+	if (n > 1 && grpc_call_weigh(grpc, n - 1) < 0)
+		return -EUSERS;
+	r = secpool_get(pool, sizeof(*c) + n * sizeof(struct transform_op), &self);
 	if (r < 0)
 		return r;
 	c = (void *)self.data;
 	c->self = self;
 	c->service = s;
+	c->pool = pool;
 	c->n = n;
 	s->busy++;
-	s->values += n;
 	*ret = c;
 	return 0;
 }
 
-/* @msg is taken on success only. */
+/* @msg is taken on success only. *@ret_resource is in it, and set as soon as it is known. */
 static int call_start(struct transform_service *s, struct grpc_call *grpc, struct secbuf *msg,
-		      enum transform_what what)
+		      enum transform_what what, struct span *ret_resource)
 {
 	_cleanup_secbuf_ struct secbuf table = { 0 };
 	struct transform_value *values;
@@ -343,13 +362,14 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	size_t n, item, growth, room = 0;
 	int r;
 
-	r = secpool_get(s->pool, TRANSFORM_VALUES_MAX * sizeof(*values), &table);
+	r = secpool_get(grpc_call_pool(grpc), TRANSFORM_VALUES_MAX * sizeof(*values), &table);
 	if (r < 0)
 		return r;
 	values = (void *)table.data;
 	r = pb_transform_request_decode(span_of(msg->data, msg->len), &resource, values,
 					TRANSFORM_VALUES_MAX, &n);
 	if (r == 0) {
+		*ret_resource = resource;
 		r = transform_find(s->items, s->n_items, resource, &item);
 		if (r == 0)
 			chain = s->items[item].chain;
@@ -357,14 +377,15 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 			r = 0; /* envelopes of our own open all the same */
 	}
 	if (r == 0)
-		r = call_get(s, n, &c);
+		r = call_get(s, grpc, n, &c);
 	if (r < 0 || !c)
 		return r < 0 ? r : -ENOBUFS;
 	c->what = what;
+	c->resource = resource;
 	growth = what == TO_STORAGE ? chain_overhead(chain) : 0; /* CBC needs what went in */
 	for (size_t i = 0; i < n; i++)
 		room += values[i].value.len + growth;
-	r = secpool_get(s->pool, room + 1, &c->out);
+	r = secpool_get(c->pool, room + 1, &c->out);
 	if (r < 0) {
 		call_put(c);
 		return r;
@@ -377,17 +398,45 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	return 0;
 }
 
+static void event_bare(const struct transform_service *s, const char *method,
+		       const struct op_peer *peer, struct span resource, enum grpc_status status,
+		       int r)
+{
+	uint64_t now = now_ns();
+
+	if (s->event)
+		(void)s->event(s->event_ctx, &(struct kms_event){
+						     .method = method,
+						     .resource = resource,
+						     .peer = peer,
+						     .provider = "",
+						     .key_id = "",
+						     .r = r,
+						     .status = status,
+						     .started_ns = now,
+						     .ended_ns = now,
+					     });
+}
+
 static void transform_call_run(struct transform_service *s, struct grpc_call *grpc,
 			       struct secbuf *msg, enum transform_what what)
 {
-	int r = call_start(s, grpc, msg, what);
+	struct span resource = SPAN_NULL;
+	int r = call_start(s, grpc, msg, what, &resource);
+	enum grpc_status status = GRPC_INVALID_ARGUMENT;
+	const char *text;
 
+	if (r >= 0)
+		return;
+	if (r != -ENOENT)
+		kms_answer(r, &status, &text);
+	event_bare(s, what_names[what], grpc_call_peer(grpc), resource, status, r);
 	if (r == -ENOENT)
 		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "%s", no_item);
 	else if (r == -E2BIG)
 		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "more than %d values in one request",
 			       TRANSFORM_VALUES_MAX);
-	else if (r < 0)
+	else
 		transform_call_fail(grpc, r);
 }
 
@@ -426,5 +475,24 @@ static const struct grpc_method transform_methods[] = {
 	{ NULL, NULL },
 };
 
-const struct grpc_service transform_grpc_service = { transform_methods, transform_cancel,
-						     "transform" };
+/* Beside those. */
+static const enum transform_what transform_whats[ARRAY_SIZE(transform_methods) - 1] = {
+	TO_STORAGE,
+	FROM_STORAGE,
+	VERIFY,
+};
+
+static void transform_refused(void *ctx, const struct grpc_refused *e)
+{
+	event_bare(ctx,
+		   e->method ? what_names[transform_whats[e->method - transform_methods]]
+			     : KMS_UNKNOWN_METHOD,
+		   e->peer, SPAN_NULL, e->status, e->r);
+}
+
+const struct grpc_service transform_grpc_service = {
+	.methods = transform_methods,
+	.cancel = transform_cancel,
+	.name = "transform",
+	.refused = transform_refused,
+};

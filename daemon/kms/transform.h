@@ -20,11 +20,11 @@ struct transform_item {
 };
 
 /*
- * @items: @n of them, copied; what they point to, and @pool, are borrowed. @event may be NULL; it is
- * called once a value.
+ * @items: @n of them, copied; what they point to is borrowed. @event may be NULL; it is called once a value,
+ * and once for a call that is refused.
  */
-int transform_service_new(const struct transform_item *items, size_t n, struct secpool *pool,
-			  kms_event_fn *event, void *ctx, struct transform_service **ret);
+int transform_service_new(const struct transform_item *items, size_t n, kms_event_fn *event,
+			  void *ctx, struct transform_service **ret);
 /* No call may be in flight (transform_service_busy()). */
 void transform_service_free(struct transform_service *s);
 DEFINE_CLEANUP(struct transform_service *, transform_service_free);

@@ -26,6 +26,7 @@ struct plugin {
 	struct list link;
 	uint32_t id;
 	unsigned int version;
+	struct secpool *pool; /* its share of the owner's: one that hangs takes no other's memory */
 	struct grpc_client *client;
 	unsigned int decrypts; /* open ones */
 	bool stopped;
@@ -140,7 +141,7 @@ static int upstream_encode(const struct plugin *p, const struct upstream_request
 		kms.key_id = req->key_id;
 		kms.annotations = req->annotations;
 	}
-	r = secpool_get(p->owner->pool, req->data.len + 256, &body);
+	r = secpool_get(p->pool, req->data.len + 256, &body);
 	if (r == 0)
 		r = pb_encode_request(methods[p->version - 1][req->method].request, &kms, &body);
 	if (r < 0)
@@ -213,7 +214,6 @@ static int plugin_open(struct upstream_source *source, const char *path, unsigne
 	_cleanup_free_ struct plugin *p = calloc(1, sizeof(*p) + strlen(path) + 1);
 	struct grpc_client_config config = {
 		.ring = u->ring,
-		.pool = u->pool,
 		.path = path,
 		.message_bytes = KEKD_GRPC_MESSAGE_MAX,
 		.calls = UPSTREAM_CALLS,
@@ -225,9 +225,15 @@ static int plugin_open(struct upstream_source *source, const char *path, unsigne
 
 	if (!p)
 		return -ENOMEM;
-	r = grpc_client_new(&config, &p->client);
+	r = secpool_new_below(u->pool, &p->pool);
 	if (r < 0)
 		return r;
+	config.pool = p->pool;
+	r = grpc_client_new(&config, &p->client);
+	if (r < 0) {
+		secpool_free(p->pool);
+		return r;
+	}
 	p->upstream.ops = &plugin_ops;
 	p->owner = u;
 	p->id = ++u->ids;
@@ -260,6 +266,7 @@ static void plugin_end(struct plugin *p)
 {
 	list_del(&p->link);
 	grpc_client_free(p->client);
+	secpool_free(p->pool);
 	free(p);
 }
 

@@ -30,15 +30,17 @@ enum audit_target { AUDIT_FILE, AUDIT_JOURNAL };
 struct audit_line {
 	const char *event; /* "operation", "command", "key" */
 	const char *what;  /* "v2.Encrypt", "key rotate", "created" */
-	struct span uid;   /* of the request, as its sender wrote it; cut and escaped */
-	bool asked;        /* by a peer; otherwise the next two are left out */
+	/* Of the request, as its sender wrote them; cut and escaped. Empty ones are left out. */
+	struct span uid, resource, path;
+	bool asked; /* by a peer; otherwise the next two are left out */
 	uid_t peer_uid;
 	pid_t peer_pid; /* 0: of another pid namespace, as kekd in a container sees the host's */
 	const char *provider;
-	const char *key;    /* hash of a key_id, or a key's label; "" or NULL is left out */
-	const char *state;  /* of the key */
-	const char *result; /* "OK", "EBADMSG" */
-	int64_t micros;     /* -1: left out */
+	const char *key;     /* hash of a key_id, or a key's label; "" or NULL is left out */
+	const char *state;   /* of the key */
+	const char *custody; /* who has it: keeper_custody(); NULL is left out */
+	const char *result;  /* "OK", "EBADMSG" */
+	int64_t micros;      /* -1: left out */
 };
 
 int audit_new(enum audit_target target, bool drop, struct audit **ret);

@@ -120,12 +120,18 @@ const char *board_not_ready(const struct board *s, uint64_t now_ns)
 	if (!s->serving)
 		return "no server serves";
 	if (s->sealed)
-		return "sealed: the root key is not loaded";
+		return s->sealed_text;
 	if (m->probes == 0)
 		return "not tried yet";
 	if (now_ns > s->probed_ns + PROBE_NS)
 		return "encryption and decryption have not ended for 30 s";
 	if (m->probe_r < 0)
 		return "encryption or decryption with the active key fails; see kekctl status";
+	if (s->health.sockets_lost > 0)
+		return "the file of a socket is gone, or another's: no new client gets through; see the "
+		       "log";
+	if (s->health.uses_unrecorded)
+		return "more was encrypted than the key store could record: look after its disk; see the "
+		       "log";
 	return NULL;
 }

@@ -18,11 +18,11 @@ static void gauge(FILE *to, const char *name, const char *help, uint64_t value)
 	fprintf(to, "%s %" PRIu64 "\n", name, value);
 }
 
-/* "NAME{key="LABEL"" without the end: more labels may follow. */
-static void key_start(FILE *to, const char *name, const struct board_key *k)
+/* "NAME{LABEL="VALUE"" without the end: more labels may follow. */
+static void label_start(FILE *to, const char *name, const char *label, const char *value)
 {
-	fprintf(to, "%s{key=\"", name);
-	for (const char *c = k->label; *c; c++) {
+	fprintf(to, "%s{%s=\"", name, label);
+	for (const char *c = value; *c; c++) {
 		if (*c == '\\' || *c == '"')
 			putc('\\', to);
 		if (*c == '\n')
@@ -31,6 +31,11 @@ static void key_start(FILE *to, const char *name, const struct board_key *k)
 			putc(*c, to);
 	}
 	putc('"', to);
+}
+
+static void key_start(FILE *to, const char *name, const struct board_key *k)
+{
+	label_start(to, name, "key", k->label);
 }
 
 static void print_usable(const struct board *s, FILE *to)
@@ -75,8 +80,9 @@ static void board_print_keys(const struct board *s, FILE *to)
 
 static void print_state(const struct board *s, FILE *to)
 {
-	board_head(to, "kekd_build_info", "gauge", "Version and backend.");
-	fprintf(to, "kekd_build_info{version=\"%s\",backend=\"%s\"} 1\n", s->version, s->backend);
+	board_head(to, "kekd_build_info", "gauge", "Version, backend and custody.");
+	fprintf(to, "kekd_build_info{version=\"%s\",backend=\"%s\",custody=\"%s\"} 1\n", s->version,
+		s->backend, s->custody);
 	board_head(to, "kekd_ring_info", "gauge", "The event loop in use.");
 	fprintf(to, "kekd_ring_info{ring=\"%s\"} 1\n", s->ring);
 	gauge(to, "kekd_serving", "1 if a server serves and the first chain has an active key.",
@@ -84,8 +90,38 @@ static void print_state(const struct board *s, FILE *to)
 	gauge(to, "kekd_selftest_passed", "1 if the server in place passed its known answers.",
 	      s->serving);
 	gauge(to, "kekd_sealed", "1 while the root key is not loaded.", s->sealed);
+	gauge(to, "kekd_escrow_tested_time_seconds",
+	      "When shares were last shown to give the root key back; 0: not known.",
+	      s->escrow_tested);
+	board_head(to, "kekd_root_info", "gauge", "Fingerprint of the root key that is loaded.");
+	if (*s->root_id)
+		fprintf(to, "kekd_root_info{fingerprint=\"%s\"} 1\n", s->root_id);
+	if (*s->root_second)
+		fprintf(to, "kekd_root_info{fingerprint=\"%s\"} 1\n", s->root_second);
+	gauge(to, "kekd_root_rotating",
+	      "1 while the keyset is sealed under two root keys, as the root key is being rotated.",
+	      s->root_rotating);
 	gauge(to, "kekd_probe_ok", "1 if encryption and decryption with the active keys worked.",
 	      s->metrics.probes > 0 && s->metrics.probe_r == 0);
+	gauge(to, "kekd_key_store_stalled",
+	      "1 while the disk of the key store has not taken a write for 5 s.",
+	      s->health.store_stalled);
+	gauge(to, "kekd_key_uses_unrecorded",
+	      "1 while more was encrypted than the key store has on record.",
+	      s->health.uses_unrecorded);
+	gauge(to, "kekd_sockets_lost", "Sockets whose file is gone or another's.",
+	      s->health.sockets_lost);
+	gauge(to, "kekd_reload_refused",
+	      "1 if the last reload was refused: what is in force is older than the files.",
+	      s->health.reload_refused);
+	gauge(to, "kekd_names_without_key",
+	      "Names that a chain writes with and that have no key for it.",
+	      s->health.names_without);
+	gauge(to, "kekd_keyset_generation", "Generation of the keyset; 0: there is none.",
+	      s->generation);
+	gauge(to, "kekd_keys_ahead",
+	      "Keys that were made at a time that the clock has not reached.",
+	      s->health.keys_ahead);
 	gauge(to, "kekd_workers", "Server processes that there should be.", s->workers);
 	gauge(to, "kekd_workers_serving", "Server processes that serve.", s->workers_serving);
 	board_head(to, "kekd_server_starts_total", "counter", "Server processes started.");
@@ -93,10 +129,58 @@ static void print_state(const struct board *s, FILE *to)
 	gauge(to, "kekd_start_time_seconds", "Start of the keeper.", s->started);
 }
 
+static void print_members(const struct board_cluster *c, FILE *to)
+{
+	board_head(to, "kekd_cluster_member_age_seconds", "gauge",
+		   "Since the member was heard to answer.");
+	for (uint32_t i = 0; i < c->n_members; i++) {
+		if (c->members[i].age == BOARD_NEVER)
+			continue;
+		label_start(to, "kekd_cluster_member_age_seconds", "node", c->members[i].name);
+		fprintf(to, "} %" PRIu64 "\n", c->members[i].age);
+	}
+	board_head(to, "kekd_cluster_member_acknowledged", "gauge",
+		   "1 if the member has acknowledged the keyset that this node holds.");
+	for (uint32_t i = 0; i < c->n_members; i++) {
+		label_start(to, "kekd_cluster_member_acknowledged", "node", c->members[i].name);
+		fprintf(to, "} %d\n", c->members[i].answered);
+	}
+	board_head(
+		to, "kekd_cluster_member_config_differs", "gauge",
+		"1 if the member's chains or rotation are configured otherwise than this node's.");
+	for (uint32_t i = 0; i < c->n_members; i++) {
+		label_start(to, "kekd_cluster_member_config_differs", "node", c->members[i].name);
+		fprintf(to, "} %d\n", c->members[i].differs);
+	}
+}
+
+static void print_cluster(const struct board_cluster *c, FILE *to)
+{
+	if (!c->configured)
+		return;
+	gauge(to, "kekd_cluster_etcd_up", "1 if etcd answers.", !c->away);
+	gauge(to, "kekd_cluster_current", "1 if etcd has the keyset that this node holds.",
+	      c->current);
+	gauge(to, "kekd_cluster_confirmed", "1 if the keyset may be written with: etcd was read.",
+	      c->confirmed);
+	gauge(to, "kekd_cluster_alarm", "1 if somebody has to do something.", c->alarm);
+	board_head(to, "kekd_cluster_put_back_total", "counter",
+		   "Times that etcd had lost changes of the keyset.");
+	fprintf(to, "kekd_cluster_put_back_total %" PRIu64 "\n", c->put_back);
+	gauge(to, "kekd_cluster_change_pending_seconds", "That a change is on its way to etcd.",
+	      c->pending == BOARD_NEVER ? 0 : c->pending);
+	board_head(to, "kekd_cluster_certificate_days", "gauge",
+		   "That the client certificate has left, -1 when it has expired.");
+	if (c->days != INT32_MAX)
+		fprintf(to, "kekd_cluster_certificate_days %" PRId32 "\n", c->days);
+	print_members(c, to);
+}
+
 void board_print(const struct board *s, FILE *to)
 {
 	gauge(to, "kekd_up", "1 if the daemon answers.", 1);
 	print_state(s, to);
+	print_cluster(&s->cluster, to);
 	metrics_print(&s->metrics, to);
 	board_print_keys(s, to);
 }

@@ -109,9 +109,12 @@ void metrics_add(struct metrics *total, const struct metrics *more)
 	}
 	total->refused_peers += more->refused_peers;
 	total->protocol_errors += more->protocol_errors;
+	for (size_t i = 0; i < REFUSALS; i++)
+		total->refusals[i] += more->refusals[i];
 	total->probes += more->probes;
 	total->audit_lines += more->audit_lines;
 	total->audit_dropped += more->audit_dropped;
+	total->log_dropped += more->log_dropped;
 	metrics_add_engine(total, more);
 	add_upstreams(total, more);
 }
@@ -148,6 +151,15 @@ static void print_requests(const struct metrics *m, FILE *to)
 					"\n",
 					methods[i], grpc_status_name((unsigned int)j),
 					m->requests[i][j]);
+}
+
+static void print_refusals(const struct metrics *m, FILE *to)
+{
+	metrics_head(to, "kekd_refusals_total", "counter",
+		     "What listed peers were refused, by what they took too much of.");
+	for (size_t i = 0; i < REFUSALS; i++)
+		fprintf(to, "kekd_refusals_total{reason=\"%s\"} %" PRIu64 "\n",
+			refusal_name((enum refusal)i), m->refusals[i]);
 }
 
 static void print_histogram(const struct metrics *m, size_t i, FILE *to)
@@ -254,12 +266,15 @@ void metrics_print(const struct metrics *m, FILE *to)
 		print_histogram(m, i, to);
 	one(to, "kekd_refused_peers_total", "counter",
 	    "Connections refused by the peer's uid and gid.", m->refused_peers);
+	print_refusals(m, to);
 	one(to, "kekd_protocol_errors_total", "counter", "Connections closed as ill-formed.",
 	    m->protocol_errors);
 	one(to, "kekd_open_connections", "gauge", "Connections that are open.", m->connections);
 	one(to, "kekd_open_calls", "gauge", "Calls that wait for their answer.", m->calls);
 	one(to, "kekd_probes_total", "counter",
 	    "Tries to encrypt and decrypt with the active keys.", m->probes);
+	one(to, "kekd_log_dropped_total", "counter",
+	    "Lines of the log that were lost, because nobody read it.", m->log_dropped);
 	print_engine(m, to);
 	print_audit(m, to);
 	print_upstreams(m, to);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "daemon/base/grpc_status.h"
+#include "daemon/base/refusal.h"
 #include <kekd/engine.h>
 
 #define METRICS_METHODS   8 /* four of KMS, three of Transform, and other */
@@ -34,7 +35,8 @@ struct metrics {
 	uint64_t latency[METRICS_METHODS][METRICS_BUCKETS]; /* not cumulative */
 	uint64_t latency_ns[METRICS_METHODS];               /* sum */
 	uint64_t refused_peers, protocol_errors;            /* of connections */
-	uint32_t connections, calls;                        /* now open */
+	uint64_t refusals[REFUSALS];
+	uint32_t connections, calls; /* now open */
 
 	/* The engine: runs by their blocks (<kekd/engine.h>), jobs under way now. */
 	uint64_t runs[METRICS_RUNS], run_blocks, jobs, job_errors, broken_runs;
@@ -46,6 +48,8 @@ struct metrics {
 
 	uint64_t audit_lines, audit_dropped;
 	uint32_t audit_stuck; /* lines wait and cannot be written */
+
+	uint64_t log_dropped; /* lines of the log that nobody read */
 
 	uint32_t n_upstreams;
 	struct metrics_upstream upstreams[METRICS_UPSTREAMS];

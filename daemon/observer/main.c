@@ -114,6 +114,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	log_init("kekd-observer", debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	log_never_wait(false);
 	if (r == 0)
 		r = board_page_map(PAGE_FD, &o.page);
 	if (r == 0)

@@ -68,13 +68,15 @@ int server_audit_event(struct server *s, const struct kms_event *e)
 					   .event = "operation",
 					   .what = e->method,
 					   .uid = e->uid,
+					   .resource = e->resource,
+					   .path = e->path,
 					   .asked = true,
 					   .peer_uid = e->peer->uid,
 					   .peer_pid = e->peer->pid,
 					   .provider = e->provider,
 					   .key = key_hash(s, e->key_id),
 					   .result = e->r == 0 ? "OK" : strerrorname_np(-e->r),
-					   .micros = (int64_t)(now_ns() - e->started_ns) / 1000,
+					   .micros = (int64_t)(e->ended_ns - e->started_ns) / 1000,
 				   });
 }
 

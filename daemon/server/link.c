@@ -8,7 +8,6 @@
 #include "daemon/server/link.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -54,12 +53,23 @@ static void log_message(int fd, bool sent, const struct link_msg *msg, unsigned 
 	}
 }
 
+/* net.core.wmem_default may be small, and wmem_max is no bound for who has CAP_NET_ADMIN (socket(7)). */
+static void room_make(int fd)
+{
+	const int bytes = LINK_BUFFER;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
 int link_pair(int ret_fds[static 2])
 {
 	int fds[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
+	room_make(fds[0]);
+	room_make(fds[1]);
 	ret_fds[0] = fds[0];
 	ret_fds[1] = fds[1];
 	return 0;
@@ -83,7 +93,9 @@ int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds)
 	size_t len, n;
 	int r;
 
-	r = fdpass_recv(fd, ret, sizeof(*ret), &len, fds.fd, LINK_FDS, &n);
+	r = fdpass_recv(fd, ret, sizeof(*ret), &len, fds.fd, LINK_FDS, &n, &fds.lost);
+	if (r == -ECONNRESET)
+		return -ENODATA; /* gone, and has not read all that it was told (net/unix/af_unix.c) */
 	if (r < 0)
 		return r;
 	fds.n = (unsigned int)n;

@@ -7,16 +7,17 @@
 #ifndef KEKD_SERVER_LINK_H
 #define KEKD_SERVER_LINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/keys/record.h"
 #include "daemon/obs/metrics.h"
 
-#define LINK_FDS   4
-#define LINK_PEERS 64
+#define LINK_FDS    4
+#define LINK_PEERS  64
+#define LINK_BUFFER (128 << 10) /* bytes, some 30 messages, that wait in each direction */
 
-#define LINK_TRANSFORM        UINT32_MAX  /* index of the Transform service's listener */
-#define LINK_TRANSFORM_LOCKED (32U << 20) /* bytes of locked memory for its messages */
+#define LINK_TRANSFORM UINT32_MAX /* index of the Transform service's listener */
 
 enum link_type {
 	LINK_CONFIG = 1,
@@ -42,6 +43,7 @@ enum link_type {
 	LINK_SYNC,
 	LINK_SYNCED,
 	LINK_RELOAD,
+	LINK_HOLDER,
 	LINK_TYPES,
 };
 
@@ -56,9 +58,10 @@ struct link_msg {
 	uint32_t index;
 	uint32_t activation;
 	uint32_t state; /* enum key_state */
-	uint32_t soft;  /* fd: the key's bytes, of softkey_export(), not op sockets */
+	uint32_t held;  /* the key is in the holder, and no fd is needed */
 	uint32_t kind;  /* enum key_kind */
 	uint32_t key_bytes, secretbox;
+	uint32_t spent; /* it has encrypted as much as it may */
 	uint64_t encryptions, decryptions, since_ns;
 	uint8_t id[KEKD_KEY_ID];
 	char name[KEKD_LABEL_MAX];
@@ -72,6 +75,7 @@ struct link_msg {
 struct link_fds {
 	int fd[LINK_FDS];
 	unsigned int n;
+	bool lost; /* there were some, and there was no room for them */
 };
 
 /* Both ends CLOEXEC. */

@@ -17,7 +17,7 @@ static const struct {
 	unsigned int fds_min, fds_max;
 } rules[LINK_TYPES] = {
 	[LINK_CONFIG] = { "CONFIG", LINK_KEEPER, ALWAYS, 2, 2 },
-	[LINK_LISTENER] = { "LISTENER", LINK_KEEPER, LINK_STARTING, 1, 1 },
+	[LINK_LISTENER] = { "LISTENER", LINK_KEEPER, ALWAYS, 1, 1 },
 	[LINK_TESTKEY] = { "TESTKEY", LINK_KEEPER, LINK_STARTING, 0, LINK_FDS },
 	[LINK_KEY] = { "KEY", LINK_KEEPER, ALWAYS, 0, LINK_FDS },
 	[LINK_SOCKET] = { "SOCKET", LINK_KEEPER, LINK_SERVING, 1, LINK_FDS },
@@ -29,6 +29,7 @@ static const struct {
 	[LINK_AUDIT] = { "AUDIT", LINK_KEEPER, ALWAYS, 1, 1 },
 	[LINK_RELOAD] = { "RELOAD", LINK_KEEPER, LINK_SERVING, 0, 0 },
 	[LINK_PING] = { "PING", LINK_KEEPER, LINK_SERVING, 0, 0 },
+	[LINK_HOLDER] = { "HOLDER", LINK_KEEPER, ALWAYS, 3, 3 },
 	[LINK_SYNC] = { "SYNC", LINK_KEEPER, LINK_SERVING, 0, 0 },
 
 	[LINK_READY] = { "READY", LINK_SERVER, LINK_STARTING, 0, 0 },
@@ -54,6 +55,8 @@ int link_check(const struct link_msg *msg, const struct link_fds *fds, enum link
 		return -EPROTO;
 	if (rules[msg->type].from != from || !(rules[msg->type].when & now))
 		return -EPROTO;
+	if (fds->lost)
+		return rules[msg->type].fds_max > 0 ? 0 : -EPROTO;
 	if (fds->n < rules[msg->type].fds_min || fds->n > rules[msg->type].fds_max)
 		return -EPROTO;
 	return 0;

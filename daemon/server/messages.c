@@ -5,6 +5,7 @@
  * reload keeps the old configuration (reload.c), a key that cannot be added stays withdrawn.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -13,10 +14,9 @@
 #include "daemon/base/log.h"
 #include "daemon/chain/providers.h"
 #include "daemon/crypto/backend_kernel.h"
-#include "daemon/crypto/backend_openssl.h"
-#include "daemon/crypto/selftest.h"
 #include "daemon/keys/softkey.h"
 #include "daemon/obs/audit.h"
+#include "daemon/server/locked.h"
 #include "daemon/server/server_private.h"
 
 #define RING_ENTRIES 256
@@ -33,6 +33,7 @@ int server_new(int link_fd, struct server **ret)
 	}
 	s->link_fd = link_fd;
 	list_init(&s->defer.ops);
+	list_init(&s->unsent);
 	*ret = move_ptr(s);
 	return 0;
 }
@@ -62,10 +63,12 @@ void server_free(struct server *s)
 	if (s->test_key)
 		engine_key_remove(s->test_key);
 	engine_free(s->engine);
+	holder_client_free(s->holder);
 	ring_free(s->ring);
 	secpool_free(s->pool);
 	encconf_free(s->encconf);
 	config_free(s->config);
+	server_unsent_free(s);
 	close(s->link_fd);
 	free(s);
 }
@@ -178,7 +181,7 @@ int server_on_event(void *ctx, const struct kms_event *e)
 
 	if (r < 0)
 		kms_answer(r, &status, &text);
-	metrics_observe(&s->stats, e->method, status, now_ns() - e->started_ns);
+	metrics_observe(&s->stats, e->method, status, e->ended_ns - e->started_ns);
 	return r;
 }
 
@@ -198,7 +201,7 @@ static int items_new(struct server *s)
 		s->n_items++;
 		r = chain_new(&s->encconf->items[i], &env, &it->chain);
 		if (r == 0)
-			r = kms_service_new(it->chain, s->pool, server_on_event, s, &it->kms);
+			r = kms_service_new(it->chain, server_on_event, s, &it->kms);
 		if (r < 0)
 			return r;
 	}
@@ -214,25 +217,45 @@ static int ask_connection(void *ctx, uint32_t id, const char *path)
 	if (strlen(path) >= sizeof(msg.text))
 		return -ENAMETOOLONG;
 	memcpy(msg.text, path, strlen(path));
-	return link_send(s->link_fd, &msg, NULL);
+	return server_tell(s, &msg);
+}
+
+/* The same of RLIMIT_NOFILE: keys, and what else the keeper passes, find room whatever clients do. */
+static void descriptors_fit(struct config *c)
+{
+	uint32_t asked = c->limits.connections;
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur / 2 >= asked)
+		return;
+	c->limits.connections = (uint32_t)(l.rlim_cur / 2);
+	log_warning("the limit on descriptors, %llu, has room for %u connections, not for %u: keys "
+		    "need the others. Set LimitNOFILE= of the service",
+		    (unsigned long long)l.rlim_cur, c->limits.connections, asked);
 }
 
 /*
- * Keys of backend openssl lie in libcrypto's heap: all of the process is locked, now and in future.
- * Under a finite limit that would make some later allocation fail, so it is all or nothing.
+ * Where RLIMIT_MEMLOCK could not be raised (the keeper has said so), all that is locked is cut to fit: a
+ * share of memory that is not to be had would be nobody's.
  */
-static void process_lock(void)
+static void limits_fit(struct server *s)
 {
+	struct config *c = s->config;
+	uint64_t want = locked_of(c);
 	struct rlimit l;
-	int r = -EPERM;
 
-	if (getrlimit(RLIMIT_MEMLOCK, &l) == 0 && l.rlim_cur == RLIM_INFINITY)
-		r = backend_openssl_lock_process();
-	if (r < 0)
-		log_warning("backend openssl: cannot lock the whole process in memory: %s; its key "
-			    "schedules may be written to swap. Set LimitMEMLOCK=infinity, or turn "
-			    "swap off",
-			    errno_text(r));
+	s->transform.locked = LOCKED_TRANSFORM;
+	if (getrlimit(RLIMIT_MEMLOCK, &l) < 0 || l.rlim_cur == RLIM_INFINITY || l.rlim_cur >= want)
+		return;
+	c->limits.locked_memory = c->limits.locked_memory * l.rlim_cur / want;
+	c->limits.connections = (uint32_t)(c->limits.connections * l.rlim_cur / want) + 1;
+	s->transform.locked = s->transform.locked * l.rlim_cur / want;
+	log_warning(
+		"the limit on locked memory, %llu bytes, is less than the %llu that limits: asks for; "
+		"there is room for %u connections and %llu bytes of messages. Set LimitMEMLOCK= of "
+		"the service",
+		(unsigned long long)l.rlim_cur, (unsigned long long)want, c->limits.connections,
+		(unsigned long long)c->limits.locked_memory);
 }
 
 static int start_config(struct server *s, const struct link_msg *msg, struct link_fds *fds)
@@ -246,10 +269,12 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	r = server_configs_parse(fds, &s->config, &s->encconf);
 	if (r < 0)
 		return r;
-	if (s->config->backend == CONFIG_BACKEND_OPENSSL)
-		process_lock();
 	server_peers_set(s, msg);
+	descriptors_fit(s->config);
+	limits_fit(s);
 	engine.now = now_ns;
+	engine.jobs_max += s->config->limits.in_flight;
+	engine.bytes_max += s->config->limits.locked_memory;
 	limits.connections = s->config->limits.connections;
 	limits.streams = s->config->limits.streams;
 	limits.calls = s->config->limits.in_flight;
@@ -277,12 +302,25 @@ static int start_config(struct server *s, const struct link_msg *msg, struct lin
 	return r == 0 ? items_new(s) : r;
 }
 
+/* @fd consumed. */
+static int item_listen(struct server *s, struct server_item *it, int fd)
+{
+	int r = grpc_server_listen(s->grpc, fd, &kms_grpc_service, &s->peers, it->kms);
+
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
 static int on_listener(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
 	if (msg->index == LINK_TRANSFORM)
 		return server_transform_open(s, msg, link_fds_take(fds, 0));
 	if (msg->index >= s->n_items)
 		return -EPROTO;
+	/* The old one stays, for those who wait in it. */
+	if (s->going)
+		return item_listen(s, &s->items[msg->index], link_fds_take(fds, 0));
 	closep(&s->items[msg->index].listen_fd);
 	s->items[msg->index].listen_fd = link_fds_take(fds, 0);
 	return 0;
@@ -292,47 +330,33 @@ static void need_socket(void *ctx, const uint8_t id[static KEKD_KEY_ID])
 {
 	struct server *s = ctx;
 	struct link_msg msg = { .type = LINK_NEED };
+	int r;
 
 	memcpy(msg.id, id, KEKD_KEY_ID);
-	link_send(s->link_fd, &msg, NULL); /* keeper gone: the loop notices */
-}
-
-static int soft_block(const uint8_t *key, size_t len, struct server *s, struct block_key **ret)
-{
-	return backend_openssl_new(engine_defer(s->engine), key, len, ret);
-}
-
-/* The self-test's key is public and no secret of anyone's, so the server has it by itself. */
-static int test_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
-{
-	if (msg->soft)
-		return soft_block(selftest_key, KEKD_AES_KEY_MAX, s, ret);
-	return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
-}
-
-static int key_block(struct server *s, const struct link_msg *msg, const struct link_fds *fds,
-		     struct block_key **ret)
-{
-	_cleanup_(softkey_freep) struct softkey *soft = NULL;
-	int r;
-
-	if (!msg->soft)
-		return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
-	if (msg->key_bytes > KEKD_AES_KEY_MAX)
-		return -EPROTO;
-	r = softkey_import(fds->fd[0], &soft);
+	r = server_tell(s, &msg);
 	if (r < 0)
-		return r;
-	return soft_block(softkey_bytes(soft), msg->key_bytes, s, ret);
+		s->link_error = r;
 }
 
-/* @block consumed, whatever happens; the op sockets of @fds become its own. */
-static int engine_key_over(struct server *s, struct block_key *block, bool soft,
-			   struct link_fds *fds, struct engine_key **ret)
+static int held_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
+{
+	return s->holder ? backend_holder_new(s->holder, msg->id, ret) : -EPROTO;
+}
+
+/* By op sockets, or by its id in the holder. */
+static int key_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
+{
+	return msg->held ? held_block(s, msg, ret)
+			 : backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+}
+
+/* @block consumed, whatever happens; op sockets of @fds become its own. */
+static int engine_key_over(struct server *s, struct block_key *block, struct link_fds *fds,
+			   struct engine_key **ret)
 {
 	int r;
 
-	for (unsigned int i = 0; !soft && i < fds->n; i++)
+	for (unsigned int i = 0; backend_kernel_owns(block) && i < fds->n; i++)
 		backend_kernel_add_socket(block, link_fds_take(fds, i));
 	r = engine_key_new(s->engine, block, ret);
 	if (r < 0)
@@ -347,8 +371,8 @@ static int on_testkey(struct server *s, const struct link_msg *msg, struct link_
 
 	if (s->test_key)
 		return -EPROTO;
-	r = test_block(s, msg, &block);
-	return r == 0 ? engine_key_over(s, block, msg->soft, fds, &s->test_key) : r;
+	r = key_block(s, msg, &block);
+	return r == 0 ? engine_key_over(s, block, fds, &s->test_key) : r;
 }
 
 /* Not a key of the engine: its bytes go to the table, for the provider secretbox. */
@@ -379,10 +403,10 @@ static int on_key(struct server *s, const struct link_msg *msg, struct link_fds 
 	link_to_record(msg, &rec);
 	if (rec.secretbox)
 		return on_key_secretbox(s, &rec, fds);
-	if (fds->n > 0) {
-		r = key_block(s, msg, fds, &block);
+	if (fds->n > 0 || msg->held) {
+		r = key_block(s, msg, &block);
 		if (r == 0)
-			r = engine_key_over(s, block, msg->soft, fds, &engine);
+			r = engine_key_over(s, block, fds, &engine);
 		if (r == 0)
 			engine_key_label(engine, rec.label);
 	}
@@ -390,6 +414,8 @@ static int on_key(struct server *s, const struct link_msg *msg, struct link_fds 
 		r = keytable_put(s->keys, &rec, engine);
 	if (r < 0 && engine)
 		engine_key_remove(engine);
+	if (r == 0)
+		keytable_find(s->keys, rec.id)->spent = msg->spent;
 	return r;
 }
 
@@ -403,6 +429,19 @@ static int on_socket(struct server *s, const struct link_msg *msg, struct link_f
 	for (unsigned int i = 0; i < fds->n; i++)
 		backend_kernel_add_socket(block, link_fds_take(fds, i));
 	return 0;
+}
+
+void server_sockets_ask(struct server *s)
+{
+	uint64_t now = now_ns();
+
+	list_for_each (n, keytable_list(s->keys)) {
+		const struct chain_key *k = list_entry(n, struct chain_key, link);
+		struct block_key *block = k->engine ? engine_key_block(k->engine) : NULL;
+
+		if (block && backend_kernel_owns(block))
+			backend_kernel_ask(block, now);
+	}
 }
 
 /*
@@ -428,11 +467,9 @@ int server_listen(struct server *s)
 
 		if (it->listen_fd < 0)
 			return -EPROTO;
-		r = grpc_server_listen(s->grpc, it->listen_fd, &kms_grpc_service, &s->peers,
-				       it->kms);
+		r = item_listen(s, it, move_fd(it->listen_fd));
 		if (r < 0)
 			return r;
-		it->listen_fd = -1;
 	}
 	return server_transform_listen(s);
 }
@@ -454,9 +491,23 @@ static int on_withdraw(struct server *s, const struct link_msg *msg, struct link
 	return 0;
 }
 
+/* Another one, if the one before has ended: what is in flight goes to this one. */
+static int on_holder(struct server *s, const struct link_msg *msg _unused_, struct link_fds *fds)
+{
+	int r = s->holder ? 0 : holder_client_new(s->ring, &s->holder);
+
+	if (r < 0)
+		return r;
+	return holder_client_attach(s->holder, link_fds_take(fds, 0), link_fds_take(fds, 1),
+				    link_fds_take(fds, 2));
+}
+
 static int on_sealed(struct server *s, const struct link_msg *msg, struct link_fds *fds _unused_)
 {
-	keytable_seal(s->keys, msg->r);
+	char text[sizeof(msg->text) + 1] = "";
+
+	memcpy(text, msg->text, sizeof(msg->text));
+	keytable_seal(s->keys, msg->r, text);
 	return 0;
 }
 
@@ -483,19 +534,15 @@ static int on_ping(struct server *s, const struct link_msg *ping _unused_,
 {
 	struct link_msg msg = { .type = LINK_PONG };
 
-	return link_send(s->link_fd, &msg, NULL);
+	return server_tell(s, &msg);
 }
 
-/*
- * Messages are taken in their order, one at a time, so what came before is in force; and what keys were
- * used for until now is reported before the answer.
- */
+/* Messages are taken in their order, one at a time, so what came before is in force. */
 static int on_sync(struct server *s, const struct link_msg *sync, struct link_fds *fds _unused_)
 {
 	struct link_msg msg = { .type = LINK_SYNCED, .index = sync->index };
 
-	server_used_send(s);
-	return link_send(s->link_fd, &msg, NULL);
+	return server_tell(s, &msg);
 }
 
 static int on_stop(struct server *s, const struct link_msg *msg _unused_,
@@ -515,7 +562,32 @@ static int (*const handlers[LINK_TYPES])(struct server *s, const struct link_msg
 	[LINK_STOP] = on_stop,         [LINK_CONNECTED] = on_connected,
 	[LINK_AUDIT] = on_audit,       [LINK_RELOAD] = on_reload,
 	[LINK_PING] = on_ping,         [LINK_SYNC] = on_sync,
+	[LINK_HOLDER] = on_holder,
 };
+
+/*
+ * Descriptors that came while none was free are lost; the spare ones are there so that they are not. What may be
+ * asked for again is (server_sockets_ask()), what has an answer is refused by it, the audit stays where it goes. A key
+ * and a listener are as if there were no memory for them.
+ */
+static int lost_fds(struct server *s)
+{
+	log_error(
+		"%s of the keeper came while no descriptor was free: raise LimitNOFILE= of the service",
+		link_type_name(s->rx.type));
+	switch (s->rx.type) {
+	case LINK_CONFIG:
+		return s->going ? reload_refuse(s, -EMFILE) : -EMFILE;
+	case LINK_CONNECTED:
+		upstreams_connected(s->upstreams, s->rx.index, -1, -EMFILE);
+		return 0;
+	case LINK_SOCKET:
+	case LINK_AUDIT:
+		return 0;
+	default:
+		return -EMFILE;
+	}
+}
 
 /* One message of the keeper. All others need what comes with the configuration. */
 static int take_one(struct server *s)
@@ -523,14 +595,17 @@ static int take_one(struct server *s)
 	struct link_fds fds = { 0 };
 	int r;
 
+	fdspare_use(&s->spare);
 	r = link_recv(s->link_fd, &s->rx, &fds);
+	s->heard_ns = now_ns();
 	if (r == 0)
 		r = link_check(&s->rx, &fds, LINK_KEEPER, s->going ? LINK_SERVING : LINK_STARTING);
 	if (r == 0 && !s->going && !s->config && s->rx.type != LINK_CONFIG)
 		r = -EPROTO;
 	if (r == 0)
-		r = handlers[s->rx.type](s, &s->rx, &fds);
+		r = fds.lost ? lost_fds(s) : handlers[s->rx.type](s, &s->rx, &fds);
 	link_fds_close(&fds);
+	fdspare_fill(&s->spare, s->link_fd);
 	return r;
 }
 
@@ -540,24 +615,36 @@ int server_receive(struct server *s)
 
 	while (r == 0 && !s->going)
 		r = take_one(s);
-	return r == 0 && !s->test_key ? -EPROTO : r;
+	if (r == 0 && !s->test_key)
+		return -EPROTO;
+	/* From here on nothing waits for the keeper. This end alone: its own is another open file. */
+	return r == 0 && fcntl(s->link_fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : r;
 }
 
 /* Nothing else is done until the keeper has said what becomes of the new configuration (reload.c). */
 static int hold_for_reload(struct server *s)
 {
-	struct pollfd p = { .fd = s->link_fd, .events = POLLIN };
 	uint64_t end = now_ns() + HOLD_NS, now;
 	int r = 0;
 
-	while (r == 0 && s->reload && (now = now_ns()) < end)
-		if (poll(&p, 1, (int)((end - now) / 1000000) + 1) > 0)
+	while ((r == 0 || r == -EAGAIN) && s->reload && (now = now_ns()) < end) {
+		struct pollfd p = { .fd = s->link_fd, .events = POLLIN };
+
+		if (!list_empty(&s->unsent))
+			p.events |= POLLOUT;
+		r = 0;
+		if (poll(&p, 1, (int)((end - now) / 1000000) + 1) <= 0)
+			continue;
+		if (p.revents & POLLOUT)
+			r = server_tell_rest(s);
+		if ((r == 0 || r == -EAGAIN) && p.revents & ~POLLOUT)
 			r = take_one(s);
+	}
 	if (s->reload) {
 		log_error("reload: the keeper does not say go; the old configuration stays");
 		reload_drop(s);
 	}
-	return r;
+	return r == -EAGAIN ? 0 : r;
 }
 
 static void link_readable(struct ring_op *op, int res, unsigned int flags _unused_)
@@ -570,6 +657,8 @@ static void link_readable(struct ring_op *op, int res, unsigned int flags _unuse
 		return;
 	}
 	r = take_one(s);
+	if (r == -EAGAIN)
+		r = 0; /* woken for nothing */
 	if (r == 0 && s->reload)
 		r = hold_for_reload(s);
 	if (r < 0)

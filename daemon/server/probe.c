@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Is it ready? Every few seconds each chain encrypts and decrypts 32 random bytes, the way a client's
- * request does, and the result travels with the counters. Only where `metrics:` asks for it.
+ * request does. The result travels with the counters, and Status goes by it. Without `metrics:` nobody but Status
+ * wants to know, so a chain is left alone while its clients' own Encrypts say how it is.
  *
  * Encryptions under a key are few by design, so the ciphertext is kept and only decrypted again, until the
- * chain writes with another key or ten minutes are over.
+ * chain writes with another key or ten minutes are over, or an Encrypt has failed.
  *
  * A chain whose first provider serves no KMS socket is tried with a value of etcd instead. One whose
  * first provider is kms v1 makes two calls of the plugin in ten minutes, and one with a full cache none.
@@ -20,6 +21,7 @@
 #define PROBE_NS    (5 * NS_PER_S)
 #define DEADLINE_NS (4 * NS_PER_S)
 #define RENEW_NS    (600 * NS_PER_S)
+#define SILENT_NS   (60 * NS_PER_S) /* for so long no client has written */
 #define TEXT        32
 #define STORED      4096
 #define ETCD_KEY    "/kekd/probe"
@@ -43,7 +45,9 @@ struct server_probe {
 	struct ring_op timer;
 	enum probe_step step;
 	size_t item;
-	int r; /* of the round so far */
+	int r;      /* of the round so far */
+	bool tried; /* any of them in this round */
+	uint64_t since_ns;
 	uint8_t text[TEXT], back[STORED];
 	struct probe_value v[];
 };
@@ -53,10 +57,21 @@ static void item_start(struct server_probe *p);
 static void round_end(struct server_probe *p)
 {
 	p->step = PROBE_IDLE;
-	p->s->stats.probes++;
-	p->s->stats.probe_r = p->r;
-	log_debug("timer: the chains were tried: %s", p->r == 0 ? "well" : errno_text(p->r));
+	if (p->tried) {
+		p->s->stats.probes++;
+		p->s->stats.probe_r = p->r;
+		log_debug("timer: the chains were tried: %s",
+			  p->r == 0 ? "well" : errno_text(p->r));
+	}
 	ring_timer(p->s->ring, &p->timer, now_ns() + PROBE_NS);
+}
+
+static void item_next(struct server_probe *p)
+{
+	if (++p->item < p->s->n_items)
+		item_start(p);
+	else
+		round_end(p);
 }
 
 static void item_end(struct server_probe *p, int r)
@@ -65,10 +80,9 @@ static void item_end(struct server_probe *p, int r)
 		p->r = r;
 		p->v[p->item].made_ns = 0;
 	}
-	if (++p->item < p->s->n_items)
-		item_start(p);
-	else
-		round_end(p);
+	if (p->v[p->item].purpose != OP_STORAGE)
+		kms_service_tried(p->s->items[p->item].kms, r);
+	item_next(p);
 }
 
 static void probe_op_done(struct op *op, int r);
@@ -142,8 +156,11 @@ static void probe_op_done(struct op *op, int r)
 static bool is_fresh(const struct server_probe *p)
 {
 	const struct probe_value *v = &p->v[p->item];
+	uint64_t when;
 	const char *id;
 
+	if (kms_service_writes(p->s->items[p->item].kms, &when) < 0)
+		return false;
 	if (v->made_ns == 0 || now_ns() - v->made_ns > RENEW_NS)
 		return false;
 	if (v->purpose == OP_STORAGE)
@@ -151,11 +168,27 @@ static bool is_fresh(const struct server_probe *p)
 	return chain_key_id(p->s->items[p->item].chain, &id) == 0 && strcmp(id, v->key_id) == 0;
 }
 
+/* Nobody has to try: it went well a while ago, or who reads metrics would not hear of it. */
+static bool is_known(const struct server_probe *p)
+{
+	uint64_t when;
+
+	if (p->s->config->metrics.listen)
+		return false;
+	return kms_service_writes(p->s->items[p->item].kms, &when) == 0 &&
+	       now_ns() - (when > p->since_ns ? when : p->since_ns) < SILENT_NS;
+}
+
 static void item_start(struct server_probe *p)
 {
 	struct probe_value *v = &p->v[p->item];
 	int r;
 
+	if (is_known(p)) {
+		item_next(p);
+		return;
+	}
+	p->tried = true;
 	if (is_fresh(p)) {
 		r = decrypt(p);
 	} else {
@@ -178,6 +211,7 @@ static void probe_on_timer(struct ring_op *op, int res, unsigned int flags _unus
 		return;
 	p->item = 0;
 	p->r = 0;
+	p->tried = false;
 	item_start(p);
 }
 
@@ -187,14 +221,13 @@ int server_probe_start(struct server *s)
 	struct secbuf self;
 	int r;
 
-	if (!s->config->metrics.listen)
-		return 0;
 	r = secpool_get(s->pool, size, &self);
 	if (r < 0)
 		return r;
 	s->probe = (void *)self.data;
 	s->probe->self = self;
 	s->probe->s = s;
+	s->probe->since_ns = now_ns();
 	s->probe->timer.done = probe_on_timer;
 	r = random_bytes(s->probe->text, TEXT);
 	if (r < 0)

@@ -50,6 +50,7 @@ static int chains_make(struct server *s, struct server_reload *n)
 	if (!n->chains)
 		return -ENOMEM;
 	while (r == 0 && n->n_chains < s->n_items) {
+		env.before = s->items[n->n_chains].chain;
 		r = chain_new(&n->enc->items[n->n_chains], &env, &n->chains[n->n_chains]);
 		if (r == 0)
 			n->n_chains++;
@@ -73,6 +74,13 @@ static int prepare(struct server *s, const struct link_msg *req, struct link_fds
 	return r;
 }
 
+int reload_refuse(struct server *s, int r)
+{
+	struct link_msg msg = { .type = LINK_RELOADED, .r = r, .since_ns = now_ns() };
+
+	return server_tell(s, &msg);
+}
+
 int reload_prepare(struct server *s, const struct link_msg *req, struct link_fds *fds)
 {
 	struct link_msg msg = { .type = LINK_RELOADED };
@@ -85,7 +93,7 @@ int reload_prepare(struct server *s, const struct link_msg *req, struct link_fds
 		log_debug("reload: the new chains are built; requests wait for the keeper's word");
 	else
 		log_debug("reload: the new chains cannot be built: %s", errno_text(msg.r));
-	return link_send(s->link_fd, &msg, NULL);
+	return server_tell(s, &msg);
 }
 
 static void swap(struct server *s, struct server_reload *n)
@@ -96,6 +104,7 @@ static void swap(struct server *s, struct server_reload *n)
 	for (size_t i = 0; i < n->n_chains; i++) {
 		struct chain *old = s->items[i].chain;
 
+		chain_configure(n->chains[i], &n->enc->items[i]);
 		kms_service_set_chain(s->items[i].kms, n->chains[i]);
 		s->items[i].chain = n->chains[i];
 		n->chains[i] = old;

@@ -65,24 +65,7 @@ static int tell_ready(struct server *s)
 
 	snprintf(msg.text, sizeof(msg.text), "%s%s%s", ring_name(s->ring),
 		 *ring_why(s->ring) ? ", because " : "", ring_why(s->ring));
-	return link_send(s->link_fd, &msg, NULL);
-}
-
-void server_used_send(struct server *s)
-{
-	list_for_each (n, keytable_list(s->keys)) {
-		struct chain_key *k = list_entry(n, struct chain_key, link);
-		struct link_msg msg = { .type = LINK_USED };
-
-		if (k->encryptions == 0 && k->decryptions == 0)
-			continue;
-		memcpy(msg.id, k->id, sizeof(msg.id));
-		msg.encryptions = k->encryptions;
-		msg.decryptions = k->decryptions;
-		if (link_send(s->link_fd, &msg, NULL) < 0)
-			break;
-		k->encryptions = k->decryptions = 0;
-	}
+	return server_tell(s, &msg);
 }
 
 static void used_report(struct ring_op *op, int res, unsigned int flags _unused_)
@@ -91,7 +74,11 @@ static void used_report(struct ring_op *op, int res, unsigned int flags _unused_
 
 	if (res == -ECANCELED)
 		return;
-	server_used_send(s);
+	server_keeper_watch(s, now_ns());
+	log_say_dropped();
+	fdspare_fill(&s->spare, s->link_fd);
+	server_sockets_ask(s);
+	server_tell_used(s);
 	server_stats_report(s);
 	ring_timer(s->ring, op, now_ns() + USED_NS);
 }
@@ -154,9 +141,9 @@ static int serve(struct server *s)
 		upstreams_flush(s->upstreams);
 		more |= !list_empty(&s->defer.ops);
 		if (server_audit_flush(s)) {
-			grpc_server_flush(s->grpc);
+			more |= grpc_server_flush(s->grpc);
 			if (s->transform.grpc)
-				grpc_server_flush(s->transform.grpc);
+				more |= grpc_server_flush(s->transform.grpc);
 		}
 		r = ring_turn(s->ring, more);
 		if (r < 0)
@@ -206,9 +193,10 @@ int server_main(int link_fd)
 		return EXIT_FAILURE;
 	}
 	r = serve(s);
-	server_used_send(s);
 	if (r < 0 && r != -ENODATA)
 		log_error("server: %s", errno_text(r));
+	if (r == 0 && !server_tell_last(s))
+		r = -EAGAIN; /* with an error the keeper counts all as used that this server might have */
 	/* The process ends here; the kernel cancels what is in flight and frees locked memory wiped. */
 	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }

@@ -9,11 +9,13 @@
 #include "daemon/chain/defer.h"
 #include "daemon/chain/encconf.h"
 #include "daemon/chain/keytable.h"
+#include "daemon/crypto/backend_holder.h"
 #include "daemon/crypto/engine.h"
 #include "daemon/kms/service.h"
 #include "daemon/kms/transform.h"
 #include "daemon/kms/upstream.h"
 #include "daemon/server/link.h"
+#include "daemon/sys/fdpass.h"
 #include "daemon/sys/ring.h"
 #include "daemon/wire/grpc.h"
 
@@ -34,6 +36,7 @@ struct server_transform {
 	struct grpc_peers peers; /* points into the two arrays */
 	uid_t peer_uids[LINK_PEERS];
 	gid_t peer_gids[LINK_PEERS];
+	uint64_t locked; /* bytes for its messages */
 	struct secpool *pool;
 	struct transform_service *service;
 	struct grpc_server *grpc;
@@ -49,6 +52,7 @@ struct server {
 
 	struct ring *ring;
 	struct secpool *pool;
+	struct holder_client *holder; /* custody holder */
 	struct engine *engine;
 	struct keytable *keys;
 	struct upstreams *upstreams;
@@ -62,19 +66,27 @@ struct server {
 	int selftest; /* 1: running; then 0 or -errno */
 
 	struct metrics stats; /* since the last report */
-	struct grpc_stats seen_wire;
+	struct grpc_stats seen_wire, seen_transform;
 	struct engine_stats seen_engine;
+	uint64_t seen_log;
 	/* audit_calls.c; NULL without `audit:` */
 	struct audit *audit;
 	char audit_key_id[sizeof(((struct op *)NULL)->key_id)], audit_hash[80];
 	struct ring_op audit_timer;
 	bool audit_said;
-	struct server_probe *probe; /* probe.c; NULL without `metrics:` */
+	struct server_probe *probe; /* probe.c */
 
 	struct server_reload *reload; /* reload.c; NULL but between its two steps */
 	struct link_msg rx;
+	struct fdspare spare; /* for what the keeper passes, while clients have all others */
 	struct ring_op link_op, used_timer, drain_timer;
 	int link_error;
+	/* tell.c */
+	struct list unsent;
+	size_t n_unsent;
+	struct ring_op unsent_op;
+	uint64_t heard_ns; /* when the keeper last said something */
+	bool quiet;        /* for long, and it was said */
 	bool going, stopping, aborted;
 };
 
@@ -84,12 +96,24 @@ DEFINE_CLEANUP(struct server *, server_free);
 
 /* Take the keeper's messages until GO. */
 int server_receive(struct server *s);
+/* Once a second: ask again for op sockets that the keeper has not given. */
+void server_sockets_ask(struct server *s);
 /* Give the listeners to wire. */
 int server_listen(struct server *s);
 /* From now on the keeper's messages are taken in the loop. */
 void server_link_listen(struct server *s);
-/* Counters of use go to the keeper, who keeps them durable; only keys that were used. */
-void server_used_send(struct server *s);
+/*
+ * tell.c: say something to the keeper without waiting for it: at once, or as soon as the link takes it. An error
+ * ends the server. _rest: what waits, as far as the link takes it, otherwise -EAGAIN. _used: how often keys were
+ * used; -EAGAIN: not all of it, what is left is kept. _last: that is the last word; false if the keeper did not take it.
+ */
+int server_tell(struct server *s, const struct link_msg *msg);
+int server_tell_rest(struct server *s);
+int server_tell_used(struct server *s);
+bool server_tell_last(struct server *s);
+void server_unsent_free(struct server *s);
+/* Has the keeper been heard lately? Says so when it stands still, and when it goes on. */
+void server_keeper_watch(struct server *s, uint64_t now);
 void server_stop(struct server *s);
 /* messages.c, for reload.c too */
 int server_configs_parse(struct link_fds *fds, struct config **ret_config,
@@ -99,8 +123,9 @@ void server_peers_set(struct server *s, const struct link_msg *msg);
 void server_chain_env(struct server *s, const struct config *config, struct chain_env *ret);
 /*
  * reload.c. _prepare: build all of it and tell the keeper how that ended; errors are the link's. _end: into
- * force with @r 0, or away with it. _drop: away with it, if there is one.
+ * force with @r 0, or away with it. _drop: away with it, if there is one. _refuse: it cannot be built.
  */
+int reload_refuse(struct server *s, int r);
 int reload_prepare(struct server *s, const struct link_msg *req, struct link_fds *fds);
 int reload_end(struct server *s, int r);
 void reload_drop(struct server *s);
@@ -113,7 +138,7 @@ void server_transform_reload(struct server *s);
 bool server_transform_idle(const struct server *s);
 void server_transform_free(struct server *s);
 
-/* probe.c: begin to try whether all chains encrypt and decrypt, if anybody wants to know. */
+/* probe.c: begin to try whether all chains encrypt and decrypt. */
 int server_probe_start(struct server *s);
 /*
  * audit_calls.c: from the configuration; its file, consumed; one operation, which is refused with the error;

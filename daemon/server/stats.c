@@ -10,10 +10,12 @@
 
 static void add_wire(struct metrics *m, const struct grpc_stats *now, const struct grpc_stats *seen)
 {
-	m->refused_peers = now->refused_peers - seen->refused_peers;
-	m->protocol_errors = now->protocol_errors - seen->protocol_errors;
-	m->connections = now->open_connections;
-	m->calls = now->open_calls;
+	m->refused_peers += now->refused_peers - seen->refused_peers;
+	m->protocol_errors += now->protocol_errors - seen->protocol_errors;
+	for (size_t i = 0; i < REFUSALS; i++)
+		m->refusals[i] += now->refusals[i] - seen->refusals[i];
+	m->connections += now->open_connections;
+	m->calls += now->open_calls;
 }
 
 static void stats_add_engine(struct metrics *m, const struct engine_stats *now,
@@ -69,20 +71,28 @@ static void log_engine(const struct metrics *m)
 void server_stats_report(struct server *s)
 {
 	struct link_msg msg = { .type = LINK_STATS };
+	struct grpc_stats wire, transform = { 0 };
 	struct engine_stats engine;
-	struct grpc_stats wire;
 
-	grpc_server_stats(s->grpc, &wire);
-	engine_stats(s->engine, &engine);
-	add_wire(&s->stats, &wire, &s->seen_wire);
-	stats_add_engine(&s->stats, &engine, &s->seen_engine);
 	upstreams_stats_take(s->upstreams, add_plugin, &s->stats);
+	grpc_server_stats(s->grpc, &wire);
+	if (s->transform.grpc)
+		grpc_server_stats(s->transform.grpc, &transform);
+	engine_stats(s->engine, &engine);
+	s->stats.log_dropped = log_lines_dropped() - s->seen_log;
 	msg.stats = s->stats;
-	if (link_send(s->link_fd, &msg, NULL) < 0)
+	add_wire(&msg.stats, &wire, &s->seen_wire);
+	add_wire(&msg.stats, &transform, &s->seen_transform);
+	stats_add_engine(&msg.stats, &engine, &s->seen_engine);
+	if (link_send(s->link_fd, &msg, NULL) < 0) {
+		log_debug("link %d: full; what was counted is reported later", s->link_fd);
 		return;
+	}
 	if (log_debugging)
 		log_engine(&msg.stats);
 	s->seen_wire = wire;
+	s->seen_transform = transform;
 	s->seen_engine = engine;
+	s->seen_log += s->stats.log_dropped;
 	s->stats = (struct metrics){ 0 };
 }

@@ -7,16 +7,21 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/server/locked.h"
 #include "daemon/server/server_private.h"
 
-/* 32 MiB hold one request of the largest size: request, results, answer, frame; or many small. */
+/*
+ * A seventh of LOCKED_TRANSFORM, which a connection may hold when it is alone, has room for one request of the largest
+ * size: results and answer; or for many small. A value counts as a call, and the engine has room for
+ * them beside all calls of the KMS sockets (ENGINE_CONFIG_DEFAULT).
+ */
 static void transform_limits(struct grpc_limits *ret)
 {
 	*ret = grpc_limits_default;
 	ret->message_bytes = TRANSFORM_MESSAGE_BYTES;
-	ret->connections = 16;
+	ret->connections = LOCKED_TRANSFORM_CONNECTIONS;
 	ret->streams = 16;
-	ret->calls = 64;
+	ret->calls = 16 * TRANSFORM_VALUES_MAX;
 }
 
 /* As many items as there are sockets: keeper/conf.c sees to that. */
@@ -45,7 +50,14 @@ int server_transform_open(struct server *s, const struct link_msg *msg, int fd)
 {
 	struct transform_item items[ENCCONF_ITEMS_MAX];
 	struct server_transform *t = &s->transform;
+	int r;
 
+	if (s->going && t->grpc) {
+		r = grpc_server_listen(t->grpc, fd, &transform_grpc_service, &t->peers, t->service);
+		if (r < 0)
+			close(fd);
+		return r;
+	}
 	if (t->service || msg->n_peer_uids > LINK_PEERS || msg->n_peer_gids > LINK_PEERS) {
 		close(fd);
 		return -EPROTO;
@@ -56,9 +68,9 @@ int server_transform_open(struct server *s, const struct link_msg *msg, int fd)
 	if (s->config->workers > 1)
 		t->limits.accept_pause_ns = SERVER_ACCEPT_PAUSE_NS;
 	items_fill(s, items);
-	if (secpool_new(LINK_TRANSFORM_LOCKED, &t->pool) < 0)
+	if (secpool_new(t->locked, &t->pool) < 0)
 		return -ENOMEM;
-	return transform_service_new(items, s->n_items, t->pool, server_on_event, s, &t->service);
+	return transform_service_new(items, s->n_items, server_on_event, s, &t->service);
 }
 
 int server_transform_listen(struct server *s)

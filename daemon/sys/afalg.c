@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/page.h"
 #include <kekd/limits.h>
 
 #ifndef SOL_ALG
@@ -65,14 +66,61 @@ int afalg_set_key(int tfm_fd, key_serial serial)
 	return 0;
 }
 
+int afalg_set_key_value(int tfm_fd, struct span key)
+{
+	if (setsockopt(tfm_fd, SOL_ALG, ALG_SET_KEY, key.data, (socklen_t)key.len) < 0)
+		return -errno;
+	return 0;
+}
+
+/* 0 if it is not known. */
+static int buffer_of(int fd, int name)
+{
+	int bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	if (getsockopt(fd, SOL_SOCKET, name, &bytes, &len) < 0 || bytes < 0)
+		return 0;
+	return bytes;
+}
+
+/* Twice what is asked for, says socket(7); that is more than enough. It is never made smaller. */
+static void room_make(int fd, int name, int force)
+{
+	const int bytes = KEKD_RUN_BLOCKS_MAX * KEKD_AES_BLOCK;
+
+	if (buffer_of(fd, name) >= bytes)
+		return;
+	if (setsockopt(fd, SOL_SOCKET, force, &bytes, sizeof(bytes)) < 0)
+		setsockopt(fd, SOL_SOCKET, name, &bytes, sizeof(bytes));
+}
+
 int afalg_accept(int tfm_fd, int *ret_fd)
 {
 	int fd = accept4(tfm_fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
+	room_make(fd, SO_SNDBUF, SO_SNDBUFFORCE);
+	room_make(fd, SO_RCVBUF, SO_RCVBUFFORCE);
 	*ret_fd = fd;
 	return 0;
+}
+
+static size_t buffer_room(int op_fd, int name)
+{
+	const size_t page = page_size();
+	size_t bytes = (size_t)buffer_of(op_fd, name);
+
+	return bytes < page ? page : bytes & ~(page - 1);
+}
+
+/* As af_alg_sndbuf() and af_alg_rcvbuf() reckon (include/crypto/if_alg.h): at least a page. */
+size_t afalg_room(int op_fd)
+{
+	size_t in = buffer_room(op_fd, SO_SNDBUF), out = buffer_room(op_fd, SO_RCVBUF);
+
+	return in < out ? in : out;
 }
 
 void afalg_msg_init(struct afalg_msg *m, enum block_dir dir, const void *in, size_t len)
@@ -142,13 +190,15 @@ static const struct {
 	{ EAFNOSUPPORT,
 	  "this kernel offers no AF_ALG: unblock the module af_alg in /etc/modprobe.d, "
 	  "set sysctl crypto.af_alg_restrict below 2, or allow AF_ALG in the "
-	  "container's seccomp profile" },
+	  "container's seccomp profile; or say `custody: holder`, after reading in kekd.yaml(5) "
+	  "what that gives up" },
 	{ ENOENT,
 	  "the kernel refuses this algorithm: unblock the module algif_skcipher or algif_hash "
 	  "in /etc/modprobe.d, and from Linux 7.3 on start kekd with CAP_NET_ADMIN in the "
 	  "initial user namespace" },
 	{ ENOPROTOOPT,
-	  "Linux 6.2 or newer is needed: this kernel cannot key AF_ALG from a keyring" },
+	  "Linux 6.2 or newer is needed: this kernel cannot key AF_ALG from a keyring; or say "
+	  "`custody: value`, after reading in kekd.yaml(5) what that gives up" },
 	{ EPERM, "a security policy forbids it: allow AF_ALG sockets in the seccomp profile or LSM "
 		 "policy that kekd runs under" },
 	{ EACCES,
@@ -166,6 +216,12 @@ static const struct {
 	{ ENOMEM,
 	  "the kernel is out of memory for sockets: raise sysctl net.core.optmem_max or free "
 	  "memory" },
+	{ EPIPE,
+	  "the process that makes keys (kekd-maker) is gone: restart kekd; the keys that are "
+	  "there serve on until then" },
+	{ EDQUOT,
+	  "root's quota of keys or their bytes is used up: raise sysctl kernel.keys.root_maxkeys and "
+	  "kernel.keys.root_maxbytes" },
 	{ EMFILE, "too many open files: raise LimitNOFILE= of the service" },
 	{ ENFILE, "too many open files on this host: raise sysctl fs.file-max" },
 };

@@ -29,8 +29,19 @@ int afalg_bind(const char *type, const char *alg, int *ret_fd);
  * The kernel copies the key: what happens to the keyring key later does not reach the socket.
  */
 int afalg_set_key(int tfm_fd, key_serial serial);
-/* An op socket, CLOEXEC. -EOPNOTSUPP when @tfm_fd is itself an op socket. */
+/*
+ * ALG_SET_KEY: the bytes themselves (borrowed, locked memory), on every kernel. Nothing reads them back,
+ * and the kernel wipes its copies on the way and the transform's at its end (crypto/af_alg.c). -EBUSY.
+ */
+int afalg_set_key_value(int tfm_fd, struct span key);
+/*
+ * An op socket, CLOEXEC, with buffers for a run of KEKD_RUN_BLOCKS_MAX as far as this process may have them: the
+ * defaults of the host (net.core.wmem_default) may be small, and only CAP_NET_ADMIN is above their bounds (socket(7)).
+ * -EOPNOTSUPP when @tfm_fd is itself an op socket.
+ */
 int afalg_accept(int tfm_fd, int *ret_fd);
+/* Bytes that one operation on it may have, a whole number of pages. */
+size_t afalg_room(int op_fd);
 
 /*
  * The message of one skcipher operation: direction and the input, nothing else (ecb has no IV).

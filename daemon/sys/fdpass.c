@@ -3,6 +3,7 @@
 #include "daemon/sys/fdpass.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,9 +11,10 @@
 #include "daemon/base/cleanup.h"
 #include "daemon/base/io.h"
 
+/* One more than anybody may ask for, so that too many are told from too few that were free. */
 union control {
 	struct cmsghdr align;
-	char buf[CMSG_SPACE(sizeof(int) * FDPASS_MAX)];
+	char buf[CMSG_SPACE(sizeof(int) * (FDPASS_MAX + 1))];
 };
 
 /* What fits into the control buffer, which is rounded up. */
@@ -60,7 +62,7 @@ static size_t fdpass_take(struct msghdr *hdr, int ret[static ROOM])
 }
 
 int fdpass_recv(int fd, void *buf, size_t size, size_t *ret_len, int *ret_fds, size_t max,
-		size_t *ret_n)
+		size_t *ret_n, bool *ret_lost)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = size };
 	union control control = { 0 };
@@ -73,18 +75,41 @@ int fdpass_recv(int fd, void *buf, size_t size, size_t *ret_len, int *ret_fds, s
 	int fds[ROOM];
 	ssize_t len;
 	size_t n;
+	bool lost;
 
 	len = io_retry(recvmsg(fd, &hdr, MSG_CMSG_CLOEXEC));
 	if (len < 0)
 		return -errno;
 	n = fdpass_take(&hdr, fds);
-	if (n <= max && len > 0 && !(hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+	/* Cut short where there was room in the buffer: for want of descriptors (scm_detach_fds() in net/core/scm.c). */
+	lost = n <= max && hdr.msg_flags & MSG_CTRUNC;
+	if (n <= max && len > 0 && !(hdr.msg_flags & MSG_TRUNC) && !lost) {
 		memcpy(ret_fds, fds, sizeof(int) * n);
 		*ret_len = (size_t)len;
 		*ret_n = n;
+		*ret_lost = false;
 		return 0;
 	}
 	for (size_t i = 0; i < n; i++)
 		close(fds[i]);
-	return len == 0 ? -ENODATA : -EPROTO;
+	if (!lost || len == 0 || hdr.msg_flags & MSG_TRUNC)
+		return len == 0 ? -ENODATA : -EPROTO;
+	*ret_len = (size_t)len;
+	*ret_n = 0;
+	*ret_lost = true;
+	return 0;
+}
+
+void fdspare_use(struct fdspare *spare)
+{
+	while (spare->n > 0)
+		close(spare->fd[--spare->n]);
+}
+
+void fdspare_fill(struct fdspare *spare, int fd)
+{
+	int copy;
+
+	while (spare->n < FDPASS_MAX && (copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)) >= 0)
+		spare->fd[spare->n++] = copy;
 }

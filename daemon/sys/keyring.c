@@ -11,9 +11,12 @@
 #include "daemon/sys/keyring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <keyutils.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "daemon/base/cleanup.h"
 
@@ -22,8 +25,19 @@
 	 KEY_POS_SETATTR)
 #define SEALED (KEY_POS_VIEW | KEY_POS_SEARCH)
 
+_Static_assert(KEYRING_THREAD == KEY_SPEC_THREAD_KEYRING &&
+		       KEYRING_SESSION == KEY_SPEC_SESSION_KEYRING,
+	       "linux/keyctl.h");
+
 /* "load " and a blob of at most 511 characters */
 #define COMMAND_MAX 640
+/* of keys that are not read yet */
+#define NOTES 32
+/* linux/watch_queue.h, which does not go together with fcntl.h */
+#define NOTIFICATION_PIPE O_EXCL
+#define NOTES_SET_SIZE    _IO('W', 0x60)
+/* MAX_BLOB_SIZE of the kernel's include/keys/trusted-type.h */
+#define TRUSTED_MAX 512
 
 static int result(long r)
 {
@@ -89,13 +103,28 @@ int keyring_add_logon(key_serial ring, const char *desc, struct span payload, ke
 	return keyring_add(ring, "logon", desc, payload, ret);
 }
 
-int keyring_generate(key_serial ring, const char *desc, const char *root_desc, size_t bytes,
-		     key_serial *ret)
+int keyring_add_trusted(key_serial ring, const char *desc, struct span sealed, key_serial *ret)
+{
+	char command[sizeof("load ") + 2 * TRUSTED_MAX] = "load ";
+	size_t n = strlen(command);
+	int r;
+
+	if (sealed.len > TRUSTED_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < sealed.len; i++, n += 2)
+		snprintf(command + n, sizeof(command) - n, "%02x", sealed.data[i]);
+	r = keyring_add(ring, "trusted", desc, span_of(command, n), ret);
+	return r == -EPFNOSUPPORT ? -ENODEV : r;
+}
+
+int keyring_generate(key_serial ring, const char *desc, const char *root_type,
+		     const char *root_desc, size_t bytes, key_serial *ret)
 {
 	char command[COMMAND_MAX];
 	int n;
 
-	n = snprintf(command, sizeof(command), "new default user:%s %zu", root_desc, bytes);
+	n = snprintf(command, sizeof(command), "new default %s:%s %zu", root_type, root_desc,
+		     bytes);
 	if (n < 0 || (size_t)n >= sizeof(command))
 		return -EINVAL;
 	return keyring_add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
@@ -129,30 +158,32 @@ static char *keyring_describe(key_serial key, unsigned int *perm)
 	return move_ptr(text);
 }
 
-int keyring_blob(key_serial key, char **ret)
+int keyring_blob(key_serial key, char *ret, size_t size)
 {
-	unsigned int perm = 0;
-	_cleanup_free_ char *text = keyring_describe(key, &perm);
-	void *blob;
-
-	if (!text)
-		return -errno;
-	if (strncmp(text, "encrypted;", strlen("encrypted;")) != 0)
-		return -EINVAL;
-	if (keyctl_read_alloc(key, &blob) < 0)
-		return -errno;
-	*ret = blob;
-	return 0;
-}
-
-int keyring_size(key_serial key, size_t *ret)
-{
-	long n = keyctl_read(key, NULL, 0);
+	long n = keyctl_read(key, ret, size - 1);
 
 	if (n < 0)
 		return -errno;
-	*ret = (size_t)n;
+	if ((size_t)n >= size)
+		return -ENOBUFS;
+	ret[n] = '\0';
 	return 0;
+}
+
+int keyring_link(key_serial ring, key_serial key)
+{
+	return result(keyctl_link(key, ring));
+}
+
+int keyring_rewrap(key_serial key, const char *root_desc)
+{
+	char command[COMMAND_MAX];
+	int n;
+
+	n = snprintf(command, sizeof(command), "update user:%s", root_desc);
+	if (n < 0 || (size_t)n >= sizeof(command))
+		return -EINVAL;
+	return result(keyctl_update(key, command, (size_t)n));
 }
 
 int keyring_seal_rights(key_serial key)
@@ -170,6 +201,39 @@ int keyring_seal_rights(key_serial key)
 int keyring_alive(key_serial key)
 {
 	return result(keyctl_describe(key, NULL, 0));
+}
+
+int keyring_notes_open(int *ret_notes, int *ret_end)
+{
+	_cleanup_close_ int notes = -1, end = -1;
+	int fds[2];
+
+	if (pipe2(fds, NOTIFICATION_PIPE | O_CLOEXEC | O_NONBLOCK) < 0)
+		return errno == EINVAL ? -EOPNOTSUPP : -errno;
+	notes = fds[0];
+	end = fds[1];
+	/* Without a size it takes none. How many there were does not matter: one is reason enough to look. */
+	if (ioctl(notes, NOTES_SET_SIZE, NOTES) < 0)
+		return -errno;
+	*ret_notes = move_fd(notes);
+	*ret_end = move_fd(end);
+	return 0;
+}
+
+void keyring_notes_watch(int notes, key_serial key, key_serial *watched)
+{
+	if (key && key != *watched && keyctl_watch_key(key, notes, 0) == 0)
+		*watched = key;
+}
+
+bool keyring_notes_read(int notes)
+{
+	uint8_t buf[NOTES * 128]; /* WATCH_INFO_LENGTH: a note has at most 127 bytes */
+	bool any = false;
+
+	while (read(notes, buf, sizeof(buf)) > 0)
+		any = true;
+	return any;
 }
 
 int keyring_unlink(key_serial ring, key_serial key)

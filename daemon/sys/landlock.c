@@ -23,12 +23,14 @@ struct ruleset {
 	uint64_t fs, net, scope;
 };
 
-#define FS_TRUNCATE  (UINT64_C(1) << 14) /* version 3 */
-#define FS_IOCTL_DEV (UINT64_C(1) << 15) /* version 5 */
-#define FS_V1        (LANDLOCK_ACCESS_FS_REFER - 1)
-#define NET_TCP      UINT64_C(3) /* bind, connect; version 4 */
-#define SCOPE_SOCKET UINT64_C(1) /* abstract Unix sockets; version 6 */
-#define SCOPE_SIGNAL UINT64_C(2) /* version 6 */
+#define FS_TRUNCATE   (UINT64_C(1) << 14) /* version 3 */
+#define FS_IOCTL_DEV  (UINT64_C(1) << 15) /* version 5 */
+#define FS_V1         (LANDLOCK_ACCESS_FS_REFER - 1)
+#define NET_TCP       UINT64_C(3) /* bind, connect; version 4 */
+#define NET_CONNECT   UINT64_C(2)
+#define SCOPE_SOCKET  UINT64_C(1) /* abstract Unix sockets; version 6 */
+#define SCOPE_SIGNAL  UINT64_C(2) /* version 6 */
+#define RULE_NET_PORT 2           /* enum landlock_rule_type; version 4 */
 
 #define READ_FILE LANDLOCK_ACCESS_FS_READ_FILE
 #define READ      (READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
@@ -70,6 +72,8 @@ static uint64_t access_of(unsigned int rights)
 		access |= READ;
 	if (rights & LANDLOCK_STORE)
 		access |= STORE;
+	if (rights & LANDLOCK_SOCKET)
+		access |= LANDLOCK_ACCESS_FS_MAKE_SOCK;
 	if (rights & LANDLOCK_EXEC)
 		access |= READ | LANDLOCK_ACCESS_FS_EXECUTE;
 	return access;
@@ -103,7 +107,20 @@ static int allow(int ruleset, const struct landlock_path *p, uint64_t handled)
 	return allow_fd(ruleset, fd, access);
 }
 
-int landlock_restrict(const struct landlock_path *paths, size_t n, bool no_abstract)
+/* struct landlock_net_port_attr, which Debian 12's header has not. */
+struct port_rule {
+	uint64_t access, port;
+};
+
+static int allow_port(int ruleset, uint16_t port)
+{
+	struct port_rule rule = { .access = NET_CONNECT, .port = port };
+
+	return syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0) < 0 ? -errno : 0;
+}
+
+static int restrict_to(const struct landlock_path *paths, size_t n, const uint16_t *ports,
+		       size_t n_ports, bool no_abstract)
 {
 	_cleanup_close_ int fd = -1;
 	struct ruleset rules;
@@ -119,7 +136,20 @@ int landlock_restrict(const struct landlock_path *paths, size_t n, bool no_abstr
 		return -errno;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = allow(fd, &paths[i], rules.fs);
+	for (size_t i = 0; r == 0 && rules.net != 0 && i < n_ports; i++)
+		r = allow_port(fd, ports[i]);
 	if (r == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		r = -errno;
 	return r;
+}
+
+int landlock_restrict(const struct landlock_path *paths, size_t n, bool no_abstract)
+{
+	return restrict_to(paths, n, NULL, 0, no_abstract);
+}
+
+int landlock_restrict_but(const struct landlock_path *paths, size_t n, const uint16_t *ports,
+			  size_t n_ports)
+{
+	return restrict_to(paths, n, ports, n_ports, true);
 }

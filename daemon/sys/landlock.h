@@ -8,11 +8,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum landlock_right {
-	LANDLOCK_READ = 1,  /* read files and directories */
-	LANDLOCK_STORE = 2, /* read, write, make and remove files */
-	LANDLOCK_EXEC = 4,  /* read and execute */
+	LANDLOCK_READ = 1,   /* read files and directories */
+	LANDLOCK_STORE = 2,  /* read, write, make and remove files */
+	LANDLOCK_EXEC = 4,   /* read and execute */
+	LANDLOCK_SOCKET = 8, /* make sockets */
 };
 
 /* A file or a directory with all below it; @path is used, or the borrowed @fd if it is NULL. */
@@ -30,5 +32,8 @@ struct landlock_path {
  * off; any other error leaves the process as it was.
  */
 int landlock_restrict(const struct landlock_path *paths, size_t n, bool no_abstract);
+/* The same, and TCP connections to @ports are left. */
+int landlock_restrict_but(const struct landlock_path *paths, size_t n, const uint16_t *ports,
+			  size_t n_ports);
 
 #endif

@@ -44,7 +44,7 @@ static bool is_loopback(const struct sockaddr_storage *addr)
 	return addr->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
 }
 
-int loopback_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len)
+int address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len)
 {
 	struct sockaddr_storage addr = { 0 };
 	struct sockaddr_in *in = (void *)&addr;
@@ -67,10 +67,23 @@ int loopback_parse(const char *text, struct sockaddr_storage *ret, socklen_t *re
 			return -EINVAL;
 		in6->sin6_family = AF_INET6;
 		in6->sin6_port = port;
-	}
-	if (!is_loopback(&addr))
+	} else {
 		return -EINVAL;
+	}
 	*ret_len = addr.ss_family == AF_INET ? sizeof(*in) : sizeof(*in6);
+	*ret = addr;
+	return 0;
+}
+
+int loopback_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	struct sockaddr_storage addr;
+	socklen_t len;
+	int r = address_parse(text, &addr, &len);
+
+	if (r < 0 || !is_loopback(&addr))
+		return -EINVAL;
+	*ret_len = len;
 	*ret = addr;
 	return 0;
 }

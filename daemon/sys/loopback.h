@@ -9,7 +9,9 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-/* @text: "127.0.0.1:9740" or "[::1]:9740", port 1 to 65535. -EINVAL. */
+/* @text: "10.0.0.1:2379" or "[fd00::1]:2379", port 1 to 65535. -EINVAL: a name, or anything else. */
+int address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len);
+/* The same, "127.0.0.1:9740" or "[::1]:9740". */
 int loopback_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len);
 
 /* Listen at @text; *@ret_fd is CLOEXEC and the caller's. Errors of bind(2), not logged. */

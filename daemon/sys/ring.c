@@ -26,6 +26,21 @@ uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
 }
 
+int64_t boot_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+uint64_t ring_now(struct ring *ring)
+{
+	if (ring->now == 0)
+		ring->now = now_ns();
+	return ring->now;
+}
+
 void ring_init(struct ring *ring, const struct ring_twin *twin)
 {
 	ring->twin = twin;
@@ -264,12 +279,10 @@ static int64_t turn_timeout(const struct ring *ring, bool nowait)
 static void expire_timers(struct ring *ring)
 {
 	struct timeq_node *node;
-	uint64_t now;
 
 	if (!ring->timers.root)
 		return;
-	now = now_ns();
-	while ((node = timeq_take(&ring->timers, now)))
+	while ((node = timeq_take(&ring->timers, ring_now(ring))))
 		ring_done(ring, container_of(node, struct ring_op, timer), 0);
 }
 
@@ -280,6 +293,7 @@ int ring_turn(struct ring *ring, bool nowait)
 
 	assert(!ring->turning);
 	r = ring->twin->wait(ring, turn_timeout(ring, nowait));
+	ring->now = 0;
 	if (r < 0)
 		return r;
 	expire_timers(ring);

@@ -156,5 +156,9 @@ void ring_stats(const struct ring *ring, struct ring_stats *ret);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t now_ns(void);
+/* The same as of this turn: read once after its wait, so late by no more than a turn works. */
+uint64_t ring_now(struct ring *ring);
+/* CLOCK_BOOTTIME: the same, and it goes on while the machine is suspended. Nobody sets either. */
+int64_t boot_ns(void);
 
 #endif

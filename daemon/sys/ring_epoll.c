@@ -40,6 +40,8 @@ struct epoll_ring {
 	struct slot *slots; /* indexed by fd */
 	size_t slots_len;
 	struct list queue;
+	struct epoll_event
+		events[EVENTS_MAX]; /* of a turn; not on its stack, which is zeroed first */
 };
 
 static struct epoll_ring *epoll_of(struct ring *ring)
@@ -289,7 +291,6 @@ static int epoll_timeout(int64_t ns)
 static int epoll_turn(struct ring *ring, int64_t timeout_ns)
 {
 	struct epoll_ring *e = epoll_of(ring);
-	struct epoll_event ev[EVENTS_MAX];
 	struct list batch = LIST_INIT(batch);
 	int n;
 
@@ -303,11 +304,11 @@ static int epoll_turn(struct ring *ring, int64_t timeout_ns)
 	if (!list_empty(&ring->done))
 		timeout_ns = 0;
 	ring->stats.enters++;
-	n = epoll_wait(e->epoll_fd, ev, EVENTS_MAX, epoll_timeout(timeout_ns));
+	n = epoll_wait(e->epoll_fd, e->events, EVENTS_MAX, epoll_timeout(timeout_ns));
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	for (int i = 0; i < n; i++)
-		take_event(e, &ev[i]);
+		take_event(e, &e->events[i]);
 	return 0;
 }
 

@@ -44,6 +44,7 @@ struct ring {
 	const struct ring_twin *twin;
 	struct list done;
 	struct timeq timers;
+	uint64_t now; /* ring_now(); 0: not read in this turn */
 	struct ring_stats stats;
 	bool turning, accept_in_turns;
 	char why[256];

@@ -79,8 +79,10 @@ static int caps_permitted(uint64_t *ret)
 /* Drops what is not in @mask from the bounding set; needs CAP_SETPCAP, so it comes first. */
 static int bounding_set(uint64_t mask)
 {
-	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
-		if (mask & (UINT64_C(1) << cap))
+	int there;
+
+	for (int cap = 0; (there = prctl(PR_CAPBSET_READ, cap, 0, 0, 0)) >= 0; cap++) {
+		if (there == 0 || mask & (UINT64_C(1) << cap))
 			continue;
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EPERM)
 			return -errno;

@@ -43,19 +43,26 @@ int sandbox_seccomp_server(void);
 
 /*
  * The keeper's system calls: a list again, wider, as the servers it starts inherit it. Everything else
- * is EPERM. After every descriptor of the start is open.
+ * is EPERM, and reading a key kills. After every descriptor of the start is open. Keys go into the
+ * keyring @ring or into the session and nowhere else; 0: there are none.
  */
-int sandbox_seccomp_keeper(void);
+int sandbox_seccomp_keeper(int32_t ring);
+
+/* The maker's: see keys/maker.h. Everything else kills. */
+int sandbox_seccomp_maker(void);
+
+/* The holder's: see crypto/holder.h. read(2), write(2) and ending; everything else kills. */
+int sandbox_seccomp_holder(void);
 
 /* The observer's: connections of the listener it has, and nothing else. EPERM. */
 int sandbox_seccomp_observer(void);
 
 /*
- * keyctl(KEYCTL_READ) of the key @serial kills this process, beside whatever is forbidden already;
- * once for every root key that is made. The key's own permissions refuse it too: this is for the day
- * on which a possessor finds a way to give them back.
+ * Those of kekd-cluster: a client's TCP connections, files to read. Of the process that only starts it: that, and to
+ * make a process and close its sandbox. EPERM.
  */
-int sandbox_deny_key_read(int32_t serial);
+int sandbox_seccomp_cluster(void);
+int sandbox_seccomp_launcher(void);
 
 /* What a keeper may touch in the file system; all borrowed. */
 struct sandbox_keeper_files {
@@ -74,5 +81,10 @@ struct sandbox_keeper_files {
  */
 int sandbox_files_keeper(const struct sandbox_keeper_files *files);
 int sandbox_files_server(void);
+/*
+ * For kekd-cluster: the directories of @files (empty names are left out) to read, TCP to @ports, and nothing else.
+ */
+int sandbox_files_cluster(const char *const *files, size_t n, const uint16_t *ports,
+			  size_t n_ports);
 
 #endif

@@ -6,6 +6,8 @@
 #include "daemon/sys/sandbox.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "daemon/base/cleanup.h"
 #include "daemon/sys/landlock.h"
@@ -63,11 +65,47 @@ int sandbox_files_keeper(const struct sandbox_keeper_files *files)
 							      .rights = LANDLOCK_EXEC });
 	files_add(&l, (struct landlock_path){ .path = files->store, .rights = LANDLOCK_STORE });
 	add_all(&l, files->read, files->n_read, LANDLOCK_READ);
-	add_all(&l, files->sockets, files->n_sockets, LANDLOCK_STORE);
+	add_all(&l, files->sockets, files->n_sockets, LANDLOCK_STORE | LANDLOCK_SOCKET);
 	return landlock_restrict(l.v, l.n, false);
 }
 
 int sandbox_files_server(void)
 {
 	return landlock_restrict(NULL, 0, true);
+}
+
+/* "/" of a file at the top. */
+static char *directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return strdup(".");
+	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+#define CLUSTER_FILES 3
+
+int sandbox_files_cluster(const char *const *files, size_t n, const uint16_t *ports, size_t n_ports)
+{
+	struct landlock_path paths[CLUSTER_FILES];
+	char *dirs[CLUSTER_FILES] = { 0 };
+	size_t n_paths = 0;
+	int r = n > CLUSTER_FILES ? -E2BIG : 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!*files[i])
+			continue;
+		dirs[n_paths] = directory(files[i]);
+		if (!dirs[n_paths])
+			r = -ENOMEM;
+		paths[n_paths] =
+			(struct landlock_path){ .path = dirs[n_paths], .rights = LANDLOCK_READ };
+		n_paths++;
+	}
+	if (r == 0)
+		r = landlock_restrict_but(paths, n_paths, ports, n_ports);
+	for (size_t i = 0; i < CLUSTER_FILES; i++)
+		free(dirs[i]);
+	return r;
 }

@@ -9,8 +9,11 @@
  * processes' memory, namespaces, mounts, modules, BPF, kexec, execve(2) of a path. execveat(2) of a
  * descriptor stays, as that is how a server is started; which files it may open for that is Landlock's.
  *
- * keyctl(2) is allowed by operation. Reading is not forbidden as such, because what is read of an
- * encrypted key is its sealed blob; the root key's serial is, see sandbox_deny_key_read().
+ * Keys: who gets a serving key read anywhere has its bytes (keys/maker.h), be it the keeper or somebody
+ * else whom it lets at the key. So KEYCTL_READ kills, and no key leaves the keeper: not into a keyring
+ * that is not its own (add_key(2), linking, moving, a session that others have), not by rights for
+ * anybody but its possessor, and no program is called to make one (request_key(2) with a text for it).
+ * What an operation does with a key, its arguments say; a number has the kernel's 32 bits.
  */
 #include "daemon/sys/sandbox.h"
 
@@ -153,9 +156,6 @@ static const int keeper_allowed[] = {
 	SCMP_SYS(set_tid_address),
 	SCMP_SYS(set_robust_list),
 	SCMP_SYS(rseq),
-	/* keys; keyctl(2) by rules_keyctl() */
-	SCMP_SYS(add_key),
-	SCMP_SYS(request_key),
 	/* harmless questions */
 	SCMP_SYS(getpid),
 	SCMP_SYS(getppid),
@@ -187,26 +187,54 @@ static const int keeper_allowed[] = {
 	SCMP_SYS(sigaltstack),
 };
 
-/* Not here: instantiating other programs' keys, the persistent ring, public-key operations. */
-static const int keyctl_allowed[] = {
-	KEYCTL_GET_KEYRING_ID, KEYCTL_JOIN_SESSION_KEYRING,
-	KEYCTL_UPDATE,         KEYCTL_REVOKE,
-	KEYCTL_SETPERM,        KEYCTL_DESCRIBE,
-	KEYCTL_CLEAR,          KEYCTL_LINK,
-	KEYCTL_UNLINK,         KEYCTL_SEARCH,
-	KEYCTL_READ,           KEYCTL_SET_TIMEOUT,
-	KEYCTL_INVALIDATE,     KEYCTL_MOVE,
-	KEYCTL_CAPABILITIES,
+#define LOW(i, value) SCMP_CMP64(i, SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)(uint32_t)(value))
+#define OPERATION(op) SCMP_A0_64(SCMP_CMP_EQ, (op), 0)
+/* Rights: the possessor's are the highest byte. */
+#define NOT_THE_POSSESSORS 0x00ffffffU
+
+struct key_rule {
+	int call;
+	unsigned int n;
+	struct scmp_arg_cmp arg[2];
 };
 
-static int rules_keyctl(scmp_filter_ctx ctx)
+static int rules_each(scmp_filter_ctx ctx, const struct key_rule *rules, size_t n)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(keyctl_allowed); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(keyctl), 1,
-				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)keyctl_allowed[i], 0));
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rules[i].call, rules[i].n,
+					   rules[i].arg);
 	return r;
+}
+
+/* A child's session of its own, which has no name that others could join it by, is for each backend. */
+static int rules_keys(scmp_filter_ctx ctx, int32_t ring)
+{
+	const struct key_rule session[] = {
+		{ SCMP_SYS(keyctl),
+		  2,
+		  { OPERATION(KEYCTL_JOIN_SESSION_KEYRING), SCMP_A1_64(SCMP_CMP_EQ, 0, 0) } },
+	};
+	const struct key_rule keys[] = {
+		{ SCMP_SYS(add_key), 1, { LOW(4, ring) } },
+		{ SCMP_SYS(add_key), 1, { LOW(4, KEY_SPEC_SESSION_KEYRING) } },
+		{ SCMP_SYS(request_key), 2, { SCMP_A2_64(SCMP_CMP_EQ, 0, 0), LOW(3, 0) } },
+		{ SCMP_SYS(keyctl), 2, { OPERATION(KEYCTL_SEARCH), LOW(4, 0) } },
+		{ SCMP_SYS(keyctl), 1, { OPERATION(KEYCTL_DESCRIBE) } },
+		{ SCMP_SYS(keyctl), 1, { OPERATION(KEYCTL_WATCH_KEY) } },
+		{ SCMP_SYS(keyctl), 1, { OPERATION(KEYCTL_UNLINK) } },
+		{ SCMP_SYS(keyctl),
+		  2,
+		  { OPERATION(KEYCTL_SETPERM),
+		    SCMP_A2_64(SCMP_CMP_MASKED_EQ, NOT_THE_POSSESSORS, 0) } },
+	};
+	int r;
+
+	r = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(keyctl), 1, LOW(0, KEYCTL_READ));
+	if (r == 0)
+		r = rules_each(ctx, session, ARRAY_SIZE(session));
+	return r == 0 && ring ? rules_each(ctx, keys, ARRAY_SIZE(keys)) : r;
 }
 
 static int rules_socket(scmp_filter_ctx ctx)
@@ -247,7 +275,7 @@ static int rules_ioctl(scmp_filter_ctx ctx)
 				SCMP_A1(SCMP_CMP_EQ, TCGETS, 0));
 }
 
-int sandbox_seccomp_keeper(void)
+int sandbox_seccomp_keeper(int32_t ring)
 {
 	_cleanup_(seccomp_releasep) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int r;
@@ -256,26 +284,12 @@ int sandbox_seccomp_keeper(void)
 		return -ENOMEM;
 	r = rules_add(ctx, SCMP_ACT_ALLOW, keeper_allowed, ARRAY_SIZE(keeper_allowed));
 	if (r == 0)
-		r = rules_keyctl(ctx);
+		r = rules_keys(ctx, ring);
 	if (r == 0)
 		r = rules_socket(ctx);
 	if (r == 0)
 		r = rules_fork(ctx);
 	if (r == 0)
 		r = rules_ioctl(ctx);
-	return r == 0 ? seccomp_load(ctx) : r;
-}
-
-int sandbox_deny_key_read(int32_t serial)
-{
-	_cleanup_(seccomp_releasep) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	int r;
-
-	if (!ctx)
-		return -ENOMEM;
-	/* The kernel takes the low half of the register: a number with any upper half is this key. */
-	r = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(keyctl), 2,
-			     SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, KEYCTL_READ),
-			     SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)serial));
 	return r == 0 ? seccomp_load(ctx) : r;
 }

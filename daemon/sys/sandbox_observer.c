@@ -22,7 +22,6 @@ static const int observer_allowed[] = {
 	SCMP_SYS(shutdown),
 	SCMP_SYS(setsockopt), /* TCP_NODELAY, TCP_CORK */
 	SCMP_SYS(getsockopt),
-	SCMP_SYS(fcntl),
 	SCMP_SYS(fstat),
 	/* waiting */
 	SCMP_SYS(epoll_ctl),
@@ -64,5 +63,7 @@ int sandbox_seccomp_observer(void)
 		r = rules_memory(ctx);
 	if (r == 0)
 		r = rules_fstat(ctx);
+	if (r == 0)
+		r = rules_fcntl(ctx);
 	return r == 0 ? seccomp_load(ctx) : r;
 }

@@ -23,4 +23,11 @@ int rules_memory(scmp_filter_ctx ctx);
  */
 int rules_fstat(scmp_filter_ctx ctx);
 
+/*
+ * fcntl without F_SETOWN and its like: by those, with O_ASYNC, the kernel sends whatever signal is wanted to any process
+ * of the same user (fcntl(2)), a holder or another server, which kill(2) is refused for. And without making an open file
+ * that others share one that blocks.
+ */
+int rules_fcntl(scmp_filter_ctx ctx);
+
 #endif

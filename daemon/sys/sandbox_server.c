@@ -22,7 +22,6 @@ static const int server_allowed[] = {
 	SCMP_SYS(lseek),
 	SCMP_SYS(close),
 	SCMP_SYS(fstat),
-	SCMP_SYS(fcntl),
 	SCMP_SYS(recvmsg),
 	SCMP_SYS(sendmsg),
 	SCMP_SYS(recvfrom),
@@ -112,6 +111,8 @@ int sandbox_seccomp_server(void)
 		r = rules_memory(ctx);
 	if (r == 0)
 		r = rules_fstat(ctx);
+	if (r == 0)
+		r = rules_fcntl(ctx);
 	if (r == 0)
 		r = rules_self_signal(ctx);
 	return r == 0 ? seccomp_load(ctx) : r;

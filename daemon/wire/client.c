@@ -171,13 +171,13 @@ static void on_grpc_message(struct grpc_client_call *call, struct span value)
 }
 
 static const struct {
-	const char *name;
+	struct span name;
 	void (*take)(struct grpc_client_call *call, struct span value);
 } answer_fields[] = {
-	{ ":status", on_http_status },
-	{ "content-type", client_on_content_type },
-	{ "grpc-status", on_grpc_status },
-	{ "grpc-message", on_grpc_message },
+	{ SPAN_LITERAL(":status"), on_http_status },
+	{ SPAN_LITERAL("content-type"), client_on_content_type },
+	{ SPAN_LITERAL("grpc-status"), on_grpc_status },
+	{ SPAN_LITERAL("grpc-message"), on_grpc_message },
 };
 
 /* Events of a stream. */
@@ -187,7 +187,7 @@ static void client_ev_field(struct h2_stream *st, struct span name, struct span 
 	struct grpc_client_call *call = client_call_of(st);
 
 	for (size_t i = 0; i < ARRAY_SIZE(answer_fields); i++)
-		if (span_equal(name, span_str(answer_fields[i].name)))
+		if (span_equal(name, answer_fields[i].name))
 			answer_fields[i].take(call, value);
 }
 
@@ -402,21 +402,23 @@ static void call_send(struct grpc_client_call *call)
 	struct grpc_client *client = call->client;
 	struct secbuf body = { .pool = client->config.pool };
 	char timeout[16];
-	const struct h2_field fields[] = {
-		{ ":method", "POST" },
-		{ ":scheme", "http" },
-		{ ":path", call->method },
-		{ ":authority", "localhost" },
-		{ "content-type", "application/grpc" },
-		{ "te", "trailers" },
-		{ "grpc-timeout", timeout },
+	struct h2_field fields[] = {
+		H2_FIELD(":method", "POST"),
+		H2_FIELD(":scheme", "http"),
+		{ SPAN_LITERAL(":path"), span_str(call->method), false },
+		H2_FIELD(":authority", "localhost"),
+		H2_FIELD("content-type", "application/grpc"),
+		H2_FIELD("te", "trailers"),
+		{ SPAN_LITERAL("grpc-timeout"), SPAN_NULL, false },
 	};
 	size_t n = call->deadline ? ARRAY_SIZE(fields) : ARRAY_SIZE(fields) - 1;
 	uint64_t now = now_ns();
 	int r;
 
-	if (call->deadline)
+	if (call->deadline) {
 		grpc_timeout_format(call->deadline > now ? call->deadline - now : 1, timeout);
+		fields[n - 1].value = span_str(timeout);
+	}
 	list_del(&call->link);
 	call->tries++;
 	if (secpool_get(client->config.pool, call->request.len, &body) < 0 ||

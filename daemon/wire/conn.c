@@ -18,9 +18,12 @@
 
 #include <errno.h>
 
+#include <kekd/limits.h>
+
 #define IN_BYTES  (16U * 1024)
 #define READ_FEW  (4U * 1024)
 #define OUT_BYTES H2_DRAIN_MIN
+_Static_assert(IN_BYTES + OUT_BYTES <= KEKD_CONNECTION_LOCKED, "both buffers");
 
 enum conn_state { CONN_OPEN, CONN_ENDING, CONN_CLOSING };
 
@@ -35,6 +38,7 @@ struct conn {
 	int why_r;
 	struct ring_op rx, tx;
 	struct secbuf in, out;
+	size_t heard;               /* of in: handed over */
 	size_t sent;                /* of out */
 	struct timeq_node rx_stall; /* half a frame is there */
 	struct timeq_node tx_stall; /* a send is in flight */
@@ -50,6 +54,11 @@ void conn_wake(struct conn *c)
 {
 	if (!list_linked(&c->link))
 		list_add_tail(c->config->awake, &c->link);
+}
+
+bool conn_sending(const struct conn *c)
+{
+	return ring_op_busy(&c->tx);
 }
 
 static void ends(struct conn *c, const char *why, int r)
@@ -102,14 +111,47 @@ static void rx_watch(struct conn *c)
 	if (timeq_queued(&c->rx_stall) && c->frames == h2_frames(c->h2))
 		return;
 	c->frames = h2_frames(c->h2);
-	timeq_set(timers, &c->rx_stall, now_ns() + c->config->idle_ns);
+	timeq_set(timers, &c->rx_stall, ring_now(c->config->ring) + c->config->idle_ns);
+}
+
+static bool conn_waits_for_room(const struct conn *c)
+{
+	return c->state == CONN_OPEN && c->in.len > 0;
+}
+
+/* Hand over what was read, as far as there is room. True if that was something. */
+static bool conn_hear(struct conn *c)
+{
+	size_t before = c->heard;
+	int r = 0;
+
+	if (!conn_waits_for_room(c))
+		return false;
+	while (r == 0 && c->state == CONN_OPEN && c->heard < c->in.len) {
+		size_t n = c->in.len - c->heard;
+
+		if (c->config->room)
+			n = c->config->room(c->ctx, n, ring_op_busy(&c->tx));
+		if (n == 0)
+			return c->heard != before;
+		r = h2_feed(c->h2, span_of(c->in.data + c->heard, n), ring_now(c->config->ring));
+		c->heard += n;
+	}
+	if (r < 0) {
+		ends(c, "its HTTP/2 cannot go on", r);
+		c->state = CONN_ENDING;
+		timeq_clear(c->config->timers, &c->rx_stall);
+	}
+	secmem_wipe(c->in.data, c->in.len);
+	c->in.len = c->heard = 0;
+	return true;
 }
 
 static void rx_start(struct conn *c)
 {
 	if (c->state != CONN_OPEN || ring_op_busy(&c->rx))
 		return;
-	if (congested(c)) {
+	if (congested(c) || conn_waits_for_room(c)) {
 		timeq_clear(c->config->timers, &c->rx_stall); /* it is we who do not read */
 		return;
 	}
@@ -121,7 +163,6 @@ static void rx_start(struct conn *c)
 static void rx_done(struct ring_op *op, int res, unsigned int flags _unused_)
 {
 	struct conn *c = container_of(op, struct conn, rx);
-	int r;
 
 	if (c->state == CONN_CLOSING || res <= 0) {
 		ends(c, res < 0 ? "reading failed" : "its peer closed it", res);
@@ -129,13 +170,11 @@ static void rx_done(struct ring_op *op, int res, unsigned int flags _unused_)
 		conn_wake(c);
 		return;
 	}
-	r = c->state == CONN_OPEN ? h2_feed(c->h2, span_of(c->in.data, (size_t)res), now_ns()) : 0;
-	if (r < 0) {
-		ends(c, "its HTTP/2 cannot go on", r);
-		c->state = CONN_ENDING;
-		timeq_clear(c->config->timers, &c->rx_stall);
-	}
-	secmem_wipe(c->in.data, (size_t)res);
+	if (c->state == CONN_OPEN)
+		c->in.len = (size_t)res;
+	else
+		secmem_wipe(c->in.data, (size_t)res);
+	(void)conn_hear(c);
 	conn_wake(c);
 	rx_start(c);
 }
@@ -144,7 +183,7 @@ static void rx_done(struct ring_op *op, int res, unsigned int flags _unused_)
 
 static void tx_start(struct conn *c)
 {
-	timeq_set(c->config->timers, &c->tx_stall, now_ns() + c->config->idle_ns);
+	timeq_set(c->config->timers, &c->tx_stall, ring_now(c->config->ring) + c->config->idle_ns);
 	ring_send(c->config->ring, &c->tx, c->fd, c->out.data + c->sent, c->out.len - c->sent);
 }
 
@@ -169,8 +208,10 @@ static void tx_done(struct ring_op *op, int res, unsigned int flags _unused_)
 	conn_wake(c);
 }
 
-static void conn_flush(struct conn *c)
+/* True if it handed over what had waited for room. */
+static bool conn_flush(struct conn *c)
 {
+	bool more = conn_hear(c); /* first: what that refuses is to go with this send */
 	int r;
 
 	if (c->state != CONN_CLOSING && !ring_op_busy(&c->tx)) {
@@ -185,6 +226,7 @@ static void conn_flush(struct conn *c)
 			conn_close(c, "all that it began is done");
 	}
 	rx_start(c);
+	return more;
 }
 
 /* True if @c is gone. */
@@ -197,16 +239,23 @@ static bool conn_reap(struct conn *c)
 	return true;
 }
 
-void conn_flush_all(struct list *awake)
+bool conn_flush_all(struct list *awake)
 {
+	struct list waiting;
+	bool more = false;
+
+	list_init(&waiting);
 	while (!list_empty(awake)) {
 		struct conn *c = awake_first(awake);
 
 		list_del(&c->link);
-		conn_flush(c);
+		more |= conn_flush(c);
 		list_del(&c->link);
-		conn_reap(c);
+		if (!conn_reap(c) && conn_waits_for_room(c))
+			list_add_tail(&waiting, &c->link);
 	}
+	list_splice_tail(awake, &waiting);
+	return more;
 }
 
 /* Life. */

@@ -10,6 +10,8 @@
  * - The socket is read no further while a send waits and more than config->send_queue bytes do. A
  *   peer that does not read is thereby not served, and closed when nothing moves for config->idle_ns. A
  *   peer that began a frame has as long to finish it, however many bytes it sends meanwhile.
+ * - What config->room has no room for is not handed over and nothing more is read, so that a peer with more
+ *   calls than its share waits instead of being refused. conn_flush_all() looks again each turn.
  * - The fd is closed only when neither operation is in flight; config->closed is called then, from
  *   conn_flush(), and never from inside another function.
  */
@@ -30,6 +32,11 @@ struct conn_config {
 	struct list *awake; /* connections that conn_flush() should see */
 	size_t send_queue;  /* bytes */
 	uint64_t idle_ns;
+	/*
+	 * How many of the next @len bytes may be handed over; 0: none before the owner has answered something.
+	 * @sending: what has been answered is not all with the peer yet. NULL: all, always.
+	 */
+	size_t (*room)(void *ctx, size_t len, bool sending);
 	/* It will be closed, because its peer has not done @what for idle_ns. May be NULL. */
 	void (*stalled)(void *ctx, const char *what);
 	/* The socket is closed; end the session, then conn_free(). */
@@ -46,8 +53,13 @@ void conn_free(struct conn *c);
 
 /* See this connection at the next conn_flush_all(). */
 void conn_wake(struct conn *c);
-/* Start sends and reads for, and end, the connections that are awake. Once a turn. */
-void conn_flush_all(struct list *awake);
+/*
+ * Start sends and reads for, and end, the connections that are awake. Once a turn. True if that handed over what had
+ * waited for room: another turn is due.
+ */
+bool conn_flush_all(struct list *awake);
+/* Something was sent to the peer that it has not taken yet. */
+bool conn_sending(const struct conn *c);
 /* Close without sending anything more. @why, static, is for conn_why(), if nothing else ended it before. */
 void conn_close(struct conn *c, const char *why);
 /* Why it ends, from conn_close() on; and *@ret_r 0, or -errno of what failed. */

@@ -6,21 +6,20 @@
  *   not POST                                    HTTP 405
  *   content-type not gRPC with protobuf         HTTP 415
  *   no te: trailers, grpc-timeout malformed     INTERNAL
- *   header block too large                      RESOURCE_EXHAUSTED
  *   unknown path                                UNIMPLEMENTED
  *   message compressed                          UNIMPLEMENTED, with grpc-accept-encoding
  *   no message, or more than one                UNIMPLEMENTED (statuscodes.md: cardinality)
  *   message cut short, impossible flag          INTERNAL
- *   message too long, too many calls, no memory RESOURCE_EXHAUSTED
+ *   message too long, too many calls, no memory RESOURCE_EXHAUSTED, where grpc_session_room() could not wait
  *   megabytes of answers wait for its windows   RESOURCE_EXHAUSTED
  *   message not complete in limits->idle_ns     DEADLINE_EXCEEDED
  * All of them leave the connection as it is. What breaks HTTP/2 itself ends the stream or the
- * connection, in h2.c.
+ * connection, in h2.c; so does a header block that is too large.
  *
- * A call goes HEAD → BODY → SERVICE → ANSWERED. It is the service's only in SERVICE; it counts
- * against limits->calls from the headers to the answer. The object lives until its stream is
- * closed, holding an answer that has not been sent; the same timer that kept its deadline then
- * bounds how long that may take, so that a peer who grants no window cannot keep it for ever.
+ * A call goes HEAD → BODY → SERVICE → ANSWERED. It is the service's only in SERVICE. The object lives
+ * until its stream is closed, holding an answer that has not been sent; the same timer that kept its
+ * deadline then bounds how long that may take, so that a peer who grants no window cannot keep it for
+ * ever. As long it counts against the shares in limits->calls: from the first byte of its headers.
  */
 #include "daemon/wire/grpc.h"
 
@@ -36,6 +35,16 @@ enum call_state { CALL_HEAD, CALL_BODY, CALL_SERVICE, CALL_ANSWERED };
 /* Answers kept back by the client's windows, in units of limits->send_queue_bytes. */
 #define BLOCKED_TIMES 8U
 
+/*
+ * What bytes that are fed may cost: the least call is about this long, and one takes up to so many times its length
+ * and two buffers, one of which is the answer's.
+ */
+#define CALL_BYTES_MIN 32U
+#define CALL_TIMES     32U
+#define FRAME_TIMES    4U
+#define CALL_LOCKED    (8U * 1024)
+#define FEW_BYTES      512U /* of a few calls */
+
 struct grpc_call {
 	struct h2_stream stream;
 	struct grpc_call *next; /* while idle */
@@ -43,9 +52,11 @@ struct grpc_call {
 	const struct grpc_method *method;
 	struct grpc_intake intake;
 	struct timeq_node timer;
+	uint64_t limit;    /* when it must have got on; 0: it may take its time */
 	uint64_t deadline; /* 0: none */
-	uint64_t started;  /* its headers were there */
+	uint64_t arrived;  /* its message was whole */
 	enum call_state state;
+	size_t weight; /* of the shares in limits->calls */
 	bool post, content_type, te, bad_timeout;
 	void *ctx;
 };
@@ -53,6 +64,12 @@ struct grpc_call {
 struct grpc_session {
 	struct grpc_core *core;
 	struct h2 *h2;
+	struct share calls;
+	unsigned int serving;             /* calls that their service has: they end by themselves */
+	struct secpool *pool;             /* its part of the user's */
+	uint64_t since;                   /* core->begun at its last call; 0: it had none */
+	const struct grpc_method *method; /* of its last call; NULL: unknown */
+	size_t path_len;                  /* of that */
 	struct grpc_session_config config;
 };
 
@@ -96,13 +113,26 @@ static void grpc_call_give(struct grpc_core *core, struct grpc_call *call)
 	core->idle = call;
 }
 
-/* The call leaves the state in which it counts and may be the service's. */
+/*
+ * It must have got on at @limit, 0: when it may. A timer that fires earlier is left alone, and set again if it
+ * does: nearly every call is over by then.
+ */
+static void call_bound(struct grpc_call *call, uint64_t limit)
+{
+	call->limit = limit;
+	if (limit != 0 && (!timeq_queued(&call->timer) || limit < call->timer.when))
+		timeq_set(call->session->core->timers, &call->timer, limit);
+}
+
+/* The call leaves the state in which somebody waits for it and it may be the service's. */
 static void call_leave(struct grpc_call *call, enum call_state to)
 {
 	struct grpc_core *core = call->session->core;
 
 	if (call->state == CALL_BODY || call->state == CALL_SERVICE)
 		core->stats.open_calls--;
+	if (call->state == CALL_SERVICE)
+		call->session->serving--;
 	call->state = to;
 }
 
@@ -114,10 +144,10 @@ static void call_answered(struct grpc_call *call, enum grpc_status status, size_
 
 	if (call->state == CALL_SERVICE)
 		PROBE_CALL_END(s->config.service->name, call->method->path, bytes, status,
-			       now - call->started);
+			       now - call->arrived);
 	call_leave(call, CALL_ANSWERED);
 	grpc_intake_release(&call->intake);
-	timeq_set(core->timers, &call->timer, grpc_deadline(now, core->limits->idle_ns));
+	call_bound(call, grpc_deadline(now, core->limits->idle_ns));
 	if (s->config.wake)
 		s->config.wake(s->config.wake_ctx);
 }
@@ -125,28 +155,31 @@ static void call_answered(struct grpc_call *call, enum grpc_status status, size_
 /* Answers. */
 
 static const struct h2_field response_fields[] = {
-	{ ":status", "200" },
-	{ "content-type", "application/grpc" },
+	H2_FIELD(":status", "200"),
+	H2_FIELD("content-type", "application/grpc"),
 };
 static const struct h2_field trailers_ok[] = {
-	{ "grpc-status", "0" },
+	H2_FIELD("grpc-status", "0"),
 };
 
+/* @http: a literal. */
 static void call_refuse(struct grpc_call *call, const char *http, enum grpc_status status,
 			const char *text)
 {
 	char number[12], encoded[GRPC_ENCODED_MAX];
-	const struct h2_field fields[] = {
-		{ ":status", http },
-		{ "content-type", "application/grpc" },
-		{ "grpc-status", number },
-		{ "grpc-message", encoded },
-		{ "grpc-accept-encoding", "identity" },
+	struct h2_field fields[] = {
+		{ SPAN_LITERAL(":status"), span_str(http), true },
+		H2_FIELD("content-type", "application/grpc"),
+		{ SPAN_LITERAL("grpc-status"), SPAN_NULL, false },
+		{ SPAN_LITERAL("grpc-message"), SPAN_NULL, false },
+		H2_FIELD("grpc-accept-encoding", "identity"),
 	};
 	size_t n = status == GRPC_UNIMPLEMENTED ? ARRAY_SIZE(fields) : ARRAY_SIZE(fields) - 1;
 
 	snprintf(number, sizeof(number), "%d", (int)status);
 	grpc_percent_encode(text, encoded);
+	fields[2].value = span_str(number);
+	fields[3].value = span_str(encoded);
 	h2_answer(&call->stream, fields, n, NULL, NULL, 0);
 	call->session->core->stats.failures++;
 	call_answered(call, status, 0);
@@ -155,6 +188,22 @@ static void call_refuse(struct grpc_call *call, const char *http, enum grpc_stat
 static void call_error(struct grpc_call *call, enum grpc_status status, const char *text)
 {
 	call_refuse(call, "200", status, text);
+}
+
+/* The service never sees it; what it is told instead. @r: as in <kekd/errors.h>. */
+static void call_turn_away(struct grpc_call *call, int r, const char *http, enum grpc_status status,
+			   const char *text)
+{
+	const struct grpc_session *s = call->session;
+
+	if (s->config.service->refused)
+		s->config.service->refused(s->config.ctx, &(struct grpc_refused){
+								  .peer = &s->config.peer,
+								  .method = call->method,
+								  .status = status,
+								  .r = r,
+							  });
+	call_refuse(call, http, status, text);
 }
 
 void grpc_call_fail(struct grpc_call *call, enum grpc_status status, const char *text, ...)
@@ -168,19 +217,27 @@ void grpc_call_fail(struct grpc_call *call, enum grpc_status status, const char 
 	call_error(call, status, buf);
 }
 
+void grpc_call_reply_with(struct grpc_call *call, struct secbuf *msg)
+{
+	size_t len = msg->len - GRPC_PREFIX;
+
+	grpc_prefix(len, msg->data);
+	h2_answer(&call->stream, response_fields, ARRAY_SIZE(response_fields), msg, trailers_ok,
+		  ARRAY_SIZE(trailers_ok));
+	call->session->core->stats.replies++;
+	call_answered(call, GRPC_OK, len);
+}
+
 void grpc_call_reply(struct grpc_call *call, struct span msg)
 {
-	struct grpc_core *core = call->session->core;
 	struct secbuf body;
 
-	if (grpc_frame(core->pool, msg, &body) < 0) {
+	if (grpc_frame(call->session->pool, msg, &body) < 0) {
+		grpc_call_overloaded(call, REFUSAL_MEMORY);
 		grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "no memory for the answer");
 		return;
 	}
-	h2_answer(&call->stream, response_fields, ARRAY_SIZE(response_fields), &body, trailers_ok,
-		  ARRAY_SIZE(trailers_ok));
-	core->stats.replies++;
-	call_answered(call, GRPC_OK, msg.len);
+	grpc_call_reply_with(call, &body);
 }
 
 /* Header fields. */
@@ -197,13 +254,22 @@ static bool path_is(const struct grpc_method *m, struct span value)
 	       m->path[value.len] == '\0';
 }
 
+/* Most calls of a connection are of one method. */
 static void on_path(struct grpc_call *call, struct span value)
 {
-	const struct grpc_method *m = call->session->config.service->methods;
+	struct grpc_session *s = call->session;
+	const struct grpc_method *m = s->config.service->methods;
 
+	if (s->method && value.len == s->path_len &&
+	    memcmp(s->method->path, value.data, value.len) == 0) {
+		call->method = s->method;
+		return;
+	}
 	while (m->path && !path_is(m, value))
 		m++;
 	call->method = m->path ? m : NULL;
+	s->method = call->method;
+	s->path_len = value.len;
 }
 
 static void grpc_on_content_type(struct grpc_call *call, struct span value)
@@ -222,7 +288,7 @@ static void on_timeout(struct grpc_call *call, struct span value)
 
 	call->bad_timeout = grpc_timeout_parse(value, &ns) < 0;
 	if (!call->bad_timeout)
-		call->deadline = grpc_deadline(call->session->core->clock(), ns);
+		call->deadline = grpc_deadline(h2_fed(call->session->h2), ns);
 }
 
 static const struct {
@@ -245,7 +311,13 @@ static struct h2_stream *ev_open(void *ctx)
 
 	if (!call)
 		return NULL;
-	*call = (struct grpc_call){ .session = s, .timer = call->timer };
+	*call = (struct grpc_call){
+		.session = s,
+		.timer = call->timer,
+		.intake.room = s->config.service->room,
+	};
+	call->weight = share_take(&s->calls, 1);
+	s->since = ++s->core->begun;
 	return &call->stream;
 }
 
@@ -255,32 +327,45 @@ static void grpc_ev_field(struct h2_stream *st, struct span name, struct span va
 
 	if (call->state != CALL_HEAD)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(header_fields); i++)
-		if (span_equal(name, header_fields[i].name))
-			header_fields[i].take(call, value);
+	for (size_t i = 0; i < ARRAY_SIZE(header_fields); i++) {
+		if (!span_equal(name, header_fields[i].name))
+			continue;
+		header_fields[i].take(call, value);
+		break;
+	}
+}
+
+static void head_overloaded(struct grpc_call *call, enum refusal why, const char *text)
+{
+	grpc_call_overloaded(call, why);
+	call_turn_away(call, -ENOBUFS, "200", GRPC_RESOURCE_EXHAUSTED, text);
+}
+
+static void head_malformed(struct grpc_call *call, const char *http, const char *text)
+{
+	call_turn_away(call, -EINVAL, http, GRPC_INTERNAL, text);
 }
 
 /* True if the headers are those of a call that may go on; otherwise it has been answered. */
 static bool head_accept(struct grpc_call *call)
 {
-	const struct grpc_core *core = call->session->core;
+	const struct grpc_session *s = call->session;
 
-	if (call->stream.too_large)
-		call_error(call, GRPC_RESOURCE_EXHAUSTED, "request headers too large");
-	else if (!call->post)
-		call_refuse(call, "405", GRPC_INTERNAL, "method is not POST");
+	if (!call->post)
+		head_malformed(call, "405", "method is not POST");
 	else if (!call->content_type)
-		call_refuse(call, "415", GRPC_INTERNAL, "content-type is not application/grpc");
+		head_malformed(call, "415", "content-type is not application/grpc");
 	else if (!call->te)
-		call_error(call, GRPC_INTERNAL, "te: trailers is missing");
+		head_malformed(call, "200", "te: trailers is missing");
 	else if (call->bad_timeout)
-		call_error(call, GRPC_INTERNAL, "malformed grpc-timeout");
+		head_malformed(call, "200", "malformed grpc-timeout");
 	else if (!call->method)
-		call_error(call, GRPC_UNIMPLEMENTED, "unknown service or method");
-	else if (core->stats.open_calls >= core->limits->calls)
-		call_error(call, GRPC_RESOURCE_EXHAUSTED, "too many calls in flight");
-	else if (h2_blocked(call->session->h2) > BLOCKED_TIMES * core->limits->send_queue_bytes)
-		call_error(call, GRPC_RESOURCE_EXHAUSTED, "earlier answers were not taken");
+		call_turn_away(call, -EOPNOTSUPP, "200", GRPC_UNIMPLEMENTED,
+			       "unknown service or method");
+	else if (call->weight == 0)
+		head_overloaded(call, REFUSAL_CALLS, "too many calls in flight");
+	else if (h2_blocked(s->h2) > BLOCKED_TIMES * s->core->limits->send_queue_bytes)
+		head_overloaded(call, REFUSAL_ANSWERS, "earlier answers were not taken");
 	else
 		return true;
 	return false;
@@ -290,18 +375,16 @@ static void grpc_ev_headers(struct h2_stream *st, bool trailer)
 {
 	struct grpc_call *call = grpc_call_of(st);
 	struct grpc_core *core = call->session->core;
-	uint64_t now, limit;
+	uint64_t limit;
 
 	if (trailer || !head_accept(call))
 		return;
 	call->state = CALL_BODY;
 	core->stats.open_calls++;
-	now = core->clock();
-	call->started = now;
-	limit = grpc_deadline(now, core->limits->idle_ns);
+	limit = grpc_deadline(h2_fed(call->session->h2), core->limits->idle_ns);
 	if (call->deadline && call->deadline < limit)
 		limit = call->deadline;
-	timeq_set(core->timers, &call->timer, limit);
+	call_bound(call, limit);
 }
 
 static const struct intake_error {
@@ -324,7 +407,9 @@ static void intake_fail(struct grpc_call *call, int r)
 
 	while (e->r != 0 && e->r != r)
 		e++;
-	call_error(call, e->status, e->text);
+	if (r == -ENOBUFS)
+		grpc_call_overloaded(call, REFUSAL_MEMORY);
+	call_turn_away(call, r, "200", e->status, e->text);
 }
 
 static void grpc_ev_data(struct h2_stream *st, struct span chunk)
@@ -333,7 +418,8 @@ static void grpc_ev_data(struct h2_stream *st, struct span chunk)
 	struct grpc_core *core = call->session->core;
 	int r;
 
-	r = grpc_intake_feed(&call->intake, core->pool, core->limits->message_bytes, chunk);
+	r = grpc_intake_feed(&call->intake, call->session->pool, core->limits->message_bytes,
+			     chunk);
 	if (r < 0)
 		intake_fail(call, r);
 }
@@ -350,12 +436,11 @@ static void grpc_ev_end(struct h2_stream *st)
 		intake_fail(call, r);
 		return;
 	}
-	if (call->deadline)
-		timeq_set(s->core->timers, &call->timer, call->deadline);
-	else
-		timeq_clear(s->core->timers, &call->timer);
+	call_bound(call, call->deadline);
+	call->arrived = h2_fed(s->h2);
 	msg = secbuf_move(&call->intake.msg);
 	call->state = CALL_SERVICE;
+	s->serving++;
 	s->core->stats.calls++;
 	PROBE_CALL_START(s->config.service->name, call->method->path, msg.len);
 	call->method->call(s->config.ctx, call, &msg);
@@ -378,17 +463,20 @@ static void grpc_ev_closed(struct h2_stream *st, uint32_t error _unused_)
 	call_leave(call, CALL_ANSWERED);
 	if (cancel) {
 		PROBE_CALL_END(s->config.service->name, call->method->path, 0, GRPC_CANCELLED,
-			       s->core->clock() - call->started);
+			       s->core->clock() - call->arrived);
 		call_cancel(call);
 	}
+	share_give(&call->session->calls, call->weight);
 	grpc_call_give(call->session->core, call);
 }
 
-static void ev_violation(void *ctx)
+static void ev_violation(void *ctx, bool flood)
 {
 	struct grpc_session *s = ctx;
 
 	s->core->stats.protocol_errors++;
+	if (flood)
+		grpc_core_refuse(s->core, REFUSAL_FRAMES, &s->config.peer);
 }
 
 /* A deadline has passed, the message did not come, or the answer could not be sent. */
@@ -398,16 +486,23 @@ static void grpc_call_fire(struct timeq_node *node)
 	struct grpc_session *s = call->session;
 	bool cancel = call->state == CALL_SERVICE;
 
+	if (call->limit == 0 || call->limit > s->core->clock()) {
+		call_bound(call, call->limit);
+		return;
+	}
 	if (call->state == CALL_ANSWERED) {
 		h2_reset(&call->stream, H2_CANCEL);
 		if (s->config.wake)
 			s->config.wake(s->config.wake_ctx);
 		return;
 	}
-	call_error(call, GRPC_DEADLINE_EXCEEDED,
-		   cancel ? "deadline exceeded" : "request not complete in time");
-	if (cancel)
-		call_cancel(call);
+	if (!cancel) {
+		call_turn_away(call, -ETIME, "200", GRPC_DEADLINE_EXCEEDED,
+			       "request not complete in time");
+		return;
+	}
+	call_error(call, GRPC_DEADLINE_EXCEEDED, "deadline exceeded");
+	call_cancel(call);
 }
 
 static const struct h2_ops session_ops = {
@@ -433,12 +528,12 @@ int grpc_core_init(struct grpc_core *core, const struct grpc_limits *limits, str
 		return r;
 	*core = (struct grpc_core){
 		.limits = limits,
-		.pool = pool,
 		.timers = timers,
 		.clock = clock,
 		.h2 = h2_config_default,
 		.mem = mem,
 	};
+	users_init(&core->users, pool, limits->connections, limits->calls);
 	core->h2.streams = limits->streams;
 	core->h2.memory = H2_MEMORY + limits->streams * H2_STREAM_MEMORY;
 	return 0;
@@ -453,7 +548,15 @@ void grpc_core_done(struct grpc_core *core)
 		timeq_clear(core->timers, &call->timer);
 		free(call);
 	}
+	users_done(&core->users);
 	h2mem_free(core->mem);
+}
+
+void grpc_core_refuse(struct grpc_core *core, enum refusal why, const struct op_peer *peer)
+{
+	core->stats.refusals[why]++;
+	if (core->refused)
+		core->refused(core, why, peer);
 }
 
 int grpc_session_new(struct grpc_core *core, const struct grpc_session_config *config,
@@ -466,8 +569,12 @@ int grpc_session_new(struct grpc_core *core, const struct grpc_session_config *c
 		return -ENOMEM;
 	s->core = core;
 	s->config = *config;
-	r = h2_new_server(core->mem, &core->h2, &session_ops, s, core->clock(), &s->h2);
+	s->calls.above = &config->user->calls;
+	r = secpool_part(config->user->pool, &s->pool);
+	if (r == 0)
+		r = h2_new_server(core->mem, &core->h2, &session_ops, s, core->clock(), &s->h2);
 	if (r < 0) {
+		secpool_let_go(s->pool);
 		free(s);
 		return r;
 	}
@@ -481,12 +588,36 @@ void grpc_session_free(struct grpc_session *s)
 		return;
 	s->config.wake = NULL;
 	h2_free(s->h2);
+	secpool_let_go(s->pool);
 	free(s);
 }
 
 struct h2 *grpc_session_h2(struct grpc_session *s)
 {
 	return s->h2;
+}
+
+size_t grpc_session_room(const struct grpc_session *s, size_t len, bool sending)
+{
+	size_t calls = share_room(&s->calls), need, step, bytes;
+
+	/* Memory for a few calls there is, or there is nothing to wait for. */
+	if (calls > len / CALL_BYTES_MIN && len <= FEW_BYTES && !sending && s->serving == 0)
+		return len;
+	need = CALL_LOCKED + FRAME_TIMES * h2_owed(s->h2);
+	step = h2_step(s->h2);
+	bytes = secpool_room(s->pool, need);
+	if (calls > len / CALL_BYTES_MIN && bytes > need + CALL_TIMES * len)
+		return len;
+	if ((calls == 0 || bytes < need) && (sending || s->serving > 0))
+		return 0;
+	return step < len ? step : len;
+}
+
+bool grpc_session_idle(const struct grpc_session *s, uint64_t *ret_since)
+{
+	*ret_since = s->since;
+	return s->calls.used == 0;
 }
 
 /* A call, as its service sees it. */
@@ -506,7 +637,30 @@ uint64_t grpc_call_deadline(const struct grpc_call *call)
 	return call->deadline;
 }
 
+uint64_t grpc_call_arrived(const struct grpc_call *call)
+{
+	return call->arrived;
+}
+
 const struct op_peer *grpc_call_peer(const struct grpc_call *call)
 {
 	return &call->session->config.peer;
+}
+
+struct secpool *grpc_call_pool(const struct grpc_call *call)
+{
+	return call->session->pool;
+}
+
+int grpc_call_weigh(struct grpc_call *call, size_t n)
+{
+	if (!share_take(&call->session->calls, n))
+		return -ENOBUFS;
+	call->weight += n;
+	return 0;
+}
+
+void grpc_call_overloaded(struct grpc_call *call, enum refusal why)
+{
+	grpc_core_refuse(call->session->core, why, &call->session->config.peer);
 }

@@ -19,8 +19,10 @@
 #include <stdint.h>
 
 #include "daemon/base/grpc_status.h"
+#include "daemon/base/refusal.h"
 #include "daemon/base/secmem.h"
 #include "daemon/sys/ring.h"
+#include "daemon/wire/grpc_rules.h"
 #include <kekd/op.h>
 #include <kekd/span.h>
 
@@ -37,20 +39,41 @@ struct grpc_method {
 	void (*call)(void *ctx, struct grpc_call *call, struct secbuf *msg);
 };
 
+/* A call that its service did not get to see. */
+struct grpc_refused {
+	const struct op_peer *peer;
+	const struct grpc_method *method; /* NULL: none of the service's */
+	enum grpc_status status;
+	int r; /* -errno, as in <kekd/errors.h> */
+};
+
 struct grpc_service {
 	const struct grpc_method *methods; /* ends with path == NULL */
 	/* The call is going away unanswered; forget it. Not called after a reply or fail. */
 	void (*cancel)(void *ctx, struct grpc_call *call);
 	const char *name; /* for who watches: "kms" */
+	/* May be NULL. */
+	void (*refused)(void *ctx, const struct grpc_refused *refused);
+	/* So many bytes behind a message that came in one piece are there for the service, and are zero. */
+	size_t room;
 };
 
 struct grpc_limits {
 	uint32_t message_bytes; /* larger: RESOURCE_EXHAUSTED, the connection lives */
 	uint32_t streams;       /* SETTINGS_MAX_CONCURRENT_STREAMS of a connection */
-	uint32_t connections;   /* of the server; one more is accepted and closed at once */
-	uint32_t calls;         /* in flight in the server; one more: RESOURCE_EXHAUSTED */
-	uint64_t
-		accept_pause_ns; /* after a connection, so that other processes get the next; or 0 */
+	/*
+	 * Of the server. A user has a share of them (user.h), and when that is used up, the oldest connection
+	 * without a call of who has most gives way to the next, unless that user would be left with fewer than
+	 * the next one's. If none does, the next is accepted and closed at once.
+	 */
+	uint32_t connections;
+	uint32_t calls; /* of the server, and of them a user and a connection a share; one more:
+			   RESOURCE_EXHAUSTED */
+	/*
+	 * After a connection that stays, so that other processes get the next; or 0. It is left out for a while
+	 * after each, and after those that are refused: whoever queues behind many is not to wait for it.
+	 */
+	uint64_t accept_pause_ns;
 	/*
 	 * Unsent bytes of a connection, while its socket takes no more, before it is read no
 	 * further. Bytes held back by the client's flow-control windows cannot be waited for like
@@ -91,9 +114,10 @@ void grpc_server_peers_changed(struct grpc_server *server);
 
 /*
  * Send what calls have queued since the last turn. To be called once a turn, after the engine's
- * flush: one send a connection, however many calls it answered.
+ * flush: one send a connection, however many calls it answered. True if calls that had waited for room
+ * may have begun: another turn is due.
  */
-void grpc_server_flush(struct grpc_server *server);
+bool grpc_server_flush(struct grpc_server *server);
 
 /*
  * Graceful end: stop accepting, GOAWAY on every connection, calls in flight finish and are sent,
@@ -108,15 +132,25 @@ bool grpc_server_drained(const struct grpc_server *server);
 void grpc_call_set_ctx(struct grpc_call *call, void *ctx);
 void *grpc_call_ctx(const struct grpc_call *call);
 uint64_t grpc_call_deadline(const struct grpc_call *call); /* CLOCK_MONOTONIC ns, 0 = none */
+uint64_t grpc_call_arrived(const struct grpc_call *call);  /* the same: its message was whole */
 const struct op_peer *grpc_call_peer(const struct grpc_call *call);
-/* Answer. @msg is copied into the connection's locked send buffer. The call is gone. */
+/* For what the service keeps for this call: it counts against the shares of the connection and its user. */
+struct secpool *grpc_call_pool(const struct grpc_call *call);
+/* It does the work of @n calls more, and counts as such until it is gone. -ENOBUFS: beyond the shares. */
+int grpc_call_weigh(struct grpc_call *call, size_t n);
+/* The service is about to fail it for overload (-ENOBUFS): count and say so. */
+void grpc_call_overloaded(struct grpc_call *call, enum refusal why);
+/* Answer. @msg is copied. The call is gone. */
 void grpc_call_reply(struct grpc_call *call, struct span msg);
+/* The same without a copy. @msg: GRPC_PREFIX bytes of room, and behind them the message; consumed. */
+void grpc_call_reply_with(struct grpc_call *call, struct secbuf *msg);
 /* @text: what the operator should read; printable, no secret; percent-encoded on the wire. Gone. */
 void grpc_call_fail(struct grpc_call *call, enum grpc_status status, const char *text, ...)
 	_printf_(3, 4);
 
 struct grpc_stats {
 	uint64_t calls, replies, failures, cancelled, connections, refused_peers, protocol_errors;
+	uint64_t refusals[REFUSALS];
 	uint32_t open_connections, open_calls;
 };
 void grpc_server_stats(const struct grpc_server *server, struct grpc_stats *ret);

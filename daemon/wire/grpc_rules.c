@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A message is read into one locked buffer whose size its prefix announces: it is taken only after
- * the announced size was found to be within the limit, and it never moves.
+ * A message is read into one locked buffer that grows with it, so that nobody gets memory by announcing a
+ * message. One that comes in a single piece, as nearly all do, is given what it needs at once.
  */
 #include "daemon/wire/grpc_rules.h"
 
@@ -133,19 +133,17 @@ void grpc_percent_decode(struct span value, char out[static GRPC_TEXT_MAX])
 
 bool grpc_content_type(struct span value)
 {
-	static const char *const types[] = { "application/grpc", "application/grpc+proto" };
+	static const struct span types[] = { SPAN_LITERAL("application/grpc"),
+					     SPAN_LITERAL("application/grpc+proto") };
 
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		size_t n = strlen(types[i]);
-
-		if (span_starts_with(value, span_str(types[i])) &&
-		    (value.len == n || value.data[n] == ';'))
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (span_starts_with(value, types[i]) &&
+		    (value.len == types[i].len || value.data[types[i].len] == ';'))
 			return true;
-	}
 	return false;
 }
 
-static int prefix_complete(struct grpc_intake *in, struct secpool *pool, uint32_t limit)
+static int prefix_complete(struct grpc_intake *in, uint32_t limit)
 {
 	const uint8_t *p = in->prefix;
 
@@ -155,14 +153,10 @@ static int prefix_complete(struct grpc_intake *in, struct secpool *pool, uint32_
 	if (in->need > limit)
 		return -EMSGSIZE;
 	in->complete = in->need == 0;
-	if (in->complete)
-		return 0;
-	return secpool_get(pool, in->need < GRPC_INTAKE_FIRST ? in->need : GRPC_INTAKE_FIRST,
-			   &in->msg);
+	return 0;
 }
 
-static int prefix_feed(struct grpc_intake *in, struct secpool *pool, uint32_t limit,
-		       struct span *chunk)
+static int prefix_feed(struct grpc_intake *in, uint32_t limit, struct span *chunk)
 {
 	size_t n = GRPC_PREFIX - in->have;
 
@@ -170,22 +164,32 @@ static int prefix_feed(struct grpc_intake *in, struct secpool *pool, uint32_t li
 	memcpy(in->prefix + in->have, chunk->data, n);
 	in->have = (uint8_t)(in->have + n);
 	*chunk = span_skip(*chunk, n);
-	return in->have == GRPC_PREFIX ? prefix_complete(in, pool, limit) : 0;
+	return in->have == GRPC_PREFIX ? prefix_complete(in, limit) : 0;
 }
 
-static int body_feed(struct grpc_intake *in, struct span *chunk)
+/* Room for @n bytes more; when that is not there, for as much again as there is, in case more follow. */
+static int body_room(struct grpc_intake *in, struct secpool *pool, size_t n)
 {
-	size_t n = in->need - in->msg.len, room;
+	size_t want = in->msg.len + n;
+
+	if (want <= in->msg.cap)
+		return 0;
+	if (!in->msg.data)
+		return secpool_get(pool, want == in->need ? want + in->room : want, &in->msg);
+	if (want < 2 * in->msg.cap)
+		want = 2 * in->msg.cap;
+	return secbuf_reserve(&in->msg, want < in->need ? want : in->need);
+}
+
+static int body_feed(struct grpc_intake *in, struct secpool *pool, struct span *chunk)
+{
+	size_t n = in->need - in->msg.len;
 	int r;
 
-	if (in->msg.len == in->msg.cap) {
-		r = secbuf_reserve(&in->msg, in->need);
-		if (r < 0)
-			return r;
-	}
-	room = in->msg.cap - in->msg.len;
 	n = chunk->len < n ? chunk->len : n;
-	n = room < n ? room : n;
+	r = body_room(in, pool, n);
+	if (r < 0)
+		return r;
 	memcpy(in->msg.data + in->msg.len, chunk->data, n);
 	in->msg.len += n;
 	*chunk = span_skip(*chunk, n);
@@ -201,8 +205,8 @@ int grpc_intake_feed(struct grpc_intake *in, struct secpool *pool, uint32_t limi
 	while (chunk.len > 0) {
 		if (in->complete)
 			return -EEXIST;
-		r = in->have < GRPC_PREFIX ? prefix_feed(in, pool, limit, &chunk)
-					   : body_feed(in, &chunk);
+		r = in->have < GRPC_PREFIX ? prefix_feed(in, limit, &chunk)
+					   : body_feed(in, pool, &chunk);
 		if (r < 0)
 			return r;
 	}
@@ -222,20 +226,26 @@ void grpc_intake_release(struct grpc_intake *in)
 	*in = (struct grpc_intake){ 0 };
 }
 
+void grpc_prefix(size_t len, uint8_t out[static GRPC_PREFIX])
+{
+	const uint8_t prefix[GRPC_PREFIX] = { 0, (uint8_t)(len >> 24), (uint8_t)(len >> 16),
+					      (uint8_t)(len >> 8), (uint8_t)len };
+
+	memcpy(out, prefix, sizeof(prefix));
+}
+
 int grpc_frame(struct secpool *pool, struct span msg, struct secbuf *ret)
 {
-	uint8_t prefix[GRPC_PREFIX] = { 0, (uint8_t)(msg.len >> 24), (uint8_t)(msg.len >> 16),
-					(uint8_t)(msg.len >> 8), (uint8_t)msg.len };
 	_cleanup_secbuf_ struct secbuf b = { 0 };
 	int r;
 
-	r = secpool_get(pool, sizeof(prefix) + msg.len, &b);
+	r = secpool_get(pool, GRPC_PREFIX + msg.len, &b);
 	if (r < 0)
 		return r;
-	memcpy(b.data, prefix, sizeof(prefix));
+	grpc_prefix(msg.len, b.data);
 	if (msg.len > 0)
-		memcpy(b.data + sizeof(prefix), msg.data, msg.len);
-	b.len = sizeof(prefix) + msg.len;
+		memcpy(b.data + GRPC_PREFIX, msg.data, msg.len);
+	b.len = GRPC_PREFIX + msg.len;
 	*ret = secbuf_move(&b);
 	return 0;
 }

@@ -46,15 +46,15 @@ enum grpc_status grpc_status_of_reset(uint32_t error);
 
 /*
  * One length-prefixed message on its way in. Zero-initialised is "nothing yet". Five bytes announce a
- * message of any length; the memory of a long one is taken when its first 4 KiB have come.
+ * message of any length and cost nothing: memory is taken for what has come, and for as
+ * much again.
  */
-#define GRPC_INTAKE_FIRST 4096U
-
 struct grpc_intake {
 	uint8_t prefix[GRPC_PREFIX];
 	uint8_t have; /* bytes of prefix */
 	bool complete;
 	uint32_t need; /* bytes of the message */
+	size_t room; /* the owner's: so much is to be free behind a message that comes in one piece */
 	struct secbuf msg;
 };
 
@@ -68,6 +68,8 @@ int grpc_intake_feed(struct grpc_intake *in, struct secpool *pool, uint32_t limi
 int grpc_intake_end(const struct grpc_intake *in);
 void grpc_intake_release(struct grpc_intake *in);
 
+/* The prefix of a message of @len bytes. */
+void grpc_prefix(size_t len, uint8_t out[static GRPC_PREFIX]);
 /* @msg behind its prefix, in a locked buffer of @pool. -ENOBUFS. */
 int grpc_frame(struct secpool *pool, struct span msg, struct secbuf *ret);
 

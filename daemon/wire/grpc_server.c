@@ -3,10 +3,14 @@
  * The server object: listeners, peers' credentials, the bound on connections, and the order in
  * which everything ends. The rules of gRPC are in grpc.c, the moving of bytes in conn.c.
  *
+ * Buffers of connections are memory of their own, enough for all that may be: messages take none of it.
+ *
  * A peer is judged once, by the credentials the kernel recorded when it connected (SO_PEERCRED,
  * unix(7)); an fd handed on to another process keeps them, as file descriptors do everywhere.
  */
 #include <errno.h>
+
+#include <kekd/limits.h>
 
 #include "daemon/base/log.h"
 #include "daemon/sys/listener.h"
@@ -16,13 +20,17 @@
 #include "daemon/wire/timers.h"
 
 #define ACCEPT_RETRY_NS (100ULL * 1000 * 1000)
-#define LOG_EVERY_NS    (10ULL * 1000 * 1000 * 1000)
+/* No more than one part of the time goes into pauses between connections. */
+#define PAUSES_PART 16
+/* Connections that were told to go, whose buffers are not back yet. */
+#define LEAVING_MAX 64
 
 struct listening {
 	struct list link;
 	struct grpc_server *server;
 	struct ring_op op;
 	struct timeq_node retry;
+	uint64_t no_pause_until;
 	int fd;
 	const struct grpc_service *service;
 	const struct grpc_peers *peers;
@@ -36,47 +44,60 @@ struct peer {
 	const struct grpc_peers *allowed; /* its listener's */
 	struct op_peer cred;
 	int fd; /* the connection's number in the log; conn's to use */
+	struct user *user;
+	bool counted; /* among its user's connections */
 	struct grpc_session *session;
 	struct conn *conn;
 };
 
-struct seldom {
-	uint64_t logged_at, unlogged;
-};
-
 struct grpc_server {
 	struct ring *ring;
-	struct secpool *pool;
+	struct secpool *conn_pool;
 	struct grpc_limits limits;
 	struct timers timers;
 	struct grpc_core core;
 	struct conn_config conn;
 	struct list listening, peers, awake;
 	bool stopping;
-	struct seldom refused, stalled;
+	struct seldom unlisted, stalled, refused[REFUSALS];
 };
 
-/* A line of the log that clients can cause: once in LOG_EVERY_NS, with their number. */
-static bool seldom_due(struct seldom *s)
+/* What was refused, and by which bound. */
+static const char *const refusal_texts[REFUSALS] = {
+	[REFUSAL_CONNECTIONS] =
+		"a connection: its share of limits.connections is used up, and none without a call "
+		"has to make room",
+	[REFUSAL_DESCRIPTORS] =
+		"a connection: there is no descriptor for it; raise LimitNOFILE= of the "
+		"service",
+	[REFUSAL_MEMORY] =
+		"for want of locked memory: its share of limits.lockedMemoryBytes is used up, or "
+		"LimitMEMLOCK= of the service is too low",
+	[REFUSAL_CALLS] = "a call: its share of limits.inFlight is used up",
+	[REFUSAL_ANSWERS] = "a call: it does not take the answers to earlier ones",
+	[REFUSAL_FRAMES] =
+		"to go on: it sends frames that carry no call, or headers beyond 16 KiB; its "
+		"connection ends",
+};
+
+static void log_refusal(struct grpc_core *core, enum refusal why, const struct op_peer *peer)
 {
-	uint64_t now = now_ns();
+	struct grpc_server *server = container_of(core, struct grpc_server, core);
+	struct seldom *s = &server->refused[why];
 
-	s->unlogged++;
-	if (s->logged_at != 0 && now - s->logged_at < LOG_EVERY_NS)
-		return false;
-	s->logged_at = now;
-	return true;
-}
-
-static unsigned long long seldom_take(struct seldom *s)
-{
-	unsigned long long n = s->unlogged;
-
-	s->unlogged = 0;
-	return n;
+	if (seldom_due(s, now_ns()))
+		log_warning("refused uid %u gid %u pid %d %s (%llu since the last such line)",
+			    peer->uid, peer->gid, peer->pid, refusal_texts[why], seldom_take(s));
 }
 
 /* Connections. */
+
+static void peer_uncount(struct peer *p)
+{
+	if (p->counted)
+		user_give_place(&p->server->core.users, p->user);
+	p->counted = false;
+}
 
 static void peer_free(struct peer *p)
 {
@@ -85,6 +106,8 @@ static void peer_free(struct peer *p)
 	grpc_session_free(p->session);
 	if (p->conn)
 		conn_free(p->conn);
+	peer_uncount(p);
+	user_put(p->user);
 	list_del(&p->link);
 	server->core.stats.open_connections--;
 	free(p);
@@ -111,13 +134,20 @@ static void peer_stalled(void *ctx, const char *what)
 {
 	struct peer *p = ctx;
 
-	if (seldom_due(&p->server->stalled))
+	if (seldom_due(&p->server->stalled, now_ns()))
 		log_warning(
 			"closing a connection of uid %u gid %u pid %d, which has not %s for %llu s "
 			"(%llu since the last such line)",
 			p->cred.uid, p->cred.gid, p->cred.pid, what,
 			(unsigned long long)(p->server->conn.idle_ns / 1000000000),
 			seldom_take(&p->server->stalled));
+}
+
+static size_t peer_room(void *ctx, size_t len, bool sending)
+{
+	const struct peer *p = ctx;
+
+	return grpc_session_room(p->session, len, sending);
 }
 
 static void peer_wake(void *ctx)
@@ -128,8 +158,120 @@ static void peer_wake(void *ctx)
 		conn_wake(p->conn);
 }
 
-/* @fd consumed on success. */
-static int peer_new(const struct listening *l, int fd, const struct op_peer *cred)
+/*
+ * May a connection of @holder give its place up for one of @user? For one more of his own; for who has none;
+ * otherwise only if he is left with no fewer than @user then has, or two would take them from each other for ever.
+ * NULL: for somebody who is not known.
+ */
+static bool gives_way(const struct user *holder, const struct user *user)
+{
+	if (!user || holder == user || user->connections.used == 0)
+		return true;
+	return holder->connections.used > user->connections.used + 1;
+}
+
+/*
+ * True if @a should go before @b, to make room for @user: of who has the most, rather @user's own; one that never
+ * had a call, or the one whose last call is the oldest. The list is in the order in which they came.
+ */
+static bool goes_first(const struct peer *a, uint64_t a_since, const struct peer *b,
+		       uint64_t b_since, const struct user *user)
+{
+	if (!b)
+		return true;
+	if (a->user->connections.used != b->user->connections.used)
+		return a->user->connections.used > b->user->connections.used;
+	if (a->user != b->user && (a->user == user || b->user == user))
+		return a->user == user;
+	return a_since < b_since;
+}
+
+static bool is_idle(const struct peer *p, uint64_t *ret_since)
+{
+	return grpc_session_idle(p->session, ret_since);
+}
+
+static bool is_lent(const struct peer *p, uint64_t *ret_since)
+{
+	(void)grpc_session_idle(p->session, ret_since);
+	return p->user->lent > 0;
+}
+
+/* The connection that is to make room for one of @user, of those that @may. NULL: there is none. */
+static struct peer *way_find(struct grpc_server *server, const struct user *user,
+			     bool (*may)(const struct peer *p, uint64_t *ret_since))
+{
+	struct peer *first = NULL;
+	uint64_t since, first_since = 0;
+
+	list_for_each (n, &server->peers) {
+		struct peer *p = list_entry(n, struct peer, link);
+
+		if (!p->counted || !gives_way(p->user, user) || !may(p, &since) ||
+		    !goes_first(p, since, first, first_since, user))
+			continue;
+		first = p;
+		first_since = since;
+	}
+	return first;
+}
+
+/* Connections that have been told to go and are not gone. */
+static size_t leaving_now(const struct grpc_server *server)
+{
+	return server->core.stats.open_connections - server->core.users.connections.used;
+}
+
+/*
+ * Its client is told: a call it sends meanwhile may be sent again. Not if it does not even read, or if the calls that
+ * others have open take too long.
+ */
+static void peer_send_away(struct peer *p)
+{
+	struct h2 *h2 = grpc_session_h2(p->session);
+	uint64_t since;
+	bool idle = is_idle(p, &since);
+
+	peer_uncount(p);
+	log_debug("connection %d of uid %u gid %u pid %d makes room", p->fd, p->cred.uid,
+		  p->cred.gid, p->cred.pid);
+	if (idle ? conn_sending(p->conn) : leaving_now(p->server) > LEAVING_MAX / 2)
+		conn_close(p->conn, "it made room");
+	else if (idle)
+		h2_end(h2);
+	else
+		h2_go_away(h2);
+	conn_wake(p->conn);
+}
+
+/* A place for a connection of @user; one that is lent, or has no call, may have to give its own up. */
+static bool place_take(struct grpc_server *server, struct user *user)
+{
+	struct users *users = &server->core.users;
+	size_t leaving = leaving_now(server);
+	struct peer *idle, *lent;
+
+	if (leaving < LEAVING_MAX && user_lacks_place(users, user)) {
+		lent = way_find(server, user, is_lent);
+		if (lent)
+			peer_send_away(lent);
+	}
+	if (user_take_place(users, user))
+		return true;
+	/* Who comes faster than those go gets nothing of the buffers that are others' by their share. */
+	if (leaving >= LEAVING_MAX)
+		return false;
+	idle = way_find(server, user, is_idle);
+	if (!idle)
+		return false;
+	peer_send_away(idle);
+	user_take_over_place(users, user);
+	return true;
+}
+
+/* @fd and the place for it consumed on success. */
+static int peer_new(const struct listening *l, int fd, const struct op_peer *cred,
+		    struct user *user)
 {
 	struct grpc_server *server = l->server;
 	struct peer *p = calloc(1, sizeof(*p));
@@ -137,6 +279,7 @@ static int peer_new(const struct listening *l, int fd, const struct op_peer *cre
 		.service = l->service,
 		.ctx = l->ctx,
 		.peer = *cred,
+		.user = user,
 		.wake = peer_wake,
 		.wake_ctx = p,
 	};
@@ -148,6 +291,8 @@ static int peer_new(const struct listening *l, int fd, const struct op_peer *cre
 	p->allowed = l->peers;
 	p->cred = *cred;
 	p->fd = fd;
+	p->user = user;
+	user->refs++;
 	list_add_tail(&server->peers, &p->link);
 	server->core.stats.open_connections++;
 	r = grpc_session_new(&server->core, &config, &p->session);
@@ -157,8 +302,33 @@ static int peer_new(const struct listening *l, int fd, const struct op_peer *cre
 		peer_free(p);
 		return r;
 	}
+	p->counted = true;
 	server->core.stats.connections++;
 	return 0;
+}
+
+/* The same, with a place taken for it. */
+static int peer_admit(const struct listening *l, int fd, const struct op_peer *cred)
+{
+	struct grpc_server *server = l->server;
+	struct user *user = NULL;
+	int r;
+
+	r = users_get(&server->core.users, l, cred->uid, &user);
+	if (r < 0)
+		return r;
+	if (place_take(server, user)) {
+		r = peer_new(l, fd, cred, user);
+		if (r < 0) {
+			user_give_place(&server->core.users, user);
+			grpc_core_refuse(&server->core, REFUSAL_MEMORY, cred);
+		}
+	} else {
+		r = -EUSERS;
+		grpc_core_refuse(&server->core, REFUSAL_CONNECTIONS, cred);
+	}
+	user_put(user);
+	return r;
 }
 
 /* Accepting. */
@@ -183,16 +353,17 @@ static void log_turned_away(const struct op_peer *cred, const char *why)
 static void log_refused(struct grpc_server *server, const struct op_peer *cred)
 {
 	server->core.stats.refused_peers++;
-	if (seldom_due(&server->refused))
+	if (seldom_due(&server->unlisted, now_ns()))
 		log_warning(
 			"refused a peer that is not listed: uid %u gid %u pid %d (%llu since the "
 			"last such line)",
-			cred->uid, cred->gid, cred->pid, seldom_take(&server->refused));
+			cred->uid, cred->gid, cred->pid, seldom_take(&server->unlisted));
 	else
 		log_turned_away(cred, "it is not listed");
 }
 
-static void accepted(struct listening *l, int accepted_fd)
+/* True if the connection stays. */
+static bool accepted(struct listening *l, int accepted_fd)
 {
 	struct grpc_server *server = l->server;
 	_cleanup_close_ int fd = accepted_fd;
@@ -202,28 +373,25 @@ static void accepted(struct listening *l, int accepted_fd)
 	r = peer_cred(fd, &cred);
 	if (r < 0) {
 		log_debug("connection refused: its peer is not known: %s", errno_text(r));
-		return;
+		return false;
 	}
 	if (server->stopping) {
 		log_turned_away(&cred, "this server is stopping");
-		return;
+		return false;
 	}
 	if (!peer_listed(l->peers, &cred)) {
 		log_refused(server, &cred);
-		return;
+		return false;
 	}
-	if (server->core.stats.open_connections >= server->limits.connections) {
-		log_turned_away(&cred, "as many as limits.connections allows are open");
-		return;
-	}
-	r = peer_new(l, fd, &cred);
+	r = peer_admit(l, fd, &cred);
 	if (r < 0) {
 		log_turned_away(&cred, errno_text(r));
-		return;
+		return false;
 	}
 	log_debug("connection %d of uid %u gid %u pid %d accepted", fd, cred.uid, cred.gid,
 		  cred.pid);
 	(void)move_fd(fd);
+	return true;
 }
 
 static void listening_free(struct listening *l)
@@ -234,24 +402,42 @@ static void listening_free(struct listening *l)
 	free(l);
 }
 
+/* Who waits in front is not known. A connection without a call makes room for it. */
 static void accept_later(struct listening *l, int why)
 {
+	struct grpc_server *server = l->server;
+	struct peer *idle = way_find(server, NULL, is_idle);
+
 	log_debug("no connection can be taken: %s; tried again soon", errno_text(why));
+	grpc_core_refuse(&server->core,
+			 why == -EMFILE || why == -ENFILE ? REFUSAL_DESCRIPTORS : REFUSAL_MEMORY,
+			 &(struct op_peer){ .uid = (uid_t)-1, .gid = (gid_t)-1 });
+	if (idle)
+		peer_send_away(idle);
 	timeq_set(&l->server->timers.queue, &l->retry, now_ns() + ACCEPT_RETRY_NS);
+}
+
+static bool pause_is_due(struct listening *l)
+{
+	uint64_t pause = l->server->limits.accept_pause_ns, now = now_ns();
+
+	if (pause == 0 || now < l->no_pause_until)
+		return false;
+	l->no_pause_until = now + PAUSES_PART * pause;
+	return true;
 }
 
 static void accept_done(struct ring_op *op, int res, unsigned int flags)
 {
 	struct listening *l = container_of(op, struct listening, op);
 	struct grpc_server *server = l->server;
+	bool stays = res >= 0 && accepted(l, res);
 
-	if (res >= 0)
-		accepted(l, res);
 	if (flags & RING_MORE)
 		return;
 	if (server->stopping)
 		listening_free(l);
-	else if (res >= 0 && server->limits.accept_pause_ns > 0)
+	else if (stays && pause_is_due(l))
 		timeq_set(&server->timers.queue, &l->retry,
 			  now_ns() + server->limits.accept_pause_ns);
 	else if (res >= 0 || res == -ECONNABORTED)
@@ -309,19 +495,26 @@ int grpc_server_new(struct ring *ring, struct secpool *pool, const struct grpc_l
 	if (!server)
 		return -ENOMEM;
 	server->ring = ring;
-	server->pool = pool;
 	server->limits = *limits;
 	timers_init(&server->timers, ring);
-	r = grpc_core_init(&server->core, &server->limits, pool, &server->timers.queue, now_ns);
+	r = secpool_new((limits->connections + LEAVING_MAX) * (size_t)KEKD_CONNECTION_LOCKED,
+			&server->conn_pool);
 	if (r < 0)
 		return r;
+	r = grpc_core_init(&server->core, &server->limits, pool, &server->timers.queue, now_ns);
+	if (r < 0) {
+		secpool_free(server->conn_pool);
+		return r;
+	}
+	server->core.refused = log_refusal;
 	list_init(&server->listening);
 	list_init(&server->peers);
 	list_init(&server->awake);
 	server->conn = (struct conn_config){
+		.room = peer_room,
 		.stalled = peer_stalled,
 		.ring = ring,
-		.pool = pool,
+		.pool = server->conn_pool,
 		.timers = &server->timers.queue,
 		.awake = &server->awake,
 		.send_queue = limits->send_queue_bytes,
@@ -337,6 +530,7 @@ void grpc_server_free(struct grpc_server *server)
 	if (!server)
 		return;
 	grpc_core_done(&server->core);
+	secpool_free(server->conn_pool);
 	free(server);
 }
 
@@ -346,11 +540,13 @@ static void finish_if_empty(struct grpc_server *server)
 		timers_stop(&server->timers);
 }
 
-void grpc_server_flush(struct grpc_server *server)
+bool grpc_server_flush(struct grpc_server *server)
 {
-	conn_flush_all(&server->awake);
+	bool more = conn_flush_all(&server->awake);
+
 	timers_arm(&server->timers);
 	finish_if_empty(server);
+	return more;
 }
 
 static void listening_stop(struct listening *l)

@@ -55,12 +55,17 @@ struct h2 {
 	const struct h2_ops *ops;
 	void *ctx;
 	struct list streams;
+	struct h2_stream *recent; /* the one that stream_of() was asked for last; may be NULL */
 	struct h2_watch watch;
 	struct secbuf *out; /* during h2_drain() */
 	struct span tail;   /* made by the library, not yet taken; good until its next send */
+	size_t block_bytes; /* of the header block that comes: RFC 9113 §10.5.1 */
 	size_t body_bytes;  /* of all streams, unsent */
 	size_t blocked;     /* of them, left by the last drain for want of a window */
 	bool no_room;       /* a frame did not fit into h2->out */
+	uint64_t fed;       /* when the last bytes came */
+	nghttp2_nv nv
+		[FIELDS_MAX]; /* for one call of the library; a stack's would be zeroed for each */
 	int error;
 	bool server;
 };
@@ -83,15 +88,27 @@ static void h2_must(struct h2 *h2, int lib)
 		h2_fail(h2, h2_errno(lib));
 }
 
-static void h2_violation(struct h2 *h2)
+static void h2_violation(struct h2 *h2, bool flood)
 {
 	if (h2->ops->violation)
-		h2->ops->violation(h2->ctx);
+		h2->ops->violation(h2->ctx, flood);
 }
 
+/* The peer is told, and heard no more. @flood: what it sends costs work and carries none. */
+static void h2_hear_no_more(struct h2 *h2, bool flood)
+{
+	h2_violation(h2, flood);
+	nghttp2_session_terminate_session(h2->session, flood ? NGHTTP2_ENHANCE_YOUR_CALM
+							     : NGHTTP2_PROTOCOL_ERROR);
+	h2_fail(h2, -EPROTO);
+}
+
+/* What is said of a stream comes in a row: ten events of a call ask for one stream. */
 static struct h2_stream *stream_of(struct h2 *h2, int32_t id)
 {
-	return nghttp2_session_get_stream_user_data(h2->session, id);
+	if (!h2->recent || h2->recent->id != id)
+		h2->recent = nghttp2_session_get_stream_user_data(h2->session, id);
+	return h2->recent;
 }
 
 static void stream_init(struct h2 *h2, struct h2_stream *st, int32_t id)
@@ -120,12 +137,14 @@ static void stream_close(struct h2_stream *st, uint32_t error)
 
 	body_drop(st);
 	list_del(&st->link);
+	if (h2->recent == st)
+		h2->recent = NULL;
 	h2->ops->closed(st, error);
 }
 
 static void stream_malformed(struct h2_stream *st)
 {
-	h2_violation(st->h2);
+	h2_violation(st->h2, false);
 	h2_reset(st, H2_PROTOCOL_ERROR);
 }
 
@@ -134,9 +153,12 @@ static void stream_malformed(struct h2_stream *st)
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
 	struct h2 *h2 = ctx;
-	struct h2_stream *st = stream_of(h2, frame->hd.stream_id);
+	struct h2_stream *st;
 
-	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+	h2->block_bytes = 0;
+	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+		st = stream_of(h2, frame->hd.stream_id);
+	} else {
 		st = h2->ops->open(h2->ctx);
 		if (!st) {
 			h2_must(h2, nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE,
@@ -146,6 +168,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		}
 		stream_init(h2, st, frame->hd.stream_id);
 		nghttp2_session_set_stream_user_data(session, st->id, st);
+		h2->recent = st;
 	}
 	if (st)
 		h2_block_begin(&st->block, st->head_done ? H2_TRAILERS
@@ -163,17 +186,17 @@ static int on_header(nghttp2_session *session _unused_, const nghttp2_frame *fra
 	struct span n = span_of(name, name_len), v = span_of(value, value_len);
 	int r;
 
+	/* A few bytes of HPACK can name a large field many times. */
+	h2->block_bytes += n.len + v.len + 32;
+	if (h2->block_bytes > h2->config->header_bytes) {
+		h2_hear_no_more(h2, true);
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
 	if (!st)
 		return 0;
 	r = h2_block_field(&st->block, &st->length, n, v);
-	if (st->block.bytes > h2->config->header_bytes)
-		st->too_large = true;
-	if (st->block.bytes > 8 * h2->config->header_bytes) {
-		h2_fail(h2, -EPROTO); /* a few bytes of HPACK can name a large field many times */
-		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	}
 	/* Of a block with a fault too the rest must be decoded before the stream can be reset. */
-	if (r == 0 && !st->mute && !st->too_large && !st->block.informational)
+	if (r == 0 && !st->mute && !st->block.informational)
 		h2->ops->field(st, n, v);
 	return 0;
 }
@@ -210,9 +233,7 @@ static void ping_complete(struct h2 *h2, const nghttp2_ping *ping)
 	if (!(ping->hd.flags & NGHTTP2_FLAG_ACK) || !h2->server ||
 	    memcmp(ping->opaque_data, shutdown_ping, sizeof(shutdown_ping)) != 0)
 		return;
-	h2_must(h2, nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
-					  nghttp2_session_get_last_proc_stream_id(h2->session),
-					  NGHTTP2_NO_ERROR, NULL, 0));
+	h2_go_away(h2);
 }
 
 static int on_frame_recv(nghttp2_session *session _unused_, const nghttp2_frame *frame, void *ctx)
@@ -268,7 +289,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 	if (!st)
 		return 0;
 	nghttp2_session_set_stream_user_data(session, id, NULL);
-	if (st->h2->server ? st->local_end : st->remote_end)
+	/* A call that was refused gives nothing back: it cost its peer next to nothing too. */
+	if (st->h2->server ? st->local_end && st->n_trailers > 0 : st->remote_end)
 		h2_watch_refund(&st->h2->watch);
 	stream_close(st, error);
 	return 0;
@@ -277,7 +299,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 static int on_invalid_frame(nghttp2_session *session _unused_, const nghttp2_frame *frame _unused_,
 			    int lib _unused_, void *ctx)
 {
-	h2_violation(ctx);
+	h2_violation(ctx, false);
 	return 0;
 }
 
@@ -540,17 +562,19 @@ void h2_free(struct h2 *h2)
 int h2_feed(struct h2 *h2, struct span data, uint64_t now)
 {
 	ssize_t n;
+	int r;
 
 	if (h2->error < 0)
 		return h2->error;
-	if (h2_watch_feed(&h2->watch, data, now) < 0) {
-		h2_violation(h2);
-		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
-		return -EPROTO;
+	h2->fed = now;
+	r = h2_watch_feed(&h2->watch, data, now);
+	if (r < 0) {
+		h2_hear_no_more(h2, r == -EPROTO);
+		return h2->error;
 	}
 	n = nghttp2_session_mem_recv(h2->session, data.data, data.len);
-	if (n < 0) {
-		h2_violation(h2);
+	if (n < 0 && h2->error == 0) {
+		h2_violation(h2, false);
 		h2_fail(h2, h2_errno((int)n));
 	}
 	return h2->error;
@@ -621,9 +645,19 @@ size_t h2_owed(const struct h2 *h2)
 	return h2->watch.left;
 }
 
+size_t h2_step(const struct h2 *h2)
+{
+	return h2_watch_step(&h2->watch);
+}
+
 uint64_t h2_frames(const struct h2 *h2)
 {
 	return h2->watch.frames;
+}
+
+uint64_t h2_fed(const struct h2 *h2)
+{
+	return h2->fed;
 }
 
 bool h2_finished(const struct h2 *h2)
@@ -638,34 +672,35 @@ bool h2_greeted(const struct h2 *h2)
 
 /* Streams. */
 
-static size_t fields_make(const struct h2_field *fields, size_t n, nghttp2_nv *nv)
+/* In h2->nv. */
+static size_t fields_make(struct h2 *h2, const struct h2_field *fields, size_t n)
 {
 	if (n > FIELDS_MAX)
 		n = FIELDS_MAX;
 	for (size_t i = 0; i < n; i++)
-		nv[i] = (nghttp2_nv){
-			.name = (uint8_t *)(uintptr_t)fields[i].name,
-			.value = (uint8_t *)(uintptr_t)fields[i].value,
-			.namelen = strlen(fields[i].name),
-			.valuelen = strlen(fields[i].value),
-			.flags = NGHTTP2_NV_FLAG_NONE,
+		h2->nv[i] = (nghttp2_nv){
+			.name = (uint8_t *)(uintptr_t)fields[i].name.data,
+			.value = (uint8_t *)(uintptr_t)fields[i].value.data,
+			.namelen = fields[i].name.len,
+			.valuelen = fields[i].value.len,
+			.flags = fields[i].lasts ? NGHTTP2_NV_FLAG_NO_COPY_NAME |
+							   NGHTTP2_NV_FLAG_NO_COPY_VALUE
+						 : NGHTTP2_NV_FLAG_NO_COPY_NAME,
 		};
 	return n;
 }
 
 static int trailers_submit(nghttp2_session *session, struct h2_stream *st)
 {
-	nghttp2_nv nv[FIELDS_MAX];
-	size_t n = fields_make(st->trailers, st->n_trailers, nv);
+	size_t n = fields_make(st->h2, st->trailers, st->n_trailers);
 
-	return nghttp2_submit_trailer(session, st->id, nv, n);
+	return nghttp2_submit_trailer(session, st->id, st->h2->nv, n);
 }
 
 int h2_answer(struct h2_stream *st, const struct h2_field *fields, size_t n, struct secbuf *body,
 	      const struct h2_field *trailers, size_t n_trailers)
 {
 	const nghttp2_data_provider provider = { { .ptr = st }, data_read };
-	nghttp2_nv nv[FIELDS_MAX];
 	struct h2 *h2 = st->h2;
 	int r;
 
@@ -674,8 +709,8 @@ int h2_answer(struct h2_stream *st, const struct h2_field *fields, size_t n, str
 	st->n_trailers = n_trailers;
 	if (body)
 		body_set(st, body);
-	n = fields_make(fields, n, nv);
-	r = nghttp2_submit_response(h2->session, st->id, nv, n, body ? &provider : NULL);
+	n = fields_make(h2, fields, n);
+	r = nghttp2_submit_response(h2->session, st->id, h2->nv, n, body ? &provider : NULL);
 	h2_must(h2, r);
 	return r < 0 ? h2_errno(r) : 0;
 }
@@ -684,11 +719,10 @@ int h2_request(struct h2 *h2, struct h2_stream *st, const struct h2_field *field
 	       struct secbuf *body)
 {
 	const nghttp2_data_provider provider = { { .ptr = st }, data_read };
-	nghttp2_nv nv[FIELDS_MAX];
 	int32_t id;
 
-	n = fields_make(fields, n, nv);
-	id = nghttp2_submit_request(h2->session, NULL, nv, n, &provider, st);
+	n = fields_make(h2, fields, n);
+	id = nghttp2_submit_request(h2->session, NULL, h2->nv, n, &provider, st);
 	if (id < 0) {
 		secbuf_release(body);
 		return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -ECONNRESET;
@@ -713,4 +747,16 @@ int h2_shutdown(struct h2 *h2)
 	if (r == 0)
 		r = nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, shutdown_ping);
 	return r < 0 ? h2_errno(r) : 0;
+}
+
+void h2_end(struct h2 *h2)
+{
+	h2_must(h2, nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR));
+}
+
+void h2_go_away(struct h2 *h2)
+{
+	h2_must(h2, nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
+					  nghttp2_session_get_last_proc_stream_id(h2->session),
+					  NGHTTP2_NO_ERROR, NULL, 0));
 }

@@ -51,19 +51,23 @@ struct h2_stream {
 	struct h2_length length;
 	bool head_done; /* the first, final header block is complete */
 	bool remote_end, local_end;
-	bool mute;      /* nothing but closed is to be told */
-	bool too_large; /* header block larger than the limit: fields are missing */
+	bool mute; /* nothing but closed is to be told */
 	struct secbuf body;
 	size_t body_off;
 	const struct h2_field *trailers;
 	size_t n_trailers;
 };
 
-/* Both NUL-terminated; copied by the call that takes them, unless it says otherwise. */
+/* The name is a literal in lower case, which is not copied. Nor is the value, if it @lasts as long. */
 struct h2_field {
-	const char *name;
-	const char *value;
+	struct span name;
+	struct span value;
+	bool lasts;
 };
+#define H2_FIELD(name, value)                                 \
+	{                                                     \
+		SPAN_LITERAL(name), SPAN_LITERAL(value), true \
+	}
 
 struct h2_ops {
 	/*
@@ -80,8 +84,11 @@ struct h2_ops {
 	void (*end)(struct h2_stream *st);
 	/* The stream is gone and the owner's again. @error: RFC 9113 §7. */
 	void (*closed)(struct h2_stream *st, uint32_t error);
-	/* The peer broke a rule; counted by the owner. May be NULL. */
-	void (*violation)(void *ctx);
+	/*
+	 * The peer broke a rule; counted by the owner. @flood: that of work for nothing (frames beyond
+	 * their budget, a header block beyond its bound), which ends the session. May be NULL.
+	 */
+	void (*violation)(void *ctx, bool flood);
 	/* Client: the peer takes no new stream. May be NULL. */
 	void (*goaway)(void *ctx);
 };
@@ -95,7 +102,7 @@ struct h2_ops {
 
 struct h2_config {
 	uint32_t streams;               /* server: SETTINGS_MAX_CONCURRENT_STREAMS */
-	uint32_t header_bytes;          /* SETTINGS_MAX_HEADER_LIST_SIZE */
+	uint32_t header_bytes;          /* SETTINGS_MAX_HEADER_LIST_SIZE; more ends the session */
 	uint32_t stream_window, window; /* flow control, bytes */
 	size_t memory;                  /* bound on the library's memory for this session */
 };
@@ -126,7 +133,9 @@ size_t h2_backlog(const struct h2 *h2);  /* bytes waiting inside, roughly */
 size_t h2_blocked(const struct h2 *h2);  /* body bytes that the peer's windows kept back */
 bool h2_midway(const struct h2 *h2);     /* the peer owes the rest of a frame */
 size_t h2_owed(const struct h2 *h2);     /* bytes of it still to come */
+size_t h2_step(const struct h2 *h2);     /* bytes to the end of the part of a frame that is due */
 uint64_t h2_frames(const struct h2 *h2); /* complete ones so far */
+uint64_t h2_fed(const struct h2 *h2);    /* @now of the last h2_feed(); 0: there was none */
 bool h2_finished(const struct h2 *h2);   /* nothing more to read or to write: close */
 
 /*
@@ -149,6 +158,13 @@ void h2_reset(struct h2_stream *st, enum h2_error error);
  * last stream when the PING comes back. Streams in flight go on. Then h2_finished().
  */
 int h2_shutdown(struct h2 *h2);
+/*
+ * Server: GOAWAY in one step, and then h2_finished(), whatever is open. A call that the peer sends
+ * meanwhile is one that the GOAWAY says was not begun.
+ */
+void h2_end(struct h2 *h2);
+/* The same, but the streams that are open go on, and then h2_finished(). */
+void h2_go_away(struct h2 *h2);
 /* Has the peer shown its preface? */
 bool h2_greeted(const struct h2 *h2);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names and values are public bytes of the peer: looked at here, kept nowhere, logged never. Every byte
- * of every header of every call comes by, so names go through a table, values eight bytes at a time,
- * and the words of the rules have their lengths with them.
+ * of every header of every call comes by: so a name is first looked up among those of its length, and
+ * only one that is not known is read byte by byte; values are read eight bytes at a time.
  */
 #include "daemon/wire/h2_block.h"
 
@@ -46,36 +46,13 @@ static bool three_digits(struct span v)
 	return v.len == 3 && digits(v);
 }
 
-static const struct pseudo {
-	struct span name;
-	enum h2_block_kind kind;
-	uint8_t bit;
-	bool (*valid)(struct span value);
-} pseudos[] = {
-	{ SPAN_LITERAL(":method"), H2_REQUEST, SEEN_METHOD, not_empty },
-	{ SPAN_LITERAL(":scheme"), H2_REQUEST, SEEN_SCHEME, not_empty },
-	{ SPAN_LITERAL(":path"), H2_REQUEST, SEEN_PATH, absolute },
-	{ SPAN_LITERAL(":authority"), H2_REQUEST, SEEN_AUTHORITY, any_value },
-	{ SPAN_LITERAL(":status"), H2_RESPONSE, SEEN_STATUS, three_digits },
-};
-
 static const uint8_t required[] = {
 	[H2_REQUEST] = SEEN_METHOD | SEEN_SCHEME | SEEN_PATH,
 	[H2_RESPONSE] = SEEN_STATUS,
 	[H2_TRAILERS] = 0,
 };
 
-/* RFC 9113 §8.2.2 */
-static const struct span connection_specific[] = {
-	SPAN_LITERAL("connection"), SPAN_LITERAL("proxy-connection"),
-	SPAN_LITERAL("keep-alive"), SPAN_LITERAL("transfer-encoding"),
-	SPAN_LITERAL("upgrade"),
-};
-static const struct span te = SPAN_LITERAL("te");
-static const struct span trailers = SPAN_LITERAL("trailers");
-static const struct span length_field = SPAN_LITERAL("content-length");
-
-/* RFC 9113 §8.2.1, the colon in front aside. */
+/* RFC 9113 §8.2.1: of a name that is no pseudo-header field's. */
 static const bool name_bytes[256] = {
 	['!' ... '9'] = true,
 	[';' ... '@'] = true,
@@ -86,7 +63,7 @@ static bool name_valid(struct span name)
 {
 	bool good = name.len > 0;
 
-	for (size_t i = good && name.data[0] == ':'; i < name.len; i++)
+	for (size_t i = 0; i < name.len; i++)
 		good &= name_bytes[name.data[i]];
 	return good;
 }
@@ -112,11 +89,21 @@ static uint64_t block_load(const uint8_t *at)
 	return bytes;
 }
 
+/* Of four to seven bytes: the first four and the last four. */
+static uint64_t load_few(struct span v)
+{
+	uint32_t first, last;
+
+	memcpy(&first, v.data, sizeof(first));
+	memcpy(&last, v.data + v.len - sizeof(last), sizeof(last));
+	return (uint64_t)first << 32 | last;
+}
+
 /* False may be wrong: then each byte has to be looked at. The last eight may overlap others. */
 static bool surely_text(struct span v)
 {
 	if (v.len < sizeof(uint64_t))
-		return false;
+		return v.len >= sizeof(uint32_t) && !any_low(load_few(v));
 	for (size_t i = 0; i + sizeof(uint64_t) <= v.len; i += sizeof(uint64_t))
 		if (any_low(block_load(v.data + i)))
 			return false;
@@ -135,21 +122,58 @@ static bool value_valid(struct span v)
 	return true;
 }
 
-static int pseudo_field(struct h2_block *b, struct span name, struct span value)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(pseudos); i++) {
-		const struct pseudo *p = &pseudos[i];
+/* The fields that have rules, and some that nearly every request has. */
+static const struct known {
+	struct span name;
+	enum field_rule { NO_RULE, PSEUDO, CONNECTION_SPECIFIC, TE, CONTENT_LENGTH } rule;
+	/* Of a pseudo-header field: */
+	enum h2_block_kind kind;
+	uint8_t bit;
+	bool (*valid)(struct span value);
+} knowns[] = {
+	{ SPAN_LITERAL("te"), .rule = TE },
+	{ SPAN_LITERAL(":path"), PSEUDO, H2_REQUEST, SEEN_PATH, absolute },
+	{ SPAN_LITERAL(":method"), PSEUDO, H2_REQUEST, SEEN_METHOD, not_empty },
+	{ SPAN_LITERAL(":scheme"), PSEUDO, H2_REQUEST, SEEN_SCHEME, not_empty },
+	{ SPAN_LITERAL(":status"), PSEUDO, H2_RESPONSE, SEEN_STATUS, three_digits },
+	{ SPAN_LITERAL("upgrade"), .rule = CONNECTION_SPECIFIC },
+	{ SPAN_LITERAL(":authority"), PSEUDO, H2_REQUEST, SEEN_AUTHORITY, any_value },
+	{ SPAN_LITERAL("connection"), .rule = CONNECTION_SPECIFIC },
+	{ SPAN_LITERAL("keep-alive"), .rule = CONNECTION_SPECIFIC },
+	{ SPAN_LITERAL("user-agent"), .rule = NO_RULE },
+	{ SPAN_LITERAL("content-type"), .rule = NO_RULE },
+	{ SPAN_LITERAL("content-length"), .rule = CONTENT_LENGTH },
+	{ SPAN_LITERAL("proxy-connection"), .rule = CONNECTION_SPECIFIC },
+	{ SPAN_LITERAL("transfer-encoding"), .rule = CONNECTION_SPECIFIC },
+};
 
-		if (!span_equal(name, p->name))
-			continue;
-		if (p->kind != b->kind || b->regular || (b->seen & p->bit) || !p->valid(value))
-			return -EPROTO;
-		b->seen |= p->bit;
-		if (p->bit == SEEN_STATUS)
-			b->informational = value.data[0] == '1';
-		return 0;
-	}
-	return -EPROTO;
+/* They are in the order of their lengths: where those of a length begin. */
+static const uint8_t known_at[] = {
+	[2] = 0, [5] = 1, [7] = 2, [10] = 6, [12] = 10, [14] = 11, [16] = 12, [17] = 13,
+};
+
+static const struct known *known_find(struct span name)
+{
+	const struct known *end = knowns + ARRAY_SIZE(knowns);
+
+	if (name.len >= ARRAY_SIZE(known_at))
+		return NULL;
+	for (const struct known *k = knowns + known_at[name.len];
+	     k < end && k->name.len == name.len; k++)
+		if (k->name.data[1] == name.data[1] &&
+		    memcmp(k->name.data, name.data, name.len) == 0)
+			return k;
+	return NULL;
+}
+
+static int pseudo_field(struct h2_block *b, const struct known *k, struct span value)
+{
+	if (k->kind != b->kind || b->regular || (b->seen & k->bit) || !k->valid(value))
+		return -EPROTO;
+	b->seen |= k->bit;
+	if (k->bit == SEEN_STATUS)
+		b->informational = value.data[0] == '1';
+	return 0;
 }
 
 /* RFC 9110 §8.6; a repeated field must repeat the value. */
@@ -168,17 +192,31 @@ static int content_length(struct h2_length *length, struct span value)
 	return 0;
 }
 
-static int regular_field(struct h2_block *b, struct h2_length *length, struct span name,
-			 struct span value)
+static int known_field(struct h2_block *b, struct h2_length *length, const struct known *k,
+		       struct span value)
 {
+	static const struct span trailers = SPAN_LITERAL("trailers");
+
+	if (k->rule == PSEUDO)
+		return pseudo_field(b, k, value);
 	b->regular = true;
-	for (size_t i = 0; i < ARRAY_SIZE(connection_specific); i++)
-		if (span_equal(name, connection_specific[i]))
-			return -EPROTO;
-	if (span_equal(name, te))
+	switch (k->rule) {
+	case CONNECTION_SPECIFIC: /* RFC 9113 §8.2.2 */
+		return -EPROTO;
+	case TE:
 		return span_equal(value, trailers) ? 0 : -EPROTO;
-	if (span_equal(name, length_field) && b->kind != H2_TRAILERS)
-		return content_length(length, value);
+	case CONTENT_LENGTH:
+		return b->kind == H2_TRAILERS ? 0 : content_length(length, value);
+	default:
+		return 0;
+	}
+}
+
+static int unknown_field(struct h2_block *b, struct span name)
+{
+	if (!name_valid(name))
+		return -EPROTO;
+	b->regular = true;
 	return 0;
 }
 
@@ -190,12 +228,13 @@ void h2_block_begin(struct h2_block *b, enum h2_block_kind kind)
 int h2_block_field(struct h2_block *b, struct h2_length *length, struct span name,
 		   struct span value)
 {
+	const struct known *k;
 	int r = -EPROTO;
 
-	b->bytes += (uint32_t)(name.len + value.len + 32);
-	if (!b->bad && name_valid(name) && value_valid(value))
-		r = name.data[0] == ':' ? pseudo_field(b, name, value)
-					: regular_field(b, length, name, value);
+	if (!b->bad && value_valid(value)) {
+		k = known_find(name);
+		r = k ? known_field(b, length, k, value) : unknown_field(b, name);
+	}
 	b->bad = r < 0;
 	return r;
 }

@@ -32,7 +32,6 @@ struct h2_block {
 	bool regular;       /* a regular field has come */
 	bool informational; /* a response of status 1xx */
 	bool bad;
-	uint32_t bytes; /* RFC 9113 §10.5.1: name + value + 32 each */
 };
 
 /* content-length of a message against what came. Zero-initialised is "none announced". */

@@ -81,6 +81,9 @@ static int frame_begins(struct h2_watch *w)
 	w->left = (uint32_t)w->head[0] << 16 | (uint32_t)w->head[1] << 8 | w->head[2];
 	if (type == T_HEADERS || type == T_CONTINUATION || type == T_PUSH_PROMISE)
 		w->in_block = !(flags & FLAG_END_HEADERS);
+	if (type == T_PRIORITY && (w->head[5] & 0x7f) == 0 && w->head[6] == 0 && w->head[7] == 0 &&
+	    w->head[8] == 0)
+		return -EBADMSG;
 	cost = frame_cost(type, flags, w->left);
 	if (cost > w->tokens)
 		return -EPROTO;
@@ -155,4 +158,11 @@ void h2_watch_refund(struct h2_watch *w)
 bool h2_watch_midway(const struct h2_watch *w)
 {
 	return w->preface > 0 || w->have > 0 || w->in_block;
+}
+
+size_t h2_watch_step(const struct h2_watch *w)
+{
+	if (w->preface > 0)
+		return w->preface;
+	return w->have < sizeof(w->head) ? sizeof(w->head) - w->have : w->left;
 }

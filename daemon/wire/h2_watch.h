@@ -31,11 +31,16 @@ struct h2_watch {
 
 /* @server: the peer opens with the client's connection preface (RFC 9113 §3.4). */
 void h2_watch_init(struct h2_watch *w, bool server, uint64_t now_ns);
-/* Bytes that are about to be parsed. -EPROTO: the budget is spent. */
+/*
+ * Bytes that are about to be parsed. -EPROTO: the budget is spent. -EBADMSG: PRIORITY of stream 0, which the
+ * library ignores and RFC 9113 §6.3 makes an error of the connection.
+ */
 int h2_watch_feed(struct h2_watch *w, struct span data, uint64_t now_ns);
 /* An answer went out whole: give back what the call's frames took. */
 void h2_watch_refund(struct h2_watch *w);
 /* The peer owes us the rest of a preface, a frame or a header block. */
 bool h2_watch_midway(const struct h2_watch *w);
+/* Bytes to the end of the preface, of a frame's header or of its payload; never 0. */
+size_t h2_watch_step(const struct h2_watch *w);
 
 #endif

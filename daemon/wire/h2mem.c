@@ -25,7 +25,10 @@
 
 struct block {
 	alignas(max_align_t) size_t size; /* bytes behind the header */
-	struct block *next;
+	union {
+		struct block *next; /* while it is free */
+		unsigned int class; /* while it is not */
+	};
 };
 
 struct h2mem {
@@ -99,6 +102,7 @@ void *h2mem_take(struct h2mem_user *user, size_t size)
 	b = block_get(user->mem, class, size);
 	if (!b)
 		return NULL;
+	b->class = class;
 	user->used += size;
 	return b + 1;
 }
@@ -113,7 +117,7 @@ void h2mem_give(struct h2mem_user *user, void *p)
 		return;
 	b = (struct block *)p - 1;
 	user->used -= b->size;
-	class = h2mem_class_of(b->size);
+	class = b->class;
 	if (class == CLASSES) {
 		free(b);
 		return;

@@ -69,6 +69,7 @@ struct block_key_ops {
 /* First member of each backend's key type. */
 struct block_key {
 	const struct block_key_ops *ops;
+	uint32_t blocks_max; /* of the next run, at least 2; 0: as many as there are */
 };
 
 /*

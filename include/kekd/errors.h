@@ -15,6 +15,7 @@
  *   -EKEYREJECTED    the key is known, its state forbids this use   FAILED_PRECONDITION
  *   -EKEYREVOKED     the key was withdrawn (revoked, unlinked, …)   UNAVAILABLE
  *   -EKEYEXPIRED     the root key is sealed or the key ran out      UNAVAILABLE
+ *   -EDQUOT          the key has encrypted as much as it may        UNAVAILABLE
  *   -ENOBUFS         a bounded queue or pool is full; try again     RESOURCE_EXHAUSTED
  *   -EMSGSIZE        larger than a limit of <kekd/limits.h>         RESOURCE_EXHAUSTED
  *   -EPERM, -EACCES  peer or policy forbids it                      PERMISSION_DENIED

@@ -5,6 +5,8 @@
 #ifndef KEKD_LIMITS_H
 #define KEKD_LIMITS_H
 
+#include <stdint.h>
+
 /* AES, FIPS 197 */
 #define KEKD_AES_BLOCK   16
 #define KEKD_AES_KEY_MAX 32
@@ -22,8 +24,14 @@
 #define KEKD_KMS_KEY_ID_MAX     1024
 #define KEKD_GRPC_MESSAGE_MAX   (64 * 1024)
 
-/* Largest stored value of a chain: etcd's own request limit */
-#define KEKD_VALUE_MAX (1536 * 1024)
+/* Locked memory of one connection: its two buffers, and what a slab of them has over */
+#define KEKD_CONNECTION_LOCKED (36 * 1024)
+
+/*
+ * Largest value of a chain. etcd takes requests of 1.5 MiB unless it was told to take more, and kube-apiserver
+ * takes objects of 3 MiB at most (k8s.io/apiserver, pkg/server/config.go, MaxRequestBodyBytes).
+ */
+#define KEKD_VALUE_MAX (3 * 1024 * 1024)
 
 /*
  * One AF_ALG operation. With default socket buffers the kernel takes 212 992 bytes at once and
@@ -34,6 +42,12 @@
 
 /* Server processes of one daemon */
 #define KEKD_WORKERS_MAX 16
+
+/*
+ * Messages that one node encrypts under one key. With random nonces of 96 bits 2^32 is the end of a key (NIST SP
+ * 800-38D §8.3); so that no member of a keyset has to ask the others first, each keeps to a 64th of it.
+ */
+#define KEKD_KEY_MESSAGES (UINT64_C(0x100000000) / 64)
 
 /* Keys */
 #define KEKD_KEY_ID       16 /* random 128-bit id of a KEK */

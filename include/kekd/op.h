@@ -47,10 +47,15 @@ struct op_peer {
 struct op {
 	/* Set by the service. */
 	enum op_purpose purpose;
-	struct span in;       /* plaintext to wrap, or chain value to open; borrowed until done */
-	struct span context;  /* OP_KMS_V2 decrypt: key_id of the request; OP_STORAGE: etcd key */
-	uint8_t *out;         /* locked memory of the caller */
-	size_t out_cap;       /* bytes there; see chain_overhead() */
+	struct span in;      /* plaintext to wrap, or chain value to open; borrowed until done */
+	struct span context; /* OP_KMS_V2 decrypt: key_id of the request; OP_STORAGE: etcd key */
+	uint8_t *out;        /* locked memory of the caller */
+	size_t out_cap;      /* bytes there; see chain_overhead() */
+	/*
+	 * Make @out larger before anything is in it, for a provider that learns late how long a result is.
+	 * -ENOBUFS. NULL: it stays as it is.
+	 */
+	int (*grow)(struct op *op, size_t cap);
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0 = none */
 	struct op_peer peer;
 	op_done_fn *done;
@@ -60,12 +65,15 @@ struct op {
 	const char *provider;              /* static: "aesgcm", … for audit and metrics */
 	char key_id[KEKD_KEY_ID_HEX + 12]; /* of the KEK that served, NUL-terminated */
 	bool stale;                        /* decrypt: not what the first provider writes today */
+	bool doubtful;                     /* decrypt: without a tag, and no object of Kubernetes */
 
 	/* Private to the chain: where it is in its search (OP_STORAGE decrypt). */
 	void *chain;
 	op_done_fn *outer;
-	unsigned int at, nth; /* provider, and which of its matching keys */
-	int verdict;          /* what to say if no other opens the value */
+	unsigned int at, nth;             /* provider, and which of its matching keys */
+	unsigned int doubt_at, doubt_nth; /* the first that opened it to something doubtful */
+	bool doubted, settled;            /* there was one; it will do */
+	int verdict;                      /* what to say if no other opens the value */
 
 	/* Private to the provider. */
 	union {

@@ -20,6 +20,7 @@
 
 #include <kekd/op.h>
 
+struct encconf_provider;
 struct provider;
 
 struct provider_ops {
@@ -40,6 +41,12 @@ struct provider_ops {
 	int (*decrypt)(struct provider *p, struct op *op);
 	/* key_id that encrypt would use now, or -ENOKEY, -EKEYREVOKED, … with the cause. */
 	int (*key_id)(const struct provider *p, const char **ret);
+	/*
+	 * Both NULL where nothing is worth keeping. adopt: is @p what @e defines, whatever its settings are? Then it has one
+	 * owner more, and each has to call free. configure: from now on by the settings of @e.
+	 */
+	bool (*adopt)(struct provider *p, const struct encconf_provider *e);
+	void (*configure)(struct provider *p, const struct encconf_provider *e);
 	void (*free)(struct provider *p);
 };
 

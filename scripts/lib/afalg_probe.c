@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Asks the running kernel whether it can do what kekd's kernel backend needs: bind ecb(aes) over
- * AF_ALG and take the key by keyring serial (Linux 6.2 and later).
+ * AF_ALG and take the key as the argument says: by keyring serial (Linux 6.2 and later), or by value.
  *
  * Exit status 0 when it can, 1 when not, with one line on stderr that says at which step and why.
  * Since Linux 7.3 the bind also asks for CAP_NET_ADMIN or CAP_SYS_ADMIN, so the answer holds for
@@ -45,7 +45,19 @@ static int32_t key_new(void)
 	return serial;
 }
 
-int main(void)
+static int set_by_value(int fd)
+{
+	uint8_t payload[KEY_BYTES];
+	int r;
+
+	if (getrandom(payload, sizeof(payload), 0) != (ssize_t)sizeof(payload))
+		return -1;
+	r = setsockopt(fd, SOL_ALG, ALG_SET_KEY, payload, sizeof(payload));
+	explicit_bzero(payload, sizeof(payload));
+	return r;
+}
+
+int main(int argc, char **argv)
 {
 	struct sockaddr_alg addr = {
 		.salg_family = AF_ALG,
@@ -60,6 +72,8 @@ int main(void)
 		return step_failed("socket(AF_ALG)");
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return step_failed("bind ecb(aes)");
+	if (argc == 2 && strcmp(argv[1], "value") == 0)
+		return set_by_value(fd) < 0 ? step_failed("set key by value") : 0;
 	serial = key_new();
 	if (serial < 0)
 		return step_failed("add_key");

@@ -7,8 +7,8 @@
 KEKD_TOP=$(dirname "$(dirname "$KEKD_LIB")")
 
 BUILD_PACKAGES=(gcc libc6-dev make pkg-config liburing-dev libkeyutils-dev libkcapi-dev libyaml-dev
-	libnghttp2-dev nanopb libnanopb-dev libssl-dev libjansson-dev libsodium-dev libseccomp-dev
-	libmicrohttpd-dev systemtap-sdt-dev)
+	libnghttp2-dev libssl-dev libjansson-dev libsqlite3-dev libsodium-dev libseccomp-dev
+	libmicrohttpd-dev libcurl4-openssl-dev systemtap-sdt-dev)
 
 # build_kekd TARGET...: quiet when all is well, the whole output when not.
 build_kekd()

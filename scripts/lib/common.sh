@@ -113,35 +113,41 @@ need_packages()
 }
 
 # build_tool SOURCE [CFLAG | SOURCE]...: prints the path of the compiled program, built once per
-# sources (with all that they include), flags and compiler.
+# sources (with all that they include), flags and compiler. TOOL_CC is another compiler than gcc.
 build_tool()
 {
-	local src=$1 name hash out
+	local src=$1 compiler=${TOOL_CC:-gcc} name hash out
 
 	shift
 	need_packages gcc libc6-dev
 	name=$(basename "$src" .c)
-	hash=$({ gcc -E -P "$@" "$src" && echo "$@" && gcc --version; } | sha256sum | cut -c1-16)
+	hash=$({ "$compiler" -E -P "$@" "$src" && echo "$@" && "$compiler" --version; } | sha256sum | cut -c1-16)
 	out=$(cache_dir)/tools/$name-$hash
 	if [ ! -x "$out" ]; then
 		mkdir -p "${out%/*}"
-		gcc -std=gnu17 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror "$@" \
+		"$compiler" -std=gnu17 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror "$@" \
 			-o "$out.$$" "$src" || die "cannot compile $src"
 		mv -f "$out.$$" "$out"
 	fi
 	echo "$out"
 }
 
-# has_af_alg: succeeds when this kernel, asked by this process, binds ecb(aes) over AF_ALG and
-# takes its key by keyring serial.  With --verbose it says what is missing.
-has_af_alg()
+# af_alg_takes serial|value: succeeds when this kernel, asked by this process, binds ecb(aes) over AF_ALG
+# and takes its key so.  With --verbose it says what is missing.
+af_alg_takes()
 {
 	local probe why
 
 	probe=$(build_tool "$KEKD_LIB/afalg_probe.c") || return 1
-	if why=$("$probe" 2>&1); then
+	if why=$("$probe" "$1" 2>&1); then
 		return 0
 	fi
 	verbose "this kernel cannot serve: $why"
 	return 1
+}
+
+# What kekd needs unless it is told to do with less.
+has_af_alg()
+{
+	af_alg_takes serial
 }

@@ -7,7 +7,8 @@
 # Each suite has an apt of its own in the cache: sources made at run time from the mirror that
 # the machine's apt is configured with, own lists, own archives and an empty dpkg status, so
 # that a dependency closure is complete and does not depend on what is installed here.  apt
-# verifies signatures and hashes; `dpkg-deb` unpacks; no maintainer script runs.
+# verifies signatures and hashes; `dpkg-deb` unpacks; no maintainer script runs, so packages of
+# another architecture are unpacked as well as the machine's.
 #
 # A root is built beside its final place and renamed into it under a lock: it is whole or absent.
 # Its stamp holds the request, the packages with their sha256, and a digest over the tree's
@@ -23,6 +24,7 @@ DEBS_NOT_FOUND=3
 
 # The request, set by debs_root and read by the functions below it.
 debs_suite=
+debs_arch=
 debs_deps=
 debs_wanted=()
 debs_excluded=()
@@ -88,13 +90,20 @@ debs_sources()
 
 # --- the private apt -------------------------------------------------------------------------
 
+# The machine's own unless the request says otherwise.
+debs_architecture()
+{
+	echo "${debs_arch:-$(dpkg --print-architecture)}"
+}
+
 debs_apt_dir()
 {
-	echo "$(cache_dir)/apt/$debs_suite"
+	echo "$(cache_dir)/apt/$debs_suite${debs_arch:+-$debs_arch}"
 }
 
 # The machine's apt configuration stays in force (proxies), minus what would act on the machine:
-# hooks, preferences, a default release.
+# hooks, preferences, a default release.  Containers are told to keep no index of the lists, which each
+# call would then make anew.
 debs_write_apt_conf()
 {
 	local dir=$1 status=$2 release=
@@ -109,7 +118,8 @@ debs_write_apt_conf()
 		#clear DPkg::Post-Invoke;
 		#clear DPkg::Pre-Install-Pkgs;
 		#clear APT::Architectures;
-		APT::Architectures { "$(dpkg --print-architecture)"; };
+		APT::Architecture "$(debs_architecture)";
+		APT::Architectures { "$(debs_architecture)"; };
 		APT::Default-Release "$release";
 		APT::Install-Recommends "false";
 		APT::Install-Suggests "false";
@@ -119,6 +129,8 @@ debs_write_apt_conf()
 		Dir::State "$dir/state";
 		Dir::State::status "$status";
 		Dir::Cache "$dir/cache";
+		Dir::Cache::pkgcache "pkgcache.bin";
+		Dir::Cache::srcpkgcache "srcpkgcache.bin";
 		Dir::Etc::SourceList "$dir/sources.list";
 		Dir::Etc::SourceParts "/dev/null";
 		Dir::Etc::Preferences "/dev/null";
@@ -259,7 +271,7 @@ debs_write_status()
 		cat <<-END
 			Package: $pkg
 			Status: hold ok installed
-			Architecture: $(dpkg --print-architecture)
+			Architecture: $(debs_architecture)
 			Multi-Arch: foreign
 			Maintainer: none
 			Version: $version
@@ -335,7 +347,7 @@ debs_unpack()
 
 debs_request()
 {
-	printf 'suite %s deps %s\n' "$debs_suite" "${debs_deps:-no}"
+	printf 'suite %s deps %s\n' "$debs_suite${debs_arch:+ $debs_arch}" "${debs_deps:-no}"
 	printf 'package %s\n' "${debs_wanted[@]}"
 	printf 'exclude %s\n' ${debs_excluded[@]+"${debs_excluded[@]}"}
 }
@@ -427,11 +439,15 @@ debs_ensure()
 
 debs_parse()
 {
-	debs_suite='' debs_name='' debs_deps='' debs_refresh='' debs_wanted=() debs_excluded=()
+	debs_suite='' debs_arch='' debs_name='' debs_deps='' debs_refresh='' debs_wanted=() debs_excluded=()
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--suite)
 			debs_suite=${2:?}
+			shift
+			;;
+		--arch)
+			debs_arch=${2:?}
 			shift
 			;;
 		--name)
@@ -460,7 +476,7 @@ debs_parse()
 	[ -n "$debs_suite" ] && [ ${#debs_wanted[@]} -gt 0 ]
 }
 
-# debs_root --suite SUITE [--name NAME] [--deps] [--exclude PKG]... [--refresh] PKG...
+# debs_root --suite SUITE [--arch ARCH] [--name NAME] [--deps] [--exclude PKG]... [--refresh] PKG...
 # Prints the path of the unpacked root.  Returns 2 on bad usage, DEBS_NOT_FOUND when the suite
 # has no such package, 1 when it cannot be fetched.  Runs in a subshell: it leaves no variable behind.
 debs_root()

@@ -12,7 +12,8 @@
 # Sourced after common.sh. Before go_build_main, the caller sets
 #
 #   go_here      the folder with the sources, one folder a program
-#   go_name      names the root and the binaries in the cache
+#   go_name      names the binaries in the cache, and the root
+#   go_root      or the root is that of another folder, and this is its name
 #   go_programs  what to build
 #   go_packages  files with the packages that are enough, a line each: fast to fetch
 #   go_closure   packages whose whole dependencies are, when the lists are out of date
@@ -48,7 +49,8 @@ root_hashes()
 {
 	local stamp
 
-	for stamp in "$cache/roots/$go_name/.kekd-stamp" "$cache/roots/$go_name-all/.kekd-stamp"; do
+	for stamp in "$cache/roots/${go_root:-$go_name}/.kekd-stamp" \
+		"$cache/roots/${go_root:-$go_name}-all/.kekd-stamp"; do
 		[ ! -f "$stamp" ] || stamp_hash "$stamp"
 	done
 }
@@ -88,7 +90,8 @@ fetch_root()
 	local root packages missing
 
 	mapfile -t packages < <(listed_packages)
-	if root=$("$KEKD_LIB/../fetch-debs" --suite sid --name "$go_name" "${packages[@]}"); then
+	if root=$("$KEKD_LIB/../fetch-debs" --suite sid --name "${go_root:-$go_name}" \
+		"${packages[@]}"); then
 		missing=$(missing_imports "$root")
 		if [ -z "$missing" ]; then
 			echo "$root"
@@ -97,7 +100,7 @@ fetch_root()
 		note "the list of packages lacks ${missing//$'\n'/ }"
 	fi
 	note "the list of packages is out of date, taking all dependencies"
-	"$KEKD_LIB/../fetch-debs" --suite sid --name "$go_name-all" --deps "${go_closure[@]}"
+	"$KEKD_LIB/../fetch-debs" --suite sid --name "${go_root:-$go_name}-all" --deps "${go_closure[@]}"
 }
 
 # The toolchain of the root, whatever its version, cut off from the machine's Go and from the network.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bulk SOCKET VALUES BYTES ROUNDS: so many values of so many bytes through the Transform service, in
- * requests of CHUNK values of which IN_FLIGHT are under way: to storage, and back from there. Prints
+ * bulk SOCKET VALUES BYTES ROUNDS [CHUNK]: so many values of so many bytes through the Transform service, in
+ * requests of CHUNK values (256) of which IN_FLIGHT are under way: to storage, and back from there. Prints
  * for each round "encrypt N" and "decrypt N", in values a second.
  *
  * All requests of a direction are the same one. Each value of each answer is looked at: its status,
@@ -16,7 +16,7 @@
 #include "daemon/kms/pb_transform.h"
 #include "daemon/wire/client.h"
 
-#define CHUNK     256U
+#define CHUNK_MAX 256U
 #define IN_FLIGHT 4U
 #define POOL_SIZE (96U << 20)
 #define ROOM      256U /* of a value, beside its bytes: path, tag, lengths, names */
@@ -31,7 +31,7 @@ struct bulk {
 	struct ring *ring;
 	struct secpool *pool;
 	struct grpc_client *client;
-	size_t bytes;
+	size_t bytes, chunk;
 	unsigned int direction;
 	uint8_t *text;          /* one value */
 	struct secbuf request;  /* of the direction that runs */
@@ -51,7 +51,7 @@ static bool is_right(const struct bulk *b, const struct transform_result *result
 
 static int judge(struct bulk *b, enum grpc_status status, const char *text, struct span msg)
 {
-	struct transform_result results[CHUNK];
+	struct transform_result results[CHUNK_MAX];
 	size_t n;
 	int r;
 
@@ -59,8 +59,8 @@ static int judge(struct bulk *b, enum grpc_status status, const char *text, stru
 		fprintf(stderr, "bulk: %s: %s\n", grpc_status_name(status), text);
 		return -EIO;
 	}
-	r = pb_transform_response_decode(msg, results, CHUNK, &n);
-	if (r < 0 || n != CHUNK)
+	r = pb_transform_response_decode(msg, results, CHUNK_MAX, &n);
+	if (r < 0 || n != b->chunk)
 		return r < 0 ? r : -EPROTO;
 	for (size_t i = 0; i < n; i++)
 		if (!is_right(b, &results[i]))
@@ -82,14 +82,14 @@ static void answered(void *ctx, enum grpc_status status, const char *text, struc
 
 static int request_make(struct bulk *b)
 {
-	struct transform_value values[CHUNK];
-	struct transform_result results[CHUNK];
-	size_t n = CHUNK;
+	struct transform_value values[CHUNK_MAX];
+	struct transform_result results[CHUNK_MAX];
+	size_t n = b->chunk;
 	int r = 0;
 
 	if (b->direction == FROM_STORAGE)
 		r = pb_transform_response_decode(span_of(b->stored.data, b->stored.len), results,
-						 CHUNK, &n);
+						 CHUNK_MAX, &n);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		values[i] = (struct transform_value){
 			.path = span_str(PATH),
@@ -98,7 +98,7 @@ static int request_make(struct bulk *b)
 		};
 	secbuf_release(&b->request);
 	if (r == 0)
-		r = secpool_get(b->pool, CHUNK * (b->bytes + ROOM), &b->request);
+		r = secpool_get(b->pool, b->chunk * (b->bytes + ROOM), &b->request);
 	return r < 0 ? r : pb_transform_request_encode(SPAN_NULL, values, n, &b->request);
 }
 
@@ -143,7 +143,7 @@ static int round_of(struct bulk *b, uint64_t requests)
 			r = run(b, requests);
 		if (r == 0)
 			printf("%s %.1f\n", directions[b->direction],
-			       (double)(requests * CHUNK) * 1e9 / (double)(now_ns() - begun));
+			       (double)(requests * b->chunk) * 1e9 / (double)(now_ns() - begun));
 	}
 	return r;
 }
@@ -176,18 +176,21 @@ static int bulk(struct bulk *b, const char *path, uint64_t values, unsigned int 
 	int r = bulk_open(b, path);
 
 	for (unsigned int i = 0; r == 0 && i < rounds; i++)
-		r = round_of(b, (values + CHUNK - 1) / CHUNK);
+		r = round_of(b, (values + b->chunk - 1) / b->chunk);
 	return r;
 }
 
 int main(int argc, char **argv)
 {
-	struct bulk b = { 0 };
+	struct bulk b = { .chunk = CHUNK_MAX };
 	int r;
 
 	log_init("bulk", LOG_LEVEL_ERROR);
-	if (argc != 5 || (b.bytes = strtoul(argv[3], NULL, 10)) == 0 || b.bytes > 8192) {
-		fputs("usage: bulk SOCKET VALUES BYTES ROUNDS\n", stderr);
+	if (argc == 6)
+		b.chunk = strtoul(argv[5], NULL, 10);
+	if (argc < 5 || argc > 6 || (b.bytes = strtoul(argv[3], NULL, 10)) == 0 || b.bytes > 8192 ||
+	    b.chunk == 0 || b.chunk > CHUNK_MAX) {
+		fputs("usage: bulk SOCKET VALUES BYTES ROUNDS [CHUNK]\n", stderr);
 		return 2;
 	}
 	r = bulk(&b, argv[1], strtoull(argv[2], NULL, 10), (unsigned int)atoi(argv[4]));

@@ -10,9 +10,9 @@
 
 MARGIN=2
 
-# callgrind counts each byte of a `rep stosb` as an instruction, and glibc uses that to wipe buffers
-# from some length on: let it use vectors.
-export GLIBC_TUNABLES=glibc.cpu.x86_rep_stosb_threshold=1073741824
+# callgrind counts each byte of a `rep stosb` and of a `rep movsb` as an instruction, and glibc uses these to
+# wipe and to copy from some length on: let it use vectors.
+export GLIBC_TUNABLES=glibc.cpu.x86_rep_stosb_threshold=1073741824:glibc.cpu.x86_rep_movsb_threshold=1073741824
 
 # toolchain PROGRAM: what a count depends on beside the sources, in one word. Library versions without
 # their last part, as Debian's updates change only that.

@@ -10,8 +10,8 @@ def fields: ["alg", "api", "bytes", "connections", "inflight", "kernel", "level"
 
 def subjects: {
   cipher: ["openssl", "libkcapi", "afalg-sync", "afalg-uring", "engine", "userspace-coalesced"],
-  rpc: ["kernel", "openssl", "go", "nghttpd"],
-  bulk: ["kernel", "openssl"]
+  rpc: ["kernel", "value", "holder", "openssl", "go", "nghttpd"],
+  bulk: ["kernel", "holder"]
 };
 
 def metrics: {

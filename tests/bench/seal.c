@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * seal evp|engine IN_FLIGHT MESSAGES: seal so many messages of 32 bytes with AES-256-GCM, in
- * counted(), for a tool that counts the instructions in there (tests/bench/instructions).
+ * seal WAY IN_FLIGHT MESSAGES [FILE]: seal so many messages of 32 bytes with AES-256-GCM, in counted(), for
+ * a tool that counts the instructions in there (tests/bench/instructions).
  *
- * `evp` is libcrypto with context and key schedule kept, one message after the other. `engine` is
- * <kekd/engine.h> over the openssl backend, with IN_FLIGHT messages submitted before each flush. `evp` takes
- * the next number as a nonce, the engine draws one, whose system call is not counted. Both have 21 bytes of
- * AAD, as a KMS value has some. Warming up, with the
- * first use of every page and symbol, comes before; so does a comparison of the
- * two, tags included.
+ * `evp` is libcrypto with context and key schedule kept, one message after the other. All others are
+ * <kekd/engine.h>, with IN_FLIGHT messages submitted before each flush: `process` with AES in this process,
+ * and what each custody has in the server: `serial` and `value` (AF_ALG), `holder`. `evp` takes the next
+ * number as a nonce, the engine draws one, whose system call callgrind does not count. All have 21 bytes of
+ * AAD, as a KMS value has some. Warming up, with the first use of every page and symbol, comes before; so
+ * does a comparison with evp, tags included.
+ *
+ * With FILE the time in counted() is appended to it as tests/bench/bench has figures, as instructions: in a
+ * guest of scripts/vm --icount the clock counts those, the kernel's and the holder's with them.
  */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/crypto/backend_openssl.h"
-#include "daemon/crypto/engine.h"
+#include "daemon/base/log.h"
 #include "daemon/sys/ring.h"
+#include "tests/support/cipher_bed.h"
 
 #define TEXT          32
 #define AAD           21
@@ -32,8 +35,7 @@ static const uint8_t key_bytes[KEKD_AES_KEY_MAX] = "a public key, for the benchm
 static const uint8_t aad[AAD] = "kekd kms v2 of a key";
 static uint64_t number;
 static EVP_CIPHER_CTX *evp;
-static struct engine *engine;
-static struct engine_key *key;
+static struct bed bed;
 static struct message *messages;
 static uint64_t good;
 
@@ -71,9 +73,8 @@ static void evp_batch(unsigned int n)
 static void engine_batch(unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
-		(void)engine_submit(engine, &messages[i].job);
-	while (engine_flush(engine))
-		;
+		(void)engine_submit(bed.engine, &messages[i].job);
+	(void)bed_run(&bed);
 }
 
 /* What is counted: nothing but the work, and a loop around it. */
@@ -93,17 +94,14 @@ static bool is_right(const struct message *m)
 	       memcmp(tag, m->job.tag, KEKD_GCM_TAG) == 0;
 }
 
-static int open_engine(void)
+static int open_engine(enum bed_backend backend)
 {
 	struct engine_config config = ENGINE_CONFIG_DEFAULT;
-	struct block_key *block;
 	int r;
 
 	config.now = now_ns;
-	r = engine_new(&config, &engine);
-	if (r == 0)
-		r = backend_openssl_new(engine_defer(engine), key_bytes, sizeof(key_bytes), &block);
-	return r < 0 ? r : engine_key_new(engine, block, &key);
+	r = bed_open(&bed, backend, &config);
+	return r < 0 ? r : bed_add_key(&bed, key_bytes, sizeof(key_bytes));
 }
 
 static void messages_init(void)
@@ -112,7 +110,7 @@ static void messages_init(void)
 		struct message *m = &messages[i];
 
 		memset(m->text, (int)i, TEXT);
-		m->job.key = key;
+		m->job.key = bed.keys[0];
 		m->job.mode = ENGINE_GCM_SEAL;
 		m->job.draw_iv = true;
 		m->job.aad = span_of(aad, AAD);
@@ -122,9 +120,39 @@ static void messages_init(void)
 	}
 }
 
-static int seal(const char *way, unsigned int n, uint64_t rounds)
+static const struct way {
+	const char *name;
+	void (*batch)(unsigned int n);
+	enum bed_backend backend;
+} ways[] = {
+	{ "evp", evp_batch, BED_OPENSSL },      { "process", engine_batch, BED_OPENSSL },
+	{ "serial", engine_batch, BED_KERNEL }, { "value", engine_batch, BED_VALUE },
+	{ "holder", engine_batch, BED_HOLDER },
+};
+
+static const struct way *way_find(const char *name)
 {
-	void (*batch)(unsigned int) = strcmp(way, "evp") == 0 ? evp_batch : engine_batch;
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+		if (strcmp(ways[i].name, name) == 0)
+			return &ways[i];
+	return NULL;
+}
+
+static int figure_save(const char *path, const char *way, unsigned int n, double instructions)
+{
+	FILE *f = fopen(path, "a");
+
+	if (!f)
+		return -errno;
+	fprintf(f, "custody\tgcm\tencrypt\t%d\t%u\t\t\t\t%s\tinstructions\t%.1f\n", TEXT, n, way,
+		instructions);
+	return fclose(f) == 0 ? 0 : -EIO;
+}
+
+static int seal(const struct way *way, unsigned int n, uint64_t rounds, const char *path)
+{
+	void (*batch)(unsigned int) = way->batch;
+	uint64_t begun;
 
 	batch(n);
 	batch(n);
@@ -132,32 +160,39 @@ static int seal(const char *way, unsigned int n, uint64_t rounds)
 		if (!is_right(&messages[i]))
 			return -EBADMSG;
 	good = 0;
+	begun = now_ns();
 	counted(batch, n, rounds);
-	return good == n * rounds ? 0 : -EIO;
+	begun = now_ns() - begun;
+	if (good != n * rounds)
+		return -EIO;
+	return path ? figure_save(path, way->name, n, (double)begun / (double)good) : 0;
 }
 
 int main(int argc, char **argv)
 {
+	const struct way *way = argc > 1 ? way_find(argv[1]) : NULL;
 	unsigned long n, total;
 	int r;
 
-	if (argc != 4 || (n = strtoul(argv[2], NULL, 10)) == 0 || n > IN_FLIGHT_MAX ||
-	    (total = strtoul(argv[3], NULL, 10)) < n) {
-		fputs("usage: seal evp|engine IN_FLIGHT MESSAGES\n", stderr);
+	log_init("seal", LOG_LEVEL_ERROR);
+	if (!way || argc < 4 || argc > 5 || (n = strtoul(argv[2], NULL, 10)) == 0 ||
+	    n > IN_FLIGHT_MAX || (total = strtoul(argv[3], NULL, 10)) < n) {
+		fputs("usage: seal evp|process|serial|value|holder IN_FLIGHT MESSAGES [FILE]\n",
+		      stderr);
 		return 2;
 	}
 	evp = EVP_CIPHER_CTX_new();
 	messages = calloc(IN_FLIGHT_MAX, sizeof(*messages));
 	if (!evp || !messages || !EVP_EncryptInit_ex(evp, EVP_aes_256_gcm(), NULL, key_bytes, NULL))
 		return 1;
-	r = open_engine();
+	r = open_engine(way->backend);
 	if (r == 0) {
 		messages_init();
-		r = seal(argv[1], (unsigned int)n, total / n);
+		r = seal(way, (unsigned int)n, total / n, argv[4]);
 	}
 	if (r < 0)
-		fprintf(stderr, "seal: %s\n", strerror(-r));
-	engine_free(engine);
+		fprintf(stderr, "seal: %s\n", errno_text(r));
+	bed_close(&bed);
 	free(messages);
 	EVP_CIPHER_CTX_free(evp);
 	return r < 0;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve SERVER status|encrypt|decrypt IN_FLIGHT RPCS [FILE]: answer so many KMS v2 calls of a client in the
+ * serve SERVER status|encrypt|decrypt|verify IN_FLIGHT RPCS [FILE]: answer so many KMS v2 calls of a client in the
  * same process, IN_FLIGHT of them at a time on one connection, in counted(), for a tool that counts the
  * instructions in there (tests/bench/instructions-rpc).
  *
  * The client is not counted. It looks at each answer: grpc-status, and that a Decrypt brings the
  * plaintext back. A few rounds before, with the first use of every page and symbol, are not counted
  * either. `bare` is not asked for more than an answer.
+ *
+ * `transform` answers `verify` instead: calls of as many values of 2 KiB as kekctl scan --verify sends at
+ * once.
  *
  * With FILE the time in counted() is appended to it as tests/bench/bench has figures, as instructions: in
  * a guest of scripts/vm --icount the clock counts those, the kernel's with them.
@@ -20,12 +23,17 @@
 
 #include "daemon/base/log.h"
 #include "daemon/kms/pb.h"
+#include "daemon/kms/pb_transform.h"
 #include "daemon/sys/ring.h"
 #include "daemon/wire/h2.h"
 #include "tests/bench/served/served.h"
 
 #define IN_FLIGHT_MAX 128
 #define FRAME         5
+#define POOL_BYTES    (4U << 20)
+#define VALUES        120
+#define VALUE_BYTES   2048
+#define PATH          "/registry/secrets/ns-000/object-0000000"
 #define UID           "3f2c6c1e-2f6e-4a57-9d38-444455556666"
 
 static const uint8_t seed[32] = "a seed of no secret at all, 32 B";
@@ -33,7 +41,7 @@ static const uint8_t seed[32] = "a seed of no secret at all, 32 B";
 struct request {
 	struct h2_stream stream;
 	size_t got;
-	uint8_t answer[1024];
+	uint8_t answer[16 * 1024];
 	bool good;
 };
 
@@ -43,7 +51,8 @@ static struct {
 	struct secpool *pool;
 	struct h2mem *mem;
 	struct h2 *h2;
-	struct secbuf body, out; /* a request, framed */
+	struct secbuf body, out; /* a request, framed; what the socket has not taken yet */
+	size_t sent;             /* of it */
 	const char *path;
 	struct request requests[IN_FLIGHT_MAX];
 	unsigned int open;
@@ -102,15 +111,15 @@ static const struct h2_ops client_ops = {
 static const struct h2_field *fields(void)
 {
 	static struct h2_field f[] = {
-		{ ":method", "POST" },
-		{ ":scheme", "http" },
-		{ ":path", NULL },
-		{ ":authority", "localhost" },
-		{ "content-type", "application/grpc" },
-		{ "te", "trailers" },
+		H2_FIELD(":method", "POST"),
+		H2_FIELD(":scheme", "http"),
+		{ SPAN_LITERAL(":path"), SPAN_NULL, false },
+		H2_FIELD(":authority", "localhost"),
+		H2_FIELD("content-type", "application/grpc"),
+		H2_FIELD("te", "trailers"),
 	};
 
-	f[2].value = client.path;
+	f[2].value = span_str(client.path);
 	return f;
 }
 
@@ -129,19 +138,24 @@ static int request_send(struct request *q)
 	return h2_request(client.h2, &q->stream, fields(), 6, &body);
 }
 
+/* All that the socket takes now. */
 static int drain(void)
 {
 	ssize_t n;
 	int r;
 
-	do {
-		client.out.len = 0;
-		r = h2_drain(client.h2, &client.out);
-		if (r < 0 || client.out.len == 0)
-			return r;
-		n = write(client.fd, client.out.data, client.out.len);
-	} while (n == (ssize_t)client.out.len);
-	return -EIO;
+	for (;;) {
+		if (client.sent == client.out.len) {
+			client.sent = client.out.len = 0;
+			r = h2_drain(client.h2, &client.out);
+			if (r < 0 || client.out.len == 0)
+				return r;
+		}
+		n = write(client.fd, client.out.data + client.sent, client.out.len - client.sent);
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		client.sent += (size_t)n;
+	}
 }
 
 static int feed(void)
@@ -257,6 +271,56 @@ static int ask_decrypt(void)
 	return span_equal(rsp.data, span_of(seed, sizeof(seed))) ? 0 : -EBADMSG;
 }
 
+static int transform_set(const char *path, const struct transform_value *values, size_t n)
+{
+	uint32_t len;
+	int r;
+
+	client.path = path;
+	memset(client.body.data, 0, FRAME);
+	client.body.len = FRAME;
+	r = pb_transform_request_encode(span_str("secrets"), values, n, &client.body);
+	len = htobe32((uint32_t)(client.body.len - FRAME));
+	memcpy(client.body.data + 1, &len, sizeof(len));
+	return r;
+}
+
+/* The answer to one call, whose @n values must all be good; the first is given back. */
+static int transform_ask(size_t n, struct span *ret_value)
+{
+	const struct request *q = &client.requests[0];
+	struct transform_result results[VALUES];
+	size_t got = 0;
+	int r = batch(1, warming);
+
+	if (r == 0)
+		r = pb_transform_response_decode(span_of(q->answer + FRAME, q->got - FRAME),
+						 results, VALUES, &got);
+	for (size_t i = 0; r == 0 && i < got; i++)
+		if (results[i].code != 0 || results[i].stale)
+			r = -EBADMSG;
+	*ret_value = results[0].value;
+	return r == 0 && got != n ? -EPROTO : r;
+}
+
+static int ask_verify(void)
+{
+	static uint8_t plain[VALUE_BYTES], stored[2 * VALUE_BYTES];
+	struct transform_value values[VALUES] = { { span_str(PATH), span_of(plain, VALUE_BYTES) } };
+	struct span value;
+	int r = transform_set("/kekd.v1.Transform/ToStorage", values, 1);
+
+	if (r == 0)
+		r = transform_ask(1, &value);
+	if (r < 0 || value.len > sizeof(stored))
+		return r < 0 ? r : -EMSGSIZE;
+	memcpy(stored, value.data, value.len);
+	for (size_t i = 0; i < VALUES; i++)
+		values[i] = (struct transform_value){ span_str(PATH), span_of(stored, value.len) };
+	r = transform_set("/kekd.v1.Transform/Verify", values, VALUES);
+	return r < 0 ? r : transform_ask(VALUES, &value);
+}
+
 static const struct {
 	const char *name;
 	int (*ask)(void);
@@ -264,11 +328,12 @@ static const struct {
 	{ "status", ask_status },
 	{ "encrypt", ask_encrypt },
 	{ "decrypt", ask_decrypt },
+	{ "verify", ask_verify },
 };
 
 static int client_open(void)
 {
-	int r = secpool_new(1U << 20, &client.pool);
+	int r = secpool_new(POOL_BYTES, &client.pool);
 
 	if (r == 0)
 		r = secpool_get(client.pool, 8192, &client.body);
@@ -311,10 +376,10 @@ static const struct {
 	const char *name;
 	const struct served *server;
 } servers[] = {
-	{ "kekd", &served_kekd },
-	{ "bare", &served_bare },
-	{ "openssl", &served_openssl },
-	{ "kernel", &served_kernel },
+	{ "kekd", &served_kekd },           { "bare", &served_bare },
+	{ "transform", &served_transform }, { "openssl", &served_openssl },
+	{ "holder", &served_holder },       { "kernel", &served_kernel },
+	{ "value", &served_value },
 };
 
 static int figure_save(const char *path, char **argv, unsigned long rpcs)
@@ -358,7 +423,8 @@ int main(int argc, char **argv)
 	client.server->close();
 	return 0;
 usage:
-	fputs("usage: serve kekd|bare|openssl|kernel status|encrypt|decrypt IN_FLIGHT RPCS [FILE]\n",
+	fputs("usage: serve kekd|bare|transform|openssl|holder|kernel|value status|encrypt|decrypt|verify IN_FLIGHT RPCS "
+	      "[FILE]\n",
 	      stderr);
 	return 2;
 }

@@ -153,8 +153,8 @@ int main(int argc, char **argv)
 	if (argc == 4 && strncmp(argv[3], "kms:", 4) == 0)
 		r = plugin_ask(argv[3] + 4);
 	else if (argc == 4)
-		r = bulk_new(argv[3] + strlen("transform:"), "/kekd.v1.Transform/ToStorage", print,
-			     NULL, &bulk);
+		r = bulk_new(argv[3] + strlen("transform:"), "/kekd.v1.Transform/ToStorage", 1,
+			     print, NULL, &bulk);
 	printf("{\"header\":{\"cluster_id\":14841639068965178418,\"member_id\":10276657743932975437,"
 	       "\"revision\":%" PRIu64 ",\"raft_term\":2},\"kvs\":[",
 	       count + 1);

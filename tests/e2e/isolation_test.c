@@ -100,6 +100,7 @@ static void lock_in(struct cell *c, bool seccomp)
 FIXTURE(keeper)
 {
 	struct cell cell;
+	struct maker *maker;
 	struct root_key *root;
 	struct kek *kek;
 	int link, op;
@@ -134,7 +135,8 @@ FIXTURE_SETUP(keeper)
 	snprintf(rec.label, sizeof(rec.label), "primary.1");
 	ASSERT_OK(keyring_new_session());
 	ASSERT_OK(keyring_new("kekd-isolation", &c->keys[2]));
-	ASSERT_OK(root_key_new_ephemeral(c->keys[2], &self->root));
+	ASSERT_OK(maker_start(&self->maker));
+	ASSERT_OK(root_key_new_ephemeral(c->keys[2], self->maker, &self->root));
 	ASSERT_OK(kek_generate(self->root, &rec, &self->kek));
 	memcpy(c->blob, rec.blob, sizeof(c->blob));
 	c->keys[0] = kek_serial(self->kek);
@@ -156,6 +158,7 @@ FIXTURE_TEARDOWN(keeper)
 	EXPECT_OK(root_key_check(self->root));
 	kek_free(self->kek);
 	root_key_free(self->root);
+	maker_stop(self->maker);
 	close(self->op);
 	close(self->link);
 	close(self->cell.link);

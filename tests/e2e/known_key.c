@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * known_key kernel|openssl DIR: makes a KEK whose bytes are known, for tests/e2e/kek_nowhere.
+ * known_key kernel|value|holder DIR: makes a KEK whose bytes are known, for tests/e2e/kek_nowhere.
  *
  *	DIR/kek     its 32 bytes
  *	DIR/h       what it makes of the zero block; the same backwards; and what GHASH multiplies by
@@ -9,8 +9,9 @@
  *	DIR/store   a key store whose keyset has that key, active, of the chain entry "known"
  *
  * The daemon under test is the product, unchanged. The key comes to it as every key of a store
- * does, sealed: here by this process, and the kernel (or softkey.c) opens it. So the daemon of
- * backend kernel sees the root, for the time of one add_key(2), and ciphertext; never the KEK.
+ * does, sealed: here by this process. The kernel opens it, so the daemon sees the root, for the time of one
+ * add_key(2), and ciphertext; never the KEK. With `custody: value` and `custody: holder` it sees the KEK while
+ * it gives it to the kernel, or to the holder.
  *
  * The sealed form of the kernel is that of security/keys/encrypted-keys/encrypted.c
  * (Documentation/security/keys/trusted-encrypted.rst names its parts):
@@ -31,8 +32,9 @@
 #include "daemon/base/log.h"
 #include "daemon/crypto/digest.h"
 #include "daemon/crypto/ghash.h"
-#include "daemon/crypto/openssl_seal.h"
+#include "tests/support/openssl_seal.h"
 #include "daemon/keys/check.h"
+#include "daemon/keys/imported.h"
 #include "daemon/keys/keydoc_next.h"
 #include "daemon/keys/root.h"
 #include "daemon/keys/store.h"
@@ -131,49 +133,37 @@ static int make_kernel(struct known *k)
 	return r;
 }
 
-static int make_openssl(struct known *k)
+static int make_sealed(struct known *k)
 {
-	const struct span seal_text = span_str("kekd openssl root: seal v1");
-	const struct span mac_text = span_str("kekd openssl root: mac v1");
-	uint8_t nonce[KEKD_GCM_NONCE], text[KEKD_AES_KEY_MAX], tag[KEKD_GCM_TAG];
-	uint8_t seal_key[SHA256_LEN], binding[SHA256_LEN];
-	char hex[3][2 * KEKD_AES_KEY_MAX + 1];
-	int r;
+	_cleanup_(root_key_freep) struct root_key *root = NULL;
+	int r = root_key_new_in_memory(span_of(k->root, ROOT_LEN), &root);
 
-	k->rec.kind = KEY_KIND_OPENSSL;
-	r = random_get(nonce, sizeof(nonce));
-	if (r == 0)
-		r = root_id(k, "kekd openssl root: id v1", k->rec.root);
-	if (r == 0)
-		r = hmac_sha256(span_of(k->root, ROOT_LEN), &seal_text, 1, seal_key);
-	if (r == 0)
-		r = hmac_sha256(span_of(k->root, ROOT_LEN), &mac_text, 1, k->mac_key);
-	if (r == 0)
-		r = key_binding(&k->rec, binding);
-	if (r == 0)
-		r = openssl_gcm_seal(seal_key, nonce, span_of(binding, sizeof(binding)),
-				     span_of(k->kek, sizeof(k->kek)), text, tag);
-	if (r < 0)
-		return r;
-	key_hex(nonce, sizeof(nonce), hex[0]);
-	key_hex(text, sizeof(text), hex[1]);
-	key_hex(tag, sizeof(tag), hex[2]);
-	snprintf(k->rec.blob, sizeof(k->rec.blob), "aes-256-gcm %s %s %s", hex[0], hex[1], hex[2]);
-	return 0;
+	k->rec.kind = KEY_KIND_SEALED;
+	memcpy(k->mac_key, k->root, ROOT_LEN);
+	return r < 0 ? r : imported_seal(root, &k->rec, span_of(k->kek, sizeof(k->kek)));
+}
+
+static int check_block(struct known *k)
+{
+	uint8_t block[KEKD_AES_BLOCK];
+	int r = key_check_block(&k->rec, block);
+
+	return r == 0 ? openssl_aes_block(k->kek, block, k->rec.check) : r;
 }
 
 static const struct {
 	const char *name;
 	int (*make)(struct known *k);
+	bool sealed; /* and so has a check value of its own */
 } backends[] = {
-	{ "kernel", make_kernel },
-	{ "openssl", make_openssl },
+	{ "kernel", make_kernel, false },
+	{ "value", make_sealed, true },
+	{ "holder", make_sealed, true },
 };
 
 static int make(struct known *k, const char *backend)
 {
 	char hex[KEKD_KEY_ID_HEX + 1];
-	uint8_t block[KEKD_AES_BLOCK];
 	int r = -EINVAL;
 
 	if (random_get(k->kek, sizeof(k->kek)) < 0 || random_get(k->root, ROOT_LEN) < 0 ||
@@ -187,12 +177,11 @@ static int make(struct known *k, const char *backend)
 	strcpy(k->rec.name, NAME);
 	snprintf(k->rec.label, sizeof(k->rec.label), "%s.%s", NAME, hex);
 	for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
-		if (strcmp(backends[i].name, backend) == 0)
+		if (strcmp(backends[i].name, backend) == 0) {
 			r = backends[i].make(k);
-	if (r == 0)
-		r = key_check_block(&k->rec, block);
-	if (r == 0)
-		r = openssl_aes_block(k->kek, block, k->rec.check);
+			if (r == 0 && !backends[i].sealed)
+				r = check_block(k);
+		}
 	return r;
 }
 
@@ -234,7 +223,7 @@ static int keyset_make(const struct known *k, const struct keydoc_member *self, 
 static int keyset_write(const struct known *k, struct key_store *s,
 			const struct keydoc_member *self)
 {
-	const struct keydoc_root root = { mac, k, k->rec.root };
+	const struct keydoc_root root = { mac, k, k->rec.root, NULL };
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t len;
@@ -315,7 +304,7 @@ int main(int argc, char **argv)
 
 	log_init("known_key", LOG_LEVEL_INFO);
 	if (argc != 3) {
-		fputs("usage: known_key kernel|openssl DIR\n", stderr);
+		fputs("usage: known_key kernel|value|holder DIR\n", stderr);
 		return 2;
 	}
 	r = make(&k, argv[1]);

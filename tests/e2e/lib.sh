@@ -9,7 +9,8 @@
 # With arguments only the tests named are run; -l lists them.
 #
 #   BUILD    where kekd, kekctl and the helpers are (default: build)
-#   BACKEND  kernel or openssl; default: kernel where this kernel has AF_ALG
+#   BACKEND  kernel or holder; default: kernel where this kernel has AF_ALG
+#   CUSTODY  of backend kernel: serial (default) or value; of the other: holder
 #   RING     auto (default), io_uring or epoll
 #
 # Nothing here waits for an amount of time: await() asks until the answer is yes, and its bound is
@@ -37,9 +38,17 @@ for E2E_COMMAND in jq setpriv; do
 done
 
 if [ -z "${BACKEND:-}" ]; then
-	BACKEND=openssl
+	BACKEND=holder
 	! has_af_alg || BACKEND=kernel
 fi
+case $BACKEND in
+kernel) CUSTODY=${CUSTODY:-serial} ;;
+holder) CUSTODY=holder ;;
+*)
+	echo "BACKEND is kernel or holder" >&2
+	exit 2
+	;;
+esac
 
 # Of the test that runs: its directory, the two sockets in it, the daemon.
 dir='' sock='' admin='' keeper=''
@@ -58,6 +67,13 @@ skip()
 {
 	echo "$*" >"$dir/skip"
 	exit 4
+}
+
+# lacks FACILITY TEXT...: the same, but a failure where KTEST_REQUIRE lists the facility (tests/harness/run --require).
+lacks()
+{
+	[[ ,${KTEST_REQUIRE:-}, != *",$1,"* ]] || fail "KTEST_REQUIRE lists $1: ${*:2}"
+	skip "${@:2}"
 }
 
 # await COMMAND...: returns when it succeeds.
@@ -155,7 +171,7 @@ write_config()
 		admin:
 		  socket: $admin
 		encryptionConfig: $dir/encryption.yaml
-		backend: $BACKEND
+		custody: $CUSTODY
 		ring: $RING
 		keyStore: $dir/keys
 		rootKey:
@@ -192,6 +208,12 @@ root_command()
 stable_root()
 {
 	root_command 'printf %s 0123456789abcdef0123456789abcdef'
+}
+
+# retry_root: the root key command runs again now, unless kekd has just tried by itself.
+retry_root()
+{
+	ctl unseal --retry >"$dir/out" 2>&1 || says "not sealed: the root key is loaded"
 }
 
 # --- the daemon ------------------------------------------------------------------------------
@@ -278,6 +300,19 @@ stop()
 	ended 0
 }
 
+# After start: kekd has cut its limits to what may be locked here.
+limits_are_cut()
+{
+	grep -q 'the limit on locked memory, .* is less than' "$dir/log"
+}
+
+# After start: the default limits are meant, and on some hosts no process can lock as much.
+enough_memory()
+{
+	! limits_are_cut ||
+		skip "RLIMIT_MEMLOCK is too low for the default limits and cannot be raised here"
+}
+
 # does_not_start TEXT...: kekd ends with 1 and says all of this; sockets and key store do not exist.
 does_not_start()
 {
@@ -294,6 +329,28 @@ does_not_start()
 server_pid()
 {
 	status_field serverPid
+}
+
+# clock_ahead realtime|monotonic SECONDS: of kekd that with_clocks() started (preload/clocks.c).
+clock_ahead()
+{
+	local i hex at=0
+
+	[ -e "$dir/clocks" ] || truncate -s 16 "$dir/clocks"
+	chmod 0644 "$dir/clocks"
+	[ "$1" = realtime ] || at=1
+	printf -v hex '%016x' "$2"
+	for i in 14 12 10 8 6 4 2 0; do
+		printf '%b' "\\x${hex:i:2}"
+	done | dd of="$dir/clocks" bs=8 seek="$at" conv=notrunc status=none iflag=fullblock
+}
+
+# with_clocks COMMAND...: it starts a kekd whose clocks are right until a test says otherwise.
+with_clocks()
+{
+	[ -e "$dir/clocks" ] || clock_ahead realtime 0
+	KEKD_CLOCKS=$dir/clocks LD_PRELOAD=$HELPERS/clocks.so \
+		ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0 "$@"
 }
 
 # --- a KMS client ----------------------------------------------------------------------------
@@ -333,7 +390,7 @@ clean_up()
 		kill -KILL "$pid"
 	done 2>/dev/null
 	wait 2>/dev/null
-	! mountpoint -q "$dir/keys" || umount -l "$dir/keys"
+	! mountpoint -q "$dir/keys" || { fsfreeze -u "$dir/keys"; umount -l "$dir/keys"; } 2>/dev/null
 	exit "$status"
 }
 

@@ -37,7 +37,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/crypto/ghash.h"
-#include "daemon/crypto/openssl_seal.h"
+#include "tests/support/openssl_seal.h"
 #include "tests/e2e/needles.h"
 
 #define CHUNK       (1U << 20)
@@ -216,8 +216,12 @@ static void freeze(pid_t pid, struct threads *ret)
 
 		if (tid <= 0 || is_kernel_worker(pid, tid) || ret->n == THREADS_MAX)
 			continue;
-		if (ptrace(PTRACE_SEIZE, tid, 0, 0) < 0 ||
-		    ptrace(PTRACE_INTERRUPT, tid, 0, 0) < 0 ||
+		if (ptrace(PTRACE_SEIZE, tid, 0, 0) < 0) {
+			if (errno == ESRCH && tid != pid)
+				continue; /* a worker of the kernel's that has ended meanwhile */
+			die("ptrace");
+		}
+		if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) < 0 ||
 		    waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status))
 			die("ptrace");
 		ret->tid[ret->n++] = tid;

@@ -38,7 +38,7 @@ def longest(schema):
 def sample(schema):
     """A good value of a field, whole mappings with all their members."""
     if "properties" in schema:
-        return {k: sample(v) for k, v in schema["properties"].items() if k not in ("sockets", "command")}
+        return {k: sample(v) for k, v in schema["properties"].items() if k not in ("sockets", "command", "blob")}
     for word, pick in (("default", lambda v: v), ("examples", lambda v: v[0]), ("enum", lambda v: v[0]),
                        ("minimum", lambda v: v), ("items", lambda v: [sample(v)])):
         if word in schema:
@@ -84,6 +84,8 @@ def base_for(base, path):
     document = copy.deepcopy(base)
     if path == ("sockets",):
         del document["socket"]
+    if path == ("rootKey", "blob"):
+        document["rootKey"]["source"] = "trusted"
     if path == ("rootKey", "command"):
         document["rootKey"]["source"] = "command"
     return document
@@ -107,6 +109,10 @@ def cases(schema, base):
                    {"allowedPeers": {"uids": [], "gids": [0]}}, {"allowedPeers": {"uids": [0]}},
                    {"rootKey": {"source": "unseal", "command": ["/bin/true"]}},
                    {"rootKey": {"source": "command"}},
+                   {"rootKey": {"source": "trusted"}},
+                   {"rootKey": {"source": "trusted", "blob": "/b"}},
+                   {"rootKey": {"source": "trusted", "blob": "/b"}, "custody": "holder"},
+                   {"rootKey": {"source": "unseal", "blob": "/b"}},
                    {"rootKey": {"source": "command", "command": ["/bin/true", "", "x y"]}}):
         yield tuple(change)[:1], {**base, **change}
 

@@ -44,7 +44,7 @@ static int answer(struct admin_client *c)
 	r = admin_client_put(c, ADMIN_TEXT, 0, blob.data, blob.len);
 	if (r == 0)
 		r = admin_client_put(c, ADMIN_END, 0, "", 0);
-	admin_client_done(c);
+	admin_client_done(c, 0);
 	return r;
 }
 

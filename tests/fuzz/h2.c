@@ -162,7 +162,8 @@ static const struct h2_ops client_ops = {
 
 static void client_open(struct fuzz *f, struct h2 *h2)
 {
-	const struct h2_field fields[] = { { ":method", "POST" }, { ":path", "/t.T/Now" } };
+	const struct h2_field fields[] = { H2_FIELD(":method", "POST"),
+					   H2_FIELD(":path", "/t.T/Now") };
 
 	for (size_t i = 0; i < ARRAY_SIZE(f->requests); i++) {
 		struct secbuf body;
@@ -221,13 +222,14 @@ static void run_server(struct fuzz *f, struct span input)
 {
 	static const uint8_t settings[9] = { 0, 0, 0, 4 };
 	struct grpc_limits limits = grpc_limits_default;
-	const struct grpc_session_config config = { .service = &service, .ctx = f };
+	struct grpc_session_config config = { .service = &service, .ctx = f };
 	struct grpc_session *s;
 	struct grpc_core core;
 
 	limits.streams = 16;
 	limits.calls = 8;
 	must(grpc_core_init(&core, &limits, f->pool, &f->timers, fuzz_clock) == 0);
+	must(users_get(&core.users, NULL, 0, &config.user) == 0);
 	must(grpc_session_new(&core, &config, &s) == 0);
 	if (f->how & HOW_PREFACE) {
 		must(h2_feed(grpc_session_h2(s), span_str(PREFACE), fuzz_now) == 0);
@@ -235,7 +237,9 @@ static void run_server(struct fuzz *f, struct span input)
 	}
 	feed(f, grpc_session_h2(s), input);
 	grpc_session_free(s);
+	user_put(config.user);
 	must(core.stats.open_calls == 0);
+	must(core.users.calls.used == 0);
 	for (size_t i = 0; i < KEPT; i++)
 		must(!f->kept[i]);
 	grpc_core_done(&core);

@@ -33,7 +33,7 @@ static int mac_holds(const void *ctx, struct span in, uint8_t ret[static KEYDOC_
 	return 0;
 }
 
-static const struct keydoc_root root = { mac_holds, NULL, root_id };
+static const struct keydoc_root root = { mac_holds, NULL, root_id, NULL };
 
 static void require_text(struct span text, const char *back, size_t len)
 {

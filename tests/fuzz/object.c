@@ -8,6 +8,8 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/ctl/open_object.h"
+#include "daemon/dump/object.h"
+#include "daemon/dump/resource.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,8 +28,30 @@ static void show(struct span plain, bool reveal)
 			abort();
 }
 
+static bool inside(struct span s, struct span in)
+{
+	return s.data >= in.data && s.data + s.len <= in.data + in.len;
+}
+
+static void told(struct span plain)
+{
+	struct span key = span_str("/r/a/b/c");
+	struct resource r;
+	struct object o;
+
+	if (!object_head(plain, &o))
+		return;
+	if (!inside(o.kind, plain) || !inside(o.api_version, plain) ||
+	    !resource_parse(key, span_str("/r/"), &r))
+		abort();
+	resource_told(&r, key, o.api_version, o.kind);
+	if (r.object.len == 0)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	told(span_of(data, size));
 	show(span_of(data, size), false);
 	show(span_of(data, size), true);
 	return 0;

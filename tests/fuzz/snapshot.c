@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A database of etcd from anyone. The checksums of its meta pages are made right first, as they would keep
+ * A database of etcd, or of k3s, from anyone. The checksums of its meta pages are made right first, as they would keep
  * nearly every change from being looked at; whoever makes up a file makes them right too.
  */
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon/dump/kine.h"
 #include "daemon/dump/snapshot.h"
 
 #define META     16
@@ -49,6 +52,37 @@ static void checksums_mend(uint8_t *data, size_t size)
 		checksum_mend(data + page_size);
 }
 
+static void lost(void *ctx, const char *what)
+{
+	if (!*what)
+		abort();
+	*(size_t *)ctx += 1;
+}
+
+/* The same file for who wants what is left of it; what is damaged is told. */
+static void salvage(int fd)
+{
+	size_t n = 0, bytes = 0;
+	const struct dump_salvage salvage = { lost, &n };
+	struct dump_error err = { 0 };
+	struct dump_info info = { 0 };
+
+	if (snapshot_read(fd, 8, &salvage, each, &bytes, &info, &err) == -EBADMSG && !*err.text)
+		abort();
+}
+
+/* Of SQLite's own parser there is its word; what it gives out is looked at. */
+static void kine(int fd)
+{
+	struct dump_error err = { 0 };
+	struct dump_info info = { 0 };
+	size_t bytes = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	kine_read(path, each, &bytes, &info, &err);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct dump_error err = { 0 };
@@ -63,9 +97,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	checksums_mend(copy, size);
 	if (write(fd, copy, size) != (ssize_t)size)
 		abort();
-	r = snapshot_read(fd, 8, each, &bytes, &info, &err);
+	r = snapshot_read(fd, 8, NULL, each, &bytes, &info, &err);
 	if (info.whole != (r == 0 && info.hashed))
 		abort();
+	salvage(fd);
+	if (kine_is(span_of(copy, size)))
+		kine(fd);
 	close(fd);
 	free(copy);
 	return 0;

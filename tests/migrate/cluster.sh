@@ -71,7 +71,7 @@ apiserver_launch()
 	mkdir -p "$dir/api$1"
 	: >"$dir/api$1/log"
 	"$APISERVER" --dir "$dir/api$1" --etcd-servers "unix://$dir/etcd:0" \
-		--encryption-provider-config "$2" </dev/null >>"$dir/api$1/log" 2>&1 &
+		--encryption-provider-config "$2" --rbac "$dir/rbac.yaml" </dev/null >>"$dir/api$1/log" 2>&1 &
 	apiservers[$1]=$!
 }
 
@@ -102,6 +102,15 @@ kube()
 
 	shift
 	KUBECONFIG=$dir/api$number/kubeconfig kubectl "$@"
+}
+
+# role RESOURCE GROUP: what the user kekd-rotate may do from now on is what the role says that kekd ships, of that resource.
+# Its kubeconfig is rotate.kubeconfig.
+role()
+{
+	sed "s/apiGroups: \\[\"\"\\]/apiGroups: [$2]/; s/resources: \\[secrets\\]/resources: [$1]/" \
+		"$MIGRATE/../../daemon/dist/rbac.yaml" >"$dir/rbac.yaml"
+	grep -q "resources: \\[$1\\]" "$dir/rbac.yaml" || fail "the role is another one"
 }
 
 # objects NUMBER COMMAND RESOURCE ARGUMENT

@@ -9,7 +9,7 @@
  * holds the document, the acknowledgements and the stored values. Of the values the model keeps which
  * keys they need. A step is one durable write, one transaction of etcd, one message or one fault.
  *
- * Not modelled: the root keys and the MAC (a document or an acknowledgement is never forged, only shown
+ * Not modelled: the root keys (root.pml has their rotation) and the MAC (a document or an acknowledgement is never forged, only shown
  * again), several names, clocks (three minutes on a machine are a step that a machine that stands still
  * does not make; thirty days are any time), counts of uses, several etcds, the limit of what `gone`
  * remembers, a carrier with no document at all, and `keyset merge`: a search ends where neither of two

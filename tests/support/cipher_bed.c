@@ -5,6 +5,7 @@
 #include "tests/support/cipher_bed.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include "daemon/crypto/backend_kernel.h"
 #include "daemon/crypto/backend_openssl.h"
 #include "daemon/sys/afalg.h"
+
+#define NOBODY 61234 /* no user's: the daemon runs as this in tests */
 
 uint64_t bed_clock = 1;
 
@@ -43,22 +46,28 @@ struct engine_config bed_config(void)
 	return config;
 }
 
-/* A socket of ecb(aes) keyed through the keyring, as the keeper makes them. */
-static int kernel_tfm(const uint8_t *key, size_t len, int *ret_fd)
+static int key_by_serial(int fd, const uint8_t *key, size_t len)
 {
-	_cleanup_close_ int fd = -1;
 	key_serial ring, serial;
-	int r;
+	int r = keyring_new_session();
 
-	r = afalg_bind("skcipher", "ecb(aes)", &fd);
-	if (r == 0)
-		r = keyring_new_session();
 	if (r == 0)
 		r = keyring_new("cipher-bed", &ring);
 	if (r == 0)
 		r = keyring_add_logon(ring, "test:key", span_of(key, len), &serial);
+	return r < 0 ? r : afalg_set_key(fd, serial);
+}
+
+/* A socket of ecb(aes), keyed as the keeper keys them. */
+static int kernel_tfm(enum bed_backend backend, const uint8_t *key, size_t len, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	r = afalg_bind("skcipher", "ecb(aes)", &fd);
 	if (r == 0)
-		r = afalg_set_key(fd, serial);
+		r = backend == BED_VALUE ? afalg_set_key_value(fd, span_of(key, len))
+					 : key_by_serial(fd, key, len);
 	if (r < 0)
 		return r;
 	*ret_fd = move_fd(fd);
@@ -70,7 +79,7 @@ bool bed_kernel_serves(void)
 	static const uint8_t key[KEKD_AES_KEY_MAX];
 	_cleanup_close_ int fd = -1;
 
-	return kernel_tfm(key, sizeof(key), &fd) == 0;
+	return kernel_tfm(BED_KERNEL, key, sizeof(key), &fd) == 0;
 }
 
 /* The keeper's part: another op socket for a broken one. The id begins with the key's number. */
@@ -103,7 +112,7 @@ static int kernel_block(struct bed *bed, const uint8_t *key, size_t len, struct 
 	int r, fd;
 
 	memcpy(id, &n, sizeof(n));
-	r = kernel_tfm(key, len, &bed->tfm[n]);
+	r = kernel_tfm(bed->backend, key, len, &bed->tfm[n]);
 	if (r == 0)
 		r = backend_kernel_new(bed->ring, id, kernel_need, bed, ret);
 	for (int i = 0; r == 0 && i < BACKEND_KERNEL_SOCKETS; i++) {
@@ -112,9 +121,50 @@ static int kernel_block(struct bed *bed, const uint8_t *key, size_t len, struct 
 			break;
 		if (bed->spoil)
 			kernel_spoil(fd);
+		if (bed->sndbuf > 0)
+			must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bed->sndbuf,
+					sizeof(bed->sndbuf)) == 0);
 		backend_kernel_add_socket(*ret, fd);
 	}
 	return r;
+}
+
+static void number_id(uint32_t n, uint8_t ret[static KEKD_KEY_ID])
+{
+	memset(ret, 0, KEKD_KEY_ID);
+	n++; /* zeros are the self-test's */
+	memcpy(ret, &n, sizeof(n));
+}
+
+int bed_holder_start(struct holder_client *client, struct holder_process **ret)
+{
+	_cleanup_close_ int exe = open(BUILD_DIR "/kekd", O_PATH | O_CLOEXEC);
+	_cleanup_(holder_stopp) struct holder_process *h = NULL;
+	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
+	int r;
+
+	if (exe < 0)
+		return -errno;
+	r = holder_start(exe, NOBODY, NOBODY, &h);
+	if (r == 0)
+		r = holder_give(h, &fds);
+	if (r == 0)
+		r = holder_client_attach(client, link_fds_take(&fds, 0), link_fds_take(&fds, 1),
+					 link_fds_take(&fds, 2));
+	if (r < 0)
+		return r;
+	*ret = move_ptr(h);
+	return 0;
+}
+
+static int holder_block(struct bed *bed, const uint8_t *key, size_t len, struct block_key **ret)
+{
+	uint8_t id[KEKD_KEY_ID];
+	int r;
+
+	number_id(bed->n_keys, id);
+	r = holder_take(bed->holder, id, span_of(key, len));
+	return r == 0 ? backend_holder_new(bed->client, id, ret) : r;
 }
 
 int bed_open(struct bed *bed, enum bed_backend backend, const struct engine_config *config)
@@ -125,8 +175,17 @@ int bed_open(struct bed *bed, enum bed_backend backend, const struct engine_conf
 	bed->config = *config;
 	bed->n_keys = 0;
 	memset(bed->tfm, -1, sizeof(bed->tfm));
-	if (backend == BED_KERNEL) {
+	if (backend == BED_KERNEL || backend == BED_VALUE) {
 		r = ring_new(RING_AUTO, 64, &bed->ring);
+		if (r < 0)
+			return r;
+	}
+	if (backend == BED_HOLDER) {
+		r = ring_new(RING_AUTO, 64, &bed->ring);
+		if (r == 0)
+			r = holder_client_new(bed->ring, &bed->client);
+		if (r == 0)
+			r = bed_holder_start(bed->client, &bed->holder);
 		if (r < 0)
 			return r;
 	}
@@ -137,6 +196,8 @@ void bed_close(struct bed *bed)
 {
 	bed_run(bed);
 	engine_free(bed->engine);
+	holder_client_free(move_ptr(bed->client));
+	holder_stop(move_ptr(bed->holder));
 	ring_free(move_ptr(bed->ring));
 	for (unsigned int i = 0; i < BED_KEYS_MAX; i++)
 		closep(&bed->tfm[i]);
@@ -148,8 +209,10 @@ static int bed_block(struct bed *bed, const uint8_t *key, size_t len, struct blo
 
 	if (bed->backend == BED_OPENSSL)
 		return backend_openssl_new(engine_defer(bed->engine), key, len, ret);
-	if (bed->backend == BED_KERNEL)
+	if (bed->backend == BED_KERNEL || bed->backend == BED_VALUE)
 		return kernel_block(bed, key, len, ret);
+	if (bed->backend == BED_HOLDER)
+		return holder_block(bed, key, len, ret);
 	r = fake_block_new(key, len, &bed->fakes[bed->n_keys]);
 	if (r < 0)
 		return r;
@@ -182,12 +245,18 @@ void bed_remove_key(struct bed *bed, unsigned int n)
 	closep(&bed->tfm[n]);
 	bed->tfm[n] = -1;
 	bed->keys[n] = NULL;
+	if (bed->backend == BED_HOLDER) {
+		uint8_t id[KEKD_KEY_ID];
+
+		number_id(n, id);
+		must(holder_drop(bed->holder, id) == 0);
+	}
 }
 
 /* Let the kernel, or the oldest run of one key, the keys in turn, answer. */
 static bool bed_answer_one(struct bed *bed)
 {
-	if (bed->backend == BED_KERNEL && !engine_idle(bed->engine))
+	if (bed->ring && !engine_idle(bed->engine))
 		return ring_turn(bed->ring, false) == 0;
 	if (bed->backend != BED_FAKE)
 		return false;

@@ -7,12 +7,15 @@
 
 #include <stdbool.h>
 
+#include "daemon/crypto/backend_holder.h"
 #include "daemon/crypto/engine.h"
+#include "daemon/keeper/holder.h"
 #include "daemon/sys/ring.h"
 #include "tests/support/fake_block.h"
 #include "tests/support/prng.h"
 
-enum bed_backend { BED_OPENSSL, BED_FAKE, BED_KERNEL };
+/* BED_KERNEL: the key by its serial. BED_VALUE is the same in all but that. */
+enum bed_backend { BED_OPENSSL, BED_FAKE, BED_KERNEL, BED_VALUE, BED_HOLDER };
 
 #define BED_KEYS_MAX 1100
 
@@ -24,8 +27,11 @@ struct bed {
 	struct fake_block *fakes[BED_KEYS_MAX]; /* of the keys above, if the backend is BED_FAKE */
 	bool gone[BED_KEYS_MAX];                /* that fake has been freed */
 	int tfm[BED_KEYS_MAX];                  /* BED_KERNEL: what op sockets are accepted from */
-	struct ring *ring;                      /* BED_KERNEL */
-	bool spoil;            /* BED_KERNEL: first op sockets hold a stale message */
+	struct ring *ring;                      /* BED_KERNEL, BED_HOLDER */
+	struct holder_process *holder; /* BED_HOLDER: kekd itself, as the keeper starts it */
+	struct holder_client *client;  /* BED_HOLDER */
+	bool spoil;                    /* BED_KERNEL: first op sockets hold a stale message */
+	int sndbuf;            /* BED_KERNEL: SO_SNDBUF of the op sockets; 0: as they come */
 	unsigned int replaced; /* BED_KERNEL: op sockets that were asked for */
 	unsigned int n_keys;
 };
@@ -33,6 +39,8 @@ struct bed {
 /* Settable by tests; config.now reads it. */
 extern uint64_t bed_clock;
 
+/* Start a holder, and give it to @client. */
+int bed_holder_start(struct holder_client *client, struct holder_process **ret);
 /* The daemon's configuration, with bed_clock. */
 struct engine_config bed_config(void);
 /* Can this kernel serve BED_KERNEL: AF_ALG, keys by serial, CAP_NET_ADMIN where it is asked for? */

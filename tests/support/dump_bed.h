@@ -14,8 +14,9 @@
 
 struct dump_bed {
 	char text[DUMP_BED_TEXT]; /* cut when full; values of more than 64 bytes are "[BYTES]" */
-	size_t len, n, bytes;
-	int answer; /* what each returns */
+	size_t len, n, bytes, past;
+	uint64_t mod_revisions; /* their sum */
+	int answer;             /* what each returns */
 	struct dump_info info;
 	struct dump_error err;
 };
@@ -34,8 +35,13 @@ static inline int dump_bed_each(void *ctx, const struct dump_value *v)
 	struct dump_bed *b = ctx;
 	char size[32];
 
+	if (v->past) {
+		b->past++;
+		return 0;
+	}
 	b->n++;
 	b->bytes += v->value.len;
+	b->mod_revisions += v->mod_revision;
 	dump_bed_put(b, v->key);
 	dump_bed_put(b, span_str("="));
 	snprintf(size, sizeof(size), "[%zu]", v->value.len);

@@ -9,6 +9,7 @@
 
 #include "daemon/keeper/keeper_private.h"
 #include "tests/harness/ktest.h"
+#include "tests/support/root.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 
@@ -23,7 +24,7 @@ FIXTURE(acks)
 
 static void open_set(struct keeper *k)
 {
-	ASSERT_OK(keyset_new(NULL, NULL, k->soft_root, "cp-1", &k->keys));
+	ASSERT_OK(keyset_new(NULL, k->root, "cp-1", &k->keys));
 	ASSERT_OK(keyset_load(k->keys));
 	ASSERT_OK(acks_open(k));
 }
@@ -41,10 +42,10 @@ FIXTURE_SETUP(acks)
 {
 	self->k.conf = &self->conf;
 	self->config.workers = 1;
-	self->config.backend = CONFIG_BACKEND_OPENSSL;
+	self->config.custody = CONFIG_CUSTODY_HOLDER;
 	self->conf.config = &self->config;
 	self->k.started_ns = 1;
-	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
+	ASSERT_OK(test_root(&self->k.root));
 	open_set(&self->k);
 	self->old = make(&self->k);
 	self->active = make(&self->k);
@@ -55,7 +56,7 @@ FIXTURE_TEARDOWN(acks)
 	keyack_free(self->ack);
 	acks_close(&self->k);
 	keyset_free(self->k.keys);
-	soft_root_free(self->k.soft_root);
+	root_key_free(self->k.root);
 }
 
 /* What this node says now of @key; NULL: nothing. */

@@ -22,6 +22,8 @@ static inline struct keyack *alone_ack(struct keyset *set)
 	memcpy(ack->doc, doc->hash, sizeof(ack->doc));
 	ack->generation = doc->generation;
 	ack->time = time(NULL);
+	ack->formats = KEYDOC_FORMAT_ROTATE;
+	ack->n_roots = keyset_proved_roots(set, ack->roots);
 	list_for_each (n, (struct list *)(uintptr_t)keyset_list(set)) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 		struct keyack_key *a = &ack->keys[ack->n_keys++];
@@ -74,6 +76,15 @@ static inline int alone_stage(struct keyset *set, const char *name, const struct
 	int r = alone_begin(set, &a);
 
 	return r < 0 ? r : keyset_stage(set, name, &a.heard, &a.why, NULL, NULL, ret);
+}
+
+static inline int alone_stage_portable(struct keyset *set, const char *name,
+				       const struct keyset_key **ret)
+{
+	_cleanup_(alone_end) struct alone a = { 0 };
+	int r = alone_begin(set, &a);
+
+	return r < 0 ? r : keyset_stage_portable(set, name, &a.heard, &a.why, NULL, NULL, ret);
 }
 
 static inline int alone_import(struct keyset *set, const struct key_record *want, struct span bytes,

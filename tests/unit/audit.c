@@ -86,14 +86,19 @@ TEST(a_peer_without_a_pid)
 
 TEST(a_line)
 {
+	struct audit_line line = example;
 	int fd = scratch();
 	struct audit *a = audit_over(dup(fd), AUDIT_FILE, false);
 	json_t *j;
 
-	EXPECT_OK(audit_add(a, &example));
+	line.resource = span_str("secrets");
+	line.path = span_str("/registry/secrets/a/\"b\"");
+	EXPECT_OK(audit_add(a, &line));
 	EXPECT_OK(audit_flush(a));
 	j = line_of(fd, 0);
 	ASSERT_NOT_NULL(j);
+	EXPECT_STREQ("secrets", field(j, "resource"));
+	EXPECT_STREQ("/registry/secrets/a/\"b\"", field(j, "path"));
 	EXPECT_STREQ("operation", field(j, "event"));
 	EXPECT_STREQ("v2.Encrypt", field(j, "what"));
 	EXPECT_STREQ("4711", field(j, "uid"));
@@ -105,6 +110,23 @@ TEST(a_line)
 	EXPECT_EQ(12, json_integer_value(json_object_get(j, "micros")));
 	EXPECT_EQ(27U, strlen(field(j, "time")));
 	json_decref(j);
+	audit_free(a);
+	close(fd);
+}
+
+/* A turn of the loop may bring more lines than there is room for: they are written meanwhile. */
+TEST(more_than_there_is_room_for)
+{
+	int fd = scratch();
+	struct audit *a = audit_over(dup(fd), AUDIT_FILE, false);
+	uint64_t lines, dropped;
+
+	for (unsigned int i = 0; i < 20000; i++)
+		ASSERT_OK(audit_add(a, &example));
+	EXPECT_OK(audit_flush(a));
+	audit_counts_take(a, &lines, &dropped);
+	EXPECT_EQ(20000, lines);
+	EXPECT_EQ(0, dropped);
 	audit_free(a);
 	close(fd);
 }

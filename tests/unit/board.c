@@ -134,7 +134,8 @@ TEST_F(board, verdicts)
 	EXPECT_NOT_NULL(board_not_ready(s, now));
 	s->metrics.probe_r = 0;
 	s->sealed = true;
-	EXPECT_NOT_NULL(board_not_ready(s, now));
+	snprintf(s->sealed_text, sizeof(s->sealed_text), "sealed: /bin/false: exit status 1");
+	EXPECT_STREQ("sealed: /bin/false: exit status 1", board_not_ready(s, now));
 	s->sealed = false;
 	s->written_ns = now + 31 * SECOND;
 	EXPECT_NOT_NULL(board_not_ready(s, now + 31 * SECOND)); /* the last probe is old */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "daemon/chain/chain.h"
-#include "daemon/crypto/openssl_seal.h"
+#include "tests/support/openssl_seal.h"
 #include "tests/support/cipher_bed.h"
 
 #define PREFIX  "k8s:enc:aesgcm:v1:"
@@ -561,6 +561,22 @@ TEST_F(chain, withdrawn)
 	expect_seed(self);
 }
 
+/* It has encrypted as much as it may: what it has written opens, and another key of the name writes. */
+TEST_F(chain, spent)
+{
+	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct value v = sealed(self, OP_KMS_V2);
+	const char *key_id;
+
+	keytable_find(self->keys, rec.id)->spent = true;
+	EXPECT_ERR(-EDQUOT, seal(self, OP_KMS_V2, span_of(seed, SEED)));
+	EXPECT_ERR(-EDQUOT, chain_key_id(self->chain, &key_id));
+	EXPECT_OK(unseal(self, OP_KMS_V2, span_of_value(&v), v.key_id));
+	expect_seed(self);
+	rec = add(self, 2, primary, KEY_ACTIVE);
+	EXPECT_OK(seal(self, OP_KMS_V2, span_of(seed, SEED)));
+}
+
 TEST_F(chain, withdrawn_under_way)
 {
 	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
@@ -677,15 +693,16 @@ TEST_F(chain, table_refuses_a_second_key_of_a_label)
 TEST_F(chain, table_finds)
 {
 	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
-	struct chain_key *k = NULL;
+	const struct chain_key *k = keytable_find(self->keys, rec.id);
 
-	ASSERT_OK(keytable_by_id(self->keys, rec.id, &k));
+	ASSERT_TRUE(k != NULL);
+	EXPECT_OK(chain_key_opens(k));
 	EXPECT_STREQ("primary.1", k->label);
-	k = NULL;
+	ASSERT_OK(keytable_withdraw(self->keys, rec.id, -EKEYREVOKED));
+	EXPECT_ERR(-EKEYREVOKED, chain_key_opens(k));
 	memset(rec.id, 8, sizeof(rec.id));
-	EXPECT_ERR(-ENOKEY, keytable_by_id(self->keys, rec.id, &k));
+	EXPECT_NULL(keytable_find(self->keys, rec.id));
 	EXPECT_ERR(-ENOKEY, keytable_withdraw(self->keys, rec.id, -EKEYREVOKED));
-	EXPECT_NULL(k);
 }
 
 TEST_F(chain, table_bound)

@@ -47,7 +47,6 @@ TEST(defaults)
 	EXPECT_STREQ("/run/kekd/admin.sock", c->admin_socket);
 	EXPECT_FALSE(c->admin_gid.given);
 	EXPECT_STREQ("/etc/kekd/encryption.yaml", c->encryption_config);
-	EXPECT_EQ(CONFIG_BACKEND_KERNEL, c->backend);
 	EXPECT_EQ(CONFIG_RING_AUTO, c->ring);
 	EXPECT_STREQ("/var/lib/kekd/keys", c->key_store);
 	EXPECT_EQ(CONFIG_ROOT_UNSEAL, c->root_source);
@@ -55,7 +54,6 @@ TEST(defaults)
 	EXPECT_EQ(200000U, c->rotation.max_encryptions);
 	EXPECT_EQ(0, c->rotation.max_age);
 	EXPECT_FALSE(c->rotation.automatic);
-	EXPECT_EQ(86400000000000, c->rotation.retire_after);
 	EXPECT_EQ(2592000000000000, c->rotation.keep_retired);
 	EXPECT_NULL(c->node);
 	EXPECT_EQ(10000000000, c->root_timeout);
@@ -79,13 +77,14 @@ TEST(everything_given)
 				"  gids: [daemon, 7]\n"
 				"admin: { socket: /run/c, gid: adm }\n"
 				"encryptionConfig: /etc/e.yaml\n"
-				"backend: openssl\n"
+				"backend: kernel\n"
+				"custody: serial\n"
 				"ring: epoll\n"
 				"keyStore: /keys\n"
 				"rootKey: { source: command, command: [/bin/echo, '', \"-\"], "
 				"timeout: 1m }\n"
 				"rotation: {maxAge: 48h, maxEncryptions: 7, auto: on, "
-				"retireAfter: 90s, keepRetired: 0s}\n"
+				"keepRetired: 0s}\n"
 				"node: CP-1.example\n"
 				"server: { user: 65534 }\n"
 				"limits: { connections: 1, streams: 2, inFlight: 3, "
@@ -106,7 +105,7 @@ TEST(everything_given)
 	EXPECT_STREQ("/run/c", c->admin_socket);
 	EXPECT_STREQ("adm", c->admin_gid.name);
 	EXPECT_STREQ("/etc/e.yaml", c->encryption_config);
-	EXPECT_EQ(CONFIG_BACKEND_OPENSSL, c->backend);
+	EXPECT_EQ(CONFIG_CUSTODY_SERIAL, c->custody);
 	EXPECT_EQ(CONFIG_RING_EPOLL, c->ring);
 	EXPECT_STREQ("/keys", c->key_store);
 	EXPECT_EQ(CONFIG_ROOT_COMMAND, c->root_source);
@@ -117,7 +116,6 @@ TEST(everything_given)
 	EXPECT_EQ(7U, c->rotation.max_encryptions);
 	EXPECT_EQ(172800000000000, c->rotation.max_age);
 	EXPECT_TRUE(c->rotation.automatic);
-	EXPECT_EQ(90000000000, c->rotation.retire_after);
 	EXPECT_EQ(0, c->rotation.keep_retired);
 	EXPECT_STREQ("CP-1.example", c->node);
 	EXPECT_EQ(60000000000, c->root_timeout);
@@ -130,6 +128,31 @@ TEST(everything_given)
 	EXPECT_EQ(0x200000, c->limits.locked_memory);
 	EXPECT_EQ(CONFIG_POLICY_STRICT, c->policy);
 	config_free(c);
+}
+
+TEST(custody)
+{
+	struct config *c = good(SHORTEST);
+
+	EXPECT_EQ(CONFIG_CUSTODY_SERIAL, c->custody);
+	config_free(c);
+	c = good(SHORTEST "custody: value\n");
+	EXPECT_EQ(CONFIG_CUSTODY_VALUE, c->custody);
+	config_free(c);
+	c = good(SHORTEST "custody: holder\nbackend: kernel\n");
+	EXPECT_EQ(CONFIG_CUSTODY_HOLDER, c->custody);
+	config_free(c);
+	bad(SHORTEST "custody: tpm\n",
+	    "kekd.yaml:3:10: \"custody\" must be serial, value or holder");
+	bad(SHORTEST "backend: openssl\n",
+	    "kekd.yaml:3:10: \"backend: openssl\" is gone, as it put keys into the process that "
+	    "reads what clients send: write \"custody: holder\" in its place");
+	bad(SHORTEST "custody: value\npolicy: strict\n",
+	    "kekd.yaml:3:10: custody value is refused by \"policy: strict\": keys would pass "
+	    "through the daemon's memory");
+	bad(SHORTEST "policy: strict\ncustody: holder\n",
+	    "kekd.yaml:4:10: custody holder is refused by \"policy: strict\": keys would be in "
+	    "the daemon's memory");
 }
 
 TEST(json_too)
@@ -266,7 +289,7 @@ TEST(ids)
 TEST(root_keys)
 {
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: file}\n",
-	    "kekd.yaml:2:19: \"source\" must be ephemeral, command or unseal");
+	    "kekd.yaml:2:19: \"source\" must be ephemeral, command, unseal or trusted");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: command}\n",
 	    "kekd.yaml:2:10: source: command needs a \"command\" to run");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: command, command: []}\n",
@@ -279,6 +302,15 @@ TEST(root_keys)
 	    "kekd.yaml:2:44: \"command\" must be a string, not a number (quote it)");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal, command: [/cat]}\n",
 	    "kekd.yaml:2:27: \"command\" is for source: command only");
+	bad("allowedPeers: {uids: [0]}\nrootKey: {source: trusted}\n",
+	    "kekd.yaml:2:10: source: trusted needs a \"blob\", the file of the sealed root key");
+	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal, blob: /b}\n",
+	    "kekd.yaml:2:10: \"blob\" is for source: trusted only");
+	bad("allowedPeers: {uids: [0]}\nrootKey: {source: trusted, blob: b}\n",
+	    "kekd.yaml:2:34: \"blob\" must be an absolute path");
+	bad("allowedPeers: {uids: [0]}\nrootKey: {source: trusted, blob: /b}\ncustody: value\n",
+	    "kekd.yaml:3:10: custody value needs the bytes of the root key, and with \"source: "
+	    "trusted\" no process has them");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal}\nrotation: {auto: maybe}\n",
 	    "kekd.yaml:3:18: \"auto\" must be a boolean, not a string");
 	bad("allowedPeers: {uids: [0]}\nrootKey: {source: unseal, timeout: 999ms}\n",
@@ -349,7 +381,7 @@ TEST(limits)
 
 TEST(choices)
 {
-	bad(SHORTEST "backend: gpu\n", "kekd.yaml:3:10: \"backend\" must be kernel or openssl");
+	bad(SHORTEST "backend: gpu\n", "kekd.yaml:3:10: \"backend\" must be kernel");
 	bad(SHORTEST "ring: uring\n", "kekd.yaml:3:7: \"ring\" must be auto, io_uring or epoll");
 	bad(SHORTEST "policy: lax\n", "kekd.yaml:3:9: \"policy\" must be strict or standard");
 	bad(SHORTEST "policy:\n", "kekd.yaml:3:8: \"policy\" must be a string, not nothing");
@@ -490,6 +522,81 @@ TEST(metrics)
 	    "127.0.0.1:9740 or [::1]:9740");
 	bad(SHORTEST "metrics: {listen: /run/kekd/admin.sock}\n",
 	    "kekd.yaml:3:1: \"metrics\" needs a path of its own");
+}
+
+TEST(cluster)
+{
+	static const char *const endpoints[] = {
+		"https://etcd:2379",       "https://10.0.0.1",      "https://10.0.0.1:0",
+		"https://10.0.0.1:2379/",  "http://10.0.0.1:2379",  "10.0.0.1:2379",
+		"https://user@10.0.0.1:1", "unix:///run/etcd.sock", "https://[fd00::1]",
+	};
+	struct config *c = good(SHORTEST);
+
+	EXPECT_EQ(0, c->cluster.endpoints.count);
+	config_free(c);
+	c = good(SHORTEST
+		 "cluster: {endpoints: [\"https://10.0.0.1:2379\", \"https://[fd00::1]:2379\"], "
+		 "ca: /a/ca, cert: /a/c, key: /a/k}\n");
+	EXPECT_EQ(2, c->cluster.endpoints.count);
+	EXPECT_STREQ("https://[fd00::1]:2379", c->cluster.endpoints.v[1]);
+	EXPECT_STREQ("/a/k", c->cluster.key);
+	EXPECT_STREQ("/kekd", c->cluster.prefix);
+	config_free(c);
+	c = good(SHORTEST
+		 "cluster: {endpoints: [\"http://127.0.0.1:2379\"], prefix: /other/kekd}\n");
+	EXPECT_STREQ("/other/kekd", c->cluster.prefix);
+	config_free(c);
+	bad(SHORTEST "cluster: {}\n", "kekd.yaml:3:10: missing field \"endpoints\"");
+	bad(SHORTEST "cluster: {endpoints: []}\n",
+	    "kekd.yaml:3:22: \"endpoints\" must have 1 to 16 elements");
+	bad(SHORTEST "cluster: {endpoints: [\"https://10.0.0.1:2379\"]}\n",
+	    "kekd.yaml:3:1: \"cluster\" needs a \"ca\" for https endpoints");
+	bad(SHORTEST "cluster: {endpoints: [\"https://10.0.0.1:2379\"], ca: /ca, key: /k}\n",
+	    "kekd.yaml:3:1: \"cert\" and \"key\" of \"cluster\" go together");
+	bad(SHORTEST "cluster: {endpoints: [\"http://127.0.0.1:1\"], prefix: /kekd/}\n",
+	    "kekd.yaml:3:54: \"prefix\" must not end in \"/\" or contain \"//\"");
+	for (size_t i = 0; i < ARRAY_SIZE(endpoints); i++) {
+		char text[256];
+
+		snprintf(text, sizeof(text), SHORTEST "cluster: {ca: /ca, endpoints: [\"%s\"]}\n",
+			 endpoints[i]);
+		bad(text,
+		    "kekd.yaml:3:32: an endpoint is https://ADDRESS:PORT, an address and no name, "
+		    "like https://10.0.0.1:2379 or https://[fd00::1]:2379; http:// is for loopback "
+		    "addresses only");
+	}
+}
+
+TEST(other_etcds)
+{
+	struct config *c = good(SHORTEST);
+
+	EXPECT_FALSE(c->others.said);
+	config_free(c);
+	c = good(SHORTEST "otherEtcds: []\n");
+	EXPECT_TRUE(c->others.said);
+	EXPECT_EQ(0, c->others.count);
+	config_free(c);
+	c = good(SHORTEST "otherEtcds:\n"
+			  "- {endpoints: [\"https://10.0.0.1:2379\"], ca: /a/ca}\n"
+			  "- {endpoints: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"]}\n");
+	EXPECT_EQ(2, c->others.count);
+	EXPECT_STREQ("/a/ca", c->others.v[0].ca);
+	EXPECT_STREQ("http://127.0.0.1:2", c->others.v[1].endpoints.v[1]);
+	EXPECT_EQ(0, c->cluster.endpoints.count);
+	config_free(c);
+	bad(SHORTEST "otherEtcds: {}\n",
+	    "kekd.yaml:3:13: \"otherEtcds\" must be a list, not a mapping");
+	bad(SHORTEST "otherEtcds: [{}]\n", "kekd.yaml:3:14: missing field \"endpoints\"");
+	bad(SHORTEST "otherEtcds: [x]\n", "kekd.yaml:3:14: expected a mapping, not a string");
+	bad(SHORTEST "otherEtcds: [{endpoints: [\"http://127.0.0.1:1\"], prefix: /x}]\n",
+	    "kekd.yaml:3:50: unknown field \"prefix\"");
+	bad(SHORTEST "otherEtcds: [{endpoints: [\"http://127.0.0.1:1\"]}, {endpoints: "
+		     "[\"https://10.0.0.1:1\"]}]\n",
+	    "kekd.yaml:3:51: \"otherEtcds\" needs a \"ca\" for https endpoints");
+	bad(SHORTEST "otherEtcds: [1, 2, 3, 4, 5, 6, 7, 8, 9]\n",
+	    "kekd.yaml:3:13: \"otherEtcds\" has more than 8 elements");
 }
 
 TEST(audit)

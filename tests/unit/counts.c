@@ -3,10 +3,14 @@
  * How often a key was used, over the file that a crash leaves: it never says less than what the servers may
  * have done. The keeper has no server here, so that nothing but the file is spoken of.
  */
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 #include "daemon/keeper/keeper_private.h"
+#include "daemon/sys/ring.h"
 #include "tests/harness/ktest.h"
+#include "tests/support/root.h"
 #include "tests/unit/scratch.h"
 
 #define FIRST UINT64_C(10000) /* of one server, before its first report */
@@ -19,16 +23,18 @@ FIXTURE(counts)
 	struct conf conf;
 };
 
+typedef struct ktest_data_of_counts fix;
+
 FIXTURE_SETUP(counts)
 {
 	scratch_make(&self->dir);
 	self->k.conf = &self->conf;
 	self->config.workers = 1;
-	self->config.backend = CONFIG_BACKEND_OPENSSL;
+	self->config.custody = CONFIG_CUSTODY_HOLDER;
 	self->conf.config = &self->config;
 	ASSERT_OK(key_store_open(self->dir.path, &self->k.store));
-	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
-	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, "cp-1", &self->k.keys));
+	ASSERT_OK(test_root(&self->k.root));
+	ASSERT_OK(keyset_new(self->k.store, self->k.root, "cp-1", &self->k.keys));
 	ASSERT_OK(keyset_load(self->k.keys));
 	ASSERT_OK(acks_open(&self->k));
 }
@@ -37,7 +43,7 @@ FIXTURE_TEARDOWN(counts)
 {
 	acks_close(&self->k);
 	keyset_free(self->k.keys);
-	soft_root_free(self->k.soft_root);
+	root_key_free(self->k.root);
 	key_store_close(self->k.store);
 	scratch_remove(&self->dir);
 }
@@ -70,7 +76,7 @@ static void used_up(struct keeper *k, const uint8_t *id)
 static void start_again(struct keeper *k)
 {
 	keyset_free(k->keys);
-	ASSERT_OK(keyset_new(k->store, NULL, k->soft_root, "cp-1", &k->keys));
+	ASSERT_OK(keyset_new(k->store, k->root, "cp-1", &k->keys));
 	ASSERT_OK(keyset_load(k->keys));
 	k->n_counts = 0;
 	k->largest_report = 0;
@@ -165,6 +171,40 @@ TEST_F(counts, a_key_whose_line_says_zero)
 	crash(&self->k);
 }
 
+/* The bound of a key, with what may have been done since the last report; a restart does not move it. */
+TEST_F(counts, a_key_that_is_spent)
+{
+	const struct keyset_key *key = make(&self->k, "a"), *next;
+
+	while (!counts_spent(&self->k, &key->rec))
+		used(&self->k, key->rec.id, KEKD_KEY_MESSAGES / 16);
+	EXPECT_LE(KEKD_KEY_MESSAGES / 2, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_GE(KEKD_KEY_MESSAGES, counts_of(&self->k, key->rec.id)->encryptions);
+	crash(&self->k);
+	key = keyset_find(self->k.keys, keyset_doc(self->k.keys)->keys[0].id);
+	counts_reserve(&self->k);
+	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
+	next = make(&self->k, "a");
+	EXPECT_FALSE(counts_spent(&self->k, &next->rec));
+}
+
+/* What a server did while the keeper stood still comes as one report: no other key ends by that. */
+TEST_F(counts, a_report_of_a_long_time)
+{
+	const struct keyset_key *key, *next;
+
+	self->config.workers = KEKD_WORKERS_MAX;
+	key = make(&self->k, "a");
+	used(&self->k, key->rec.id, KEKD_KEY_MESSAGES / 4);
+	EXPECT_FALSE(counts_spent(&self->k, &key->rec));
+	used(&self->k, key->rec.id, UINT32_MAX);
+	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
+	next = make(&self->k, "a");
+	counts_reserve(&self->k);
+	EXPECT_FALSE(counts_spent(&self->k, &next->rec));
+	crash(&self->k);
+}
+
 /* A clean end writes the exact numbers; what the next process grants is granted anew. */
 TEST_F(counts, after_a_clean_end)
 {
@@ -232,21 +272,161 @@ TEST_F(counts, a_server_that_died)
 	crash(&self->k);
 }
 
+/* One of many, which has done no more than one. */
+TEST_F(counts, one_of_many_servers_died)
+{
+	const struct keyset_key *key;
+
+	self->config.workers = KEKD_WORKERS_MAX;
+	key = make(&self->k, "a");
+	EXPECT_EQ(KEKD_WORKERS_MAX * FIRST, counts_of(&self->k, key->rec.id)->reserved);
+	counts_server_died(&self->k);
+	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_EQ(KEKD_WORKERS_MAX * FIRST, counts_of(&self->k, key->rec.id)->reserved);
+	crash(&self->k);
+}
+
 /* A key is written with until another one takes its name. */
 TEST_F(counts, when_it_was_last_written_with)
 {
 	const struct keyset_key *old = make(&self->k, "a"), *next;
 
 	EXPECT_EQ(0U, counts_of(&self->k, old->rec.id)->wrote_ns);
-	EXPECT_EQ(0, counts_written_until(&self->k, &old->rec));
 	next = make(&self->k, "a");
 	EXPECT_LT(0U, counts_of(&self->k, old->rec.id)->wrote_ns);
-	EXPECT_LT(time(NULL), counts_written_until(&self->k, &old->rec));
 	EXPECT_EQ(0U, counts_of(&self->k, next->rec.id)->wrote_ns);
 	used(&self->k, next->rec.id, 0); /* it has opened values */
 	EXPECT_EQ(0U, counts_of(&self->k, next->rec.id)->wrote_ns);
 	used(&self->k, next->rec.id, 1);
 	EXPECT_LT(0U, counts_of(&self->k, next->rec.id)->wrote_ns);
+}
+
+/* A disk that refuses: the room that is on record is said to be used up when it is, and not before. */
+TEST_F(counts, a_disk_that_refuses)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+
+	used(&self->k, key->rec.id, FIRST / 10);
+	ASSERT_EQ(0,
+		  mkdir(scratch_path(&self->dir, KEY_STORE_COUNTS ".tmp"), 0700)); /* in the way */
+	used(&self->k, key->rec.id, FIRST * 9 / 10);
+	EXPECT_TRUE(self->k.counts_failed);
+	EXPECT_FALSE(counts_behind(&self->k));
+	used(&self->k, key->rec.id, 1);
+	EXPECT_TRUE(counts_behind(&self->k));
+	/* It is tried again by itself, not at once. */
+	counts_tick(&self->k, now_ns());
+	EXPECT_TRUE(counts_behind(&self->k));
+	ASSERT_EQ(0, rmdir(scratch_path(&self->dir, KEY_STORE_COUNTS ".tmp")));
+	counts_tick(&self->k, now_ns());
+	EXPECT_TRUE(counts_behind(&self->k));
+	counts_tick(&self->k, now_ns() + UINT64_C(5000000000));
+	EXPECT_FALSE(counts_behind(&self->k));
+	EXPECT_FALSE(self->k.counts_failed);
+	crash(&self->k);
+}
+
+static char *file_of(fix *f, size_t *ret_len)
+{
+	char *text;
+
+	ASSERT_OK(key_store_read(f->k.store, KEY_STORE_COUNTS, 128 * 1024, &text, ret_len));
+	return text;
+}
+
+/* Whatever byte of the file is changed (here each seventh), or left out at its end, it is not believed. */
+TEST_F(counts, no_altered_file_is_believed)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	_cleanup_free_ char *text = NULL;
+	uint8_t id[KEKD_KEY_ID];
+	size_t len;
+
+	memcpy(id, key->rec.id, sizeof(id));
+	used_up(&self->k, id);
+	start_again(&self->k);
+	EXPECT_LT(FIRST, counts_of(&self->k, id)->encryptions);
+	text = file_of(self, &len);
+	for (size_t i = 0; i < len; i += 7) {
+		text[i] ^= 1;
+		ASSERT_OK(key_store_write(self->k.store, KEY_STORE_COUNTS, text, len));
+		text[i] ^= 1;
+		start_again(&self->k);
+		ASSERT_EQ(FIRST, counts_of(&self->k, id)->encryptions);
+	}
+	ASSERT_OK(key_store_write(self->k.store, KEY_STORE_COUNTS, text, len - 1));
+	start_again(&self->k);
+	EXPECT_EQ(FIRST, counts_of(&self->k, id)->encryptions);
+	ASSERT_OK(key_store_write(self->k.store, KEY_STORE_COUNTS, text, len));
+	start_again(&self->k);
+	EXPECT_LT(FIRST, counts_of(&self->k, id)->encryptions);
+}
+
+/* A disk that was copied: what this node has done is not what that one did. */
+TEST_F(counts, another_nodes_file)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	uint8_t id[KEKD_KEY_ID];
+
+	memcpy(id, key->rec.id, sizeof(id));
+	used_up(&self->k, id);
+	ASSERT_EQ(0, unlink(scratch_path(&self->dir, KEY_STORE_NODE)));
+	start_again(&self->k);
+	EXPECT_EQ(FIRST, counts_of(&self->k, id)->encryptions);
+}
+
+/* Nothing on a machine is newer than its disk: this is not found out, and nobody says that it is. */
+TEST_F(counts, an_older_file_is_believed)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	_cleanup_free_ char *text = NULL;
+	uint64_t before;
+	size_t len;
+
+	used_up(&self->k, key->rec.id);
+	text = file_of(self, &len);
+	before = counts_of(&self->k, key->rec.id)->reserved;
+	used(&self->k, key->rec.id, 10 * FIRST);
+	EXPECT_LT(before, counts_of(&self->k, key->rec.id)->reserved);
+	ASSERT_OK(key_store_write(self->k.store, KEY_STORE_COUNTS, text, len));
+	key = NULL;
+	start_again(&self->k);
+	EXPECT_EQ(before, self->k.counts[0].encryptions);
+}
+
+static int sigchld_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* By a child: what is granted is granted when that has ended, and what comes meanwhile follows. */
+TEST_F(counts, a_child_writes)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	struct keeper_counts *c = &self->k.counts[0];
+	uint64_t granted;
+
+	self->k.signal_fd = sigchld_fd();
+	self->k.writes_aside = true;
+	used(&self->k, key->rec.id, FIRST);
+	ASSERT_TRUE(writes_busy(&self->k));
+	granted = c->granted;
+	EXPECT_LT(granted, c->reserved);
+	used(&self->k, key->rec.id, c->reserved - c->encryptions);
+	EXPECT_TRUE(self->k.counts_due);
+	EXPECT_TRUE(writes_wait(&self->k, UINT64_MAX / 2));
+	EXPECT_LT(granted, c->granted);
+	EXPECT_LT(c->granted, c->reserved);
+	counts_tick(&self->k, now_ns());
+	EXPECT_TRUE(writes_wait(&self->k, UINT64_MAX / 2));
+	EXPECT_EQ(c->granted, c->reserved);
+	close(self->k.signal_fd);
+	crash(&self->k);
 }
 
 TEST_HARNESS_MAIN

@@ -26,6 +26,7 @@ static void durable_step(void)
 #include "daemon/keys/store.c" /* instead of the library's */
 
 #include "daemon/keys/keyset.h"
+#include "tests/support/root.h"
 #include "tests/unit/alone.h"
 #include "tests/unit/scratch.h"
 
@@ -47,13 +48,13 @@ struct told {
 FIXTURE(crash)
 {
 	struct scratch dir;
-	struct soft_root *root;
+	struct root_key *root;
 	struct told *told;
 };
 
 FIXTURE_SETUP(crash)
 {
-	ASSERT_OK(soft_root_new_ephemeral(&self->root));
+	ASSERT_OK(test_root(&self->root));
 	self->told = mmap(NULL, sizeof(*self->told), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, (void *)self->told);
@@ -62,7 +63,7 @@ FIXTURE_SETUP(crash)
 FIXTURE_TEARDOWN(crash)
 {
 	munmap(self->told, sizeof(*self->told));
-	soft_root_free(self->root);
+	root_key_free(self->root);
 }
 
 struct life {
@@ -71,10 +72,10 @@ struct life {
 	struct told *told;
 };
 
-static void open_store(const struct scratch *dir, const struct soft_root *root, struct life *l)
+static void open_store(const struct scratch *dir, const struct root_key *root, struct life *l)
 {
 	ASSERT_OK(key_store_open(dir->path, &l->store));
-	ASSERT_OK(keyset_new(l->store, NULL, root, "cp-1", &l->set));
+	ASSERT_OK(keyset_new(l->store, root, "cp-1", &l->set));
 	ASSERT_OK(keyset_load(l->set));
 }
 
@@ -153,7 +154,7 @@ static void run_child(struct ktest_data_of_crash *self, unsigned long n)
 		struct life l = { .told = self->told };
 		uint8_t secret[32] = "a root of the same bytes, always";
 
-		ASSERT_OK(soft_root_new(span_of(secret, sizeof(secret)), &self->root));
+		ASSERT_OK(root_key_new_in_memory(span_of(secret, sizeof(secret)), &self->root));
 		steps_left = n;
 		open_store(&self->dir, self->root, &l);
 		live(&l);
@@ -246,8 +247,8 @@ TEST_F_TIMEOUT(crash, at_every_step_of_a_life, 300)
 	uint8_t secret[32] = "a root of the same bytes, always";
 	unsigned long n = 0;
 
-	soft_root_free(self->root);
-	ASSERT_OK(soft_root_new(span_of(secret, sizeof(secret)), &self->root));
+	root_key_free(self->root);
+	ASSERT_OK(root_key_new_in_memory(span_of(secret, sizeof(secret)), &self->root));
 	do {
 		scratch_make(&self->dir);
 		run_child(self, ++n);

@@ -20,8 +20,9 @@
 #include "tests/harness/ktest.h"
 
 /* include/linux/key.h */
-#define TEST_POS_VIEW 0x01000000UL
-#define TEST_POS_ALL  0x3f000000UL
+#define TEST_POS_VIEW   0x01000000UL
+#define TEST_POS_ALL    0x3f000000UL
+#define TEST_ALL_RIGHTS 0x3f3f3f3fUL
 
 static inline long test_keyctl(int op, unsigned long a, unsigned long b, unsigned long c,
 			       unsigned long d)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
+#include "tests/support/root.h"
 #include "tests/unit/scratch.h"
 
 #define FOREVER 1000U
@@ -133,7 +134,7 @@ struct life {
 FIXTURE(disk)
 {
 	struct scratch dir;
-	struct soft_root *root;
+	struct root_key *root;
 	char store[512], before[512], seen[512];
 	struct life life;
 	struct keydoc *was; /* the document before the change that is tried */
@@ -143,7 +144,7 @@ typedef struct ktest_data_of_disk fix;
 
 FIXTURE_SETUP(disk)
 {
-	ASSERT_OK(soft_root_new_ephemeral(&self->root));
+	ASSERT_OK(test_root(&self->root));
 	scratch_make(&self->dir);
 	snprintf(self->store, sizeof(self->store), "%s/store", self->dir.path);
 	snprintf(self->before, sizeof(self->before), "%s/before", self->dir.path);
@@ -156,13 +157,13 @@ FIXTURE_TEARDOWN(disk)
 {
 	keydoc_free(self->was);
 	scratch_remove(&self->dir);
-	soft_root_free(self->root);
+	root_key_free(self->root);
 }
 
 static void open_life(const fix *f, const char *path, struct life *l)
 {
 	ASSERT_OK(key_store_open(path, &l->store));
-	ASSERT_OK(keyset_new(l->store, NULL, f->root, "cp-1", &l->set));
+	ASSERT_OK(keyset_new(l->store, f->root, "cp-1", &l->set));
 	ASSERT_OK(keyset_load(l->set));
 }
 

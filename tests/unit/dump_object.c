@@ -48,6 +48,70 @@ static int add(void *ctx, struct span name, struct span value)
 	return 0;
 }
 
+static const char *head(const void *text, size_t len)
+{
+	static char ret[128];
+	struct object o;
+
+	if (!object_head(span_of(text, len), &o))
+		return "none";
+	snprintf(ret, sizeof(ret), "%.*s of %.*s", (int)o.kind.len, (const char *)o.kind.data,
+		 (int)o.api_version.len, (const char *)o.api_version.data);
+	return ret;
+}
+
+#define HEAD(text) head(text, sizeof(text) - 1)
+
+/* kubectl's own form has the two first; what others write has them anywhere, and deeper ones beside them. */
+TEST(what_an_object_says_of_itself)
+{
+	EXPECT_STREQ("Secret of v1", head(secret, sizeof(secret) - 1));
+	EXPECT_STREQ("ConfigMap of v1", head(config_map, sizeof(config_map) - 1));
+	EXPECT_STREQ("T of a/v1", HEAD("{\"apiVersion\":\"a/v1\",\"kind\":\"T\"}\n"));
+	EXPECT_STREQ("T of a/v1",
+		     HEAD("{ \"x\": {\"kind\": \"no\", \"y\": [1, {}, \"\\\"}\"]}, "
+			  "\"kind\" : \"T\", \"n\": -1.5e3, \"apiVersion\":\"a/v1\" }"));
+	EXPECT_STREQ("T of v1",
+		     HEAD("\xd9\xd9\xf7\xbf\x41x\x9f\xa1\x44kind\x61n\xff\x41y\x5f\x41z\xff"
+			  "\x64kind\x61T\x6a"
+			  "apiVersion\x62v1\xff"));
+	EXPECT_STREQ("none", HEAD(""));
+	EXPECT_STREQ("none", HEAD("{}"));
+	EXPECT_STREQ("none", HEAD("{\"kind\":\"T\"}"));
+	EXPECT_STREQ("none", HEAD("{\"kind\":\"T\",\"apiVersion\":1}"));
+	EXPECT_STREQ("none", HEAD("[{\"kind\":\"T\",\"apiVersion\":\"v1\"}]"));
+	EXPECT_STREQ("none", HEAD("\xd9\xd9\xf7\x81\x41x"));
+}
+
+/* Cut anywhere, and with every byte another one. */
+TEST(what_is_damaged_says_what_it_can)
+{
+	static const char json[] =
+		"{\"a\":[{\"b\":\"\\u00e9\"}],\"kind\":\"T\",\"apiVersion\":\"v1\"}";
+	static const char cbor[] = "\xd9\xd9\xf7\xa3\x41x\x9f\xa1\x44kind\x61n\xff\x64kind\x61T\x6a"
+				   "apiVersion\x62v1";
+	const struct span all[] = { span_of(json, sizeof(json) - 1),
+				    span_of(cbor, sizeof(cbor) - 1) };
+	struct object o;
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		_cleanup_free_ uint8_t *copy = malloc(all[i].len);
+
+		for (size_t n = 0; n < all[i].len; n++)
+			for (unsigned int c = 0; c < 256; c++) {
+				memcpy(copy, all[i].data, all[i].len);
+				copy[n] = (uint8_t)c;
+				object_head(span_of(copy, all[i].len), &o);
+			}
+		for (size_t n = all[i].len; n-- > 0;) {
+			free(copy);
+			copy = malloc(n ?: 1);
+			memcpy(copy, all[i].data, n);
+			EXPECT_FALSE(object_head(span_of(copy, n), &o));
+		}
+	}
+}
+
 TEST(secret)
 {
 	struct fields f = { 0 };

@@ -215,6 +215,60 @@ TEST(keys_of_etcd)
 		EXPECT_FALSE(resource_parse(span_str(none[i]), span_str("/registry/"), &r));
 }
 
+/* Where a value is tells less than what it says it is, but for resources that have moved or share a place. */
+TEST(values_tell_what_they_are)
+{
+	static const struct {
+		const char *key, *api_version, *kind, *resource, *ns, *object;
+	} cases[] = {
+		{ "/r/secrets/a/b", "v1", "Secret", "secrets", "a", "b" },
+		{ "/r/ranges/serviceips", "v1", "RangeAllocation", "services", "", "serviceips" },
+		{ "/r/events/a/b", "events.k8s.io/v1", "Event", "events", "a", "b" },
+		{ "/r/deployments/a/b", "extensions/v1beta1", "Deployment", "deployments.apps", "a",
+		  "b" },
+		{ "/r/things/a/b", "new.k8s.io/v1", "Thing", "things.new.k8s.io", "a", "b" },
+		{ "/r/oauth/things/b", "o.example.com/v1", "OThing", "othings.o.example.com",
+		  "things", "b" },
+		{ "/r/a.example.com/deep/policies/a/b", "b.example.com/v1", "Policy",
+		  "policies.b.example.com", "a", "b" },
+		{ "/r/x/addresses/b", "x.io/v1", "Address", "addresses.x.io", "", "b" },
+		{ "/r/x/y/b", "x.io/v1", "", "x", "y", "b" },
+	};
+	char text[RESOURCE_TEXT_MAX];
+	struct resource r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct span key = span_str(cases[i].key);
+
+		ASSERT_TRUE(resource_parse(key, span_str("/r/"), &r));
+		resource_told(&r, key, span_str(cases[i].api_version), span_str(cases[i].kind));
+		resource_text(&r, text);
+		EXPECT_STREQ(cases[i].resource, text);
+		EXPECT_TRUE(span_equal(r.ns, span_str(cases[i].ns)));
+		EXPECT_TRUE(span_equal(r.object, span_str(cases[i].object)));
+	}
+}
+
+TEST(what_comes_before_a_resource)
+{
+	static const struct {
+		const char *key, *kind, *prefix;
+	} cases[] = {
+		{ "/registry/secrets/a/b", "", "/registry/" },
+		{ "/kubernetes.io/secrets/a/b", "Secret", "/kubernetes.io/" },
+		{ "/a/b/services/specs/x/y", "", "/a/b/" },
+		{ "/a/things/x/y", "Thing", "/a/" },
+		{ "/a/others/x/y", "", "/a/" },
+		{ "alone", "", "" },
+		{ "", "Thing", "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		EXPECT_TRUE(span_equal(
+			span_str(cases[i].prefix),
+			resource_prefix(span_str(cases[i].key), span_str(cases[i].kind))));
+}
+
 TEST(what_a_pattern_covers)
 {
 	struct resource secrets, widgets;
@@ -243,6 +297,7 @@ static const struct rules_key keys[] = {
 static enum verdict judge(const char *yaml, bool literal, struct span value, const char *key)
 {
 	static const char *const covered[] = { "secrets" };
+	struct resource resource = { 0 };
 	_cleanup_(encconf_freep) struct encconf *conf = NULL;
 	struct yaml_error err = { 0 };
 	struct rules rules = {
@@ -253,7 +308,6 @@ static enum verdict judge(const char *yaml, bool literal, struct span value, con
 		.n_keys = literal ? 0 : ARRAY_SIZE(keys),
 	};
 	struct judgement j = { 0 };
-	struct resource resource;
 	struct stored s;
 
 	if (yaml)
@@ -339,6 +393,55 @@ TEST(judged_by_a_configuration_of_the_apiserver)
 	"- resources: [secrets]\n  providers:\n  - identity: {}\n"                            \
 	"  - aescbc: {keys: [{name: key1, secret: MDEyMzQ1Njc4OWFiY2RlZg==}]}\n"
 
+/* kekd has two keys of one label, imported from a file; the envelope's key_id says which, a label does not. */
+TEST(a_label_that_keys_share)
+{
+	static const struct rules_key shared[] = {
+		{ .label = "key1", .name = "key1", .key_id = "44.1", .active = true },
+		{ .label = "key1", .name = "key1.2", .key_id = "55.1", .active = true },
+	};
+	struct rules rules = { .keys = shared, .n_keys = ARRAY_SIZE(shared) };
+	struct judgement j = { 0 };
+	struct resource secret;
+	uint8_t value[512];
+	struct stored s = parse("k8s:enc:aescbc:v1:key1:" BODY);
+	size_t n;
+
+	ASSERT_TRUE(resource_parse(span_str(SECRET_KEY), span_str("/registry/"), &secret));
+	rules_judge(&rules, &secret, &s, &j);
+	EXPECT_EQ(VERDICT_STALE, j.verdict);
+	EXPECT_TRUE(j.unsure);
+	n = envelope_v2("kekd", "k8s:enc:aesgcm:v1:key1:" BODY, "55.1", value);
+	ASSERT_OK(stored_parse(span_of(value, n), &no_labels, &s));
+	rules_judge(&rules, &secret, &s, &j);
+	EXPECT_EQ(VERDICT_CURRENT, j.verdict);
+	EXPECT_EQ(&shared[1], j.key);
+}
+
+/* A plugin that was there before kekd, under the name that kekd has now. */
+TEST(a_plugin_that_was_replaced)
+{
+	_cleanup_(encconf_freep) struct encconf *conf = NULL;
+	struct rules rules = { .literal = true, .keys = keys, .n_keys = ARRAY_SIZE(keys) };
+	struct yaml_error err = { 0 };
+	struct judgement j = { 0 };
+	struct resource secret;
+	uint8_t value[512];
+	struct stored s;
+	size_t n = envelope_v2("kekd", "foreign", "x", value);
+
+	ASSERT_OK(encconf_parse(span_str(KMS_FIRST), "test", ENCCONF_ALLOW_SECRETS, &conf, &err));
+	ASSERT_OK(stored_parse(span_of(value, n), &no_labels, &s));
+	rules.conf = conf;
+	ASSERT_TRUE(resource_parse(span_str(SECRET_KEY), span_str("/registry/"), &secret));
+	rules.kms_socket = "/run/other.sock";
+	rules_judge(&rules, &secret, &s, &j);
+	EXPECT_EQ(VERDICT_CURRENT, j.verdict);
+	rules.kms_socket = "/run/kekd/kms.sock";
+	rules_judge(&rules, &secret, &s, &j);
+	EXPECT_EQ(VERDICT_STALE, j.verdict);
+}
+
 /* Encryption being taken away: then plaintext is what is wanted. */
 TEST(plaintext_may_be_current)
 {
@@ -365,11 +468,45 @@ TEST(rows_are_summed)
 	ASSERT_OK(report_row(&report, &r, &s, &j, "", &again));
 	EXPECT_EQ(row, again);
 	EXPECT_EQ(20U, row->bytes);
+	report_sort(&report, false);
+	EXPECT_TRUE(report_same_but_ns(report.rows[0], report.rows[1499]));
 	EXPECT_EQ(1500U, report.n_all[VERDICT_STALE]);
-	report_sort(&report);
+	report_sort(&report, true);
 	EXPECT_STREQ("ns0", report.rows[0]->ns);
 	EXPECT_EQ(report.rows[7], report.rows[7]->slots[VERDICT_STALE].row);
 	report_done(&report);
+}
+
+/* Rows of one plugin, current under the key_ids "1", "2", … of @hashes; ' ' is a value that nobody opens. */
+static uint64_t distrusted(const char *hashes, const struct rules_key *kek)
+{
+	struct report report = { 0 };
+	struct report_row *row = NULL;
+	struct stored s = { .kind = STORED_KMS_V2, .name = span_str("plugin") };
+	struct resource r;
+	uint64_t n;
+
+	ASSERT_TRUE(resource_parse(span_str("/r/secrets/ns/x"), span_str("/r/"), &r));
+	for (const char *h = hashes; *h; h++) {
+		const char hash[] = { *h, '\0' };
+		const struct judgement j = { .key = h == hashes ? kek : NULL };
+
+		ASSERT_OK(report_row(&report, &r, &s, &j, hash, &row));
+		report_count(&report, row, *h == ' ' ? VERDICT_UNREADABLE : VERDICT_CURRENT, 10);
+	}
+	n = report_distrust(&report);
+	EXPECT_EQ(n, report.n_all[VERDICT_STALE]);
+	report_done(&report);
+	return n;
+}
+
+TEST(several_key_ids_of_a_plugin)
+{
+	EXPECT_EQ(0U, distrusted("11", NULL));
+	EXPECT_EQ(2U, distrusted("12", NULL));
+	EXPECT_EQ(3U, distrusted("121", NULL));
+	EXPECT_EQ(0U, distrusted("1 ", NULL));
+	EXPECT_EQ(1U, distrusted("12", &keys[0]));
 }
 
 TEST(bytes_are_escaped)

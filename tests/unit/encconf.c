@@ -267,6 +267,29 @@ TEST(secrets_are_decoded)
 	outcome_clear(&o);
 }
 
+/* As Go refuses them; libsodium 1.0.18 takes what is not ASCII for a '/'. */
+TEST(what_is_no_base64_is_no_key)
+{
+	static const char *const bad[] = {
+		"MDEyMzQ1Njc4OWFiY2RlZg=",          "MDEyMzQ1Njc4OWFiY2RlZ===",
+		"MDEyMzQ1Njc4OWFiY2Rl Zg==",        "MDEyMzQ1Njc4OWFiY2Rl\xc3\xa9==",
+		"\xc2\xa0MDEyMzQ1Njc4OWFiY2RlZg==", "MDEyMzQ1Njc4OWFiY2RlZg==\xc2\xa0\xc2\xa0",
+		"MDEyMzQ1Njc4OWFiY2RlZg\xc2\xa0",
+	};
+	char text[512];
+	struct outcome o;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(text, sizeof(text),
+			 WITH_PROVIDERS "  - aesgcm: {keys: [{name: a, secret: \"%s\"}]}\n",
+			 bad[i]);
+		o = parse(text, ENCCONF_ALLOW_SECRETS);
+		EXPECT_ERR(-EINVAL, o.r);
+		EXPECT_NOT_NULL(strstr(o.err.text, "base64"));
+		outcome_clear(&o);
+	}
+}
+
 TEST(names_keep_order_and_place)
 {
 	struct outcome o = parse("- resources: [secrets, '*.apps']\n"

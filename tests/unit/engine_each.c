@@ -205,6 +205,7 @@ FIXTURE_VARIANT(size)
 /* clang-format off */
 FIXTURE_VARIANT_ADD(size, openssl) { BED_OPENSSL };
 FIXTURE_VARIANT_ADD(size, kernel) { BED_KERNEL };
+FIXTURE_VARIANT_ADD(size, holder) { BED_HOLDER };
 /* clang-format on */
 
 FIXTURE_SETUP(size)

@@ -32,6 +32,7 @@ FIXTURE_VARIANT(cipher)
 };
 
 /* clang-format off */
+FIXTURE_VARIANT_ADD(cipher, openssl_vpclmul) { BED_OPENSSL, &ghash_wide, KEKD_RUN_BLOCKS_MAX };
 FIXTURE_VARIANT_ADD(cipher, openssl_clmul) { BED_OPENSSL, &ghash_clmul, KEKD_RUN_BLOCKS_MAX };
 FIXTURE_VARIANT_ADD(cipher, openssl_soft) { BED_OPENSSL, &ghash_soft, KEKD_RUN_BLOCKS_MAX };
 FIXTURE_VARIANT_ADD(cipher, fake_clmul) { BED_FAKE, &ghash_clmul, KEKD_RUN_BLOCKS_MAX };
@@ -39,6 +40,8 @@ FIXTURE_VARIANT_ADD(cipher, fake_soft) { BED_FAKE, &ghash_soft, KEKD_RUN_BLOCKS_
 FIXTURE_VARIANT_ADD(cipher, kernel_clmul) { BED_KERNEL, &ghash_clmul, KEKD_RUN_BLOCKS_MAX };
 FIXTURE_VARIANT_ADD(cipher, kernel_soft) { BED_KERNEL, &ghash_soft, KEKD_RUN_BLOCKS_MAX };
 FIXTURE_VARIANT_ADD(cipher, kernel_runs_of_7) { BED_KERNEL, &ghash_soft, 7 };
+FIXTURE_VARIANT_ADD(cipher, holder_clmul) { BED_HOLDER, &ghash_clmul, KEKD_RUN_BLOCKS_MAX };
+FIXTURE_VARIANT_ADD(cipher, holder_runs_of_7) { BED_HOLDER, &ghash_soft, 7 };
 /* Runs so short that every message is cut: between J0 and text, and at every block. */
 FIXTURE_VARIANT_ADD(cipher, runs_of_2) { BED_FAKE, &ghash_soft, 2 };
 FIXTURE_VARIANT_ADD(cipher, runs_of_3) { BED_OPENSSL, &ghash_clmul, 3 };
@@ -49,7 +52,8 @@ FIXTURE_SETUP(cipher)
 {
 	struct engine_config config = bed_config();
 
-	SKIP_UNLESS("clmul", variant->ghash->supported(), "this CPU has no PCLMULQDQ");
+	SKIP_UNLESS(variant->ghash->name, variant->ghash->supported(),
+		    "this CPU lacks the instructions");
 	if (variant->backend == BED_KERNEL)
 		SKIP_UNLESS("afalg", bed_kernel_serves(), "no AF_ALG with keys by serial here");
 	config.ghash = variant->ghash;
@@ -308,6 +312,34 @@ TEST(kernel_replaces_broken_sockets)
 	engine_stats(bed.engine, &stats);
 	EXPECT_LE(1, stats.broken);
 	EXPECT_EQ(bed.replaced, stats.broken);
+	for (unsigned int i = 0; i < ARRAY_SIZE(m); i++) {
+		EXPECT_TRUE(msg_right(&m[i]));
+		msg_free(&m[i]);
+	}
+	bed_close(&bed);
+}
+
+/* Runs are no larger than what the smallest socket takes, which is a page at least. */
+TEST(kernel_runs_fit_the_sockets)
+{
+	static struct bed bed = { .sndbuf = 1 };
+	struct engine_config config = bed_config();
+	struct prng prng = { 10 };
+	struct engine_stats stats;
+	struct msg m[40];
+
+	SKIP_UNLESS("afalg", bed_kernel_serves(), "no AF_ALG with keys by serial here");
+	ASSERT_OK(bed_open(&bed, BED_KERNEL, &config));
+	ASSERT_EQ(0, bed_add_key(&bed, selftest_key, KEKD_AES_KEY_MAX));
+	for (unsigned int i = 0; i < ARRAY_SIZE(m); i++) {
+		msg_random(&m[i], &prng, bed.keys[0], selftest_key, KEKD_AES_KEY_MAX,
+			   i % ENGINE_MODES, i % 8 ? 496 : 20000, 3);
+		ASSERT_OK(engine_submit(bed.engine, &m[i].job));
+	}
+	ASSERT_LT(0, bed_run(&bed));
+	engine_stats(bed.engine, &stats);
+	EXPECT_EQ(0, stats.broken);
+	EXPECT_LE(20, stats.runs);
 	for (unsigned int i = 0; i < ARRAY_SIZE(m); i++) {
 		EXPECT_TRUE(msg_right(&m[i]));
 		msg_free(&m[i]);

@@ -442,6 +442,76 @@ TEST_F(kms, v1_without_cache)
 	}
 }
 
+/* The chain of a reload, with the old one still there; @stays: the reload is refused. */
+static void reload_chain(bed *b, bool stays)
+{
+	struct chain *next;
+
+	b->env.before = b->chain;
+	ASSERT_OK(chain_new(&b->item, &b->env, &next));
+	b->env.before = NULL;
+	if (stays) {
+		chain_free(next);
+		return;
+	}
+	chain_configure(next, &b->item);
+	chain_free(b->chain);
+	b->chain = next;
+}
+
+/* But for Status, which each reload asks. */
+static unsigned int asked(const bed *b)
+{
+	return b->fake.asked[UPSTREAM_ENCRYPT] + b->fake.asked[UPSTREAM_DECRYPT];
+}
+
+/* A reload while the plugin is away ends nothing that would have gone on. */
+TEST_F(kms, reload_without_the_plugin)
+{
+	static struct run w;
+	static char other[] = "/elsewhere";
+	unsigned int before;
+
+	for (unsigned int version = 1; version <= 2; version++) {
+		open_chain(self, version, "x");
+		ASSERT_OK(do_seal(self, &w, span_str("plain"), path));
+		before = asked(self);
+		for (int i = 0; i < 4; i++) {
+			unsigned int opened = self->fake.opened;
+
+			self->conf.kms.timeout++;
+			reload_chain(self, i % 2);
+			EXPECT_EQ(opened, self->fake.opened);
+			ASSERT_OK(do_open(self, &c, span_of(w.out, w.op.out_len), path));
+			EXPECT_MEMEQ("plain", 5, c.out, c.op.out_len);
+			if (version == 2)
+				ASSERT_OK(do_seal(self, &a, span_str("plain"), path));
+			EXPECT_EQ(before, asked(self));
+		}
+		/* What is defined otherwise is another provider, and has nothing of this one's. */
+		self->conf.kms.path = other;
+		reload_chain(self, false);
+		ASSERT_OK(do_open(self, &c, span_of(w.out, w.op.out_len), path));
+		EXPECT_LT(before, asked(self));
+	}
+}
+
+/* The settings of a provider are those of the configuration in force. */
+TEST_F(kms, reload_of_settings)
+{
+	open_chain(self, 1, "x");
+	ASSERT_OK(do_seal(self, &a, span_str("plain"), path));
+	self->conf.kms.cachesize = -1;
+	reload_chain(self, true);
+	ASSERT_OK(do_open(self, &c, span_of(a.out, a.op.out_len), path));
+	EXPECT_EQ(0, self->fake.asked[UPSTREAM_DECRYPT]);
+	reload_chain(self, false);
+	for (unsigned int i = 1; i <= 3; i++) {
+		ASSERT_OK(do_open(self, &c, span_of(a.out, a.op.out_len), path));
+		EXPECT_EQ(i, self->fake.asked[UPSTREAM_DECRYPT]);
+	}
+}
+
 TEST_F(kms, cache_lasts_a_day)
 {
 	static struct run w;

@@ -21,11 +21,12 @@
 #include "tests/harness/ktest.h"
 #include "tests/support/chain_bed.h"
 
-#define POOL_BYTES (64U << 20)
+#define POOL_BYTES (128U << 20)
 #define CALLS      1000 /* of a flood */
 #define MANY       (5U * TRANSFORM_VALUES_MAX)
 #define SMALL      32U  /* bytes of a value */
 #define LARGE      512U /* that has more than LANE_SMALL_BLOCKS */
+#define LARGEST    (1532 * 1024)
 #define RUN        KEKD_RUN_BLOCKS_MAX
 #define HALF       (RUN / 2)
 #define PATH       "/registry/secrets/default/a"
@@ -69,7 +70,7 @@ FIXTURE(fair)
 	uint64_t since, until; /* events of a call that began in between set answered */
 	bool answered;
 	char dir[40], path[64];
-	uint8_t *value; /* what is asked for, KEKD_VALUE_MAX of it */
+	uint8_t *value; /* what is asked for, LARGEST of it and what is around that when stored */
 	struct transform_value values[TRANSFORM_VALUES_MAX];
 };
 
@@ -134,9 +135,10 @@ static void server_open(fix *f)
 	f->limits = grpc_limits_default;
 	f->limits.message_bytes = TRANSFORM_MESSAGE_BYTES;
 	f->limits.streams = CALLS;
+	f->limits.calls = 8 * MANY; /* a connection alone has a seventh of them */
 	f->uid = geteuid();
 	f->peers = (struct grpc_peers){ .uids = &f->uid, .n_uids = 1 };
-	ASSERT_OK(transform_service_new(&item, 1, f->pool, on_event, f, &f->service));
+	ASSERT_OK(transform_service_new(&item, 1, on_event, f, &f->service));
 	ASSERT_OK(grpc_server_new(f->ring, f->pool, &f->limits, &f->server));
 	ASSERT_OK(grpc_server_listen(f->server, listening(f), &transform_grpc_service, &f->peers,
 				     f->service));
@@ -149,7 +151,7 @@ FIXTURE_SETUP(fair)
 	ASSERT_OK(chain_bed_open(&self->bed, BED_FAKE, variant->yaml, false));
 	ASSERT_LE(0, chain_bed_key(&self->bed, &aes));
 	self->cipher = self->bed.bed.fakes[0];
-	self->value = calloc(1, KEKD_VALUE_MAX);
+	self->value = calloc(1, LARGEST + strlen(variant->prefix) + 2 * KEKD_AES_BLOCK);
 	ASSERT_NOT_NULL(self->value);
 	ASSERT_OK(ring_new(RING_EPOLL, 64, &self->ring));
 	ASSERT_OK(secpool_new(POOL_BYTES, &self->pool));
@@ -293,10 +295,10 @@ static unsigned int runs_until_answered(fix *f)
 	return f->cipher->finished - before;
 }
 
-/* Four values of the largest size. */
+/* Four values, of which two fill a request. */
 TEST_F(fair, behind_the_largest)
 {
-	const size_t largest = KEKD_VALUE_MAX - 4096;
+	const size_t largest = LARGEST;
 	const unsigned int share = variant->lock_step ? 1 : self->bed.bed.config.share_blocks;
 
 	calls(self, variant, &self->hog, 2, 2, largest);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/cleanup.h"
 #include "daemon/crypto/block.h"
 #include "daemon/crypto/gcm.h"
 #include "daemon/crypto/ghash.h"
@@ -76,12 +77,14 @@ FIXTURE_VARIANT(ghash)
 	const struct ghash_impl *impl;
 };
 
+FIXTURE_VARIANT_ADD(ghash, vpclmul){ .impl = &ghash_wide };
 FIXTURE_VARIANT_ADD(ghash, clmul){ .impl = &ghash_clmul };
 FIXTURE_VARIANT_ADD(ghash, soft){ .impl = &ghash_soft };
 
 FIXTURE_SETUP(ghash)
 {
-	SKIP_UNLESS("clmul", variant->impl->supported(), "this CPU has no PCLMULQDQ");
+	SKIP_UNLESS(variant->impl->name, variant->impl->supported(),
+		    "this CPU lacks the instructions");
 }
 
 FIXTURE_TEARDOWN(ghash)
@@ -104,6 +107,27 @@ TEST_F(ghash, definition)
 			variant->impl->update(&self->key, y, data + align, n);
 			ASSERT_MEMEQ(expected, BLOCK, y, BLOCK);
 		}
+	}
+}
+
+/* The same around the lengths at which more powers are made and more blocks taken at once. */
+TEST_F(ghash, long_texts)
+{
+	uint8_t h[BLOCK], y[BLOCK], expected[BLOCK], data[200 * BLOCK + 1];
+
+	random_bytes(h, sizeof(h));
+	random_bytes(data, sizeof(data));
+	for (size_t n = 36; n <= 200; n += n < 100 ? 1 : 7) {
+		random_bytes(y, sizeof(y));
+		memcpy(expected, y, sizeof(y));
+		slow_ghash(h, expected, data + 1, n);
+		ghash_key_init(&self->key, h, variant->impl);
+		variant->impl->update(&self->key, y, data + 1, n);
+		ASSERT_MEMEQ(expected, BLOCK, y, BLOCK);
+		/* With all powers there. */
+		slow_ghash(h, expected, data, 200 - n);
+		variant->impl->update(&self->key, y, data, 200 - n);
+		ASSERT_MEMEQ(expected, BLOCK, y, BLOCK);
 	}
 }
 
@@ -216,11 +240,11 @@ TEST_F(ghash, pieces_with_few_powers)
 TEST_F(ghash, forgotten)
 {
 	static const struct ghash_elem zero[GHASH_POWERS];
-	uint8_t h[BLOCK], data[32 * BLOCK], y[BLOCK] = { 0 };
+	uint8_t h[BLOCK], data[80 * BLOCK], y[BLOCK] = { 0 };
 
 	random_bytes(h, sizeof(h));
 	random_bytes(data, sizeof(data));
-	for (size_t n = 0; n <= 32; n++) {
+	for (size_t n = 0; n <= 80; n++) {
 		ghash_key_init(&self->key, h, variant->impl);
 		for (unsigned int i = 0; i < 3; i++)
 			gcm_tag_whole(&self->key, SPAN_NULL, span_of(data, n * BLOCK), y, y);
@@ -276,6 +300,28 @@ TEST(counter_blocks)
 	EXPECT_MEMEQ(carry, 2 * BLOCK, blocks, 2 * BLOCK);
 	gcm_counters(nonce, (uint32_t)(GCM_TEXT_MAX / BLOCK), 1, blocks);
 	EXPECT_MEMEQ(last, BLOCK, blocks, BLOCK);
+}
+
+/* Many at once are what they are one by one, wherever they begin and a byte of the counter overflows. */
+TEST(many_counter_blocks)
+{
+	static const uint8_t nonce[KEKD_GCM_NONCE] = "abcdefghijkl";
+	static const uint32_t firsts[] = {
+		0, 1, 62, 63, 64, 127, 255, 256, 1000, 0xfffd, 0xfffffe00
+	};
+	uint8_t blocks[401 * BLOCK], one[BLOCK];
+
+	for (size_t f = 0; f < ARRAY_SIZE(firsts); f++) {
+		for (size_t n = 0; n <= 400; n += n < 140 ? 1 : 13) {
+			memset(blocks, 0xa5, sizeof(blocks));
+			gcm_counters(nonce, firsts[f], n, blocks);
+			for (size_t i = 0; i < n; i++) {
+				gcm_counters(nonce, firsts[f] + (uint32_t)i, 1, one);
+				ASSERT_MEMEQ(one, BLOCK, blocks + i * BLOCK, BLOCK);
+			}
+			ASSERT_EQ(0xa5, blocks[n * BLOCK]);
+		}
+	}
 }
 
 TEST_HARNESS_MAIN

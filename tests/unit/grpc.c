@@ -41,6 +41,7 @@ FIXTURE(session)
 	struct grpc_core core;
 	struct grpc_session *s;
 	struct h2 *h2;
+	struct user *user;
 	struct h2mem *shadow_mem;
 	struct h2 *shadow;
 	struct h2f_buf in, out;
@@ -249,7 +250,7 @@ static int push(fix *f)
 /* A stream of the shadow with the id that the next hand-made request uses. */
 static uint32_t open_stream(fix *f)
 {
-	const struct h2_field fields[] = { { ":method", "POST" } };
+	const struct h2_field fields[] = { H2_FIELD(":method", "POST") };
 	struct got *g = &f->got[f->next / 2];
 	struct secbuf body, b;
 	uint32_t id = f->next;
@@ -308,18 +309,20 @@ static void passes(fix *f, uint64_t ns)
 
 FIXTURE_SETUP(session)
 {
-	const struct grpc_session_config config = { .service = &service, .ctx = self };
+	struct grpc_session_config config = { .service = &service, .ctx = self };
 
 	self_of = self;
 	self->next = 1;
 	self->goaway = -1;
 	self->limits = grpc_limits_default;
 	self->limits.streams = 100;
-	self->limits.calls = 40;
+	self->limits.calls = 64;
 	ASSERT_OK(secpool_new(8U << 20, &self->pool));
 	ASSERT_OK(secpool_new(1U << 20, &self->shadow_pool));
 	ASSERT_OK(
 		grpc_core_init(&self->core, &self->limits, self->pool, &self->timers, fake_clock));
+	ASSERT_OK(users_get(&self->core.users, NULL, 0, &self->user));
+	config.user = self->user;
 	ASSERT_OK(grpc_session_new(&self->core, &config, &self->s));
 	self->h2 = grpc_session_h2(self->s);
 	ASSERT_OK(h2mem_new(&self->shadow_mem));
@@ -336,6 +339,7 @@ FIXTURE_TEARDOWN(session)
 	h2_free(self->shadow);
 	h2mem_free(self->shadow_mem);
 	grpc_session_free(self->s);
+	user_put(self->user);
 	EXPECT_LE(self->cancelled - before, open);
 	EXPECT_EQ(0, self->core.stats.open_calls);
 	EXPECT_EQ(0, timeq_next(&self->timers));
@@ -522,10 +526,10 @@ TEST_F(session, trailers_that_do_not_end_the_stream)
 	EXPECT_TRUE(works(self));
 }
 
+/* What is advertised is the bound: no honest client goes beyond, and decoding for nobody is work too. */
 TEST_F(session, header_block_too_large)
 {
 	char value[3000];
-	struct got *g;
 	_cleanup_(h2f_release) struct h2f_buf block = { 0 };
 	uint32_t id = open_stream(self);
 
@@ -538,10 +542,10 @@ TEST_F(session, header_block_too_large)
 	h2f_frame(&self->in, H2F_CONTINUATION, H2F_END_HEADERS, id, block.data + 16000,
 		  block.len - 16000);
 	h2f_message(&self->in, id, H2F_END_STREAM, "x", 1);
-	ASSERT_OK(push(self));
-	g = &self->got[id / 2];
-	expect_status(g, GRPC_RESOURCE_EXHAUSTED);
-	EXPECT_TRUE(works(self));
+	EXPECT_ERR(-EPROTO, push(self));
+	EXPECT_EQ(H2_ENHANCE_YOUR_CALM, self->goaway);
+	EXPECT_EQ(0, self->served);
+	EXPECT_EQ(1, self->core.stats.refusals[REFUSAL_FRAMES]);
 }
 
 /* A field put into the HPACK table once and named by one byte ten thousand times. */
@@ -665,20 +669,66 @@ TEST_F(session, largest_message)
 
 /* Limits. */
 
+/* A connection that is alone has a seventh of them: the rest is for others of its user, and for others. */
 TEST_F(session, calls_bound)
 {
-	for (unsigned int i = 0; i < 40; i++)
+	for (unsigned int i = 0; i < 9; i++)
 		call_path(self, "/t.T/Keep", "x", 1);
-	EXPECT_EQ(40, self->core.stats.open_calls);
+	EXPECT_EQ(9, self->core.stats.open_calls);
 	expect_status(call_path(self, "/t.T/Now", "x", 1), GRPC_RESOURCE_EXHAUSTED);
+	EXPECT_EQ(1, self->core.stats.refusals[REFUSAL_CALLS]);
 	grpc_call_reply(self->kept[0], SPAN_NULL);
 	drain(self);
 	EXPECT_TRUE(works(self));
 }
 
+/* Who has none gets the last one. */
+TEST_F(session, a_single_call)
+{
+	self->core.users.calls.max = 1;
+	EXPECT_TRUE(works(self));
+	call_path(self, "/t.T/Keep", "x", 1);
+	expect_status(call_path(self, "/t.T/Now", "x", 1), GRPC_RESOURCE_EXHAUSTED);
+}
+
+/* Headers that do not end, requests that do not, answers that are not taken: all of it counts. */
+TEST_F(session, calls_count_from_headers_to_the_last_byte)
+{
+	static const uint8_t no_window[6] = { 0, 4, 0, 0, 0, 0 };
+	uint32_t id;
+
+	h2f_frame(&self->in, H2F_SETTINGS, 0, 0, no_window, sizeof(no_window));
+	for (unsigned int i = 0; i < 3; i++)
+		call_path(self, "/t.T/Now", "x", 1);
+	for (unsigned int i = 0; i < 4; i++)
+		h2f_call_headers(&self->in, open_stream(self), 0, &H2F_CALL(0));
+	ASSERT_OK(push(self));
+	EXPECT_EQ(4, self->core.stats.open_calls);
+	EXPECT_EQ(7, self->core.users.calls.used);
+	id = open_stream(self);
+	h2f_frame(&self->in, H2F_HEADERS, 0, id, NULL, 0);
+	ASSERT_OK(push(self));
+	EXPECT_EQ(8, self->core.users.calls.used);
+	h2f_frame(&self->in, H2F_CONTINUATION, H2F_END_HEADERS, id, NULL, 0);
+	ASSERT_OK(push(self));
+	EXPECT_EQ(7, self->core.users.calls.used); /* reset, as it says nothing */
+}
+
+/* What a call does the work of counts too, and is given back with it. */
+TEST_F(session, calls_that_weigh_more)
+{
+	call_path(self, "/t.T/Keep", "x", 1);
+	EXPECT_OK(grpc_call_weigh(self->kept[0], 6));
+	EXPECT_ERR(-ENOBUFS, grpc_call_weigh(self->kept[0], 3));
+	EXPECT_EQ(7, self->core.users.calls.used);
+	grpc_call_reply(self->kept[0], SPAN_NULL);
+	drain(self);
+	EXPECT_EQ(0, self->core.users.calls.used);
+}
+
 TEST_F(session, streams_bound)
 {
-	self->limits.calls = 1000;
+	self->core.users.calls.max = 1000;
 	for (unsigned int i = 0; i < 100; i++)
 		call_path(self, "/t.T/Keep", "x", 1);
 	EXPECT_EQ(100, self->core.stats.open_calls);
@@ -736,6 +786,69 @@ TEST_F(session, deadline_answers_then_cancels)
 	EXPECT_TRUE(self->answered_at_cancel);
 	EXPECT_EQ(0, self->core.stats.open_calls);
 	EXPECT_TRUE(works(self));
+}
+
+/* Longer than a message may take to come: its timer is that of the message first. */
+TEST_F(session, long_deadline)
+{
+	struct got *g = call_with(self, &H2F_CALL(.path = "/t.T/Keep", .timeout = "30S"), "x", 1);
+
+	passes(self, self->limits.idle_ns);
+	passes(self, 30 * SECOND - self->limits.idle_ns - 1);
+	EXPECT_FALSE(g->ended);
+	EXPECT_EQ(fake_now + 1, timeq_next(&self->timers));
+	passes(self, 1);
+	expect_status(g, GRPC_DEADLINE_EXCEEDED);
+	EXPECT_EQ(1, self->cancelled);
+}
+
+TEST_F(session, no_deadline)
+{
+	struct got *g = call_path(self, "/t.T/Keep", "x", 1);
+
+	passes(self, 1000 * self->limits.idle_ns);
+	EXPECT_FALSE(g->ended);
+	EXPECT_EQ(0, timeq_next(&self->timers));
+	EXPECT_EQ(0, self->cancelled);
+}
+
+/* An answer has its time from when it was made, however long that took. */
+TEST_F(session, late_answer_without_a_window)
+{
+	static const uint8_t no_window[6] = { 0, 4, 0, 0, 0, 0 };
+	struct got *g;
+
+	h2f_frame(&self->in, H2F_SETTINGS, 0, 0, no_window, sizeof(no_window));
+	g = call_path(self, "/t.T/Keep", "x", 1);
+	passes(self, 5 * self->limits.idle_ns);
+	grpc_call_reply(self->kept[0], span_str("answer"));
+	self->kept[0] = NULL;
+	drain(self);
+	passes(self, self->limits.idle_ns - 1);
+	EXPECT_FALSE(g->ended);
+	EXPECT_NE(H2_CANCEL, g->rst);
+	passes(self, 1);
+	EXPECT_EQ(H2_CANCEL, g->rst);
+}
+
+/* One connection, one method after the other and one twice. */
+TEST_F(session, methods_in_turn)
+{
+	static const struct {
+		const char *path;
+		bool known;
+	} calls[] = {
+		{ "/t.T/Now", true }, { "/t.T/Now", true },  { "/t.T/Fail", true },
+		{ "/t.T/Now", true }, { "/t.T/Nox", false }, { "/t.T/Nows", false },
+		{ "/t.T/Now", true }, { "/t.T/No", false },  { "/t.T/Fail", true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		struct got *g = call_path(self, calls[i].path, "x", 1);
+
+		EXPECT_TRUE(g->ended);
+		EXPECT_EQ(calls[i].known, g->status != GRPC_UNIMPLEMENTED);
+	}
 }
 
 TEST_F(session, deadline_while_the_message_comes)
@@ -893,7 +1006,9 @@ TEST_F(session, goaway_of_an_idle_connection)
 
 TEST_F(session, not_http2)
 {
-	struct grpc_session_config config = { .service = &service, .ctx = self };
+	struct grpc_session_config config = { .service = &service,
+					      .ctx = self,
+					      .user = self->user };
 	_cleanup_(grpc_session_freep) struct grpc_session *s = NULL;
 
 	ASSERT_OK(grpc_session_new(&self->core, &config, &s));
@@ -933,6 +1048,142 @@ TEST_F(session, flow_control_is_enforced)
 	EXPECT_LE(secpool_used(self->pool), 256U << 10);
 }
 
+/* What RFC 9113 says of frames that do not fit the state of a stream; kmod-notes/http2.md has the table. */
+
+static void trailers_with(fix *f, const char *name, const char *value)
+{
+	_cleanup_(h2f_release) struct h2f_buf block = { 0 };
+	uint32_t id = open_stream(f);
+
+	h2f_call_headers(&f->in, id, 0, &H2F_CALL(0));
+	h2f_message(&f->in, id, 0, "x", 1);
+	h2f_field(&block, name, value);
+	h2f_frame(&f->in, H2F_HEADERS, H2F_END_HEADERS | H2F_END_STREAM, id, block.data, block.len);
+	ASSERT_OK(push(f));
+	EXPECT_EQ(H2_PROTOCOL_ERROR, f->got[id / 2].rst);
+}
+
+/* §8.1: a message with them is malformed. */
+TEST_F(session, pseudo_fields_in_trailers)
+{
+	trailers_with(self, ":method", "POST");
+	trailers_with(self, ":status", "200");
+	EXPECT_EQ(0, self->served);
+	EXPECT_TRUE(works(self));
+}
+
+/* §8.1.1: more and fewer bytes than announced, in one frame and in several. */
+TEST_F(session, content_length_that_does_not_match)
+{
+	static const char *const lengths[] = { "0", "5", "7", "8" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		struct h2f_call c = { .name = "content-length", .value = lengths[i] };
+		uint32_t id = open_stream(self);
+
+		h2f_call_headers(&self->in, id, 0, &c);
+		h2f_frame(&self->in, H2F_DATA, 0, id, "\0\0\0", 3);
+		h2f_frame(&self->in, H2F_DATA, H2F_END_STREAM, id, "\0\1x", 3);
+		ASSERT_OK(push(self));
+		EXPECT_EQ(H2_PROTOCOL_ERROR, self->got[id / 2].rst);
+	}
+	EXPECT_EQ(0, self->served);
+	EXPECT_TRUE(works(self));
+}
+
+/* §5.1: nothing but PRIORITY may come for a stream that nobody has opened. */
+TEST_F(session, frames_of_an_idle_stream)
+{
+	static const enum h2f_type types[] = { H2F_DATA, H2F_RST_STREAM, H2F_WINDOW_UPDATE,
+					       H2F_CONTINUATION };
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		const struct grpc_session_config config = { .service = &service,
+							    .ctx = self,
+							    .user = self->user };
+		_cleanup_(grpc_session_freep) struct grpc_session *s = NULL;
+		_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+		_cleanup_secbuf_ struct secbuf out = { 0 };
+
+		ASSERT_OK(grpc_session_new(&self->core, &config, &s));
+		h2f_hello(&b);
+		h2f_frame(&b, types[i], 0, 9, "\0\0\0\1", 4);
+		(void)h2_feed(grpc_session_h2(s), span_of(b.data, b.len), fake_now);
+		ASSERT_OK(secpool_get(self->shadow_pool, H2_DRAIN_MIN, &out));
+		(void)h2_drain(grpc_session_h2(s), &out);
+		EXPECT_TRUE(h2_finished(grpc_session_h2(s)));
+	}
+}
+
+/* §5.1.1: they are the client's, so odd. */
+TEST_F(session, an_even_stream)
+{
+	h2f_call_headers(&self->in, 2, H2F_END_STREAM, &H2F_CALL(0));
+	ASSERT_OK(push(self));
+	EXPECT_EQ(H2_PROTOCOL_ERROR, self->goaway);
+	EXPECT_TRUE(h2_finished(self->h2));
+}
+
+/* §6.3 */
+TEST_F(session, priority_of_no_stream)
+{
+	h2f_frame(&self->in, H2F_PRIORITY, 0, 0, "\0\0\0\1\7", 5);
+	(void)push(self);
+	EXPECT_EQ(H2_PROTOCOL_ERROR, self->goaway);
+	EXPECT_TRUE(h2_finished(self->h2));
+}
+
+/* §5.3.2: priorities are no more, whatever they say. */
+TEST_F(session, priority_is_ignored)
+{
+	uint32_t id = self->next;
+
+	h2f_frame(&self->in, H2F_PRIORITY, 0, id, "\0\0\0\1\7", 5);
+	h2f_frame(&self->in, H2F_PRIORITY, 0, 101, "\0\0\0\145\7", 5);
+	ASSERT_OK(push(self));
+	EXPECT_EQ(-1, self->goaway);
+	EXPECT_TRUE(works(self));
+}
+
+/*
+ * §5.1: what comes for a stream that is over was on its way, or is a fault; nobody is served by it, and the
+ * connection's window is given back.
+ */
+TEST_F(session, frames_of_a_closed_stream)
+{
+	static uint8_t big[16384];
+	uint32_t id = self->next;
+
+	call_path(self, "/t.T/Now", "x", 1);
+	self->shadowless = true;
+	for (unsigned int i = 0; i < 100; i++) {
+		h2f_frame(&self->in, H2F_DATA, 0, id, big, sizeof(big));
+		ASSERT_OK(push(self));
+	}
+	h2f_call_headers(&self->in, id, H2F_END_STREAM, &H2F_CALL(0));
+	h2f_head(&self->in, 4, H2F_WINDOW_UPDATE, 0, id);
+	h2f_u32(&self->in, 1);
+	h2f_head(&self->in, 4, H2F_RST_STREAM, 0, id);
+	h2f_u32(&self->in, H2_CANCEL);
+	(void)push(self);
+	EXPECT_EQ(1, self->served);
+	EXPECT_EQ(-1, self->goaway);
+	EXPECT_LT(1 << 20, self->window);
+}
+
+/* §5.1.1: a stream id below the last one is no new stream. */
+TEST_F(session, a_stream_below_the_last)
+{
+	self->shadowless = true;
+	self->next = 5;
+	call_path(self, "/t.T/Now", "x", 1);
+	h2f_call_headers(&self->in, 3, H2F_END_STREAM, &H2F_CALL(0));
+	(void)push(self);
+	EXPECT_EQ(1, self->served);
+	EXPECT_EQ(0, self->core.stats.open_calls);
+	EXPECT_EQ(-1, self->goaway);
+}
+
 /* Floods: the connection ends, with bounded work and memory. */
 
 static int flood(fix *f, const struct h2f_buf *unit, unsigned int times)
@@ -962,6 +1213,38 @@ TEST_F(session, settings_flood)
 
 	h2f_frame(&unit, H2F_SETTINGS, 0, 0, NULL, 0);
 	EXPECT_ERR(-EPROTO, flood(self, &unit, 100000));
+}
+
+/* Refused calls fill no budget up again; those that are served do. */
+TEST_F(session, settings_flood_beside_refused_calls)
+{
+	unsigned int n = 0;
+	int r = 0;
+
+	self->shadowless = true;
+	for (; n < 2000 && r == 0; n++) {
+		for (unsigned int i = 0; i < 3; i++, self->next += 2)
+			h2f_call_headers(&self->in, self->next, H2F_END_STREAM,
+					 &H2F_CALL(.content_type = "text/plain"));
+		h2f_frame(&self->in, H2F_SETTINGS, 0, 0, NULL, 0);
+		r = push(self);
+	}
+	EXPECT_ERR(-EPROTO, r);
+	EXPECT_GE(260, n);
+	EXPECT_EQ(H2_ENHANCE_YOUR_CALM, self->goaway);
+	EXPECT_EQ(1, self->core.stats.refusals[REFUSAL_FRAMES]);
+}
+
+TEST_F(session, pings_of_a_busy_client_are_fine)
+{
+	self->shadowless = true;
+	for (unsigned int n = 0; n < 4000; n++, self->next += 2) {
+		h2f_call_headers(&self->in, self->next, 0, &H2F_CALL(0));
+		h2f_message(&self->in, self->next, H2F_END_STREAM, "x", 1);
+		h2f_frame(&self->in, H2F_PING, 0, 0, "12345678", 8);
+		ASSERT_OK(push(self));
+	}
+	EXPECT_EQ(4000, self->core.stats.replies);
 }
 
 TEST_F(session, settings_with_a_hundred_entries)

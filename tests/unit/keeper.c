@@ -13,7 +13,9 @@
 
 #include "daemon/keeper/keeper_private.h"
 #include "daemon/keeper/spawn.h"
+#include "daemon/sys/ring.h"
 #include "tests/harness/ktest.h"
+#include "tests/support/root.h"
 #include "tests/unit/alone.h"
 #include "tests/unit/scratch.h"
 
@@ -35,6 +37,7 @@ FIXTURE_SETUP(keeper)
 	self->k.opt = &self->opt;
 	self->k.conf = &self->conf;
 	self->k.transform_fd = self->k.test_tfm = self->k.exe_fd = -1;
+	self->k.notes_fd = self->k.notes_end = -1;
 	self->config.workers = 1;
 	self->k.n_workers = 1;
 	for (size_t i = 0; i < KEKD_WORKERS_MAX; i++)
@@ -92,12 +95,34 @@ TEST_F(keeper, server_has_a_minute_to_get_ready)
 	int fd;
 
 	self->k.workers[0].pid = mute_server(&fd);
-	self->k.workers[0].start_ns = START_NS;
+	self->k.workers[0].restart.start_ns = START_NS;
 	server_tick(&self->k, START_NS + READY_NS);
 	EXPECT_TRUE(lives(fd));
 	server_tick(&self->k, START_NS + READY_NS + 1);
 	expect_killed(self->k.workers[0].pid);
 	close(fd);
+}
+
+/* At once, then after 50 ms, and so on until 2 s; one that lived long begins anew. */
+TEST(pauses_between_starts)
+{
+	static const uint64_t ms = 1000000,
+			      pauses[] = { 0, 50, 100, 200, 400, 800, 1600, 2000, 2000 };
+	struct restart restart = { 0 };
+	uint64_t now = START_NS;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pauses); i++) {
+		restart_started(&restart, now);
+		EXPECT_EQ(0, restart.at_ns);
+		now += 4999 * ms;
+		restart_ended(&restart, now);
+		EXPECT_EQ(now + pauses[i] * ms, restart.at_ns);
+	}
+	restart_started(&restart, now);
+	restart_ended(&restart, now += 5000 * ms);
+	EXPECT_EQ(now, restart.at_ns);
+	restart_failed(&restart, now);
+	EXPECT_EQ(now + 2000 * ms, restart.at_ns);
 }
 
 /* It is judged by its silence at the start, and while it is asked to stop it has another bound. */
@@ -106,7 +131,7 @@ TEST_F(keeper, server_that_serves_or_stops_is_left_alone)
 	int fd;
 
 	self->k.workers[0].pid = mute_server(&fd);
-	self->k.workers[0].start_ns = START_NS;
+	self->k.workers[0].restart.start_ns = START_NS;
 	self->k.workers[0].serving = true;
 	server_tick(&self->k, START_NS + 2 * READY_NS);
 	EXPECT_TRUE(lives(fd));
@@ -137,10 +162,31 @@ TEST_F(keeper, server_that_cannot_be_fed_is_ended)
 	self->k.test_tfm = -1;
 }
 
+/* It was the keeper that stood still: what it is owed may be in the link, and the server has its time again. */
+TEST_F(keeper, server_of_a_keeper_that_stood_still)
+{
+	uint64_t later = START_NS + 100 * READY_NS;
+	int fd;
+
+	self->k.workers[0].pid = mute_server(&fd);
+	self->k.workers[0].restart.start_ns = START_NS;
+	server_excuse(&self->k, later);
+	server_tick(&self->k, later);
+	EXPECT_TRUE(lives(fd));
+	self->k.workers[0].serving = true;
+	self->k.workers[0].pinged_ns = START_NS;
+	server_excuse(&self->k, later);
+	server_watch(&self->k, later);
+	EXPECT_TRUE(lives(fd));
+	server_watch(&self->k, later + READY_NS);
+	expect_killed(self->k.workers[0].pid);
+	close(fd);
+}
+
 /* How often @what is in what standard error got since it was turned to @fd. */
 static unsigned int said(int fd, const char *what)
 {
-	char text[4096] = "";
+	char text[16384] = "";
 	unsigned int n = 0;
 
 	ASSERT_LE(0, pread(fd, text, sizeof(text) - 1, 0));
@@ -162,8 +208,8 @@ static void rotating(struct ktest_data_of_keeper *self, const char *dir)
 
 	ASSERT_OK(encconf_parse(span_str(yaml), "e", 0, &self->conf.enc, &err));
 	ASSERT_OK(key_store_open(dir, &self->k.store));
-	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
-	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, "cp-1", &self->k.keys));
+	ASSERT_OK(test_root(&self->k.root));
+	ASSERT_OK(keyset_new(self->k.store, self->k.root, "cp-1", &self->k.keys));
 	ASSERT_OK(keyset_load(self->k.keys));
 	ASSERT_OK(alone_create(self->k.keys, "a", &key));
 	ASSERT_OK(acks_open(&self->k));
@@ -175,7 +221,7 @@ static void rotating_end(struct ktest_data_of_keeper *self)
 {
 	acks_close(&self->k);
 	keyset_free(self->k.keys);
-	soft_root_free(self->k.soft_root);
+	root_key_free(self->k.root);
 	key_store_close(self->k.store);
 	encconf_free(self->conf.enc);
 }
@@ -244,6 +290,73 @@ TEST_F(keeper, automatic_rotation_by_lies)
 	scratch_remove(&dir);
 }
 
+#define TEN_YEARS 315360000
+
+/* As another process finds it, which has not made it. */
+static void from_the_future(struct keeper *k, const struct keyset_key *key)
+{
+	made_before(k, key, -TEN_YEARS);
+	k->n_counts = 0;
+}
+
+/* A clock that was ahead once stops no rotation: by age, from this start on; and by number, however many it has made. */
+TEST_F(keeper, automatic_rotation_after_the_future)
+{
+	const struct keyset_key *key;
+	struct scratch dir;
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	ASSERT_LE(0, dup2(fd, STDERR_FILENO));
+	self->config.rotation.max_encryptions = 1000;
+	self->config.rotation.max_age = 100 * (int64_t)START_NS;
+	self->k.started_at = boot_ns();
+	for (uint64_t i = 1; i <= 12; i++) {
+		struct link_msg used = { .encryptions = 2000 };
+
+		ASSERT_OK(keyset_active(self->k.keys, "a", &key));
+		from_the_future(&self->k, key);
+		memcpy(used.id, key->rec.id, sizeof(used.id));
+		rotation_tick(&self->k, i * 60 * START_NS);
+		EXPECT_EQ(i, count_keys(&self->k)); /* not due */
+		counts_add(&self->k, &used);
+		rotation_tick(&self->k, (i * 60 + 30) * START_NS);
+		EXPECT_EQ(i + 1, count_keys(&self->k));
+	}
+	EXPECT_EQ(12, said(fd, "has not reached: its age counts from"));
+	ASSERT_OK(keyset_active(self->k.keys, "a", &key));
+	from_the_future(&self->k, key);
+	self->k.started_at = boot_ns() - 101 * (int64_t)START_NS;
+	rotation_tick(&self->k, 10000 * START_NS);
+	EXPECT_EQ(14, count_keys(&self->k));
+	close(fd);
+	rotating_end(self);
+	scratch_remove(&dir);
+}
+
+/* What the clock is set to while a key lives here is nothing to its age. */
+TEST_F(keeper, age_of_a_key_that_was_made_here)
+{
+	const struct keyset_key *key;
+	struct keydoc_refusal why;
+	struct scratch dir;
+
+	scratch_make(&dir);
+	rotating(self, dir.path);
+	ASSERT_OK(keeper_make(&self->k, "b", &why, &key));
+	EXPECT_GE(60, counts_age(&self->k, &key->rec));
+	made_before(&self->k, key, TEN_YEARS);
+	EXPECT_GE(60, counts_age(&self->k, &key->rec));
+	made_before(&self->k, key, -2 * TEN_YEARS);
+	EXPECT_FALSE(counts_is_ahead(&self->k, &key->rec));
+	EXPECT_GE(60, counts_age(&self->k, &key->rec));
+	self->k.n_counts = 0;
+	EXPECT_TRUE(counts_is_ahead(&self->k, &key->rec));
+	rotating_end(self);
+	scratch_remove(&dir);
+}
+
 /* A key that cannot be used any more gives way too: what it has wrapped may be written with for minutes. */
 TEST_F(keeper, a_dead_key_gives_way)
 {
@@ -256,12 +369,12 @@ TEST_F(keeper, a_dead_key_gives_way)
 	ASSERT_OK(keyset_active(self->k.keys, "a", &key));
 	counts_made(&self->k, key);
 	counts_reserve(&self->k);
-	EXPECT_EQ(0, counts_written_until(&self->k, &key->rec));
+	EXPECT_EQ(0, counts_of(&self->k, key->rec.id)->wrote_ns);
 	((struct keyset_key *)(uintptr_t)key)->why = -EKEYREVOKED;
 	ASSERT_OK(keeper_make(&self->k, "a", &why, &next));
 	EXPECT_EQ(KEY_DECRYPT_ONLY, key->rec.state);
-	EXPECT_LT(time(NULL), counts_written_until(&self->k, &key->rec));
-	EXPECT_EQ(0, counts_written_until(&self->k, &next->rec));
+	EXPECT_LT(0, counts_of(&self->k, key->rec.id)->wrote_ns);
+	EXPECT_EQ(0, counts_of(&self->k, next->rec.id)->wrote_ns);
 	rotating_end(self);
 	scratch_remove(&dir);
 }
@@ -375,7 +488,7 @@ TEST_F(keeper, sealed)
 
 	scratch_make(&dir);
 	ASSERT_OK(key_store_open(dir.path, &self->k.store));
-	ASSERT_OK(keyset_new(self->k.store, NULL, NULL, "cp-1", &self->k.keys));
+	ASSERT_OK(keyset_new(self->k.store, NULL, "cp-1", &self->k.keys));
 	ASSERT_OK(keyset_load(self->k.keys));
 	self->k.sealed = -EKEYEXPIRED;
 	EXPECT_ERR(-EKEYEXPIRED, keeper_make(&self->k, "a", &why, &key));

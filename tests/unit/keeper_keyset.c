@@ -49,7 +49,7 @@ FIXTURE(pair)
 static void node_open(struct node *n)
 {
 	ASSERT_OK(key_store_open(n->dir.path, &n->k.store));
-	ASSERT_OK(soft_root_new(span_str(SECRET), &n->k.soft_root));
+	ASSERT_OK(root_key_new_in_memory(span_str(SECRET), &n->k.root));
 	ASSERT_OK(custody_keys_open(&n->k));
 }
 
@@ -64,11 +64,12 @@ static void node_start(struct node *n, const char *name)
 	scratch_make(&n->dir);
 	snprintf(n->name, sizeof(n->name), "%s", name);
 	n->config.node = n->name;
-	n->config.backend = CONFIG_BACKEND_OPENSSL;
+	n->config.custody = CONFIG_CUSTODY_HOLDER;
 	n->config.workers = 1;
 	n->conf.config = &n->config;
 	n->k.conf = &n->conf;
 	n->k.test_tfm = -1;
+	n->k.notes_fd = n->k.notes_end = -1;
 	node_open(n);
 }
 
@@ -305,7 +306,7 @@ TEST_F(pair, keyset_of_a_newer_version)
 	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
 	backup = file_text(&self->a, KEY_STORE_KEYSET);
 	ASSERT_TRUE(keyset_root(self->a.k.keys, &root));
-	text_append(&b, "kekd-keyset 2\nof another form\n");
+	text_append(&b, "kekd-keyset 4\nof another form\n");
 	ASSERT_OK(keydoc_sign(&b, "kekd-keyset", &root));
 	node_close(&self->a);
 	scratch_write(&self->a.dir, KEY_STORE_KEYSET, b.data, b.len);
@@ -318,41 +319,106 @@ TEST_F(pair, keyset_of_a_newer_version)
 	EXPECT_STREQ(text, after);
 }
 
-static int retire(struct node *n, const uint8_t id[static KEKD_KEY_ID], time_t proof)
+static int close_on(struct node *n, enum admin_verb verb, const uint8_t id[static KEKD_KEY_ID],
+		    const struct admin_mark *proof)
 {
-	struct admin_request req = { .verb = ADMIN_KEY_RETIRE, .proof_time = proof };
+	struct admin_request req = { .verb = verb, .name = "primary" };
 
 	memcpy(req.id, id, sizeof(req.id));
-	req.flags = proof ? ADMIN_PROOF : 0;
+	if (proof) {
+		req.flags = ADMIN_PROOF;
+		req.proof = *proof;
+	}
 	return ask(n, &req, SPAN_NULL, NULL);
 }
 
-/* What another member does with a key this node does not know; what it has said of it counts. */
-TEST_F(pair, retire_where_others_use_the_key)
+/* What the keeper says the mark is. */
+static struct admin_mark mark_now(struct node *n, const uint8_t id[static KEKD_KEY_ID])
+{
+	const struct keydoc *doc = keyset_doc(n->k.keys);
+	struct admin_mark m = { .generation = doc->generation,
+				.marked = keydoc_key(doc, id)->marked };
+
+	memcpy(m.doc, doc->hash, sizeof(m.doc));
+	memcpy(m.cluster, doc->cluster, sizeof(m.cluster));
+	return m;
+}
+
+/* A key that has given way, of which everybody is quiet and knows it. */
+static void given_way(struct ktest_data_of_pair *self, uint8_t ret_id[static KEKD_KEY_ID])
 {
 	const struct keyset_key *key;
-	uint8_t id[KEKD_KEY_ID];
 	struct keydoc_refusal why;
-	time_t now = time(NULL);
 
 	cluster(self);
 	ASSERT_OK(keyset_active(self->a.k.keys, "primary", &key));
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(ret_id, key->rec.id, KEKD_KEY_ID);
 	ASSERT_OK(keeper_stage(&self->a.k, "primary", &why, &key));
 	exchange(&self->a, &self->b);
 	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_ACTIVATE, key->rec.id, &why));
 	exchange(&self->a, &self->b);
 	wait_quiet(&self->a);
 	wait_quiet(&self->b);
-	self->a.k.started = now - 4000;
-	for (size_t i = 0; i < self->a.k.n_counts; i++)
-		self->a.k.counts[i].last_used = self->a.k.counts[i].gave_way = now - 3000;
 	exchange(&self->a, &self->b);
-	EXPECT_ERR(-EBUSY, retire(&self->a, id, 0));
-	EXPECT_NOT_NULL(strstr(words, "other members"));
-	EXPECT_ERR(-EBUSY, retire(&self->a, id, now - 2000));
-	EXPECT_NOT_NULL(strstr(words, "each member"));
-	EXPECT_OK(retire(&self->a, id, time(NULL)));
+}
+
+/* Evidence is of this mark, in this document, of this cluster, in this etcd; destroying takes evidence of its own. */
+TEST_F(pair, closed_on_evidence_of_the_mark)
+{
+	struct admin_mark first, proof, bad;
+	uint8_t id[KEKD_KEY_ID];
+	struct keydoc_refusal why;
+
+	given_way(self, id);
+	proof = mark_now(&self->a, id);
+	EXPECT_ERR(-EPERM, close_on(&self->a, ADMIN_KEY_RETIRE, id, &proof));
+	EXPECT_NOT_NULL(strstr(words, "is not marked any more, or was not"));
+	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_MARK, id, &why));
+	exchange(&self->a, &self->b);
+	first = mark_now(&self->a, id);
+	EXPECT_ERR(-EAGAIN, close_on(&self->a, ADMIN_KEY_RETIRE, id, NULL));
+	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_MARK, id, &why));
+	exchange(&self->a, &self->b);
+	EXPECT_ERR(-EPERM, close_on(&self->a, ADMIN_KEY_RETIRE, id, &first));
+	EXPECT_NOT_NULL(strstr(words, "was marked again"));
+
+	proof = bad = mark_now(&self->a, id);
+	bad.cluster[0] ^= 1;
+	EXPECT_ERR(-EPERM, close_on(&self->a, ADMIN_KEY_RETIRE, id, &bad));
+	EXPECT_NOT_NULL(strstr(words, "of another cluster"));
+	bad = proof;
+	bad.doc[0] ^= 1;
+	EXPECT_ERR(-EPERM, close_on(&self->a, ADMIN_KEY_RETIRE, id, &bad));
+	EXPECT_NOT_NULL(strstr(words, "scan again, which finds the mark"));
+	bad = proof;
+	bad.revision = 7;
+	EXPECT_ERR(-EPERM, close_on(&self->a, ADMIN_KEY_RETIRE, id, &bad));
+	EXPECT_NOT_NULL(strstr(words, "of another etcd"));
+	bad = proof;
+	bad.etcd = 7;
+	EXPECT_ERR(-EPERM, close_on(&self->a, ADMIN_KEY_RETIRE, id, &bad));
+
+	/* A server answers with it once more, or the other has not answered to the mark. */
+	wait_quiet(&self->a);
+	self->a.k.counts[0].wrote_ns = self->a.k.counts[1].wrote_ns = now_ns();
+	EXPECT_ERR(-EBUSY, close_on(&self->a, ADMIN_KEY_RETIRE, id, &proof));
+	EXPECT_NOT_NULL(strstr(words, "within the last five minutes"));
+	wait_quiet(&self->a);
+	EXPECT_OK(close_on(&self->a, ADMIN_KEY_RETIRE, id, &proof));
+
+	exchange(&self->a, &self->b);
+	self->a.config.rotation.keep_retired = 0;
+	for (size_t i = 0; i < self->a.k.n_counts; i++)
+		self->a.k.counts[i].retired_at = 0;
+	EXPECT_ERR(-EPERM, close_on(&self->a, ADMIN_KEY_DESTROY, id, &proof));
+	EXPECT_NOT_NULL(strstr(words, "is not marked any more"));
+	EXPECT_ERR(-EAGAIN, close_on(&self->a, ADMIN_KEY_DESTROY, id, NULL));
+	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_MARK, id, &why));
+	proof = mark_now(&self->a, id);
+	EXPECT_ERR(-EBUSY, close_on(&self->a, ADMIN_KEY_DESTROY, id, &proof));
+	exchange(&self->a, &self->b);
+	EXPECT_OK(close_on(&self->a, ADMIN_KEY_DESTROY, id, &proof));
+	EXPECT_NULL(keyset_find(self->a.k.keys, id));
 }
 
 /* Other machines wait for what was heard of them, however many have come and gone. */

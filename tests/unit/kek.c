@@ -54,12 +54,12 @@ TEST_F(root, length_is_bounded)
 	static const uint8_t bytes[SECRET_MAX + 1] = { 1 };
 	struct root_key *root = NULL;
 
-	EXPECT_ERR(-EINVAL, root_key_new(self->ring, span_of(bytes, 1), &root));
-	EXPECT_ERR(-EINVAL, root_key_new(self->ring, span_of(bytes, SECRET_MIN - 1), &root));
-	EXPECT_ERR(-EINVAL, root_key_new(self->ring, span_of(bytes, SECRET_MAX + 1), &root));
+	EXPECT_ERR(-EINVAL, root_key_new(self->ring, NULL, span_of(bytes, 1), &root));
+	EXPECT_ERR(-EINVAL, root_key_new(self->ring, NULL, span_of(bytes, SECRET_MIN - 1), &root));
+	EXPECT_ERR(-EINVAL, root_key_new(self->ring, NULL, span_of(bytes, SECRET_MAX + 1), &root));
 	EXPECT_NULL(root);
 	EXPECT_EQ(0U, test_ring_count(self->ring));
-	ASSERT_OK(root_key_new(self->ring, span_of(bytes, SECRET_MAX), &root));
+	ASSERT_OK(root_key_new(self->ring, NULL, span_of(bytes, SECRET_MAX), &root));
 	root_key_free(root);
 }
 
@@ -68,12 +68,12 @@ TEST_F(root, ephemeral_roots_differ)
 	uint8_t first[KEY_ROOT_ID];
 	struct root_key *root;
 
-	ASSERT_OK(root_key_new_ephemeral(self->ring, &root));
+	ASSERT_OK(root_key_new_ephemeral(self->ring, NULL, &root));
 	EXPECT_OK(root_key_check(root));
 	memcpy(first, root_key_id(root), sizeof(first));
 	root_key_free(root);
 	EXPECT_EQ(0U, test_ring_count(self->ring));
-	ASSERT_OK(root_key_new_ephemeral(self->ring, &root));
+	ASSERT_OK(root_key_new_ephemeral(self->ring, NULL, &root));
 	EXPECT_NE(0, memcmp(first, root_key_id(root), sizeof(first)));
 	root_key_free(root);
 }
@@ -82,8 +82,8 @@ TEST_F(root, only_one)
 {
 	struct root_key *root, *second = NULL;
 
-	ASSERT_OK(root_key_new_ephemeral(self->ring, &root));
-	EXPECT_ERR(-EEXIST, root_key_new_ephemeral(self->ring, &second));
+	ASSERT_OK(root_key_new_ephemeral(self->ring, NULL, &root));
+	EXPECT_ERR(-EEXIST, root_key_new_ephemeral(self->ring, NULL, &second));
 	EXPECT_NULL(second);
 	EXPECT_OK(root_key_check(root));
 	root_key_free(root);
@@ -94,7 +94,7 @@ TEST_F(root, rights_are_gone)
 	struct root_key *root;
 	key_serial key;
 
-	ASSERT_OK(root_key_new_ephemeral(self->ring, &root));
+	ASSERT_OK(root_key_new_ephemeral(self->ring, NULL, &root));
 	key = root_key_serial(root);
 	EXPECT_ERR(-EACCES, test_update(key, "another root of more than 32 bytes"));
 	EXPECT_ERR(-EACCES, test_on_key(KEYCTL_SETPERM, key, TEST_POS_ALL, 0));
@@ -107,7 +107,7 @@ TEST_F(root, check_sees_a_dead_root)
 {
 	struct root_key *root;
 
-	ASSERT_OK(root_key_new_ephemeral(self->ring, &root));
+	ASSERT_OK(root_key_new_ephemeral(self->ring, NULL, &root));
 	ASSERT_OK(test_on_key(KEYCTL_INVALIDATE, root_key_serial(root), 0, 0));
 	EXPECT_ERR(-ENOKEY, root_key_check(root));
 	root_key_free(root);
@@ -119,7 +119,7 @@ TEST_F(root, check_sees_another_of_that_name)
 	struct root_key *root;
 	key_serial key;
 
-	ASSERT_OK(root_key_new_ephemeral(self->ring, &root));
+	ASSERT_OK(root_key_new_ephemeral(self->ring, NULL, &root));
 	ASSERT_OK(
 		keyring_add_user(KEY_SPEC_SESSION_KEYRING, "elsewhere", span_of(SECRET, 32), &key));
 	EXPECT_OK(root_key_check(root));
@@ -135,7 +135,7 @@ TEST_F(root, mac_is_hmac_sha256)
 	uint8_t expected[32], seen[ROOT_MAC];
 	struct root_key *root;
 
-	ASSERT_OK(root_key_new(self->ring, span_of(SECRET, 32), &root));
+	ASSERT_OK(root_key_new(self->ring, NULL, span_of(SECRET, 32), &root));
 	ASSERT_OK(hmac_sha256(span_of(SECRET, 32), &text, 1, expected));
 	ASSERT_OK(root_key_mac(root, text, seen));
 	EXPECT_MEMEQ(expected, 32, seen, 32);
@@ -150,7 +150,7 @@ TEST(no_root_before_linux_6_2)
 	int r;
 
 	test_need_afalg();
-	r = root_key_new_ephemeral(ring, &root);
+	r = root_key_new_ephemeral(ring, NULL, &root);
 	if (r == 0)
 		SKIP("this kernel keys by serial");
 	EXPECT_ERR(-ENOPROTOOPT, r);
@@ -161,6 +161,7 @@ TEST(no_root_before_linux_6_2)
 FIXTURE(kek)
 {
 	key_serial ring;
+	struct maker *maker;
 	struct root_key *root;
 	struct key_record rec;
 	struct kek *kek;
@@ -170,7 +171,8 @@ FIXTURE_SETUP(kek)
 {
 	self->ring = test_ring();
 	test_need_serial(self->ring);
-	ASSERT_OK(root_key_new(self->ring, span_of(SECRET, 32), &self->root));
+	ASSERT_OK(maker_start(&self->maker));
+	ASSERT_OK(root_key_new(self->ring, self->maker, span_of(SECRET, 32), &self->root));
 	self->rec = record(1, "primary");
 	ASSERT_OK(kek_generate(self->root, &self->rec, &self->kek));
 }
@@ -179,6 +181,7 @@ FIXTURE_TEARDOWN(kek)
 {
 	kek_free(self->kek);
 	root_key_free(self->root);
+	maker_stop(self->maker);
 	EXPECT_EQ(0U, test_ring_count(self->ring));
 }
 
@@ -218,7 +221,7 @@ TEST_F(kek, loads_under_the_root_of_another_node)
 	root_key_free(self->root);
 	self->root = NULL;
 	self->ring = test_ring();
-	ASSERT_OK(root_key_new(self->ring, span_of(SECRET, 32), &self->root));
+	ASSERT_OK(root_key_new(self->ring, NULL, span_of(SECRET, 32), &self->root));
 	ASSERT_OK(kek_load(self->root, &self->rec, &self->kek));
 	encrypt_once(self->kek, again);
 	EXPECT_MEMEQ(first, 16, again, 16);
@@ -322,7 +325,7 @@ TEST_F(kek, other_kind_or_size_is_refused)
 {
 	struct key_record rec = self->rec;
 
-	rec.kind = KEY_KIND_OPENSSL;
+	rec.kind = KEY_KIND_SEALED;
 	expect_refused(self->ring, self->root, &rec, -EOPNOTSUPP);
 	rec = self->rec;
 	rec.key_bytes = 16;
@@ -338,7 +341,7 @@ TEST_F(kek, other_root_is_told_from_damage)
 	kek_free(self->kek);
 	self->kek = NULL;
 	root_key_free(self->root);
-	ASSERT_OK(root_key_new_ephemeral(self->ring, &self->root));
+	ASSERT_OK(root_key_new_ephemeral(self->ring, NULL, &self->root));
 	expect_refused(self->ring, self->root, &rec, -EKEYREJECTED);
 	/* Whoever forges the fingerprint meets the kernel's MAC. */
 	memcpy(rec.root, root_key_id(self->root), sizeof(rec.root));
@@ -354,7 +357,7 @@ TEST_F(kek, nothing_is_made_under_a_missing_root)
 	EXPECT_TRUE(kek_generate(self->root, &rec, &kek) < 0);
 	EXPECT_NULL(kek);
 	EXPECT_MEMEQ(&before, sizeof(before), &rec, sizeof(rec));
-	EXPECT_EQ(1U, test_ring_count(self->ring));
+	EXPECT_EQ(2U, test_ring_count(self->ring)); /* the key, and the root under its other name */
 	/* The loaded one does not need its root any more. */
 	EXPECT_OK(kek_alive(self->kek));
 }

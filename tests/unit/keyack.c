@@ -23,6 +23,7 @@ enum {
 	KEY,
 	DAMAGED,
 	WRITES,
+	CONFIG,
 	TIME,
 	VERSION,
 	FORMATS,
@@ -41,6 +42,7 @@ static const char *const good[LINES] = {
 	[KEY] = "key " KEY1 " opens busy 20000",
 	[DAMAGED] = "key " KEY2 " damaged quiet 0",
 	[WRITES] = "writes " KEY1 ".5",
+	[CONFIG] = "config " HEX HEX,
 	[TIME] = "time 2026-01-31T12:00:00Z",
 	[VERSION] = "version 0.1.0",
 	[FORMATS] = "formats 1",
@@ -110,6 +112,8 @@ TEST(every_field_is_read)
 	EXPECT_TRUE(keyack_writes_with(ack, bed_key_id(0x11).id));
 	EXPECT_FALSE(keyack_writes_with(ack, bed_key_id(0x22).id));
 	EXPECT_EQ(5U, ack->writes[0].activation);
+	EXPECT_TRUE(ack->has_config);
+	EXPECT_EQ(0xff, ack->config[31]);
 	EXPECT_EQ(BED_TIME, ack->time);
 	EXPECT_STREQ("0.1.0", ack->version);
 	EXPECT_EQ(1U, ack->formats);
@@ -130,7 +134,7 @@ TEST(formats_back_to_itself)
 TEST(each_line_has_to_be_there)
 {
 	for (int i = 0; i < LINES; i++) {
-		bool optional = i >= HEARD && i <= WRITES;
+		bool optional = i >= HEARD && i <= CONFIG;
 
 		if (!EXPECT_ERR(optional ? 0 : -EINVAL, refusal(i, NULL)))
 			ktest_log("without: %s", good[i]);
@@ -161,6 +165,7 @@ static const struct {
 	{ WRITES, "writes " KEY1 },
 	{ WRITES, "writes " KEY1 ".05" },
 	{ WRITES, "writes " KEY1 ".5\nkey " KEY2 " opens busy 0" },
+	{ CONFIG, "config " HEX },
 	{ TIME, "time now" },
 	{ VERSION, "version " },
 	{ VERSION, "version 0.1.0 of a name that is much too long for it" },

@@ -229,6 +229,21 @@ TEST(first_document)
 	EXPECT_EQ(KEYDOC_SAME, keydoc_compare(doc, back));
 }
 
+TEST(carried_by_etcd)
+{
+	_cleanup_(keydoc_freep) struct keydoc *doc = good_doc(), *back = NULL;
+	_cleanup_free_ char *text = NULL;
+	uint8_t other[KEY_ROOT_ID];
+	size_t len;
+
+	doc->carrier = KEYDOC_ETCD;
+	ASSERT_OK(keydoc_format(doc, &bed_root, &text, &len));
+	EXPECT_NOT_NULL(strstr(text, "\ncarrier etcd\nmember "));
+	ASSERT_OK(keydoc_parse(span_of(text, len), &bed_root, &back, other));
+	EXPECT_EQ(KEYDOC_ETCD, back->carrier);
+	EXPECT_EQ(KEYDOC_SAME, keydoc_compare(doc, back));
+}
+
 static bool may_be_missing(int line)
 {
 	return line == LEAVING || line == REMOVED || line == USES || line == OLD_MARKED ||
@@ -329,7 +344,8 @@ static const struct {
 	{ TIME, "time 2026-+1-31T12:00:00Z" },
 	{ TIME, "time 1969-12-31T23:59:59Z" },
 	{ CARRIER, "carrier" },
-	{ CARRIER, "carrier etcd" },
+	{ CARRIER, "carrier etcd " NODE0 },
+	{ CARRIER, "carrier Etcd" },
 	{ CARRIER, "carrier hand" },
 	{ CARRIER, "carrier none " NODE0 },
 	{ CARRIER, "carrier hand " KEY1 "00" },
@@ -427,10 +443,26 @@ TEST(formatting_refuses_what_parsing_would)
 
 TEST(versions)
 {
-	EXPECT_ERR(-EPROTONOSUPPORT, refusal(FORMAT, "kekd-keyset 2"));
+	EXPECT_ERR(-EPROTONOSUPPORT, refusal(FORMAT, "kekd-keyset 4"));
 	EXPECT_ERR(-EPROTONOSUPPORT, refusal(FORMAT, "kekd-keyset 10"));
-	EXPECT_ERR(-EPROTONOSUPPORT, refusal(FORMAT, "kekd-keyset 2\nof another form"));
+	EXPECT_ERR(-EPROTONOSUPPORT, refusal(FORMAT, "kekd-keyset 4\nof another form"));
 	EXPECT_ERR(-EINVAL, refusal(FORMAT, "kekd-keysets 1"));
+}
+
+/* A document has the lowest version that can say it: one without sealed keys is for every program. */
+TEST(version_of_sealed_keys)
+{
+	_cleanup_(keydoc_freep) struct keydoc *doc = good_doc(), *back = NULL;
+	_cleanup_free_ char *text = NULL;
+	uint8_t other[KEY_ROOT_ID];
+	size_t len;
+
+	doc->keys[0].kind = KEY_KIND_SEALED;
+	ASSERT_OK(keydoc_format(doc, &bed_root, &text, &len));
+	EXPECT_EQ(0, strncmp(text, "kekd-keyset 2\n", 14));
+	ASSERT_OK(keydoc_parse(span_of(text, len), &bed_root, &back, other));
+	EXPECT_EQ(KEY_KIND_SEALED, back->keys[0].kind);
+	EXPECT_ERR(-EINVAL, refusal(FORMAT, "kekd-keyset 2"));
 }
 
 /* No byte of what is behind the MAC is looked at before it holds: no other result can come of it. */
@@ -464,7 +496,7 @@ TEST(mac_comes_first)
 	uint8_t other[KEY_ROOT_ID];
 	struct span text;
 
-	text_append(&b, "kekd-keyset 2\nnonsense\n");
+	text_append(&b, "kekd-keyset 4\nnonsense\n");
 	text = signed_as(&b, "kekd-keyset");
 	EXPECT_ERR(-EPROTONOSUPPORT, keydoc_parse(text, &bed_root, &doc, other));
 	room[0] ^= 1;
@@ -496,7 +528,7 @@ TEST(mac_of_another_root)
 {
 	uint8_t other[KEY_ROOT_ID] = { 0 };
 	struct text_buf b = text_with(-1, NULL);
-	struct keydoc_root liar = { bed_mac, "another root", bed_root_id };
+	struct keydoc_root liar = { bed_mac, "another root", bed_root_id, NULL };
 	struct keydoc *doc = NULL;
 	struct span text;
 
@@ -526,7 +558,7 @@ static int mac_fails(const void *ctx, struct span in, uint8_t ret[static KEYDOC_
 TEST(mac_that_cannot_be_made)
 {
 	_cleanup_(keydoc_freep) struct keydoc *doc = good_doc();
-	struct keydoc_root sealed = { mac_fails, NULL, bed_root_id };
+	struct keydoc_root sealed = { mac_fails, NULL, bed_root_id, NULL };
 	uint8_t other[KEY_ROOT_ID];
 	struct keydoc *back = NULL;
 	struct text_buf b = text_with(-1, NULL);
@@ -665,7 +697,9 @@ TEST(largest_document)
 	expect_round_trip(doc);
 	ASSERT_OK(keydoc_format(doc, &bed_root, &text, &len));
 	free(text);
-	len += fits * (blob + strlen("blob \n")) + 86;
+	/* A second MAC, a second root, and a blob that says the name of its root at length. */
+	len += fits * (blob + strlen("reblob \n") + 1 + 2 * KEY_ROOT_ID) + 86 + strlen("root \n") +
+	       2 * KEY_ROOT_ID;
 	EXPECT_LT(len, (size_t)KEYDOC_TEXT_MAX);
 	EXPECT_GT(len + 2 * (blob + 300), (size_t)KEYDOC_TEXT_MAX);
 	/* It is still a document when it no longer fits twice. */

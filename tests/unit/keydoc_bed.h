@@ -24,8 +24,8 @@ static inline int bed_mac(const void *secret, struct span in, uint8_t ret[static
 	return hmac_sha256(span_str(secret), &in, 1, ret);
 }
 
-static const struct keydoc_root bed_root = { bed_mac, "a root", bed_root_id };
-static const struct keydoc_root bed_other_root = { bed_mac, "another root", bed_other_id };
+static const struct keydoc_root bed_root = { bed_mac, "a root", bed_root_id, NULL };
+static const struct keydoc_root bed_other_root = { bed_mac, "another root", bed_other_id, NULL };
 
 struct bed_id {
 	uint8_t id[16];

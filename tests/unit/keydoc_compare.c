@@ -222,7 +222,7 @@ TEST_F(pair, key_is_another)
 			memcpy(rec->label, "primary.x", 10);
 			break;
 		case 2:
-			rec->kind = KEY_KIND_OPENSSL;
+			rec->kind = KEY_KIND_SEALED;
 			break;
 		case 3:
 			rec->key_bytes = 16;

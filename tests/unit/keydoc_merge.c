@@ -105,6 +105,56 @@ TEST_F(fork, has_no_hash_yet)
 	EXPECT_MEMEQ(none, sizeof(none), self->next->hash, SHA256_LEN);
 }
 
+static void count_reopened(void *ctx, const struct key_record *rec)
+{
+	EXPECT_EQ(KEY_DECRYPT_ONLY, rec->state);
+	++*(unsigned int *)ctx;
+}
+
+/* Rule 6: etcd has an earlier document. What that one opens opens again, and everybody may follow. */
+TEST_F(fork, again_over_an_older_one)
+{
+	unsigned int n = 0;
+
+	bed_add(self->ours, 2, "primary", KEY_RETIRED, 3);
+	bed_add(self->ours, 3, "primary", KEY_RETIRED, 2);
+	bed_add(self->ours, 4, "primary", KEY_DECRYPT_ONLY, 1)->marked = 16;
+	bed_add(self->theirs, 2, "primary", KEY_DECRYPT_ONLY, 3);
+	bed_add(self->theirs, 3, "primary", KEY_RETIRED, 2);
+	self->ours->carrier = self->theirs->carrier = KEYDOC_ETCD;
+	ASSERT_OK(bed_seal(self->ours));
+	ASSERT_OK(bed_seal(self->theirs));
+	EXPECT_EQ(KEYDOC_OLDER, keydoc_compare(self->ours, self->theirs));
+	ASSERT_OK(
+		keydoc_again(self->ours, self->theirs, &self->by, count_reopened, &n, &self->next));
+	ASSERT_OK(bed_seal(self->next));
+	EXPECT_EQ(1U, n);
+	EXPECT_EQ(31U, self->next->generation);
+	EXPECT_EQ(KEYDOC_ETCD, self->next->carrier);
+	EXPECT_EQ(KEY_ACTIVE, key(self->next, 1)->state);
+	EXPECT_EQ(4U, key(self->next, 1)->activation);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->state);
+	EXPECT_EQ(KEY_RETIRED, key(self->next, 3)->state);
+	EXPECT_EQ(0U, key(self->next, 4)->marked);
+	expect_both_follow(self);
+}
+
+/* None is left: values of any time may be back. */
+TEST_F(fork, again_over_none)
+{
+	unsigned int n = 0;
+
+	bed_add(self->ours, 2, "primary", KEY_RETIRED, 3);
+	bed_add(self->ours, 3, "primary", KEY_RETIRED, 2);
+	ASSERT_OK(bed_seal(self->ours));
+	ASSERT_OK(keydoc_again(self->ours, NULL, &self->by, count_reopened, &n, &self->next));
+	ASSERT_OK(bed_seal(self->next));
+	EXPECT_EQ(2U, n);
+	EXPECT_EQ(18U, self->next->generation);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 3)->state);
+	EXPECT_EQ(KEYDOC_NEWER, keydoc_compare(self->ours, self->next));
+}
+
 TEST_F(fork, keys_of_both)
 {
 	bed_add(self->ours, 2, "primary", KEY_STAGED, 0);
@@ -257,7 +307,7 @@ TEST_F(fork, another_key)
 		else if (i == 2)
 			memcpy(rec->label, "x", 2);
 		else
-			rec->kind = KEY_KIND_OPENSSL;
+			rec->kind = KEY_KIND_SEALED;
 		if (!EXPECT_ERR(-EEXIST, merge(self)))
 			ktest_log("difference %d", i);
 	}

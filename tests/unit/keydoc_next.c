@@ -311,6 +311,42 @@ TEST_F(cluster, every_change_asks_every_member)
 	}
 }
 
+/* In etcd it is the same, by any member, and who waits for others is told so. */
+TEST_F(cluster, carried_by_etcd)
+{
+	begin_by(self, 1, KEYDOC_CARRY, 0);
+	EXPECT_ERR(-EPERM, make(self));
+	begin(self, KEYDOC_CARRY, 0);
+	ASSERT_OK(make(self));
+	EXPECT_EQ(KEYDOC_ETCD, self->doc->carrier);
+	begin(self, KEYDOC_CARRY, 0);
+	EXPECT_ERR(-EALREADY, make(self));
+	for (uint8_t maker = 0; maker < 3; maker++) {
+		struct key_record rec = bed_key((uint8_t)(maker + 2), "primary");
+
+		begin_by(self, maker, KEYDOC_STAGE, 0);
+		self->change.key = &rec;
+		self->acks[(maker + 1) % 3]->n_heard = 0;
+		EXPECT_ERR(-EBUSY, make(self));
+		EXPECT_TRUE(self->why.waits);
+		EXPECT_SAYS(self, "does it reach etcd? See `kekctl cluster status`");
+		begin_by(self, maker, KEYDOC_STAGE, 0);
+		self->change.key = &rec;
+		ASSERT_OK(make(self));
+		EXPECT_EQ(KEYDOC_ETCD, self->doc->carrier);
+	}
+	/* Out of etcd's hands again, which every member has to have heard of as well. */
+	begin_by(self, 1, KEYDOC_TAKE, 0);
+	self->acks[0]->n_heard = 0;
+	EXPECT_ERR(-EBUSY, make(self));
+	begin_by(self, 1, KEYDOC_TAKE, 0);
+	ASSERT_OK(make(self));
+	EXPECT_EQ(KEYDOC_HAND, self->doc->carrier);
+	EXPECT_MEMEQ(bed_node_id(1).id, KEYDOC_NODE, self->doc->hand, KEYDOC_NODE);
+	begin(self, KEYDOC_CARRY, 0);
+	EXPECT_ERR(-EPERM, make(self));
+}
+
 /* The maker hears no number of its own, but holds the document too. */
 TEST_F(cluster, maker_answers_too)
 {
@@ -384,10 +420,14 @@ TEST_F(cluster, nothing_is_retired_without_evidence)
 	ASSERT_OK(stage(self, 2));
 	ASSERT_OK(change(self, KEYDOC_ACTIVATE, 2));
 	EXPECT_ERR(-EAGAIN, close_by(self, KEYDOC_RETIRE, 1, 0));
-	EXPECT_SAYS(self, "key primary.1", "kekctl scan --uses primary.1 --proof FILE");
+	EXPECT_SAYS(self, "key primary.1 is not marked", "kekctl key mark primary.1",
+		    "kekctl scan --etcd --uses primary.1 --proof FILE");
 	EXPECT_ERR(-EAGAIN, close_by(self, KEYDOC_RETIRE, 1, self->doc->generation));
 	ASSERT_OK(change(self, KEYDOC_MARK, 1));
 	mark = key_of(self, 1)->marked;
+	EXPECT_ERR(-EAGAIN, close_by(self, KEYDOC_RETIRE, 1, 0));
+	EXPECT_SAYS(self, "since it was marked",
+		    "kekctl scan --etcd --uses primary.1 --proof FILE");
 	/* Marked again: a value was found, or etcd has forgotten the revision. */
 	ASSERT_OK(change(self, KEYDOC_MARK, 1));
 	EXPECT_ERR(-EAGAIN, close_by(self, KEYDOC_RETIRE, 1, mark));

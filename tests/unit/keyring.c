@@ -5,6 +5,9 @@
 #include "tests/unit/custody.h"
 
 #include <poll.h>
+#include <time.h>
+
+#define BLOB_MAX 512
 
 static const struct span SECRET = { (const uint8_t *)"0123456789abcdef0123456789abcdef", 32 };
 static const struct span OTHER = { (const uint8_t *)"fedcba9876543210fedcba9876543210", 32 };
@@ -45,24 +48,39 @@ TEST_F(keyring, add_never_overwrites)
 	EXPECT_ERR(-EEXIST, keyring_add_logon(self->ring, "kekd:k", OTHER, &again));
 }
 
-TEST_F(keyring, size_of_user_key)
+/* The kernel says by itself that a key is gone; what was read is not said again. */
+TEST_F(keyring, notes)
 {
-	key_serial key;
-	size_t size = 0;
+	struct timespec begin, end;
+	struct pollfd p = { .events = POLLIN };
+	key_serial key, watched = 0;
+	int notes = -1, other = -1;
+	int r = keyring_notes_open(&notes, &other);
 
+	SKIP_UNLESS("notifications", r == 0 || (r != -ENOPKG && r != -EOPNOTSUPP),
+		    "this kernel does not tell what is done to keys");
+	ASSERT_OK(r);
 	ASSERT_OK(keyring_add_user(self->ring, "k", SECRET, &key));
-	ASSERT_OK(keyring_size(key, &size));
-	EXPECT_EQ(SECRET.len, size);
-}
-
-TEST_F(keyring, blob_is_for_encrypted_keys_only)
-{
-	key_serial key;
-	char *blob = NULL;
-
-	ASSERT_OK(keyring_add_user(self->ring, "k", SECRET, &key));
-	EXPECT_ERR(-EINVAL, keyring_blob(key, &blob));
-	EXPECT_NULL(blob);
+	ASSERT_OK(keyring_seal_rights(key));
+	keyring_notes_watch(notes, key, &watched);
+	ASSERT_EQ(key, watched);
+	EXPECT_FALSE(keyring_notes_read(notes));
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	ASSERT_OK(test_on_key(KEYCTL_INVALIDATE, key, 0, 0));
+	p.fd = notes;
+	EXPECT_EQ(1, poll(&p, 1, -1));
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	ktest_log("told after %ld us",
+		  (end.tv_sec - begin.tv_sec) * 1000000 + (end.tv_nsec - begin.tv_nsec) / 1000);
+	EXPECT_TRUE(keyring_notes_read(notes));
+	EXPECT_ERR(-ENOKEY, keyring_alive(key));
+	/* Another key in its place is watched in its turn; one that is not there is not. */
+	keyring_notes_watch(notes, key, &watched);
+	ASSERT_OK(keyring_add_user(self->ring, "l", SECRET, &key));
+	keyring_notes_watch(notes, key, &watched);
+	EXPECT_EQ(key, watched);
+	close(notes);
+	close(other);
 }
 
 TEST_F(keyring, sealed_key_is_fixed)
@@ -166,7 +184,7 @@ FIXTURE_SETUP(encrypted)
 
 	self->ring = test_ring();
 	ASSERT_OK(keyring_add_user(self->ring, "root", SECRET, &self->root));
-	r = keyring_generate(self->ring, "probe", "root", 32, &probe);
+	r = keyring_generate(self->ring, "probe", "user", "root", 32, &probe);
 	SKIP_UNLESS("keyring", r != -ENODEV, "no keys of type encrypted here");
 	ASSERT_OK(r);
 }
@@ -177,24 +195,77 @@ FIXTURE_TEARDOWN(encrypted)
 
 TEST_F(encrypted, blob_loads_again)
 {
-	_cleanup_free_ char *blob = NULL, *again = NULL;
+	char blob[BLOB_MAX], again[BLOB_MAX];
 	key_serial key, copy;
 
-	ASSERT_OK(keyring_generate(self->ring, "k", "root", 32, &key));
-	ASSERT_OK(keyring_blob(key, &blob));
+	ASSERT_OK(keyring_generate(self->ring, "k", "user", "root", 32, &key));
+	ASSERT_OK(keyring_blob(key, blob, BLOB_MAX));
 	EXPECT_EQ(0, strncmp(blob, "default user:root 32 ", 21));
 	ASSERT_OK(keyring_load(self->ring, "copy", blob, &copy));
-	ASSERT_OK(keyring_blob(copy, &again));
+	ASSERT_OK(keyring_blob(copy, again, BLOB_MAX));
 	EXPECT_STREQ(blob, again);
+}
+
+TEST_F(encrypted, blob_needs_room)
+{
+	char blob[BLOB_MAX];
+	key_serial key;
+	size_t len;
+
+	ASSERT_OK(keyring_generate(self->ring, "k", "user", "root", 32, &key));
+	ASSERT_OK(keyring_blob(key, blob, BLOB_MAX));
+	len = strlen(blob);
+	EXPECT_ERR(-ENOBUFS, keyring_blob(key, blob, len));
+	EXPECT_OK(keyring_blob(key, blob, len + 1));
+}
+
+/*
+ * The trap that the maker is there for (keys/maker.h): whoever can put another key of the root's name into a
+ * keyring that is searched earlier gets the blob under that one. No right of the key's stands in the way.
+ */
+TEST_F(encrypted, blob_is_made_under_whatever_the_name_leads_to)
+{
+	char before[BLOB_MAX], blob[BLOB_MAX];
+	key_serial key, copy, shadow;
+
+	ASSERT_OK(keyring_generate(self->ring, "k", "user", "root", 32, &key));
+	ASSERT_OK(keyring_seal_rights(key));
+	ASSERT_OK(keyring_blob(key, before, BLOB_MAX));
+	ASSERT_OK(keyring_add_user(KEYRING_THREAD, "root", OTHER, &shadow));
+	ASSERT_OK(keyring_blob(key, blob, BLOB_MAX));
+	EXPECT_NE(0, strcmp(before, blob));
+	EXPECT_OK(keyring_load(self->ring, "copy", blob, &copy));
+	EXPECT_ERR(-EINVAL, keyring_load(self->ring, "true", before, &copy));
+}
+
+static void read_as_somebody_else(void *ctx)
+{
+	key_serial key = *(const key_serial *)ctx, shadow, copy;
+	char blob[BLOB_MAX];
+
+	test_become_nobody();
+	ASSERT_OK(keyring_add_user(KEYRING_THREAD, "root", OTHER, &shadow));
+	ASSERT_OK(keyring_blob(key, blob, BLOB_MAX));
+	EXPECT_OK(keyring_load(KEYRING_THREAD, "copy", blob, &copy));
+}
+
+/* And so does anybody whom a possessor gives the right to read: the keeper's filter is no filter of his. */
+TEST_F(encrypted, blob_is_made_under_a_readers_root)
+{
+	key_serial key;
+
+	ASSERT_OK(keyring_generate(self->ring, "k", "user", "root", 32, &key));
+	ASSERT_OK(test_on_key(KEYCTL_SETPERM, key, TEST_ALL_RIGHTS, 0));
+	test_in_child(read_as_somebody_else, &key);
 }
 
 TEST_F(encrypted, sizes)
 {
 	key_serial key;
 
-	EXPECT_ERR(-EINVAL, keyring_generate(self->ring, "a", "root", 16, &key));
-	EXPECT_OK(keyring_generate(self->ring, "b", "root", 24, &key));
-	EXPECT_OK(keyring_generate(self->ring, "c", "root", 64, &key));
+	EXPECT_ERR(-EINVAL, keyring_generate(self->ring, "a", "user", "root", 16, &key));
+	EXPECT_OK(keyring_generate(self->ring, "b", "user", "root", 24, &key));
+	EXPECT_OK(keyring_generate(self->ring, "c", "user", "root", 64, &key));
 }
 
 /* "default user:root 32 ", then in hex 16 bytes of IV, one unused, 32 of ciphertext, 32 of MAC. */
@@ -208,11 +279,11 @@ TEST_F(encrypted, sizes)
  */
 TEST_F(encrypted, flipped_nibble_is_refused)
 {
-	_cleanup_free_ char *blob = NULL;
+	char blob[BLOB_MAX];
 	key_serial key, copy = 0;
 
-	ASSERT_OK(keyring_generate(self->ring, "k", "root", 32, &key));
-	ASSERT_OK(keyring_blob(key, &blob));
+	ASSERT_OK(keyring_generate(self->ring, "k", "user", "root", 32, &key));
+	ASSERT_OK(keyring_blob(key, blob, BLOB_MAX));
 	ASSERT_EQ(BLOB_LEN, strlen(blob));
 	for (size_t i = BLOB_HEAD; i < BLOB_LEN; i++) {
 		char was = blob[i];
@@ -229,11 +300,11 @@ TEST_F(encrypted, flipped_nibble_is_refused)
 
 TEST_F(encrypted, other_root_is_refused)
 {
-	_cleanup_free_ char *blob = NULL;
+	char blob[BLOB_MAX];
 	key_serial key;
 
-	ASSERT_OK(keyring_generate(self->ring, "k", "root", 32, &key));
-	ASSERT_OK(keyring_blob(key, &blob));
+	ASSERT_OK(keyring_generate(self->ring, "k", "user", "root", 32, &key));
+	ASSERT_OK(keyring_blob(key, blob, BLOB_MAX));
 	ASSERT_OK(keyring_unlink(self->ring, self->root));
 	EXPECT_ERR(-ENOKEY, keyring_load(self->ring, "copy", blob, &key));
 	ASSERT_OK(keyring_add_user(self->ring, "root", OTHER, &self->root));
@@ -243,42 +314,41 @@ TEST_F(encrypted, other_root_is_refused)
 /* The trap that root_key_check() is there for: the kernel does not mind. */
 TEST_F(encrypted, kernel_generates_under_a_missing_root)
 {
-	char *blob = NULL;
+	char blob[BLOB_MAX];
 	key_serial key;
 
-	ASSERT_OK(keyring_generate(self->ring, "k", "nobody", 32, &key));
-	EXPECT_ERR(-ENOKEY, keyring_blob(key, &blob));
-	EXPECT_NULL(blob);
+	ASSERT_OK(keyring_generate(self->ring, "k", "user", "nobody", 32, &key));
+	EXPECT_ERR(-ENOKEY, keyring_blob(key, blob, BLOB_MAX));
 }
 
 TEST_F(encrypted, kernel_generates_under_a_one_byte_root)
 {
-	_cleanup_free_ char *blob = NULL;
+	char blob[BLOB_MAX];
 	key_serial key;
 
 	ASSERT_OK(keyring_add_user(self->ring, "tiny", span_str("x"), &key));
-	ASSERT_OK(keyring_generate(self->ring, "k", "tiny", 32, &key));
-	EXPECT_OK(keyring_blob(key, &blob));
+	ASSERT_OK(keyring_generate(self->ring, "k", "user", "tiny", 32, &key));
+	EXPECT_OK(keyring_blob(key, blob, BLOB_MAX));
 }
 
 /* WRITE lets its holder wrap the key again under a root he knows. Sealing ends that. */
 TEST_F(encrypted, sealed_key_cannot_be_wrapped_again)
 {
-	_cleanup_free_ char *open_blob = NULL, *sealed_blob = NULL;
+	char open_blob[BLOB_MAX], sealed_blob[BLOB_MAX];
 	key_serial open_key, sealed_key, known;
 
 	ASSERT_OK(keyring_add_user(self->ring, "known", OTHER, &known));
-	ASSERT_OK(keyring_generate(self->ring, "open", "root", 32, &open_key));
-	ASSERT_OK(keyring_generate(self->ring, "sealed", "root", 32, &sealed_key));
+	ASSERT_OK(keyring_generate(self->ring, "open", "user", "root", 32, &open_key));
+	ASSERT_OK(keyring_generate(self->ring, "sealed", "user", "root", 32, &sealed_key));
 	ASSERT_OK(keyring_seal_rights(sealed_key));
 
 	EXPECT_OK(test_update(open_key, "update user:known"));
-	ASSERT_OK(keyring_blob(open_key, &open_blob));
+	ASSERT_OK(keyring_blob(open_key, open_blob, BLOB_MAX));
 	EXPECT_EQ(0, strncmp(open_blob, "default user:known ", 19));
 
 	EXPECT_ERR(-EACCES, test_update(sealed_key, "update user:known"));
 	EXPECT_ERR(-EACCES, test_on_key(KEYCTL_SETPERM, sealed_key, TEST_POS_ALL, 0));
-	ASSERT_OK(keyring_blob(sealed_key, &sealed_blob));
+	ASSERT_OK(keyring_blob(sealed_key, sealed_blob, BLOB_MAX));
 	EXPECT_EQ(0, strncmp(sealed_blob, "default user:root ", 18));
 }
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The key set over its document, on keys of the openssl backend, which every host can make; and the same
+ * The key set over its document, under a root in memory, which every host can have; and the same
  * life with keys of the kernel where there are any. The rules of changes have tests of their own
  * (keydoc_next.c).
  */
 #include "daemon/keys/keyset.h"
 #include "daemon/keys/check.h"
+#include "daemon/keys/keyset_private.h"
+#include "daemon/keys/rewrap.h"
+#include "daemon/keys/secret.h"
+#include "tests/support/root.h"
 #include "tests/unit/alone.h"
 #include "tests/unit/custody.h"
 #include "tests/unit/scratch.h"
@@ -14,13 +18,13 @@ FIXTURE(keyset)
 {
 	struct scratch dir;
 	struct key_store *store;
-	struct soft_root *root;
+	struct root_key *root;
 	struct keyset *set;
 };
 
-static void open_set(struct key_store *store, const struct soft_root *root, struct keyset **ret)
+static void open_set(struct key_store *store, const struct root_key *root, struct keyset **ret)
 {
-	ASSERT_OK(keyset_new(store, NULL, root, "cp-1", ret));
+	ASSERT_OK(keyset_new(store, root, "cp-1", ret));
 	ASSERT_OK(keyset_load(*ret));
 }
 
@@ -28,14 +32,14 @@ FIXTURE_SETUP(keyset)
 {
 	scratch_make(&self->dir);
 	ASSERT_OK(key_store_open(self->dir.path, &self->store));
-	ASSERT_OK(soft_root_new_ephemeral(&self->root));
+	ASSERT_OK(test_root(&self->root));
 	open_set(self->store, self->root, &self->set);
 }
 
 FIXTURE_TEARDOWN(keyset)
 {
 	keyset_free(self->set);
-	soft_root_free(self->root);
+	root_key_free(self->root);
 	key_store_close(self->store);
 	scratch_remove(&self->dir);
 }
@@ -108,16 +112,16 @@ TEST_F(keyset, of_another_root)
 {
 	const struct keyset_key *key, *found = NULL;
 	char before[8192], after[8192];
-	struct soft_root *wrong;
+	struct root_key *wrong;
 	size_t before_len, after_len;
 
 	ASSERT_OK(alone_create(self->set, "primary", &key));
 	read_file(&self->dir, "keyset", before, sizeof(before), &before_len);
 	keyset_free(self->set);
-	ASSERT_OK(soft_root_new_ephemeral(&wrong));
+	ASSERT_OK(test_root(&wrong));
 	open_set(self->store, wrong, &self->set);
 	EXPECT_ERR(-EKEYREJECTED, keyset_why(self->set));
-	EXPECT_MEMEQ(soft_root_id(self->root), KEY_ROOT_ID, keyset_other_root(self->set),
+	EXPECT_MEMEQ(root_key_id(self->root), KEY_ROOT_ID, keyset_other_root(self->set),
 		     KEY_ROOT_ID);
 	EXPECT_ERR(-EKEYREJECTED, keyset_active(self->set, "primary", &found));
 	EXPECT_ERR(-EKEYREJECTED, alone_stage(self->set, "primary", &found));
@@ -125,7 +129,7 @@ TEST_F(keyset, of_another_root)
 	read_file(&self->dir, "keyset", after, sizeof(after), &after_len);
 	EXPECT_MEMEQ(before, before_len, after, after_len);
 	keyset_free(self->set);
-	soft_root_free(wrong);
+	root_key_free(wrong);
 	open_set(self->store, self->root, &self->set);
 	EXPECT_OK(keyset_active(self->set, "primary", &found));
 }
@@ -186,17 +190,18 @@ TEST_F(keyset, comes_back_from_the_store)
 {
 	const struct keyset_key *key, *again;
 	struct keydoc_member self_before = *keyset_self(self->set);
-	uint8_t bytes[32];
+	uint8_t bytes[32], there[32];
 	struct key_record rec;
 
 	ASSERT_OK(alone_create(self->set, "primary", &key));
 	rec = key->rec;
-	memcpy(bytes, softkey_bytes(key->soft), sizeof(bytes));
+	ASSERT_OK(keyset_key_bytes(self->set, key, bytes));
 	reload(self);
 	EXPECT_MEMEQ(self_before.id, KEYDOC_NODE, keyset_self(self->set)->id, KEYDOC_NODE);
 	ASSERT_OK(keyset_active(self->set, "primary", &again));
 	EXPECT_MEMEQ(&rec, sizeof(rec), &again->rec, sizeof(rec));
-	EXPECT_MEMEQ(bytes, 32, softkey_bytes(again->soft), 32);
+	ASSERT_OK(keyset_key_bytes(self->set, again, there));
+	EXPECT_MEMEQ(bytes, 32, there, 32);
 }
 
 /* Durable before visible: what could not be saved is not there. */
@@ -287,14 +292,14 @@ TEST_F(keyset, the_whole_way)
 	ASSERT_OK(alone_create(self->set, "primary", &b));
 	ASSERT_OK(alone_step(self->set, KEYDOC_RETIRE, id));
 	EXPECT_ERR(-EKEYREJECTED, a->why);
-	EXPECT_NULL(a->soft);
+	EXPECT_FALSE(a->held);
 	reload(self);
 	a = keyset_find(self->set, id);
 	ASSERT_NOT_NULL(a);
 	EXPECT_EQ(KEY_RETIRED, a->rec.state);
 	ASSERT_OK(alone_step(self->set, KEYDOC_REOPEN, id));
 	EXPECT_OK(a->why);
-	EXPECT_NOT_NULL(a->soft);
+	EXPECT_TRUE(a->held);
 	ASSERT_OK(alone_step(self->set, KEYDOC_RETIRE, id));
 	ASSERT_OK(alone_step(self->set, KEYDOC_DESTROY, id));
 	EXPECT_NULL(keyset_find(self->set, id));
@@ -403,7 +408,7 @@ TEST_F(keyset, in_memory_only)
 	const struct keyset_key *key;
 	struct keyset *set;
 
-	ASSERT_OK(keyset_new(NULL, NULL, self->root, "", &set));
+	ASSERT_OK(keyset_new(NULL, self->root, "", &set));
 	ASSERT_OK(keyset_load(set));
 	ASSERT_OK(alone_create(set, "primary", &key));
 	EXPECT_OK(keyset_active(set, "primary", &key));
@@ -442,7 +447,7 @@ static void never(void *ctx, const struct keyset_key *key)
 	++*(int *)ctx;
 }
 
-TEST_F(keyset, soft_keys_do_not_die)
+TEST_F(keyset, held_keys_do_not_die)
 {
 	const struct keyset_key *key;
 	int calls = 0;
@@ -453,10 +458,194 @@ TEST_F(keyset, soft_keys_do_not_die)
 	EXPECT_OK(key->why);
 }
 
+/* --- two roots: keys that are held, by their bytes at each moment of a rotation, and after each start --- */
+
+FIXTURE(roots)
+{
+	struct scratch dir, elsewhere;
+	struct key_store *store;
+	struct secret secret[2];
+	struct root_key *root[2];
+	struct keyset *set;
+	uint8_t bytes[3][KEKD_AES_KEY_MAX];
+};
+
+/* As a start finds it: @first by `rootKey`, @second by `kekctl root next`, or NULL. */
+static void start(struct ktest_data_of_roots *self, const struct root_key *first,
+		  const struct root_key *second)
+{
+	keyset_free(self->set);
+	open_set(self->store, first, &self->set);
+	if (second)
+		ASSERT_OK(keyset_second(self->set, second));
+}
+
+static const struct keyset_key *nth(const struct keyset *set, size_t n)
+{
+	return keyset_find(set, keyset_doc(set)->keys[n].id);
+}
+
+FIXTURE_SETUP(roots)
+{
+	static const uint8_t known[16] = { 1, 2, 3 };
+	struct key_record want = { .name = "old", .label = "old", .key_bytes = sizeof(known) };
+	const struct keyset_key *key;
+
+	scratch_make(&self->dir);
+	scratch_make(&self->elsewhere);
+	ASSERT_OK(key_store_open(self->dir.path, &self->store));
+	for (size_t i = 0; i < 2; i++) {
+		ASSERT_OK(secret_random(SECRET_MIN, &self->secret[i]));
+		ASSERT_OK(root_key_new_in_memory(secret_span(&self->secret[i]), &self->root[i]));
+	}
+	start(self, self->root[0], NULL);
+	ASSERT_OK(alone_create(self->set, "primary", &key));
+	ASSERT_OK(alone_create(self->set, "primary", &key));
+	ASSERT_OK(alone_import(self->set, &want, span_of(known, sizeof(known)), &key));
+	for (size_t i = 0; i < 3; i++)
+		ASSERT_OK(keyset_key_bytes(self->set, nth(self->set, i), self->bytes[i]));
+	EXPECT_MEMEQ(known, sizeof(known), self->bytes[2], sizeof(known));
+}
+
+FIXTURE_TEARDOWN(roots)
+{
+	keyset_free(self->set);
+	for (size_t i = 0; i < 2; i++) {
+		root_key_free(self->root[i]);
+		secret_release(&self->secret[i]);
+	}
+	key_store_close(self->store);
+	scratch_remove(&self->dir);
+	scratch_remove(&self->elsewhere);
+}
+
+/* What a holder that is started now is given. */
+static void has_keys(struct ktest_data_of_roots *self, const struct keyset *set)
+{
+	uint8_t bytes[KEKD_AES_KEY_MAX];
+
+	ASSERT_EQ(3U, count(set));
+	for (size_t i = 0; i < 3; i++) {
+		EXPECT_OK(nth(set, i)->why);
+		EXPECT_TRUE(nth(set, i)->held);
+		ASSERT_OK(keyset_key_bytes(set, nth(set, i), bytes));
+		EXPECT_MEMEQ(self->bytes[i], sizeof(bytes), bytes, sizeof(bytes));
+	}
+}
+
+static void begin(struct ktest_data_of_roots *self)
+{
+	_cleanup_(rewrap_freep) struct rewrap *w = NULL;
+	struct keydoc_blob blobs[3];
+	struct keydoc_change change = { .kind = KEYDOC_ROOT_BEGIN, .n_blobs = 3, .blobs = blobs };
+	const struct keydoc *doc = keyset_doc(self->set);
+
+	ASSERT_OK(rewrap_new(secret_span(&self->secret[0]), secret_span(&self->secret[1]), false,
+			     doc, &w));
+	for (size_t i = 0; i < 3; i++) {
+		memcpy(blobs[i].id, doc->keys[i].id, KEKD_KEY_ID);
+		ASSERT_OK(rewrap_key(w, &doc->keys[i], blobs[i].blob));
+		ASSERT_OK(keyset_prove_second(self->set, &doc->keys[i], blobs[i].blob));
+	}
+	memcpy(change.root, root_key_id(self->root[1]), KEY_ROOT_ID);
+	ASSERT_OK(alone_change(self->set, &change));
+}
+
+static int root_step(struct ktest_data_of_roots *self, enum keydoc_change_kind kind)
+{
+	struct keydoc_change change = { .kind = kind };
+
+	return alone_change(self->set, &change);
+}
+
+static void prev_is_of(struct ktest_data_of_roots *self, int r, const struct root_key *root)
+{
+	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	struct keydoc_root r_root = keyset_root_of(root);
+	uint8_t other[KEY_ROOT_ID];
+	char text[32768];
+	size_t len;
+
+	read_file(&self->dir, KEY_STORE_PREV, text, sizeof(text), &len);
+	EXPECT_ERR(r, keydoc_parse(span_of(text, len), &r_root, &doc, other));
+}
+
+TEST_F(roots, keys_at_each_moment)
+{
+	struct root_key **root = self->root;
+
+	ASSERT_OK(keyset_second(self->set, root[1]));
+	has_keys(self, self->set);
+	begin(self);
+	has_keys(self, self->set);
+	for (size_t i = 0; i < 2; i++) {
+		start(self, root[i], NULL);
+		has_keys(self, self->set);
+		EXPECT_ERR(-EBUSY, root_step(self, i == 0 ? KEYDOC_ROOT_END : KEYDOC_ROOT_ABORT));
+		start(self, root[i], root[1 - i]);
+		has_keys(self, self->set);
+	}
+	ASSERT_OK(root_step(self, KEYDOC_ROOT_END));
+	EXPECT_EQ(KEYSET_SECOND_OVER, keyset_second_end(self->set));
+	has_keys(self, self->set);
+	start(self, root[1], NULL);
+	has_keys(self, self->set);
+	prev_is_of(self, -EKEYREJECTED, root[0]);
+	start(self, root[0], NULL);
+	EXPECT_ERR(-EKEYREJECTED, keyset_why(self->set));
+	start(self, root[0], root[1]);
+	EXPECT_ERR(-EKEYREJECTED, keyset_why(self->set));
+	start(self, root[1], NULL);
+	has_keys(self, self->set);
+}
+
+/* In the process that has begun it. */
+TEST_F(roots, ended_and_given_up_at_once)
+{
+	ASSERT_OK(keyset_second(self->set, self->root[1]));
+	begin(self);
+	ASSERT_OK(root_step(self, KEYDOC_ROOT_ABORT));
+	EXPECT_EQ(KEYSET_SECOND_OVER, keyset_second_end(self->set));
+	has_keys(self, self->set);
+	prev_is_of(self, -EKEYREJECTED, self->root[1]);
+	ASSERT_OK(keyset_second(self->set, self->root[1]));
+	begin(self);
+	ASSERT_OK(root_step(self, KEYDOC_ROOT_END));
+	EXPECT_EQ(KEYSET_SECOND_FIRST, keyset_second_end(self->set));
+	has_keys(self, self->set);
+	prev_is_of(self, -EKEYREJECTED, self->root[0]);
+}
+
+/* A node that had both roots before it had the keyset, which only the new one opens by now. */
+TEST_F(roots, an_empty_set_follows_to_its_second)
+{
+	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	_cleanup_(keyset_freep) struct keyset *late = NULL;
+	struct keydoc_refusal why;
+	struct key_store *store;
+
+	ASSERT_OK(keyset_second(self->set, self->root[1]));
+	begin(self);
+	ASSERT_OK(root_step(self, KEYDOC_ROOT_END));
+	ASSERT_OK(keydoc_copy(keyset_doc(self->set), &doc));
+	ASSERT_OK(key_store_open(self->elsewhere.path, &store));
+	open_set(store, self->root[0], &late);
+	ASSERT_OK(keyset_second(late, self->root[1]));
+	ASSERT_OK(keyset_begin(late));
+	ASSERT_OK(keyset_take(late, doc, &why, NULL, NULL));
+	doc = NULL;
+	EXPECT_EQ(KEYSET_SECOND_FIRST, keyset_second_end(late));
+	has_keys(self, late);
+	keyset_free(late);
+	late = NULL;
+	key_store_close(store);
+}
+
 FIXTURE(kernel)
 {
 	struct scratch dir;
 	struct key_store *store;
+	struct maker *maker;
 	struct root_key *root;
 	struct keyset *set;
 	key_serial ring;
@@ -464,7 +653,7 @@ FIXTURE(kernel)
 
 static void open_kernel(struct ktest_data_of_kernel *self)
 {
-	ASSERT_OK(keyset_new(self->store, self->root, NULL, "cp-1", &self->set));
+	ASSERT_OK(keyset_new(self->store, self->root, "cp-1", &self->set));
 	ASSERT_OK(keyset_load(self->set));
 }
 
@@ -474,15 +663,17 @@ FIXTURE_SETUP(kernel)
 	test_need_serial(self->ring);
 	scratch_make(&self->dir);
 	ASSERT_OK(key_store_open(self->dir.path, &self->store));
-	ASSERT_OK(root_key_new_ephemeral(self->ring, &self->root));
+	ASSERT_OK(maker_start(&self->maker));
+	ASSERT_OK(root_key_new_ephemeral(self->ring, self->maker, &self->root));
 	open_kernel(self);
 }
 
 FIXTURE_TEARDOWN(kernel)
 {
 	keyset_free(self->set);
-	EXPECT_EQ(1U, test_ring_count(self->ring));
+	EXPECT_EQ(2U, test_ring_count(self->ring)); /* the root under its two names */
 	root_key_free(self->root);
+	maker_stop(self->maker);
 	key_store_close(self->store);
 	scratch_remove(&self->dir);
 }
@@ -558,19 +749,19 @@ TEST_F(kernel, dead_key_comes_back)
 	EXPECT_EQ(1, back.calls);
 }
 
-/* A store that was made for the other backend is of another root: neither used nor harmed. */
-TEST_F(kernel, a_keyset_of_the_other_backend_is_refused)
+/* A store of another root is neither used nor harmed. */
+TEST_F(kernel, a_keyset_of_another_root_is_refused)
 {
 	const struct keyset_key *key;
-	struct soft_root *soft;
+	struct root_key *memory;
 	struct keyset *other;
 
-	ASSERT_OK(soft_root_new_ephemeral(&soft));
-	ASSERT_OK(keyset_new(self->store, NULL, soft, "cp-1", &other));
+	ASSERT_OK(test_root(&memory));
+	ASSERT_OK(keyset_new(self->store, memory, "cp-1", &other));
 	ASSERT_OK(keyset_load(other));
 	ASSERT_OK(alone_create(other, "primary", &key));
 	keyset_free(other);
-	soft_root_free(soft);
+	root_key_free(memory);
 	keyset_free(self->set);
 	open_kernel(self);
 	EXPECT_ERR(-EKEYREJECTED, keyset_why(self->set));

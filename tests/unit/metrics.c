@@ -69,10 +69,14 @@ TEST(adds_up_and_apart_from_that_what_is_so_now)
 {
 	struct metrics total = { 0 }, more = { .connections = 7, .calls = 3, .refused_peers = 2 };
 
+	more.refusals[REFUSAL_CALLS] = 5;
+
 	metrics_observe(&more, "v2.Encrypt", 0, 10);
 	metrics_add(&total, &more);
 	metrics_add(&total, &more);
 	EXPECT_EQ(4, total.refused_peers);
+	EXPECT_TRUE(has(&total, "kekd_refusals_total{reason=\"calls\"} 10\n"));
+	EXPECT_TRUE(has(&total, "kekd_refusals_total{reason=\"memory\"} 0\n"));
 	EXPECT_EQ(0, total.connections);
 	EXPECT_TRUE(has(&total, "kekd_requests_total{method=\"v2.Encrypt\",code=\"OK\"} 2\n"));
 	EXPECT_TRUE(has(&total, "kekd_open_calls 0\n"));

@@ -141,7 +141,7 @@ TEST(impossible_lengths)
 		       BYTES("\x0a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01x"));
 }
 
-/* nanopb then calls the field with a stream over its own stack: no span may come of it. */
+/* What a field is not must not be read as a span. */
 TEST(wrong_wire_type)
 {
 	expect_refused(PB_V2_ENCRYPT_REQUEST, BYTES("\x08\x01"));
@@ -216,6 +216,31 @@ TEST_F(pb, long_field)
 	ASSERT_OK(pb_decode_response(PB_V2_DECRYPT_RESPONSE, span_of(self->out.data, self->out.len),
 				     &seen));
 	EXPECT_TRUE(span_equal(rsp.data, seen.data));
+}
+
+/* A result that lies where the answer will have it, of each length of a length. */
+TEST_F(pb, around)
+{
+	static const size_t lengths[] = { 0, 1, 127, 128, 700 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		_cleanup_secbuf_ struct secbuf out = { 0 }, want = { 0 };
+		struct kms_response rsp = { .key_id = span_str("id") };
+		uint8_t text[700];
+
+		memset(text, 't', sizeof(text));
+		rsp.data = span_of(text, lengths[i]);
+		ASSERT_OK(secpool_get(self->pool, 1024, &want));
+		ASSERT_OK(secbuf_append(&want, "head", 4));
+		ASSERT_OK(pb_encode_response(PB_V2_ENCRYPT_RESPONSE, &rsp, &want));
+
+		ASSERT_OK(secpool_get(self->pool, 1024, &out));
+		ASSERT_OK(secbuf_append(&out, "head", 4));
+		memcpy(out.data + 4 + PB_ROOM, text, lengths[i]);
+		rsp.data = span_of(out.data + 4 + PB_ROOM, lengths[i]);
+		ASSERT_OK(pb_encode_around(PB_V2_ENCRYPT_RESPONSE, &rsp, &out));
+		EXPECT_MEMEQ(want.data, want.len, out.data, out.len);
+	}
 }
 
 TEST_F(pb, no_room)

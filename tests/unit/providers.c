@@ -44,6 +44,7 @@ FIXTURE_VARIANT(chain)
 FIXTURE_VARIANT_ADD(chain, openssl) { BED_OPENSSL };
 FIXTURE_VARIANT_ADD(chain, fake) { BED_FAKE };
 FIXTURE_VARIANT_ADD(chain, kernel) { BED_KERNEL };
+FIXTURE_VARIANT_ADD(chain, holder) { BED_HOLDER };
 /* clang-format on */
 
 FIXTURE_SETUP(chain)
@@ -148,6 +149,55 @@ TEST_F(chain, reads_what_the_apiserver_stored)
 	}
 	EXPECT_EQ(93U, read);
 	json_decref(all);
+}
+
+/* A value of the key "right" that the key "wrong" opens too, to something else. */
+static void seal_until_both_fit(struct chain_bed *b, const char *plain, uint8_t *stored,
+				size_t *ret_len)
+{
+	const char *first = HEAD KEYS("aescbc", NAME("wrong")),
+		   *second = HEAD KEYS("aescbc", NAME("right"));
+	bool fits = false;
+
+	while (!fits) {
+		ASSERT_OK(chain_bed_swap(b, second));
+		ASSERT_OK(chain_bed_encrypt(b, span_str(PATH), span_str(plain)));
+		*ret_len = chain_bed_output(b).len;
+		memcpy(stored, chain_bed_output(b).data, *ret_len);
+		ASSERT_OK(chain_bed_swap(b, first));
+		fits = chain_bed_decrypt(b, span_str(PATH), span_of(stored, *ret_len)) == 0;
+	}
+}
+
+/* Two keys of one label and no tag: an object wins over what has the right padding only. */
+TEST_F(chain, aescbc_prefers_an_object)
+{
+	static const char *const plain[] = { "{\"kind\":\"x\"}", "no object" };
+	const char *both = HEAD KEYS("aescbc", NAME("wrong") ", " NAME("right"));
+	struct chain_bed *b = &self->bed;
+	uint8_t stored[256];
+	size_t len = 0;
+
+	ASSERT_GE(chain_bed_key(b, &(struct chain_bed_key){ "wrong", "one", key_a, 32, false,
+							    KEY_ACTIVE }),
+		  0);
+	ASSERT_GE(chain_bed_key(b, &(struct chain_bed_key){ "right", "one", key_b, 32, false,
+							    KEY_ACTIVE }),
+		  0);
+	for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
+		seal_until_both_fit(b, plain[i], stored, &len);
+		EXPECT_TRUE(b->op.doubtful);
+		ASSERT_OK(chain_bed_swap(b, both));
+		ASSERT_OK(chain_bed_decrypt(b, span_str(PATH), span_of(stored, len)));
+		EXPECT_EQ(i == 1, b->op.doubtful);
+		EXPECT_EQ(i == 0, b->op.stale);
+		EXPECT_EQ(i == 0, span_equal(span_str(plain[i]), chain_bed_output(b)));
+	}
+	/* A key that fits alone has the last word, and says what it is worth. */
+	ASSERT_OK(chain_bed_swap(b, HEAD KEYS("aescbc", NAME("right") ", " NAME("wrong"))));
+	ASSERT_OK(chain_bed_decrypt(b, span_str(PATH), span_of(stored, len)));
+	EXPECT_TRUE(b->op.doubtful);
+	EXPECT_TRUE(span_equal(span_str(plain[1]), chain_bed_output(b)));
 }
 
 static const size_t sizes[] = { 0, 1, 15, 16, 17, 31, 32, 33, 4096, 65536, KEKD_VALUE_MAX - 16 };

@@ -386,10 +386,26 @@ TEST(key_id_has_one_form)
 	uint8_t bytes[KEKD_KEY_ID] = { 9 };
 	uint32_t n = 9;
 
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		EXPECT_ERR(-EINVAL, key_id_parse(wrong[i], strlen(wrong[i]), bytes, &n));
+		EXPECT_ERR(-EINVAL, key_id_of(ID ".7", span_str(wrong[i]), &n));
+	}
 	EXPECT_EQ(9, bytes[0]);
 	EXPECT_EQ(9U, n);
+}
+
+TEST(key_id_of_the_same_key)
+{
+	static const char other[] = "ff0c000102030405060708090a0b0c0d.7";
+	uint32_t n = 9;
+
+	ASSERT_EQ(strlen(ID), strlen(other) - 2);
+	EXPECT_ERR(-EINVAL, key_id_of(ID ".7", span_str(other), &n));
+	EXPECT_EQ(9U, n);
+	EXPECT_OK(key_id_of(ID ".7", span_str(ID ".4294967295"), &n));
+	EXPECT_EQ(UINT32_MAX, n);
+	EXPECT_OK(key_id_of(ID ".7", span_str(ID ".0"), &n));
+	EXPECT_EQ(0U, n);
 }
 
 /* Each part of the binding counts, and no two records share one by moving a border. */

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -195,6 +194,34 @@ static int try_kill_parent(void)
 	return done(kill(getppid(), 0));
 }
 
+/* By a descriptor the kernel signals whom its owner names. */
+static int try_signal_parent(void)
+{
+	struct f_owner_ex owner = { F_OWNER_PID, getppid() };
+	int r;
+
+	r = done(fcntl(listening, F_SETOWN, getppid()));
+	if (r == -EPERM)
+		r = done(fcntl(listening, F_SETOWN_EX, &owner));
+	if (r == -EPERM)
+		r = done(fcntl(listening, F_SETSIG, SIGSTOP));
+	return r == -EPERM ? done(fcntl(listening, F_SETFL, O_NONBLOCK | O_ASYNC)) : r;
+}
+
+static int try_make_blocking(void)
+{
+	int flags = fcntl(listening, F_GETFL);
+
+	return flags < 0 ? 1 : done(fcntl(listening, F_SETFL, flags & ~O_NONBLOCK));
+}
+
+static int try_make_nonblocking(void)
+{
+	int flags = fcntl(listening, F_GETFL);
+
+	return flags < 0 ? 1 : done(fcntl(listening, F_SETFL, flags | O_NONBLOCK));
+}
+
 static int try_exe(void)
 {
 	char *argv[] = { (char *)(uintptr_t) "true", NULL };
@@ -237,7 +264,7 @@ static int as_keeper(void)
 
 	if (r == 0)
 		r = keeper_files();
-	return r == 0 || r == -EOPNOTSUPP ? sandbox_seccomp_keeper() : r;
+	return r == 0 || r == -EOPNOTSUPP ? sandbox_seccomp_keeper(0) : r;
 }
 
 /* seccomp alone must not be what guards files. */
@@ -255,6 +282,13 @@ static int as_server(void)
 	if (r == 0)
 		r = sandbox_files_server();
 	return r == 0 || r == -EOPNOTSUPP ? sandbox_seccomp_server() : r;
+}
+
+static int as_observer(void)
+{
+	int r = sandbox_keep_caps(0);
+
+	return r == 0 ? sandbox_seccomp_observer() : r;
 }
 
 static int as_server_files(void)
@@ -353,6 +387,8 @@ TEST_F(sandbox, everything_works_outside)
 	EXPECT_EQ(0, tried(as_nothing, try_write_config));
 	EXPECT_EQ(0, tried(as_nothing, try_write_elsewhere));
 	EXPECT_EQ(0, tried(as_nothing, try_kill_parent));
+	EXPECT_EQ(0, tried(as_nothing, try_signal_parent));
+	EXPECT_EQ(0, tried(as_nothing, try_make_blocking));
 	EXPECT_EQ(0, tried(as_nothing, try_shutdown_listener));
 }
 
@@ -399,6 +435,7 @@ TEST_F(sandbox, keeper_files_refused)
 TEST_F(sandbox, server_can_do_its_work)
 {
 	EXPECT_EQ(0, tried(as_server, try_page));
+	EXPECT_EQ(0, tried(as_server, try_make_nonblocking));
 }
 
 TEST_F(sandbox, server_calls_refused)
@@ -408,7 +445,17 @@ TEST_F(sandbox, server_calls_refused)
 	EXPECT_ERR(-EPERM, tried(as_server, try_exec_page));
 	EXPECT_ERR(-EPERM, tried(as_server, try_read_passwd));
 	EXPECT_ERR(-EPERM, tried(as_server, try_kill_parent));
+	EXPECT_ERR(-EPERM, tried(as_server, try_signal_parent));
+	EXPECT_ERR(-EPERM, tried(as_server, try_make_blocking));
 	EXPECT_ERR(-EPERM, tried(as_server, try_shutdown_listener));
+}
+
+/* It is of the servers' user, and of the holders'. */
+TEST_F(sandbox, observer_signals_nobody)
+{
+	EXPECT_ERR(-EPERM, tried(as_observer, try_kill_parent));
+	EXPECT_ERR(-EPERM, tried(as_observer, try_signal_parent));
+	EXPECT_ERR(-EPERM, tried(as_observer, try_make_blocking));
 }
 
 TEST_F(sandbox, server_dies_of_what_only_an_attacker_does)
@@ -432,57 +479,6 @@ TEST_F(sandbox, server_has_no_file_even_without_seccomp)
 	EXPECT_ERR(-EACCES, tried(as_server_files, try_read_config));
 	EXPECT_ERR(-EACCES, tried(as_server_files, try_write_elsewhere));
 	EXPECT_ERR(-EACCES, tried(as_server_files, try_exec));
-}
-
-/* --- the root key ---------------------------------------------------------------------------- */
-
-static long read_key(long key)
-{
-	char payload[8];
-
-	return syscall(SYS_keyctl, KEYCTL_READ, key, payload, sizeof(payload));
-}
-
-static long make_key(const char *name)
-{
-	return syscall(SYS_add_key, "user", name, "secret", 6L, KEY_SPEC_PROCESS_KEYRING);
-}
-
-static int try_read_root(void)
-{
-	long root = make_key("kekd-test-root");
-
-	if (root < 0 || read_key(root) != 6 || sandbox_deny_key_read((int32_t)root) < 0)
-		return 1;
-	return done(read_key(root));
-}
-
-/* The kernel uses 32 bits of the argument, and so must the filter. */
-static int try_read_root_wide(void)
-{
-	long root = make_key("kekd-test-root");
-
-	if (root < 0 || sandbox_deny_key_read((int32_t)root) < 0)
-		return 1;
-	return done(read_key(root | (1L << 40)));
-}
-
-static int try_read_another(void)
-{
-	long root = make_key("kekd-test-root"), other = make_key("kekd-test-other");
-
-	if (root < 0 || other < 0 || sandbox_deny_key_read((int32_t)root) < 0)
-		return 1;
-	return read_key(other) == 6 ? 0 : -EIO;
-}
-
-TEST_F(sandbox, root_key_is_not_read)
-{
-	if (syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1) < 0)
-		SKIP("no keyrings here");
-	EXPECT_EQ(DIED + SIGSYS, tried(as_keeper, try_read_root));
-	EXPECT_EQ(DIED + SIGSYS, tried(as_keeper, try_read_root_wide));
-	EXPECT_EQ(0, tried(as_keeper, try_read_another));
 }
 
 TEST_HARNESS_MAIN

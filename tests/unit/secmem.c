@@ -110,9 +110,9 @@ TEST(impossible_alloc)
 	EXPECT_NE(0, errno); /* ENOMEM; valgrind says EINVAL */
 }
 
-TEST_SIGNAL(not_there_after_a_fork, SIGSEGV)
+/* Ends as a child does that reads there. */
+static void child_reads(uint8_t *p)
 {
-	uint8_t *p = secmem_alloc(4096);
 	int status;
 	pid_t pid;
 
@@ -128,6 +128,19 @@ TEST_SIGNAL(not_there_after_a_fork, SIGSEGV)
 	ASSERT_TRUE(WIFSIGNALED(status));
 	signal(WTERMSIG(status), SIG_DFL);
 	raise(WTERMSIG(status));
+}
+
+TEST_SIGNAL(not_there_after_a_fork, SIGSEGV)
+{
+	child_reads(secmem_alloc(4096));
+}
+
+TEST_SIGNAL(shared_not_there_after_a_fork, SIGSEGV)
+{
+	int fd;
+
+	ASSERT_OK(secmem_share(4096, &fd));
+	child_reads(secmem_map(fd, 4096));
 }
 
 TEST(wipe)
@@ -163,9 +176,20 @@ TEST_F(pool, sizes)
 	static const struct {
 		size_t asked, given;
 	} sizes[] = {
-		{ 0, 256 },       { 1, 256 },       { 256, 256 },         { 257, 1024 },
-		{ 1024, 1024 },   { 1025, 4096 },   { 4096, 4096 },       { 4097, 16 * 1024 },
-		{ 16385, 81920 }, { 81920, 81920 }, { 81921, 21 * 4096 },
+		{ 0, 256 },
+		{ 1, 256 },
+		{ 256, 256 },
+		{ 257, 1024 },
+		{ 1024, 1024 },
+		{ 1025, 4096 },
+		{ 4096, 4096 },
+		{ 4097, 16 * 1024 },
+		{ 16385, 81920 },
+		{ 81920, 81920 },
+		{ 81921, 96 * 1024 },
+		{ 98305, 128 * 1024 },
+		{ 262144, 256 * 1024 },
+		{ 262145, 65 * 4096 },
 	};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -351,7 +375,137 @@ TEST_F(pool, what_is_in_use_stays)
 	secbuf_release(&large);
 }
 
-/* Large buffers are unmapped when they are given back, so that their share is free for anything. */
+/* However many buffers one pool keeps, in however many slabs, another below the same whole finds room. */
+TEST_F(pool, pools_below_leave_room)
+{
+	static struct secbuf b[MAX / 256];
+	struct secbuf other[CLASSES] = { 0 };
+	struct secpool *greedy, *next;
+	size_t n = 0;
+
+	ASSERT_OK(secpool_new_below(self->pool, &greedy));
+	ASSERT_OK(secpool_new_below(self->pool, &next));
+	while (n < MAX / 256 && secpool_get(greedy, 256, &b[n]) == 0)
+		n++;
+	EXPECT_LE(MAX / 4, secpool_used(self->pool));
+	EXPECT_GE(MAX / 2, secpool_used(self->pool));
+	/* One in a hundred is kept: the slabs stay, and are the greedy one's. */
+	for (size_t i = 0; i < n; i++)
+		if (i % 100 != 0)
+			secbuf_release(&b[i]);
+	for (size_t i = 0; i < CLASSES - 1; i++)
+		EXPECT_OK(secpool_get(next, classes[i], &other[i]));
+	for (size_t i = 0; i < n; i++)
+		secbuf_release(&b[i]);
+	for (size_t i = 0; i < CLASSES; i++)
+		secbuf_release(&other[i]);
+	secpool_free(greedy);
+	secpool_free(next);
+	EXPECT_OK(secpool_get(self->pool, MAX, &b[0]));
+	secbuf_release(&b[0]);
+}
+
+/* Nothing is in use any more, however many slabs are kept: who comes next may hold what the first one held. */
+TEST_F(pool, unused_slabs_of_others_are_room)
+{
+	static struct secbuf b[MAX / 256];
+	struct secpool *pool[5], *part[5];
+	size_t n = 0, first = 0, last = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pool); i++) {
+		ASSERT_OK(secpool_new_below(self->pool, &pool[i]));
+		ASSERT_OK(secpool_part(pool[i], &part[i]));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(pool) - 1; i++) {
+		while (n < MAX / 256 && secpool_get(part[i], 256, &b[n]) == 0)
+			n++;
+		if (i == 0)
+			first = n;
+	}
+	while (n > 0)
+		secbuf_release(&b[--n]);
+	while (last < MAX / 256 && secpool_get(part[4], 256, &b[last]) == 0)
+		last++;
+	EXPECT_LE(first / 4 * 3, last);
+	while (last > 0)
+		secbuf_release(&b[--last]);
+	for (size_t i = 0; i < ARRAY_SIZE(pool); i++) {
+		secpool_let_go(part[i]);
+		secpool_free(pool[i]);
+	}
+}
+
+/* A part holds no more than it leaves, and is gone with its last buffer. */
+TEST_F(pool, parts)
+{
+	static struct secbuf b[MAX / 1024];
+	struct secpool *part, *other;
+	struct secbuf one = { 0 };
+	size_t n = 0;
+
+	ASSERT_OK(secpool_part(self->pool, &part));
+	ASSERT_OK(secpool_part(self->pool, &other));
+	while (n < MAX / 1024 && secpool_get(part, 1024, &b[n]) == 0)
+		n++;
+	EXPECT_GE(MAX / 2, n * 1024);
+	EXPECT_LE(MAX / 4, n * 1024);
+	EXPECT_EQ(n * 1024, secpool_used(self->pool));
+	EXPECT_OK(secpool_get(other, 4096, &one));
+	secbuf_release(&one);
+	secpool_let_go(other);
+	secpool_let_go(part);
+	while (n > 0)
+		secbuf_release(&b[--n]);
+}
+
+/* The next that needs about as much gets it, with nothing of the one before in it. */
+TEST_F(pool, a_large_buffer_is_kept)
+{
+	struct secbuf a = { 0 };
+	const uint8_t *was;
+
+	ASSERT_OK(secpool_get(self->pool, LARGE, &a));
+	was = a.data;
+	memset(a.data, 0xee, a.cap);
+	secbuf_release(&a);
+	EXPECT_EQ(0, secpool_used(self->pool));
+	ASSERT_OK(secpool_get(self->pool, LARGE + 4096, &a));
+	EXPECT_TRUE(a.data == was);
+	EXPECT_TRUE(is_zero(a.data, a.cap));
+	expect_guarded(a.data, a.cap);
+	secbuf_release(&a);
+}
+
+/* What others keep and do not use is room: for one buffer, and for a part of a pool. */
+TEST_F(pool, kept_by_others)
+{
+	static struct secbuf b[MAX / 1024];
+	struct secpool *others[8], *part, *pool;
+	size_t fresh, n;
+
+	ASSERT_OK(secpool_new_below(self->pool, &pool));
+	ASSERT_OK(secpool_part(pool, &part));
+	for (fresh = 0; secpool_get(part, 1024, &b[fresh]) == 0;)
+		fresh++;
+	for (n = fresh; n > 0;)
+		secbuf_release(&b[--n]);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		ASSERT_OK(secpool_new_below(self->pool, &others[i]));
+		ASSERT_OK(secpool_get(others[i], LARGE, &b[0]));
+		secbuf_release(&b[0]);
+	}
+	while (n < ARRAY_SIZE(b) && secpool_get(part, 1024, &b[n]) == 0)
+		n++;
+	EXPECT_EQ(fresh, n);
+	while (n > 0)
+		secbuf_release(&b[--n]);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		secpool_free(others[i]);
+	secpool_let_go(part);
+	secpool_free(pool);
+}
+
+/* Larger ones are unmapped when they are given back, so that their share is free for anything. */
 TEST_F(pool, large_buffers)
 {
 	struct secbuf a = { 0 }, b = { 0 };

@@ -49,7 +49,7 @@ FIXTURE_TEARDOWN(server_keys)
 
 static void send_key(struct ktest_data_of_server_keys *self)
 {
-	struct link_msg msg = { .type = LINK_KEY, .soft = 1, .key_bytes = 32, .label = "a" };
+	struct link_msg msg = { .type = LINK_KEY, .secretbox = 1, .key_bytes = 32, .label = "a" };
 	_cleanup_(link_fds_close) struct link_fds fds = { .n = 1, .fd = { self->key_fd } };
 
 	msg.state = KEY_STAGED;
@@ -61,11 +61,13 @@ static void send_key(struct ktest_data_of_server_keys *self)
 TEST_F(server_keys, taken)
 {
 	static const uint8_t id[KEKD_KEY_ID];
-	struct chain_key *key;
+	const struct chain_key *key;
 
 	send_key(self);
 	EXPECT_OK(self->s->link_error);
-	EXPECT_OK(keytable_by_id(self->s->keys, id, &key));
+	key = keytable_find(self->s->keys, id);
+	ASSERT_TRUE(key != NULL);
+	EXPECT_OK(chain_key_opens(key));
 }
 
 /* Requests have locked all that they may, as in an overload. */
@@ -73,14 +75,16 @@ TEST_F(server_keys, taken_whatever_requests_lock)
 {
 	static const uint8_t id[KEKD_KEY_ID];
 	struct secbuf buf = { 0 };
-	struct chain_key *key;
+	const struct chain_key *key;
 
 	for (size_t cap = POOL; cap > 0; cap /= 2)
 		while (secpool_get(self->s->pool, cap, &buf) == 0)
 			buf = (struct secbuf){ 0 };
 	send_key(self);
 	EXPECT_OK(self->s->link_error);
-	EXPECT_OK(keytable_by_id(self->s->keys, id, &key));
+	key = keytable_find(self->s->keys, id);
+	ASSERT_TRUE(key != NULL);
+	EXPECT_OK(chain_key_opens(key));
 }
 
 /* From here on nothing can be locked, by root either. */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Root secrets on their way, and the keys of the openssl backend.
+ * Root secrets on their way, and keys for secretbox.
  */
-#include "daemon/crypto/openssl_seal.h"
-#include "daemon/keys/check.h"
 #include "daemon/keys/secret.h"
 #include "daemon/keys/softkey.h"
 #include "tests/harness/ktest.h"
@@ -12,18 +10,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static struct key_record record(uint8_t id, const char *name)
-{
-	struct key_record rec = { .state = KEY_ACTIVE, .activation = 1 };
-
-	memset(rec.id, id, sizeof(rec.id));
-	snprintf(rec.name, sizeof(rec.name), "%s", name);
-	snprintf(rec.label, sizeof(rec.label), "%s.%02x", name, id);
-	return rec;
-}
 
 /* A pipe that holds @len bytes and ends, or stays open if @wr is given. */
 static int pipe_with(size_t len, int *wr)
@@ -59,7 +48,7 @@ TEST(secret_lengths)
 		_cleanup_secret_ struct secret s = { 0 };
 		_cleanup_close_ int fd = pipe_with(cases[i].len, NULL);
 
-		EXPECT_ERR(cases[i].r, secret_read(fd, -1, &s));
+		EXPECT_ERR(cases[i].r, secret_read(fd, -1, -1, &s));
 		EXPECT_EQ(cases[i].r == 0 ? cases[i].len : 0, s.len);
 	}
 }
@@ -69,8 +58,25 @@ TEST(secret_needs_an_end)
 	struct secret s = { 0 };
 	int wr, fd = pipe_with(SECRET_MIN, &wr);
 
-	EXPECT_ERR(-ETIME, secret_read(fd, 0, &s));
+	EXPECT_ERR(-ETIME, secret_read(fd, -1, 0, &s));
 	EXPECT_NULL(s.data);
+	close(wr);
+	close(fd);
+}
+
+/* It may say something meanwhile; only its end counts. */
+TEST(secret_is_for_nobody)
+{
+	struct secret s = { 0 };
+	int wr, peer[2], fd = pipe_with(SECRET_MIN, &wr);
+
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, peer));
+	ASSERT_EQ(1, send(peer[1], "a", 1, MSG_NOSIGNAL));
+	EXPECT_ERR(-ETIME, secret_read(fd, peer[0], 0, &s));
+	close(peer[1]);
+	EXPECT_ERR(-ECANCELED, secret_read(fd, peer[0], -1, &s));
+	EXPECT_NULL(s.data);
+	close(peer[0]);
 	close(wr);
 	close(fd);
 }
@@ -83,10 +89,10 @@ TEST(secret_is_not_read_from_a_file)
 
 	ASSERT_LE(0, fd);
 	unlink(path);
-	EXPECT_ERR(-EPERM, secret_read(fd, -1, &s));
+	EXPECT_ERR(-EPERM, secret_read(fd, -1, -1, &s));
 	close(fd);
 	fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	EXPECT_ERR(-EPERM, secret_read(fd, -1, &s));
+	EXPECT_ERR(-EPERM, secret_read(fd, -1, -1, &s));
 	close(fd);
 	EXPECT_NULL(s.data);
 }
@@ -105,146 +111,19 @@ TEST(secret_random_differs)
 
 FIXTURE(softkey)
 {
-	struct soft_root *root;
-	struct key_record rec;
 	struct softkey *key;
 };
 
 FIXTURE_SETUP(softkey)
 {
-	ASSERT_OK(soft_root_new_ephemeral(&self->root));
-	self->rec = record(1, "primary");
-	ASSERT_OK(softkey_generate(self->root, &self->rec, &self->key));
+	static const uint8_t bytes[KEKD_AES_KEY_MAX] = "a key of 32 bytes, for secretbox";
+
+	ASSERT_OK(softkey_from_bytes(span_of(bytes, sizeof(bytes)), &self->key));
 }
 
 FIXTURE_TEARDOWN(softkey)
 {
 	softkey_free(self->key);
-	soft_root_free(self->root);
-}
-
-static void expect_refused(const struct soft_root *root, const struct key_record *rec, int error)
-{
-	struct softkey *key = NULL;
-
-	EXPECT_ERR(error, softkey_load(root, rec, &key));
-	EXPECT_NULL(key);
-}
-
-TEST_F(softkey, loads_as_the_same_key)
-{
-	struct softkey *again;
-
-	ASSERT_OK(softkey_load(self->root, &self->rec, &again));
-	EXPECT_MEMEQ(softkey_bytes(self->key), 32, softkey_bytes(again), 32);
-	softkey_free(again);
-}
-
-TEST_F(softkey, record_is_whole)
-{
-	char text[2048];
-	struct text_buf b = { .data = text, .size = sizeof(text) };
-	uint8_t block[16], value[16];
-
-	EXPECT_EQ(KEY_KIND_OPENSSL, self->rec.kind);
-	EXPECT_EQ(32U, self->rec.key_bytes);
-	key_record_append(&b, &self->rec);
-	EXPECT_OK(b.r);
-	ASSERT_OK(key_check_block(&self->rec, block));
-	ASSERT_OK(openssl_aes_block(softkey_bytes(self->key), block, value));
-	EXPECT_MEMEQ(value, 16, self->rec.check, 16);
-}
-
-TEST_F(softkey, keys_differ)
-{
-	struct key_record rec = record(2, "primary");
-	struct softkey *other;
-
-	ASSERT_OK(softkey_generate(self->root, &rec, &other));
-	EXPECT_NE(0, memcmp(softkey_bytes(self->key), softkey_bytes(other), 32));
-	EXPECT_NE(0, strcmp(self->rec.blob, rec.blob));
-	softkey_free(other);
-}
-
-TEST_F(softkey, every_flipped_nibble_is_caught)
-{
-	struct key_record rec = self->rec;
-
-	for (size_t i = strlen("aes-256-gcm "); rec.blob[i]; i++) {
-		char was = rec.blob[i];
-
-		rec.blob[i] = was == '0' ? '1' : '0';
-		expect_refused(self->root, &rec, was == ' ' ? -EINVAL : -EBADMSG);
-		rec.blob[i] = was;
-	}
-}
-
-TEST_F(softkey, malformed_blob)
-{
-	struct key_record rec = self->rec;
-	size_t len = strlen(rec.blob);
-
-	for (size_t cut = 0; cut < len; cut++) {
-		rec.blob[cut] = '\0';
-		expect_refused(self->root, &rec, -EINVAL);
-		rec.blob[cut] = self->rec.blob[cut];
-	}
-	memcpy(rec.blob + len, "0", 2);
-	expect_refused(self->root, &rec, -EINVAL);
-}
-
-TEST_F(softkey, moved_or_renamed_is_caught)
-{
-	struct key_record other = record(2, "secondary"), rec = self->rec;
-	struct softkey *second;
-
-	ASSERT_OK(softkey_generate(self->root, &other, &second));
-	softkey_free(second);
-	memcpy(rec.blob, other.blob, sizeof(rec.blob));
-	expect_refused(self->root, &rec, -EBADMSG);
-	rec = self->rec;
-	rec.name[0] ^= 1;
-	expect_refused(self->root, &rec, -EBADMSG);
-	rec = self->rec;
-	rec.label[0] ^= 1;
-	expect_refused(self->root, &rec, -EBADMSG);
-	rec = self->rec;
-	rec.id[0] ^= 1;
-	expect_refused(self->root, &rec, -EBADMSG);
-	rec = self->rec;
-	rec.check[0] ^= 1;
-	expect_refused(self->root, &rec, -EBADMSG);
-	rec = self->rec;
-	rec.kind = KEY_KIND_ENCRYPTED;
-	expect_refused(self->root, &rec, -EOPNOTSUPP);
-}
-
-TEST_F(softkey, other_root_is_told_from_damage)
-{
-	struct soft_root *other;
-
-	ASSERT_OK(soft_root_new_ephemeral(&other));
-	expect_refused(other, &self->rec, -EKEYREJECTED);
-	soft_root_free(other);
-}
-
-TEST_F(softkey, root_of_the_same_secret_opens)
-{
-	static const uint8_t secret[SECRET_MIN] = "shared by the nodes of a cluster";
-	struct key_record rec = record(3, "third");
-	struct soft_root *here, *there;
-	struct softkey *made, *loaded;
-
-	ASSERT_OK(soft_root_new(span_of(secret, sizeof(secret)), &here));
-	ASSERT_OK(soft_root_new(span_of(secret, sizeof(secret)), &there));
-	ASSERT_OK(softkey_generate(here, &rec, &made));
-	ASSERT_OK(softkey_load(there, &rec, &loaded));
-	EXPECT_MEMEQ(softkey_bytes(made), 32, softkey_bytes(loaded), 32);
-	softkey_free(made);
-	softkey_free(loaded);
-	soft_root_free(here);
-	soft_root_free(there);
-	EXPECT_ERR(-EINVAL, soft_root_new(span_of(secret, SECRET_MIN - 1), &here));
 }
 
 TEST_F(softkey, travels_as_a_descriptor)

@@ -182,7 +182,7 @@ static void server_open(fix *f, enum bed_backend backend, enum ring_kind kind)
 	ASSERT_OK(secpool_new(POOL_BYTES, &f->pool));
 	f->uid = geteuid();
 	f->peers = (struct grpc_peers){ .uids = &f->uid, .n_uids = 1 };
-	ASSERT_OK(kms_service_new(f->bed.chain, f->pool, NULL, NULL, &f->kms));
+	ASSERT_OK(kms_service_new(f->bed.chain, NULL, NULL, &f->kms));
 	ASSERT_OK(grpc_server_new(f->ring, f->pool, &grpc_limits_default, &f->server));
 	ASSERT_OK(grpc_server_listen(f->server, listen_at(f->path), &kms_grpc_service, &f->peers,
 				     f->kms));

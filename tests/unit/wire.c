@@ -32,6 +32,7 @@ struct svc {
 	struct grpc_server *server;
 	struct grpc_call *kept[KEPT];
 	unsigned int n_kept, served, cancelled;
+	struct secbuf held;
 };
 
 /* How one call of the client ended. */
@@ -85,6 +86,14 @@ static void svc_keep(void *ctx, struct grpc_call *call, struct secbuf *msg)
 	s->kept[s->n_kept++ % KEPT] = call;
 }
 
+static void svc_hold(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	struct svc *s = ctx;
+
+	s->held = secbuf_move(msg);
+	svc_keep(ctx, call, msg);
+}
+
 static void svc_big(void *ctx, struct grpc_call *call, struct secbuf *msg)
 {
 	static uint8_t big[65536];
@@ -119,9 +128,8 @@ static void svc_cancel(void *ctx, struct grpc_call *call)
 }
 
 static const struct grpc_method methods[] = {
-	{ "/t.T/Now", svc_now }, { "/t.T/Keep", svc_keep },
-	{ "/t.T/Big", svc_big }, { "/t.T/Peer", svc_peer },
-	{ NULL, NULL },
+	{ "/t.T/Now", svc_now },   { "/t.T/Keep", svc_keep }, { "/t.T/Big", svc_big },
+	{ "/t.T/Peer", svc_peer }, { "/t.T/Hold", svc_hold }, { NULL, NULL },
 };
 static const struct grpc_service service = { .methods = methods, .cancel = svc_cancel };
 
@@ -198,7 +206,7 @@ FIXTURE_SETUP(wire)
 	self->uid = geteuid();
 	self->peers = (struct grpc_peers){ .uids = &self->uid, .n_uids = 1 };
 	self->limits = grpc_limits_default;
-	ASSERT_OK(secpool_new(32U << 20, &self->pool));
+	ASSERT_OK(secpool_new(64U << 20, &self->pool));
 	ASSERT_OK(secpool_new(32U << 20, &self->client_pool));
 	serve(self, &self->svc);
 	config = (struct grpc_client_config){
@@ -329,6 +337,7 @@ struct partial {
 	struct timeq timers;
 	struct list awake;
 	struct grpc_core core;
+	struct user *user;
 	struct grpc_session *session;
 	struct conn *conn;
 };
@@ -338,6 +347,7 @@ static void partial_closed(void *ctx)
 	struct partial *p = ctx;
 
 	grpc_session_free(move_ptr(p->session));
+	user_put(p->user);
 	conn_free(move_ptr(p->conn));
 }
 
@@ -378,6 +388,10 @@ TEST_F(wire, parallel_on_one_connection)
 
 TEST_F(wire, large_answers)
 {
+	uint8_t expected[65536];
+
+	for (size_t k = 0; k < sizeof(expected); k++)
+		expected[k] = (uint8_t)(k * 7);
 	for (unsigned int i = 0; i < 64; i++)
 		start(self, "/t.T/Big", "", 0, 0, 0, NULL);
 	for (unsigned int i = 0; i < 64; i++) {
@@ -385,9 +399,7 @@ TEST_F(wire, large_answers)
 
 		UNTIL(self, r->done);
 		ASSERT_EQ(GRPC_OK, r->status);
-		ASSERT_EQ(65536, r->msg.len);
-		for (size_t k = 0; k < r->msg.len; k++)
-			ASSERT_EQ((uint8_t)(k * 7), r->msg.data[k]);
+		ASSERT_MEMEQ(expected, sizeof(expected), r->msg.data, r->msg.len);
 	}
 }
 
@@ -398,7 +410,7 @@ TEST_F(wire, large_answers)
 TEST_F(wire, partial_sends)
 {
 	static const uint8_t window[6] = { 0, 4, 0, 2, 0, 0 };
-	const struct grpc_session_config session = { .service = &service, .ctx = &self->svc };
+	struct grpc_session_config session = { .service = &service, .ctx = &self->svc };
 	struct partial p = { .timers = { 0 } };
 	const struct conn_config config = {
 		.ring = self->ring,
@@ -418,6 +430,8 @@ TEST_F(wire, partial_sends)
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv));
 	ASSERT_EQ(0, setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)));
 	ASSERT_OK(grpc_core_init(&p.core, &self->limits, self->pool, &p.timers, now_ns));
+	ASSERT_OK(users_get(&p.core.users, NULL, 0, &p.user));
+	session.user = p.user;
 	ASSERT_OK(grpc_session_new(&p.core, &session, &p.session));
 	ASSERT_OK(conn_new(&config, sv[0], grpc_session_h2(p.session), &p, &p.conn));
 	h2f_hello(&b);
@@ -717,7 +731,8 @@ TEST_F(wire, all_answers_wait_for_a_window)
 	char text[200] = "";
 
 	self->limits.streams = 8192;
-	self->limits.calls = 8192;
+	self->limits.calls =
+		8 * self->limits.streams; /* a connection alone has a seventh of them */
 	restart(self);
 	fd = raw_greeted(self);
 	h2f_frame(&b, H2F_SETTINGS, 0, 0, no_window, sizeof(no_window));
@@ -730,6 +745,64 @@ TEST_F(wire, all_answers_wait_for_a_window)
 	}
 	UNTIL(self, self->svc.served == self->limits.streams);
 	EXPECT_EQ(1, stats_of(self).open_connections);
+}
+
+static void some_turns(fix *f)
+{
+	for (unsigned int i = 0; i < 20; i++)
+		turn(f, true);
+}
+
+/* More calls than a connection's share, all sent at once: the rest waits for answers, and none is refused. */
+TEST_F(wire, calls_beyond_the_share_wait)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1;
+	const unsigned int calls = 40;
+	unsigned int most = 0;
+
+	self->limits.calls = 64;
+	restart(self);
+	fd = raw_greeted(self);
+	for (unsigned int i = 0; i < calls; i++) {
+		h2f_call_headers(&b, 1 + 2 * i, 0, &H2F_CALL(.path = "/t.T/Keep"));
+		h2f_message(&b, 1 + 2 * i, H2F_END_STREAM, "x", 1);
+	}
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	while (self->svc.served < calls) {
+		some_turns(self);
+		ASSERT_LT(0, self->svc.n_kept);
+		if (self->svc.n_kept > most)
+			most = self->svc.n_kept;
+		answer_kept(&self->svc, "in its turn");
+	}
+	EXPECT_EQ(8, most); /* of nine, and the last had only begun */
+	answer_kept(&self->svc, "the last");
+	EXPECT_EQ(calls, stats_of(self).replies);
+	EXPECT_EQ(0, stats_of(self).refusals[REFUSAL_CALLS]);
+	works(self);
+}
+
+/* A peer that goes away while its calls wait is missed when there is room for them again. */
+TEST_F(wire, gone_while_its_calls_wait)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1;
+
+	self->limits.calls = 8;
+	restart(self);
+	fd = raw_greeted(self);
+	for (unsigned int i = 0; i < 3; i++) {
+		h2f_call_headers(&b, 1 + 2 * i, 0, &H2F_CALL(.path = "/t.T/Keep"));
+		h2f_message(&b, 1 + 2 * i, H2F_END_STREAM, "x", 1);
+	}
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	closep(&fd);
+	some_turns(self);
+	EXPECT_EQ(1, self->svc.served);
+	answer_kept(&self->svc, "nobody reads it");
+	UNTIL(self, stats_of(self).open_connections == 0);
+	works(self);
 }
 
 TEST_F(wire, slow_writer)
@@ -824,35 +897,304 @@ TEST_F(wire, peer_listed_by_gid)
 	works(self);
 }
 
+/* A connection with a call that is not answered. */
+static int raw_waiting(fix *f)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	unsigned int served = f->svc.served;
+	int fd = raw_greeted(f);
+
+	h2f_call_headers(&b, 1, 0, &H2F_CALL(.path = "/t.T/Keep"));
+	h2f_message(&b, 1, H2F_END_STREAM, "x", 1);
+	ASSERT_TRUE(raw_send(f, fd, &b));
+	UNTIL(f, f->svc.served > served);
+	return fd;
+}
+
+/* All but the reserve for one user, while there is no other. */
 TEST_F(wire, connections_bound)
 {
 	_cleanup_(h2f_release) struct h2f_buf hello = { 0 };
-	_cleanup_close_ int a = -1, b = -1, c = -1;
+	_cleanup_close_ int a = -1, b = -1, c = -1, d = -1;
 
-	self->limits.connections = 2;
+	self->limits.connections = 4;
 	restart(self);
-	a = raw_greeted(self);
-	b = raw_greeted(self);
-	UNTIL(self, stats_of(self).open_connections == 2);
-	c = raw_connect(self);
+	a = raw_waiting(self);
+	b = raw_waiting(self);
+	c = raw_waiting(self);
+	d = raw_connect(self);
 	h2f_hello(&hello);
-	(void)raw_send(self, c, &hello); /* so that it is not closed for silence */
-	while (!raw_closed(c))
+	(void)raw_send(self, d, &hello); /* so that it is not closed for silence */
+	while (!raw_closed(d))
 		turn(self, true);
 	EXPECT_FALSE(raw_closed(a));
 	EXPECT_FALSE(raw_closed(b));
+	EXPECT_FALSE(raw_closed(c));
+	EXPECT_EQ(1, stats_of(self).refusals[REFUSAL_CONNECTIONS]);
 	close(move_fd(a));
-	UNTIL(self, stats_of(self).open_connections == 1);
+	UNTIL(self, stats_of(self).open_connections == 2);
 	works(self);
 }
 
+/* The oldest goes first, those that wait for an answer stay, and it is told before it is closed. */
+TEST_F(wire, idle_connections_make_room)
+{
+	_cleanup_close_ int busy = -1, oldest = -1, idle = -1, next = -1;
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	struct h2f_seen seen = { .type = H2F_DATA };
+	size_t off = 0;
+	uint8_t bytes[4096];
+	ssize_t n;
+
+	self->limits.connections = 4;
+	restart(self);
+	busy = raw_waiting(self);
+	oldest = raw_greeted(self);
+	idle = raw_greeted(self);
+	UNTIL(self, stats_of(self).open_connections == 3);
+	h2f_call_headers(&b, 1, 0, &H2F_CALL(.path = "/t.T/Now"));
+	h2f_message(&b, 1, H2F_END_STREAM, "x", 1);
+	ASSERT_TRUE(raw_send(self, oldest, &b));
+	UNTIL(self, self->svc.served == 2);
+	/* The one that was silent since is the oldest now. */
+	next = raw_waiting(self);
+	UNTIL(self, stats_of(self).open_connections == 3);
+	n = recv(idle, bytes, sizeof(bytes), MSG_DONTWAIT);
+	ASSERT_LT(0, n);
+	while (h2f_next(bytes, (size_t)n, &off, &seen))
+		;
+	EXPECT_EQ(H2F_GOAWAY, seen.type);
+	EXPECT_TRUE(raw_closed(idle));
+	EXPECT_FALSE(raw_closed(oldest));
+	EXPECT_FALSE(raw_closed(busy));
+	EXPECT_FALSE(raw_closed(next));
+	EXPECT_EQ(0, stats_of(self).refusals[REFUSAL_CONNECTIONS]);
+}
+
+/* What connects is @who's from now on: a user is a uid at one listener, and each of them has its own. */
+static void as_user(fix *f, char who)
+{
+	f->path[strlen(f->dir) + 1] = who;
+}
+
+static void listen_for(fix *f, const char *users)
+{
+	for (; *users; users++) {
+		as_user(f, *users);
+		ASSERT_OK(grpc_server_listen(f->svc.server, listen_at(f->path), &service, &f->peers,
+					     &f->svc));
+		as_user(f, 's');
+	}
+}
+
+static void listened_for(fix *f, const char *users)
+{
+	for (; *users; users++) {
+		as_user(f, *users);
+		unlink(f->path);
+	}
+	as_user(f, 's');
+}
+
+static bool refused_as(fix *f, char who)
+{
+	uint64_t before = stats_of(f).refusals[REFUSAL_CONNECTIONS];
+	_cleanup_close_ int fd = -1;
+
+	as_user(f, who);
+	fd = raw_connect(f);
+	while (!raw_closed(fd))
+		turn(f, true);
+	return stats_of(f).refusals[REFUSAL_CONNECTIONS] == before + 1;
+}
+
 /*
- * Long messages that are begun and never end take all the memory there is. With their connections it
- * comes back, for connections and messages of any size.
+ * A service lets go of a message when it can, be the client long gone. Its memory stays that of its user, who is
+ * not forgotten before, however many others come.
+ */
+TEST_F(wire, a_message_outlives_its_connection)
+{
+	static const char others[] = "bcdefghijklmnopqrtuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	int fd;
+
+	restart(self);
+	listen_for(self, "a");
+	listen_for(self, others);
+	as_user(self, 'a');
+	fd = raw_greeted(self);
+	h2f_call_headers(&b, 1, 0, &H2F_CALL(.path = "/t.T/Hold"));
+	h2f_message(&b, 1, H2F_END_STREAM, "held", 4);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	UNTIL(self, self->svc.served == 1);
+	close(fd);
+	UNTIL(self, stats_of(self).open_connections == 0);
+	EXPECT_EQ(1, self->svc.cancelled);
+	for (const char *who = others; *who; who++) {
+		as_user(self, *who);
+		close(raw_greeted(self));
+		UNTIL(self, stats_of(self).connections == (uint64_t)(who - others) + 2 &&
+				    stats_of(self).open_connections == 0);
+	}
+	EXPECT_LT(0, secpool_used(self->pool));
+	EXPECT_MEMEQ("held", 4, self->svc.held.data, self->svc.held.len);
+	secbuf_release(&self->svc.held);
+	EXPECT_EQ(0, secpool_used(self->pool));
+	listened_for(self, "a");
+	listened_for(self, others);
+}
+
+/* However many another has, or wants, and though none of those is without a call. */
+TEST_F(wire, the_only_connection_stays)
+{
+	_cleanup_close_ int honest = -1, first = -1, later = -1;
+	int fds[6];
+
+	self->limits.connections = 6;
+	restart(self);
+	listen_for(self, "abcd");
+	for (size_t i = 0; i < 5; i++)
+		fds[i] = raw_waiting(self);
+	EXPECT_TRUE(refused_as(self, 's'));
+	as_user(self, 'a');
+	honest = raw_greeted(self);
+	UNTIL(self, stats_of(self).connections == 6);
+	EXPECT_TRUE(refused_as(self, 's'));
+	as_user(self, 'b');
+	fds[5] = raw_waiting(self);
+	/* Two of the first user's were lent. */
+	close(fds[0]);
+	close(fds[1]);
+	UNTIL(self, stats_of(self).open_connections == 5);
+	EXPECT_TRUE(refused_as(self, 'b'));
+	EXPECT_TRUE(refused_as(self, 's'));
+	EXPECT_EQ(5, stats_of(self).open_connections);
+	EXPECT_FALSE(raw_closed(honest));
+	/* The last place is for who has none. When there is no more, of all that have one the oldest goes. */
+	as_user(self, 'c');
+	first = raw_greeted(self);
+	UNTIL(self, stats_of(self).open_connections == 6);
+	EXPECT_FALSE(raw_closed(honest));
+	as_user(self, 'd');
+	later = raw_greeted(self);
+	while (!raw_closed(honest))
+		turn(self, true);
+	EXPECT_FALSE(raw_closed(first));
+	EXPECT_FALSE(raw_closed(later));
+	for (size_t i = 2; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	listened_for(self, "abcd");
+}
+
+/* What the server has said on @fd so far: is a frame of @type among it? */
+static bool raw_was_told(int fd, uint8_t type)
+{
+	struct h2f_seen seen = { .type = H2F_DATA };
+	uint8_t bytes[4096];
+	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	size_t off = 0;
+
+	while (n > 0 && h2f_next(bytes, (size_t)n, &off, &seen))
+		if (seen.type == type)
+			return true;
+	return false;
+}
+
+/*
+ * A user takes what nobody else needs. Another gets its share all the same, from the connections of which the last
+ * calls are the oldest; these end as soon as their calls are answered, and no call is lost.
+ */
+TEST_F(wire, lent_connections_are_called_back)
+{
+	int fds[6], others[2];
+
+	self->limits.connections = 8;
+	restart(self);
+	listen_for(self, "a");
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = raw_waiting(self);
+	EXPECT_TRUE(refused_as(self, 's'));
+	as_user(self, 'a');
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		others[i] = raw_waiting(self);
+	EXPECT_TRUE(refused_as(self, 'a'));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		EXPECT_EQ(i < ARRAY_SIZE(others), raw_was_told(fds[i], H2F_GOAWAY));
+	EXPECT_EQ(8, stats_of(self).open_connections);
+	answer_kept(&self->svc, "late");
+	UNTIL(self, stats_of(self).open_connections == 6);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		EXPECT_TRUE(raw_was_told(fds[i], H2F_DATA));
+		EXPECT_EQ(i < ARRAY_SIZE(others), raw_closed(fds[i]));
+		close(fds[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		close(others[i]);
+	listened_for(self, "a");
+}
+
+/* Of a user's own, those that only came and said nothing go before one that calls, however old that is. */
+TEST_F(wire, who_never_called_goes_first)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1;
+	int silent[8];
+
+	self->limits.connections = 6;
+	restart(self);
+	listen_for(self, "a");
+	as_user(self, 'a');
+	fd = raw_greeted(self);
+	h2f_call_headers(&b, 1, 0, &H2F_CALL(.path = "/t.T/Now"));
+	h2f_message(&b, 1, H2F_END_STREAM, "x", 1);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	UNTIL(self, stats_of(self).replies == 1);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+		silent[i] = raw_greeted(self);
+		UNTIL(self, stats_of(self).connections == i + 2);
+	}
+	while (!raw_closed(silent[0]))
+		turn(self, true);
+	EXPECT_FALSE(raw_closed(fd));
+	EXPECT_FALSE(raw_closed(silent[ARRAY_SIZE(silent) - 1]));
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		close(silent[i]);
+	listened_for(self, "a");
+}
+
+/* Whose connections make room for each other faster than they go takes no buffers of another's share. */
+TEST_F(wire, many_that_make_room)
+{
+	_cleanup_close_ int honest = -1;
+	int fds[120];
+
+	self->limits.connections = 8;
+	restart(self);
+	listen_for(self, "abc");
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		as_user(self, i % 2 ? 'a' : 'b');
+		fds[i] = raw_connect(self);
+	}
+	as_user(self, 'c');
+	honest = raw_connect(self);
+	UNTIL(self, stats_of(self).connections + stats_of(self).refusals[REFUSAL_CONNECTIONS] +
+				    stats_of(self).refusals[REFUSAL_MEMORY] ==
+			    ARRAY_SIZE(fds) + 1);
+	UNTIL(self, stats_of(self).open_connections <= 8);
+	EXPECT_EQ(0, stats_of(self).refusals[REFUSAL_MEMORY]);
+	EXPECT_FALSE(raw_closed(honest));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	listened_for(self, "abc");
+}
+
+/*
+ * Long messages that are begun and never end take all the memory of a user's share, which is never all there
+ * is. With their connections it comes back, for connections and messages of any size.
  */
 TEST_F(wire, begun_messages_leave_nothing_behind)
 {
-	static const uint8_t begun[5 + GRPC_INTAKE_FIRST + 1] = { 0, 0, 0, 0xff, 0 };
+	static const uint8_t begun[12000] = { 0, 0, 0, 0xff, 0 };
 	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
 	int fds[2];
 
@@ -861,10 +1203,13 @@ TEST_F(wire, begun_messages_leave_nothing_behind)
 		for (unsigned int id = 1; id < 2 * self->limits.streams; id += 2) {
 			h2f_call_headers(&b, id, 0, &H2F_CALL(.path = "/t.T/Now"));
 			h2f_frame(&b, H2F_DATA, 0, id, begun, sizeof(begun));
+			h2f_frame(&b, H2F_DATA, 0, id, begun, sizeof(begun));
 		}
 		ASSERT_TRUE(raw_send(self, fds[i], &b));
 	}
-	UNTIL(self, secpool_used(self->pool) > 24U << 20);
+	EXPECT_LT(4U << 20, secpool_used(self->pool));
+	EXPECT_GE(24U << 20, secpool_used(self->pool));
+	EXPECT_LT(0, stats_of(self).refusals[REFUSAL_MEMORY]);
 	close(fds[0]);
 	close(fds[1]);
 	UNTIL(self, stats_of(self).open_connections == 0);

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -19,6 +20,7 @@
 #include "daemon/base/log.h"
 #include "daemon/keeper/keeper_private.h"
 #include "tests/harness/ktest.h"
+#include "tests/support/root.h"
 #include "tests/unit/alone.h"
 #include "tests/unit/scratch.h"
 
@@ -101,7 +103,7 @@ FIXTURE_SETUP(workers)
 	self->k.opt = &self->opt;
 	self->k.conf = &self->conf;
 	self->config.workers = WORKERS;
-	self->config.backend = CONFIG_BACKEND_OPENSSL;
+	self->config.custody = CONFIG_CUSTODY_HOLDER;
 	self->conf.config = &self->config;
 	self->conf.config_fd = memfd_create("config", MFD_CLOEXEC);
 	self->conf.enc_fd = memfd_create("encryption", MFD_CLOEXEC);
@@ -110,8 +112,8 @@ FIXTURE_SETUP(workers)
 		self->k.workers[i].link_fd = -1;
 	ASSERT_OK(pipe(self->heard));
 	ASSERT_OK(key_store_open(self->dir.path, &self->k.store));
-	ASSERT_OK(soft_root_new_ephemeral(&self->k.soft_root));
-	ASSERT_OK(keyset_new(self->k.store, NULL, self->k.soft_root, "cp-1", &self->k.keys));
+	ASSERT_OK(test_root(&self->k.root));
+	ASSERT_OK(keyset_new(self->k.store, self->k.root, "cp-1", &self->k.keys));
 	ASSERT_OK(keyset_load(self->k.keys));
 	ASSERT_OK(acks_open(&self->k));
 }
@@ -126,7 +128,7 @@ FIXTURE_TEARDOWN(workers)
 	closep(&self->heard[1]);
 	acks_close(&self->k);
 	keyset_free(self->k.keys);
-	soft_root_free(self->k.soft_root);
+	root_key_free(self->k.root);
 	key_store_close(self->k.store);
 	scratch_remove(&self->dir);
 }
@@ -186,6 +188,52 @@ TEST_F(workers, nobody_writes_before_all_can_read)
 	EXPECT_LT(place(text, "A sync\n"), place(text, "B key active\n"));
 	EXPECT_LT(place(text, "A key active\n"), strlen(text));
 	EXPECT_LT(place(text, "B key active\n"), strlen(text));
+}
+
+/* A key that goes to a server by a descriptor, as those for secretbox do. */
+static const struct keyset_key *box_key(struct keyset *keys)
+{
+	static const uint8_t bytes[32] = "a key that goes by a descriptor.";
+	const struct key_record box = {
+		.name = "box", .label = "box", .key_bytes = sizeof(bytes), .secretbox = true
+	};
+	const struct keyset_key *key;
+
+	ASSERT_OK(keyset_begin(keys));
+	ASSERT_OK(alone_import(keys, &box, span_of(bytes, sizeof(bytes)), &key));
+	return key;
+}
+
+/* The keeper has used up all others. */
+TEST_F(workers, spare_descriptors_are_for_servers)
+{
+	const struct rlimit limit = { .rlim_cur = 64, .rlim_max = 64 };
+	const struct keyset_key *key;
+	struct link_fds got = { 0 };
+	struct link_msg msg;
+	int fds[2], last = -1, fd;
+
+	/* Valgrind keeps some to itself, and refuses. */
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		SKIP("the limit of open files is not the kernel's own");
+	ASSERT_OK(link_pair(fds));
+	self->k.n_workers = 1;
+	self->k.workers[0].link_fd = fds[0];
+	self->k.workers[0].serving = true;
+	key = box_key(self->k.keys);
+	fdspare_fill(&self->k.spare, fds[0]);
+	while ((fd = dup(fds[0])) >= 0)
+		last = fd;
+	server_send_key(&self->k, key);
+	fdspare_fill(&self->k.spare, fds[0]);
+	EXPECT_EQ(FDPASS_MAX, self->k.spare.n);
+	close(last);
+	ASSERT_OK(link_recv(fds[1], &msg, &got));
+	EXPECT_EQ(LINK_KEY, msg.type);
+	EXPECT_EQ(1, got.n);
+	link_fds_close(&got);
+	fdspare_use(&self->k.spare);
+	close(fds[1]);
 }
 
 TEST_F(workers, one_server_needs_no_steps)
@@ -404,7 +452,7 @@ TEST_F(workers, key_for_which_there_is_no_descriptor)
 	int status = 0;
 	pid_t pid;
 
-	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
+	key = box_key(self->k.keys);
 	add_server(self, 0);
 	self->k.workers[0].serving = true;
 	pid = self->k.workers[0].pid;
@@ -735,7 +783,10 @@ TEST_F(workers, counts_when_one_is_killed_at_the_end)
 	counts_reserve(&self->k);
 	memcpy(used.id, key->rec.id, sizeof(used.id));
 	counts_add(&self->k, &used);
+	worker_reaped(&self->k, &self->k.workers[0], SIGKILL); /* it has never served */
+	EXPECT_EQ(3, counts_of(&self->k, key->rec.id)->encryptions);
 	self->k.stopping = true;
+	self->k.workers[0].serving = self->k.workers[1].serving = true;
 	worker_reaped(&self->k, &self->k.workers[0], 0);
 	EXPECT_EQ(3, counts_of(&self->k, key->rec.id)->encryptions);
 	worker_reaped(&self->k, &self->k.workers[1], SIGKILL);

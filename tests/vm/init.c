@@ -30,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -42,6 +41,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __x86_64__
+#include <sys/io.h>
+#endif
 
 enum {
 	EXIT_VM = 125,
@@ -80,8 +82,10 @@ static _Noreturn void finish(int status)
 	sync();
 	if (status_port >= 0)
 		dprintf(status_port, "exit %d\n", status);
+#ifdef __x86_64__ /* sooner than by ACPI */
 	if (ioperm(DEBUG_EXIT_PORT, 1, 1) == 0)
 		outb(0, DEBUG_EXIT_PORT);
+#endif
 	reboot(RB_POWER_OFF);
 	for (;;)
 		pause();
@@ -289,15 +293,23 @@ static void mount_early(void)
 	mount_needed("devtmpfs", "devtmpfs", "/dev", 0, NULL);
 }
 
-/* /new: the host's / as the lower layer, memory as the upper one. */
+/*
+ * /new: the host's / as the lower layer, memory as the upper one. A guest of another architecture has its own
+ * packages between them (tag "over"), so that its programs and libraries are in the places of the host's.
+ */
 static void mount_root(void)
 {
+	bool over = getenv("kekd_over") != NULL;
+
 	mount_needed("hostroot", "virtiofs", "/lower", MS_RDONLY, NULL);
+	if (over)
+		mount_needed("over", "virtiofs", "/over", MS_RDONLY, NULL);
 	mount_needed("upper", "tmpfs", "/upper", 0, "size=75%,mode=755");
 	mkdir("/upper/data", 0755);
 	mkdir("/upper/work", 0755);
 	mount_needed("root", "overlay", "/new", 0,
-		     "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work");
+		     over ? "lowerdir=/over:/lower,upperdir=/upper/data,workdir=/upper/work"
+			  : "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work");
 }
 
 static void mount_kernel_interfaces(void)

@@ -123,6 +123,7 @@ static int power_renameat(int from_dir, const char *from, int to_dir, const char
 #undef renameat
 
 #include "daemon/keys/keyset.h"
+#include "tests/support/root.h"
 #include "tests/unit/alone.h"
 #include "tests/unit/scratch.h"
 #include "tests/vm/power_disk.h"
@@ -149,7 +150,7 @@ struct life {
 FIXTURE(power)
 {
 	struct scratch dir; /* a tmpfs: disk, copies of it, log, and the mount point */
-	struct soft_root *root;
+	struct root_key *root;
 	char name
 		[32]; /* of device-mapper's device; one for each test, as one that failed may leave it */
 	char disk[512], state[512], epoch[512], log[512], mnt[512], keys[512];
@@ -271,7 +272,7 @@ static void set_up(fix *f, const variant_of *v)
 
 	SKIP_UNLESS("guest", in_a_guest(),
 		    "it loads modules and mounts: only in a guest of scripts/vm");
-	ASSERT_OK(soft_root_new(span_of(secret, sizeof(secret)), &f->root));
+	ASSERT_OK(root_key_new_in_memory(span_of(secret, sizeof(secret)), &f->root));
 	scratch_make(&f->dir);
 	ASSERT_EQ(0, mount("tmpfs", f->dir.path, "tmpfs", 0, "size=800m"));
 	make_paths(f);
@@ -287,7 +288,7 @@ static void tear_down(fix *f)
 	keydoc_free(f->was);
 	EXPECT_EQ(0, umount(f->dir.path));
 	scratch_remove(&f->dir);
-	soft_root_free(f->root);
+	root_key_free(f->root);
 }
 
 FIXTURE_SETUP(power)
@@ -305,7 +306,7 @@ FIXTURE_TEARDOWN(power)
 static void open_life(fix *f)
 {
 	ASSERT_OK(key_store_open(f->keys, &f->life.store));
-	ASSERT_OK(keyset_new(f->life.store, NULL, f->root, "cp-1", &f->life.set));
+	ASSERT_OK(keyset_new(f->life.store, f->root, "cp-1", &f->life.set));
 	ASSERT_OK(keyset_load(f->life.set));
 }
 
@@ -450,7 +451,7 @@ static const char *judge(fix *f, size_t promised)
 
 	if (key_store_open(f->keys, &f->life.store) < 0)
 		return "the store does not open";
-	if (keyset_new(f->life.store, NULL, f->root, "cp-1", &f->life.set) < 0) {
+	if (keyset_new(f->life.store, f->root, "cp-1", &f->life.set) < 0) {
 		key_store_close(f->life.store);
 		return "the node id is lost";
 	}

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "daemon/kms/service.h"
+#include "daemon/kms/transform.h"
 #include "daemon/obs/metrics.h"
 #include "daemon/wire/grpc.h"
 #include "tests/bench/served/served.h"
@@ -15,10 +16,14 @@
 	"apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n" \
 	"- resources: [secrets]\n  providers:\n  - aesgcm: { keys: [ { name: primary } ] }\n"
 
+#define TRANSFORM_POOL (6U << 20)
+
 static struct {
 	struct chain_bed bed;
 	struct ring *ring;
 	struct kms_service *service;
+	struct transform_service *transform;
+	struct secpool *pool; /* of the transform service's messages */
 	struct metrics stats;
 	struct grpc_server *server;
 	uid_t uid;
@@ -68,7 +73,7 @@ static int bed_make(enum bed_backend backend)
 
 static int on_event(void *ctx, const struct kms_event *e)
 {
-	metrics_observe(ctx, e->method, e->status, now_ns() - e->started_ns);
+	metrics_observe(ctx, e->method, e->status, e->ended_ns - e->started_ns);
 	return 0;
 }
 
@@ -79,28 +84,56 @@ static int ring_make(enum ring_kind kind)
 	return kekd.ring ? 0 : ring_new(kind, 64, &kekd.ring);
 }
 
-static int plugin_open(enum bed_backend backend, enum ring_kind kind, int *ret_fd)
+static int service_open(struct secpool *pool, const struct grpc_limits *limits,
+			const struct grpc_service *service, void *ctx, int *ret_fd)
 {
-	struct secpool *pool;
 	int listener = -1, r;
 
-	r = bed_make(backend);
-	if (r == 0)
-		r = ring_make(kind);
-	if (r < 0)
-		return r;
-	pool = kekd.bed.pool;
-	r = kms_service_new(kekd.bed.chain, pool, on_event, &kekd.stats, &kekd.service);
-	if (r == 0)
-		r = grpc_server_new(kekd.ring, pool, &grpc_limits_default, &kekd.server);
+	r = grpc_server_new(kekd.ring, pool, limits, &kekd.server);
 	if (r == 0)
 		r = connection_make(&listener, ret_fd);
 	if (r < 0)
 		return r;
 	kekd.uid = getuid();
 	kekd.peers = (struct grpc_peers){ .uids = &kekd.uid, .n_uids = 1 };
-	return grpc_server_listen(kekd.server, listener, &kms_grpc_service, &kekd.peers,
-				  kekd.service);
+	return grpc_server_listen(kekd.server, listener, service, &kekd.peers, ctx);
+}
+
+static int plugin_open(enum bed_backend backend, enum ring_kind kind, int *ret_fd)
+{
+	int r = bed_make(backend);
+
+	if (r == 0)
+		r = ring_make(kind);
+	if (r == 0)
+		r = kms_service_new(kekd.bed.chain, on_event, &kekd.stats, &kekd.service);
+	return r < 0 ? r
+		     : service_open(kekd.bed.pool, &grpc_limits_default, &kms_grpc_service,
+				    kekd.service, ret_fd);
+}
+
+/* With the limits of daemon/server/transform_service.c. */
+static int transform_open(int *ret_fd)
+{
+	struct transform_item item = { 0 };
+	struct grpc_limits limits = grpc_limits_default;
+	int r = bed_make(BED_OPENSSL);
+
+	if (r == 0)
+		r = ring_make(RING_EPOLL);
+	if (r < 0)
+		return r;
+	item.conf = &kekd.bed.conf->items[0];
+	item.chain = kekd.bed.chain;
+	r = transform_service_new(&item, 1, on_event, &kekd.stats, &kekd.transform);
+	if (r == 0)
+		r = secpool_new(TRANSFORM_POOL, &kekd.pool);
+	if (r < 0)
+		return r;
+	limits.message_bytes = TRANSFORM_MESSAGE_BYTES;
+	limits.streams = 16;
+	limits.calls = 16 * TRANSFORM_VALUES_MAX;
+	return service_open(kekd.pool, &limits, &transform_grpc_service, kekd.transform, ret_fd);
 }
 
 static int kekd_turn(void)
@@ -109,7 +142,8 @@ static int kekd_turn(void)
 	while (engine_flush(kekd.bed.bed.engine))
 		;
 	grpc_server_flush(kekd.server);
-	return ring_turn(kekd.ring, true);
+	/* A run that is in flight ends by itself: the holder's is waited for. */
+	return ring_turn(kekd.ring, engine_idle(kekd.bed.bed.engine));
 }
 
 static void kekd_close(void)
@@ -119,6 +153,8 @@ static void kekd_close(void)
 		kekd_turn();
 	grpc_server_free(kekd.server);
 	kms_service_free(kekd.service);
+	transform_service_free(kekd.transform);
+	secpool_free(kekd.pool);
 	if (kekd.ring != kekd.bed.bed.ring)
 		ring_free(kekd.ring);
 	chain_bed_close(&kekd.bed);
@@ -134,11 +170,24 @@ static int openssl_open(int *ret_fd)
 	return plugin_open(BED_OPENSSL, RING_AUTO, ret_fd);
 }
 
+static int holder_open(int *ret_fd)
+{
+	return plugin_open(BED_HOLDER, RING_AUTO, ret_fd);
+}
+
+static int value_open(int *ret_fd)
+{
+	return plugin_open(BED_VALUE, RING_AUTO, ret_fd);
+}
+
 static int kernel_open(int *ret_fd)
 {
 	return plugin_open(BED_KERNEL, RING_AUTO, ret_fd);
 }
 
 const struct served served_kekd = { kekd_open, kekd_turn, kekd_close };
+const struct served served_transform = { transform_open, kekd_turn, kekd_close };
 const struct served served_openssl = { openssl_open, kekd_turn, kekd_close };
+const struct served served_holder = { holder_open, kekd_turn, kekd_close };
 const struct served served_kernel = { kernel_open, kekd_turn, kekd_close };
+const struct served served_value = { value_open, kekd_turn, kekd_close };

@@ -18,9 +18,11 @@ struct served {
 
 /*
  * gRPC server, KMS services, chain with one AES-256 key, engine. The first on epoll, as valgrind knows
- * what that does, and the openssl backend; the others on the daemon's ring, as the daemon runs.
+ * what that does, and AES in the process; the others on the daemon's ring, as the daemon runs.
  */
-extern const struct served served_kekd, served_openssl, served_kernel;
+extern const struct served served_kekd, served_openssl, served_holder, served_kernel, served_value;
+/* The Transform service in the place of the KMS services; otherwise as the first. */
+extern const struct served served_transform;
 /*
  * nghttp2 with its own memory and its own checks, read(2) and write(2): requests are read and thrown
  * away, each answer has the length of kekd's to Encrypt, and the fields and trailers of gRPC.

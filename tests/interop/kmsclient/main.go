@@ -46,13 +46,14 @@ var commands = []command{
 	{"write", "[-api=v1] FILE", "encrypt values and keep the stored form in FILE", runWrite},
 	{"verify", "[-api=v1] [-stale=no|yes|any] FILE", "read back what write stored", runVerify},
 	{"restart", "[-retry] [-rotated]", "calls without a pause while standard input says when to check", runRestart},
+	{"soak", "[-rate=N] NODE=SOCKET...", "API servers of one cluster, until standard input ends (takes no SOCKET)", runSoak},
 	{"judge", "FILE...", "validate EncryptionConfigurations (takes no SOCKET)", runJudge},
 	{"chain-write", "CONFIG FILE", "store values with the keys in CONFIG (takes no SOCKET)", runChainWrite},
 	{"chain-read", "[-stale] CONFIG FILE", "read values that another stored (takes no SOCKET)", runChainRead},
 }
 
 // Those that need no plugin.
-var withoutSocket = []string{"judge", "chain-write", "chain-read"}
+var withoutSocket = []string{"judge", "soak", "chain-write", "chain-read"}
 
 // errUsage is returned by a command whose arguments make no sense.
 type errUsage string

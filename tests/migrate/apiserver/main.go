@@ -2,7 +2,8 @@
 
 // Apiserver is a Kubernetes API server for the tests of the migration: k8s.io/apiextensions-apiserver,
 // so custom resources on etcd, encrypted by --encryption-provider-config exactly as kube-apiserver
-// does it. It stands alone: callers show a token, and whoever has it may do anything.
+// does it. It stands alone: callers show a token. Whoever has that of the operator may do anything; the user
+// kekd-rotate, with a kubeconfig of its own, what the file of --rbac grants, and nothing without.
 //
 // It says "serving" on standard output once its /readyz does, and writes a kubeconfig before that. The
 // port is one that is free, or the one given, so that a restarted server is found where it was.
@@ -29,6 +30,7 @@ import (
 type options struct {
 	dir    string // --dir: certificate, token and kubeconfig
 	listen string // --listen
+	rbac   string // --rbac
 	etcd   *pflag.FlagSet
 }
 
@@ -47,6 +49,7 @@ func run() error {
 	flags.AddGoFlagSet(flag.CommandLine)
 	flags.StringVar(&o.dir, "dir", "", "directory for the certificate, the token and the kubeconfig")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "address to serve on")
+	flags.StringVar(&o.rbac, "rbac", "", "file with ClusterRoles and ClusterRoleBindings, for the user kekd-rotate")
 	server := newServer(flags)
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return err
@@ -64,8 +67,15 @@ func serve(ctx context.Context, o options, s *server) error {
 	if err != nil {
 		return err
 	}
-	api, err := s.complete(o, token)
+	rotate, err := makeToken(filepath.Join(o.dir, "rotate.token"))
 	if err != nil {
+		return err
+	}
+	api, err := s.complete(o, token, rotate)
+	if err != nil {
+		return err
+	}
+	if err := writeKubeconfig(filepath.Join(o.dir, "rotate.kubeconfig"), s.url(), s.certFile(), rotate); err != nil {
 		return err
 	}
 	if err := writeKubeconfig(filepath.Join(o.dir, "kubeconfig"), s.url(), s.certFile(), token); err != nil {

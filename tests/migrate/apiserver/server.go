@@ -19,7 +19,6 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/token/tokenfile"
 	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	endpoints "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
@@ -50,7 +49,7 @@ func (s *server) certFile() string {
 }
 
 // complete makes the server of the options. Nothing of it asks another API server: there is none.
-func (s *server) complete(o options, token string) (*genericapiserver.GenericAPIServer, error) {
+func (s *server) complete(o options, token, rotate string) (*genericapiserver.GenericAPIServer, error) {
 	if err := s.listen(o); err != nil {
 		return nil, err
 	}
@@ -60,7 +59,7 @@ func (s *server) complete(o options, token string) (*genericapiserver.GenericAPI
 	if err := s.o.Complete(); err != nil {
 		return nil, err
 	}
-	generic, err := s.generic(token)
+	generic, err := s.generic(o, token, rotate)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +115,7 @@ func (s *server) makeCertificate(address net.IP) error {
 	return nil
 }
 
-func (s *server) generic(token string) (*genericapiserver.RecommendedConfig, error) {
+func (s *server) generic(o options, token, rotate string) (*genericapiserver.RecommendedConfig, error) {
 	config := genericapiserver.NewRecommendedConfig(crd.Codecs)
 	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
 	if err := s.o.ServerRunOptions.ApplyTo(&config.Config); err != nil {
@@ -133,9 +132,10 @@ func (s *server) generic(token string) (*genericapiserver.RecommendedConfig, err
 		return nil, err
 	}
 	config.Authentication.Authenticator = bearertoken.New(tokenfile.New(map[string]*user.DefaultInfo{
-		token: {Name: "operator", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}},
+		token:  {Name: "operator", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}},
+		rotate: {Name: "kekd-rotate", Groups: []string{user.AllAuthenticated}},
 	}))
-	config.Authorization.Authorizer = authorizerfactory.NewAlwaysAllowAuthorizer()
+	config.Authorization.Authorizer = roles{o.rbac}
 	config.AdmissionControl = admission.NewChainHandler()
 	// Without a description of its types the server does not check an object against them.
 	types := openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kekctl rotate NAME --complete: a rotation through all its steps.
+ *
+ *   a key is staged         it becomes active, when every member opens it
+ *   one is decrypt-only     nobody writes with it for five minutes, all is written anew, it is marked, etcd is read at
+ *                           the mark, it is retired
+ *   one is retired          after rotation.keepRetired it is marked, etcd is read, it is destroyed
+ *   none of that            a key is staged, if the active one is due
+ *
+ * There is no state but the keyset's: one step is made, and then the keyset is looked at again. So the command may be
+ * killed anywhere and typed again on any node, and several may run at once: all rules are the keeper's, which refuses what
+ * another node has done meanwhile. What reencrypt remembers (--state) saves it time, nothing else.
+ *
+ * It waits for nothing unless it is told to (--wait): whoever runs it by a timer comes again.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "daemon/chain/config.h"
+#include "daemon/ctl/reencrypt.h"
+#include "daemon/ctl/scan.h"
+
+#define COMPLETE_WAITS 5 /* the exit status */
+
+/* What a step says, beside 0, look again, and 1, it failed and that was said. */
+enum {
+	STEP_WAITS = 2, /* for what ->waits says */
+	STEP_OVERTAKEN, /* by a change that another node has made: look again in a moment */
+	STEP_NOTHING,   /* there is nothing to do */
+};
+
+/* Others change a keyset seldom, and values that need the old key are written by none. */
+#define OVERTAKEN_MAX  20
+#define MARKS_MAX      3
+#define REWRITINGS_MAX 3
+
+#define RESOURCES_MAX 64
+#define NS_PER_S      INT64_C(1000000000)
+
+struct complete {
+	const struct ctl *ctl;
+	const char *name;
+	const char *file; /* kekd.yaml */
+	struct config *conf;
+	time_t patience; /* --wait, for one thing */
+	time_t until; /* by CLOCK_BOOTTIME: when it does not wait any longer for the present one */
+
+	struct ctl_keys keys; /* as they were looked at */
+	char node[64];        /* this one */
+	bool carried;         /* by etcd */
+	bool current;         /* etcd was seen to have what this node holds */
+	uint64_t generation;  /* of that */
+
+	char waits[512]; /* for whom, and what is kept yet */
+	char said[512];
+	unsigned int overtaken, marks, rewritings;
+	bool under_way;       /* a rotation was found */
+	bool stale;           /* etcd has values that need the key */
+	json_t *steps;        /* that were made, for the record */
+	struct admin_key key; /* that a change has answered with */
+};
+
+static time_t complete_seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return ts.tv_sec;
+}
+
+/* Into the record, which gets @more, and to people. */
+static void step_made(struct complete *c, const char *what, const struct admin_key *key,
+		      json_t *more)
+{
+	json_t *step =
+		json_pack("{s:s, s:s, s:s}", "step", what, "key", key->label, "keyId", key->key_id);
+
+	if (more)
+		json_object_update(step, more);
+	json_decref(more);
+	json_array_append_new(c->steps, step);
+	c->until = complete_seconds() + c->patience;
+	printf("%s: key %s: %s\n", c->name, key->label, what);
+	fflush(stdout);
+}
+
+static void complete_key(void *ctx, const struct admin_key *key)
+{
+	((struct complete *)ctx)->key = *key;
+}
+
+/* Has the keyset moved on since it was looked at? Then the keeper refuses what the present one does not need. */
+static bool is_overtaken(int r)
+{
+	return r == -EALREADY || r == -EPERM || r == -EAGAIN || r == -ENOKEY || r == -EEXIST;
+}
+
+/* One change, tried once. */
+static int change_try(struct complete *c, struct admin_request *req)
+{
+	const struct ctl_exchange x = { .req = req, .each = complete_key, .ctx = c };
+	struct admin_reply end;
+
+	req->version = ADMIN_VERSION;
+	if (ctl_exchange(c->ctl, &x, &end) != 0)
+		return 1;
+	if (end.r == 0) {
+		c->overtaken = 0;
+		return 0;
+	}
+	snprintf(c->waits, sizeof(c->waits), "%s", *end.text ? end.text : errno_text(end.r));
+	if (end.r == -EINPROGRESS)
+		return STEP_WAITS;
+	if (is_overtaken(end.r) && c->overtaken++ < OVERTAKEN_MAX)
+		return STEP_OVERTAKEN;
+	return ctl_fail("%s", c->waits);
+}
+
+static struct admin_request request_of(const struct admin_key *key, enum admin_verb verb)
+{
+	struct admin_request req = { .verb = verb };
+
+	memcpy(req.id, key->id, sizeof(req.id));
+	return req;
+}
+
+/* The first one of the name in that state that is there, in the keyset's order. */
+static const struct admin_key *find(const struct complete *c, const char *state)
+{
+	for (size_t i = 0; i < c->keys.n; i++)
+		if (strcmp(c->keys.v[i].name, c->name) == 0 &&
+		    strcmp(c->keys.v[i].state, state) == 0)
+			return &c->keys.v[i];
+	return NULL;
+}
+
+/* --- a new key ----------------------------------------------------------------------------------- */
+
+static bool is_due(const struct complete *c, const struct admin_key *active)
+{
+	const struct config_rotation *r = &c->conf->rotation;
+	int64_t age = (int64_t)time(NULL) - (int64_t)active->created;
+
+	return (r->max_age > 0 && age >= r->max_age / NS_PER_S) ||
+	       active->encryptions >= r->max_encryptions;
+}
+
+static int stage(struct complete *c)
+{
+	struct admin_request req = { .verb = ADMIN_KEY_STAGE };
+	int r;
+
+	req.flags = c->ctl->portable ? ADMIN_PORTABLE : 0;
+	memcpy(req.name, c->name, strlen(c->name) + 1);
+	r = change_try(c, &req);
+	if (r == 0)
+		step_made(c, "staged", &c->key, NULL);
+	return r;
+}
+
+static int activate(struct complete *c, const struct admin_key *key)
+{
+	struct admin_request req = request_of(key, ADMIN_KEY_ACTIVATE);
+	int r = change_try(c, &req);
+
+	if (r == 0)
+		step_made(c, "active", &c->key, NULL);
+	return r;
+}
+
+/* --- who is quiet -------------------------------------------------------------------------------- */
+
+struct quiet {
+	struct complete *c;
+	const char *label; /* of the key, or NULL */
+	size_t members, quiet;
+	char busy[64]; /* a member that is not */
+};
+
+static void quiet_cluster(void *ctx, const struct admin_cluster *cluster)
+{
+	struct quiet *q = ctx;
+
+	q->c->carried = cluster->carried;
+	q->c->current = cluster->current && !cluster->away;
+	q->c->generation = cluster->generation;
+	snprintf(q->c->node, sizeof(q->c->node), "%s", cluster->node);
+}
+
+static void quiet_member(void *ctx, const struct admin_member *m _unused_)
+{
+	((struct quiet *)ctx)->members++;
+}
+
+static void quiet_key(void *ctx, const struct admin_member_key *key)
+{
+	struct quiet *q = ctx;
+
+	if (!q->label || strcmp(key->label, q->label) != 0)
+		return;
+	if (key->quiet && !key->writes)
+		q->quiet++;
+	else
+		snprintf(q->busy, sizeof(q->busy), "%s", key->member);
+}
+
+static int quiet_ask(struct complete *c, struct quiet *q)
+{
+	const struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_CLUSTER_STATUS };
+	const struct ctl_exchange x = { .req = &req,
+					.cluster = quiet_cluster,
+					.member = quiet_member,
+					.member_key = quiet_key,
+					.ctx = q };
+	struct admin_reply end;
+
+	q->c = c;
+	return ctl_ask_with(c->ctl, &x, &end);
+}
+
+/*
+ * Is it of use to rewrite, and to ask for the mark? The rule is the keeper's, at the mark; this only asks it less often,
+ * and leaves no lines in the audit.
+ */
+static int all_quiet(struct complete *c, const struct admin_key *key)
+{
+	struct quiet q = { .label = key->label };
+
+	if (quiet_ask(c, &q) != 0)
+		return 1;
+	if (q.quiet == q.members)
+		return 0;
+	snprintf(
+		c->waits, sizeof(c->waits),
+		*q.busy ? "node %2$s has answered with key %1$s within the last five minutes, or was "
+			  "started since"
+			: "not every member has said that it is quiet about key %1$s: see `kekctl cluster "
+			  "status`%2$s",
+		key->label, q.busy);
+	return STEP_WAITS;
+}
+
+/* --- rewriting, mark and evidence ---------------------------------------------------------------- */
+
+/* What --resource has, or kekd knows; caller frees. NULL (said). */
+static char *resources_of(const struct complete *c)
+{
+	const struct admin_key *active = find(c, "active");
+	char *list = c->ctl->resource
+			     ? strdup(c->ctl->resource)
+			     : reencrypt_resources_of(c->ctl, active ? active->key_id : "");
+
+	if (list && *list)
+		return list;
+	free(list);
+	ctl_fail(
+		"no resource of kekd's EncryptionConfiguration is written with key \"%s\": name them, "
+		"--resource secrets,RESOURCE.GROUP",
+		c->name);
+	return NULL;
+}
+
+/* What was not rewritten is named; whether it needs the key, the scan says. */
+static int complete_rewrite(struct complete *c, const struct admin_key *old)
+{
+	_cleanup_free_ char *list = resources_of(c);
+	struct rewrite_counts counts = { 0 };
+	char *argv[RESOURCES_MAX + 1] = { NULL }, *rest;
+	struct ctl ctl = *c->ctl;
+	bool done = false;
+	int argc = 0;
+
+	if (!list)
+		return 1;
+	for (char *one = strtok_r(list, ",", &rest); one; one = strtok_r(NULL, ",", &rest)) {
+		if (argc == RESOURCES_MAX)
+			return ctl_fail("more than %d resources: name them with wildcards",
+					RESOURCES_MAX);
+		argv[argc++] = one;
+	}
+	ctl.json = false;
+	if (reencrypt_run(&ctl, argc, argv, &counts, &done) != 0 && !done)
+		return 1;
+	c->rewritings++;
+	c->stale = false;
+	step_made(c, "values are rewritten", old,
+		  json_pack("{s:I, s:I, s:I, s:I}", "rewritten", (json_int_t)counts.rewritten,
+			    "current", (json_int_t)counts.current, "gone", (json_int_t)counts.gone,
+			    "failed", (json_int_t)counts.failed));
+	return 0;
+}
+
+static int mark(struct complete *c, const struct admin_key *key)
+{
+	struct admin_request req = request_of(key, ADMIN_KEY_MARK);
+	int r = change_try(c, &req);
+
+	if (r != 0)
+		return r;
+	c->marks++;
+	step_made(c, "marked", &c->key,
+		  json_pack("{s:I}", "generation", (json_int_t)c->key.marked));
+	return 0;
+}
+
+static int rewrite_and_mark(struct complete *c, const struct admin_key *key)
+{
+	int r = all_quiet(c, key);
+
+	if (r == 0 && (c->rewritings == 0 || c->stale))
+		r = complete_rewrite(c, key);
+	return r == 0 ? mark(c, key) : r;
+}
+
+static int evidence_of(const struct complete *c, const struct admin_key *key,
+		       struct admin_mark *ret)
+{
+	struct ctl ctl = *c->ctl;
+
+	ctl.etcd = true;
+	ctl.uses = key->key_id;
+	ctl.resource = NULL;
+	ctl.json = false;
+	return scan_evidence(&ctl, ctl.endpoints ? NULL : c->file, ret);
+}
+
+/* Values were found: of one that opens they are rewritten. */
+static int needed(struct complete *c, const struct admin_key *key)
+{
+	if (strcmp(key->state, "retired") == 0)
+		return ctl_fail(
+			"values need key %s, which is retired: `kekctl key reopen %s`, then "
+			"this command again",
+			key->label, key->label);
+	if (c->rewritings >= REWRITINGS_MAX)
+		return ctl_fail(
+			"values need key %s although all was rewritten: `kekctl scan --etcd` "
+			"says which; are they of resources that --resource does not name?",
+			key->label);
+	c->stale = true;
+	return 0;
+}
+
+/* Of the etcd that has the mark: retired, or destroyed, on what it says. */
+static int judge(struct complete *c, const struct admin_key *key, enum admin_verb verb)
+{
+	struct admin_request req = request_of(key, verb);
+	int r = evidence_of(c, key, &req.proof);
+
+	if (r == SCAN_STALE)
+		return needed(c, key);
+	/* etcd forgets in minutes what it was like at the mark, which another run may have made. */
+	if (r != 0)
+		return r != SCAN_UNREADABLE && c->marks < MARKS_MAX ? mark(c, key) : 1;
+	req.flags = ADMIN_PROOF;
+	memcpy(req.name, key->name, sizeof(req.name));
+	r = change_try(c, &req);
+	if (r != 0)
+		return r;
+	step_made(c, verb == ADMIN_KEY_RETIRE ? "retired" : "destroyed", &c->key,
+		  json_pack("{s:I, s:I, s:s}", "revision", (json_int_t)req.proof.revision,
+			    "generation", (json_int_t)req.proof.generation, "node", c->node));
+	printf("%s: at revision %" PRIu64 " of etcd no value needed key %s\n", c->name,
+	       req.proof.revision, key->label);
+	c->marks = 0;
+	return 0;
+}
+
+static int finish_old(struct complete *c, const struct admin_key *key)
+{
+	return key->marked == 0 || c->stale ? rewrite_and_mark(c, key)
+					    : judge(c, key, ADMIN_KEY_RETIRE);
+}
+
+/* The keeper refuses for want of evidence when nothing else is in the way. */
+static int is_kept(struct complete *c, const struct admin_key *key, bool *ret)
+{
+	struct admin_request req = request_of(key, ADMIN_KEY_DESTROY);
+	const struct ctl_exchange x = { .req = &req };
+	struct admin_reply end;
+
+	req.version = ADMIN_VERSION;
+	req.flags = ADMIN_DRY_RUN;
+	memcpy(req.name, key->name, sizeof(req.name));
+	if (ctl_exchange(c->ctl, &x, &end) != 0)
+		return 1;
+	snprintf(c->waits, sizeof(c->waits), "%s", end.text);
+	if (end.r == -EINPROGRESS)
+		return STEP_WAITS;
+	if (end.r != -EAGAIN && end.r != -EBUSY)
+		return ctl_refused(&end);
+	*ret = end.r == -EBUSY;
+	return 0;
+}
+
+static int finish_retired(struct complete *c)
+{
+	for (size_t i = 0; i < c->keys.n; i++) {
+		const struct admin_key *key = &c->keys.v[i];
+		bool kept = true;
+		int r;
+
+		if (strcmp(key->name, c->name) != 0 || strcmp(key->state, "retired") != 0)
+			continue;
+		r = is_kept(c, key, &kept);
+		if (r != 0)
+			return r;
+		if (!kept)
+			return key->marked == 0 ? mark(c, key) : judge(c, key, ADMIN_KEY_DESTROY);
+	}
+	return STEP_NOTHING;
+}
+
+/* --- where it stands ----------------------------------------------------------------------------- */
+
+static int next(struct complete *c)
+{
+	const struct admin_key *staged, *old, *active;
+	int r;
+
+	c->waits[0] = '\0';
+	ctl_keys_clear(&c->keys);
+	if (ctl_keys_get(c->ctl, &c->keys) != 0)
+		return 1;
+	staged = find(c, "staged");
+	old = find(c, "decrypt-only");
+	active = find(c, "active");
+	if (!active)
+		return ctl_fail("no key \"%s\" is active, so there is nothing to rotate from: see "
+				"`kekctl key list` and `kekctl key create`",
+				c->name);
+	c->under_way = c->under_way || staged || old;
+	if (staged)
+		return activate(c, staged);
+	if (old)
+		return finish_old(c, old);
+	r = finish_retired(c);
+	if (r == STEP_NOTHING && !c->under_way && (c->ctl->now || is_due(c, active)))
+		return stage(c);
+	return r;
+}
+
+/* Nothing to do is a word about the keyset that etcd has; this node hears of another one within seconds. */
+static int nothing(struct complete *c)
+{
+	struct quiet q = { 0 };
+
+	if (quiet_ask(c, &q) != 0)
+		return 1;
+	if (c->current)
+		return STEP_NOTHING;
+	snprintf(c->waits, sizeof(c->waits),
+		 "this node has not seen what etcd has: see `kekctl cluster status`");
+	return STEP_WAITS;
+}
+
+/* May it wait, and for how long at a time? The keeper's own words come at every change. */
+static bool complete_wait(struct complete *c)
+{
+	const struct timespec pause = { .tv_sec = 1 };
+
+	if (complete_seconds() >= c->until)
+		return false;
+	if (strcmp(c->said, c->waits) != 0)
+		fprintf(stderr, "kekctl: waiting: %s\n", c->waits);
+	memcpy(c->said, c->waits, sizeof(c->said));
+	nanosleep(&pause, NULL);
+	return true;
+}
+
+static int steps_make(struct complete *c)
+{
+	const struct timespec moment = { .tv_nsec = 200000000 };
+	int r;
+
+	for (;;) {
+		r = next(c);
+		if (r == STEP_NOTHING)
+			r = nothing(c);
+		if (r == STEP_OVERTAKEN)
+			nanosleep(&moment, NULL);
+		else if (r != 0 && (r != STEP_WAITS || !complete_wait(c)))
+			return r;
+	}
+}
+
+static const char *word_of(const struct complete *c, int r)
+{
+	if (r == STEP_WAITS)
+		return "waits";
+	if (r != STEP_NOTHING)
+		return "failed";
+	return json_array_size(c->steps) > 0 ? "complete" : "nothing to do";
+}
+
+/* The record. @r: as next() has it; as an exit status. */
+static int complete_report(struct complete *c, int r)
+{
+	const char *word = word_of(c, r);
+	int status = r == STEP_WAITS ? COMPLETE_WAITS : r == STEP_NOTHING ? 0 : 1;
+
+	if (c->ctl->json)
+		return ctl_print_json(json_pack(
+			       "{s:s, s:s, s:s, s:s, s:I, s:O}", "name", c->name, "outcome", word,
+			       "waitsFor", r == STEP_WAITS ? c->waits : "", "node", c->node,
+			       "generation", (json_int_t)c->generation, "steps", c->steps)) != 0
+			       ? 1
+			       : status;
+	if (r == STEP_WAITS)
+		fprintf(stderr,
+			"kekctl: it has to wait: %s. The same command goes on, here or on another node; "
+			"--wait SECONDS stays\n",
+			c->waits);
+	else if (r == STEP_NOTHING)
+		printf("%s: %s in generation %" PRIu64 " of the keyset%s%s\n", c->name, word,
+		       c->generation, *c->waits ? ": " : "", c->waits);
+	return status;
+}
+
+/* For programs there is the record on standard output; what the steps say goes where people look. */
+static int run_aside(struct complete *c)
+{
+	int out = c->ctl->json ? dup(STDOUT_FILENO) : -1, r;
+
+	if (c->ctl->json && (out < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)) {
+		r = ctl_fail("standard output: %s", errno_text(errno));
+		if (out >= 0)
+			close(out);
+		return r;
+	}
+	r = steps_make(c);
+	fflush(stdout);
+	if (out >= 0) {
+		dup2(out, STDOUT_FILENO);
+		close(out);
+	}
+	return r;
+}
+
+static int complete_run(struct complete *c)
+{
+	struct quiet q = { 0 };
+
+	if (scan_conf_read(c->file, &c->conf) != 0 || quiet_ask(c, &q) != 0)
+		return 1;
+	if (!c->carried)
+		return ctl_fail(
+			"etcd does not carry the keyset, so nothing can be marked in it: `kekctl "
+			"cluster create`. Without, each step is a command of its own, see "
+			"kekd-migration(7)");
+	return complete_report(c, run_aside(c));
+}
+
+static void complete_clear(struct complete *c)
+{
+	ctl_keys_clear(&c->keys);
+	config_free(c->conf);
+	json_decref(c->steps);
+}
+
+static int wait_take(const char *text, time_t *ret)
+{
+	unsigned long n;
+	char *end;
+
+	if (!text)
+		return 0;
+	n = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || n > CTL_TIMEOUT_MAX)
+		return ctl_usage("--wait takes a number of seconds from 0 to %d", CTL_TIMEOUT_MAX);
+	*ret = (time_t)n;
+	return 0;
+}
+
+int ctl_rotate(const struct ctl *ctl, int argc, char **argv)
+{
+	_cleanup_(complete_clear) struct complete c = { .ctl = ctl };
+
+	if (argc < 1 || argc > 2)
+		return ctl_usage("rotate takes the name of a key, and kekd.yaml");
+	if (!ctl->complete)
+		return ctl_usage(
+			"rotate needs --complete, as it also retires and destroys keys that no value "
+			"needs; `kekctl key rotate %s` makes a new key and nothing else",
+			argv[0]);
+	if (strlen(argv[0]) > KEKD_KEY_NAME_MAX)
+		return ctl_usage("a key's name has at most %d characters", KEKD_KEY_NAME_MAX);
+	if (wait_take(ctl->wait, &c.patience) != 0)
+		return 2;
+	c.until = complete_seconds() + c.patience;
+	c.name = argv[0];
+	c.file = argv[1] ?: CTL_CONFIG_DEFAULT;
+	c.steps = json_array();
+	return c.steps ? complete_run(&c) : ctl_fail("out of memory");
+}
