@@ -417,23 +417,21 @@ int encconf_parse(struct span text, const char *file, unsigned int flags, struct
 	return 0;
 }
 
-static void provider_clear(struct encconf_provider *p)
-{
-	for (size_t i = 0; i < p->keys_count; i++)
-		free(p->keys[i].name);
-	free(p->keys);
-	free(p->kms.name);
-	free(p->kms.endpoint);
-	free(p->kms.path);
-}
-
 static void item_clear(struct encconf_item *item)
 {
 	for (size_t i = 0; i < item->resources_count; i++)
 		free(item->resources[i].name);
 	free(item->resources);
-	for (size_t i = 0; i < item->providers_count; i++)
-		provider_clear(&item->providers[i]);
+	for (size_t i = 0; i < item->providers_count; i++) {
+		struct encconf_provider *p = &item->providers[i];
+
+		for (size_t k = 0; k < p->keys_count; k++)
+			free(p->keys[k].name);
+		free(p->keys);
+		free(p->kms.name);
+		free(p->kms.endpoint);
+		free(p->kms.path);
+	}
 	free(item->providers);
 }
 

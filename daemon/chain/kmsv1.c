@@ -69,11 +69,6 @@ static void op_describe(const struct kmsv1 *k, struct op *op)
 	memcpy(op->key_id, k->key_id, sizeof(k->key_id));
 }
 
-static int kmsv1_id_of(struct span edek, uint8_t ret[static SHA256_LEN])
-{
-	return sha256(&edek, 1, ret);
-}
-
 /* Reading. */
 
 static int kmsv1_open(struct envelope *e, struct op *op, struct span dek,
@@ -112,7 +107,7 @@ static int kmsv1_decrypt(struct provider *p, struct op *op)
 	if (len == 0 || len > body.len || body.len - len < KEKD_GCM_NONCE + KEKD_GCM_TAG)
 		return -EINVAL;
 	req.data = span_of(body.data, len);
-	r = kmsv1_id_of(req.data, id);
+	r = sha256(&req.data, 1, id);
 	if (r < 0)
 		return r;
 	op->wait.body = span_skip(body, len);
@@ -167,7 +162,7 @@ static void write_done(void *ctx, int r, const char *text, const struct upstream
 		if (r == -EPROTO)
 			text = "Encrypt returned no ciphertext, or one of more than 65535 bytes";
 	}
-	if (r == 0 && kmsv1_id_of(answer->data, id) == 0)
+	if (r == 0 && sha256(&answer->data, 1, id) == 0)
 		dekcache_put(k->env.cache, id, envelope_now(&k->env),
 			     span_of(w->dek, sizeof(w->dek)));
 	envelope_report(&k->env, r, text);

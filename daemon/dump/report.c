@@ -91,16 +91,6 @@ static struct report_row **report_place_of(const struct report *r, const struct 
 	return &r->places[i];
 }
 
-static struct texts texts_of(const struct report_row *row)
-{
-	struct texts t = { .provider = row->provider, .hash = row->hash, .kek = row->kek };
-
-	memcpy(t.resource, row->resource, strlen(row->resource) + 1);
-	memcpy(t.ns, row->ns, strlen(row->ns) + 1);
-	memcpy(t.key, row->key, strlen(row->key) + 1);
-	return t;
-}
-
 /* Room for one more row, the table at most half full. */
 static int grow(struct report *r)
 {
@@ -121,8 +111,12 @@ static int grow(struct report *r)
 	r->mask = 2 * room - 1;
 	r->room = room;
 	for (size_t i = 0; i < r->n; i++) {
-		struct texts t = texts_of(r->rows[i]);
+		const struct report_row *row = r->rows[i];
+		struct texts t = { .provider = row->provider, .hash = row->hash, .kek = row->kek };
 
+		memcpy(t.resource, row->resource, strlen(row->resource) + 1);
+		memcpy(t.ns, row->ns, strlen(row->ns) + 1);
+		memcpy(t.key, row->key, strlen(row->key) + 1);
 		*report_place_of(r, &t) = r->rows[i];
 	}
 	return 0;
