@@ -55,24 +55,20 @@ void log_never_wait(bool reopen)
 		dup2(fd, STDERR_FILENO);
 }
 
-static bool log_has_room(void)
-{
-	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
-
-	return poll(&p, 1, 0) < 0 || p.revents & (POLLOUT | POLLERR | POLLNVAL);
-}
-
 /* False: the line is lost. */
 static bool log_put(const char *line, size_t len)
 {
+	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 	ssize_t n;
 
 	if (!log_drops)
 		return write(STDERR_FILENO, line, len) >= 0;
 	if (log_on_socket)
 		n = send(STDERR_FILENO, line, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	else if (poll(&p, 1, 0) < 0 || p.revents & (POLLOUT | POLLERR | POLLNVAL))
+		n = write(STDERR_FILENO, line, len);
 	else
-		n = log_has_room() ? write(STDERR_FILENO, line, len) : -1;
+		n = -1;
 	return n >= 0;
 }
 

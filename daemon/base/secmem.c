@@ -123,29 +123,24 @@ void secmem_free(void *p, size_t size)
 	munmap(p, size);
 }
 
-static int share_open(size_t size)
+int secmem_share(size_t size, int *ret_fd)
 {
 	_cleanup_close_ int fd = -1;
 
 #ifdef SYS_memfd_secret
 	fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
-	if (fd >= 0)
-		return ftruncate(fd, (off_t)size) < 0 ? -errno : move_fd(fd);
+	if (fd >= 0) {
+		if (ftruncate(fd, (off_t)page_round(size)) < 0)
+			return -errno;
+		*ret_fd = move_fd(fd);
+		return 0;
+	}
 #endif
 	fd = memfd_create("kekd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
+	if (fd < 0 || ftruncate(fd, (off_t)page_round(size)) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
-	return move_fd(fd);
-}
-
-int secmem_share(size_t size, int *ret_fd)
-{
-	int fd = share_open(page_round(size));
-
-	if (fd < 0)
-		return fd;
-	*ret_fd = fd;
+	*ret_fd = move_fd(fd);
 	return 0;
 }
 
@@ -481,22 +476,18 @@ static bool kept_put(struct secpool *pool, void *p, size_t size)
 	return true;
 }
 
-/* What is larger than all that is kept has no step. */
-static size_t large_size(const struct secpool *pool, size_t cap)
-{
-	size_t step;
-
-	if (__builtin_add_overflow(cap, LARGE_STEP - 1, &step))
-		return SIZE_MAX;
-	step -= step % LARGE_STEP;
-	return page_round(step <= kept_max(pool) ? step : cap);
-}
-
 static int large_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 {
+	size_t step;
 	void *p;
 
-	cap = large_size(pool, cap);
+	/* Sizes are rounded up to steps, except those that are too large to be kept. */
+	if (__builtin_add_overflow(cap, LARGE_STEP - 1, &step)) {
+		cap = SIZE_MAX;
+	} else {
+		step -= step % LARGE_STEP;
+		cap = page_round(step <= kept_max(pool) ? step : cap);
+	}
 	p = kept_take(pool, cap) ?: room_map(pool, cap);
 	if (!p)
 		return -ENOBUFS;
@@ -526,21 +517,18 @@ static int pool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 	return 0;
 }
 
-/* What @pool could still hand out: what it may map, and what is free in its slabs. */
-static size_t pool_left(struct secpool *pool)
-{
-	if (pool->room_at != pool->whole->changes) {
-		pool->room = share_room(&pool->mapped);
-		pool->room_at = pool->whole->changes;
-	}
-	return pool->room + pool->mapped.used - pool->used;
-}
-
 static size_t part_room(struct secpool *part)
 {
-	size_t left = pool_left(part->of);
+	struct secpool *of = part->of;
+	size_t left;
 
-	return share_rule(part->of->used + left, left, part->used);
+	if (of->room_at != of->whole->changes) {
+		of->room = share_room(&of->mapped);
+		of->room_at = of->whole->changes;
+	}
+	/* What @of could still hand out: what it may map, and what is free in its slabs. */
+	left = of->room + of->mapped.used - of->used;
+	return share_rule(of->used + left, left, part->used);
 }
 
 static bool part_may_have(struct secpool *part, size_t cap)
@@ -548,7 +536,7 @@ static bool part_may_have(struct secpool *part, size_t cap)
 	return cap <= part_room(part);
 }
 
-/* If need be what is not used, of whatever pool, counts as nobody's. */
+/* If there is no room, memory that no pool uses is given up first. */
 static bool part_has_room(struct secpool *part, size_t cap)
 {
 	struct secpool *of = part->of;
@@ -587,16 +575,6 @@ int secpool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 	return 0;
 }
 
-static struct secpool *part_give(struct secpool *part, size_t cap)
-{
-	struct secpool *pool = part->of;
-
-	part->used -= cap;
-	if (part->gone && part->used == 0)
-		free(part);
-	return pool;
-}
-
 void secbuf_release(struct secbuf *b)
 {
 	struct secpool *pool = b->pool;
@@ -605,8 +583,14 @@ void secbuf_release(struct secbuf *b)
 
 	if (!b->data)
 		return;
-	if (pool->of)
-		pool = part_give(pool, b->cap);
+	if (pool->of) {
+		struct secpool *part = pool;
+
+		pool = part->of;
+		part->used -= b->cap;
+		if (part->gone && part->used == 0)
+			free(part);
+	}
 	pool->used -= b->cap;
 	class = secmem_class_of(b->cap);
 	if (class == CLASSES) {

@@ -151,22 +151,17 @@ static void parser_clear(yaml_parser_t *p)
 }
 
 /* libyaml's problems are constant strings: they show nothing of the input. */
-static int fail_parser(struct builder *b)
+static int next_event(struct builder *b, yaml_event_t *ret)
 {
 	yaml_parser_t *p = &b->parser;
 
+	if (yaml_parser_parse(p, ret))
+		return 0;
 	if (p->error == YAML_MEMORY_ERROR)
 		return fail_memory(b->doc);
 	if (p->error == YAML_READER_ERROR)
 		return fail_at(b, p->mark, p->problem ?: "not UTF-8");
 	return fail_at(b, p->problem_mark, p->problem ?: "not YAML");
-}
-
-static int next_event(struct builder *b, yaml_event_t *ret)
-{
-	if (!yaml_parser_parse(&b->parser, ret))
-		return fail_parser(b);
-	return 0;
 }
 
 static int check_tag(struct builder *b, const yaml_event_t *ev, const yaml_char_t *anchor,
@@ -448,13 +443,6 @@ static int build_tree(struct yaml_doc *doc, struct span text)
 	return r;
 }
 
-/* libyaml skips the mark at the start of any line, the apiserver's parser that of the file only. */
-static bool has_inner_mark(struct span text)
-{
-	return text.len > 0 &&
-	       memmem(text.data + 1, text.len - 1, byte_order_mark, strlen(byte_order_mark));
-}
-
 int yaml_doc_parse(struct span text, const char *file, struct yaml_error *err,
 		   struct yaml_doc **ret)
 {
@@ -467,7 +455,9 @@ int yaml_doc_parse(struct span text, const char *file, struct yaml_error *err,
 		text = span_str("");
 	if (text.len > YAML_BYTES_MAX)
 		return yaml_error_set(err, file, 0, 0, "larger than %d bytes", YAML_BYTES_MAX);
-	if (has_inner_mark(text))
+	/* libyaml skips the mark at the start of any line, the apiserver's parser that of the file only. */
+	if (text.len > 0 &&
+	    memmem(text.data + 1, text.len - 1, byte_order_mark, strlen(byte_order_mark)))
 		return yaml_error_set(err, file, 0, 0, "a byte order mark inside the text");
 	doc = calloc(1, sizeof(*doc));
 	if (!doc)

@@ -68,15 +68,6 @@ static int fail_unknown(const struct yaml_doc *doc, const struct yaml_node *n,
 	return yaml_fail_key(doc, n, "unknown field \"%s\"", yaml_shown(n->key));
 }
 
-static const struct yaml_field *field_find(const struct yaml_field *fields, const char *name)
-{
-	for (const struct yaml_field *f = fields; f->name; f++) {
-		if (strcmp(f->name, name) == 0)
-			return f;
-	}
-	return NULL;
-}
-
 static bool member_given(const struct yaml_node *map, const struct yaml_field *f)
 {
 	yaml_for_each(n, map)
@@ -98,8 +89,10 @@ int yaml_read(const struct yaml_doc *doc, const struct yaml_node *map,
 		return r;
 	yaml_for_each(n, map)
 	{
-		f = field_find(fields, n->key);
-		if (!f)
+		f = fields;
+		while (f->name && strcmp(f->name, n->key) != 0)
+			f++;
+		if (!f->name)
 			return fail_unknown(doc, n, fields);
 		if (n->type == YAML_NULL && (f->flags & YAML_NULLABLE))
 			continue;

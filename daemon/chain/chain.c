@@ -111,16 +111,9 @@ int chain_encrypt(struct chain *c, struct op *op)
 	return c->providers[0]->ops->encrypt(c->providers[0], op);
 }
 
-static unsigned int candidates(const struct provider *p, struct span stored)
-{
-	if (p->ops->candidates)
-		return p->ops->candidates(p, stored);
-	return p->ops->match(p, stored);
-}
-
 /*
- * Why nobody may read @stored: a prefix that is known, so it is the key that is missing, or not. A server that
- * was started without the root key has not heard of any key, and says that.
+ * Why no provider reads @stored: if its prefix is known, the key is missing; otherwise it is no value of this chain. A
+ * server that was started without the root key has not heard of any key, and says that.
  */
 static int no_match(const struct chain *c, struct span stored)
 {
@@ -151,7 +144,7 @@ static bool may_go_on(int r)
 	}
 }
 
-/* Of several failures the first counts, unless a later one says that a key is not to be had. */
+/* The first failure counts. A later one takes its place if that says that a key cannot be had, and the first did not. */
 static void note(struct op *op, int r)
 {
 	bool altered = r == -EBADMSG || r == -EINVAL;
@@ -160,12 +153,13 @@ static void note(struct op *op, int r)
 		op->verdict = r;
 }
 
-/* Start with the first key that fits, from where @op is on. 0, or the verdict of all of them. */
+/* Start with the first key that fits, beginning where @op is. Returns 0, or the verdict of all of them. */
 static int search(struct chain *c, struct op *op)
 {
 	for (; op->at < c->n; op->at++, op->nth = 0) {
 		struct provider *p = c->providers[op->at];
-		unsigned int n = candidates(p, op->in);
+		unsigned int n = p->ops->candidates ? p->ops->candidates(p, op->in)
+						    : p->ops->match(p, op->in);
 
 		for (; op->nth < n; op->nth++) {
 			int r;
@@ -195,8 +189,8 @@ static void search_end(struct chain *c, struct op *op)
 }
 
 /*
- * A key without a tag has opened a value to what is no object: with another one it may be an object. The first
- * such key is remembered.
+ * A key without a tag has opened the value, and what came out is no object. Another key may make an object of it, so
+ * the search goes on. The first such key is remembered.
  */
 static bool doubt(struct op *op)
 {
@@ -210,15 +204,6 @@ static bool doubt(struct op *op)
 	return true;
 }
 
-/* None of the others has opened it: the value is opened once more with the one that did. */
-static int settle(struct chain *c, struct op *op)
-{
-	op->settled = true;
-	op->at = op->doubt_at;
-	op->nth = op->doubt_nth;
-	return search(c, op);
-}
-
 /* In place of the op's own done. A chain that is gone has no providers left to ask. */
 static void search_done(struct op *op, int r)
 {
@@ -230,8 +215,13 @@ static void search_done(struct op *op, int r)
 		note(op, r);
 		op->nth++;
 		r = search(c, op);
-		if (r < 0 && op->doubted && !op->settled)
-			r = settle(c, op);
+		/* No other key has opened it: open it once more with the one that did. */
+		if (r < 0 && op->doubted && !op->settled) {
+			op->settled = true;
+			op->at = op->doubt_at;
+			op->nth = op->doubt_nth;
+			r = search(c, op);
+		}
 		if (r == 0)
 			return;
 	}

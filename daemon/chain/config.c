@@ -186,18 +186,6 @@ static const struct yaml_kind kind_ids = {
 	.item = &kind_id,
 };
 
-static int id_name(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
-		   char **ret)
-{
-	if (node->type != YAML_STR)
-		return yaml_fail(doc, node, "\"%s\" must be a name or a whole number, not %s", what,
-				 yaml_type_name(node->type));
-	if (node->len == 0 || node->len > ID_NAME_MAX || yaml_has_control(node->text) ||
-	    strpbrk(node->text, ":/ "))
-		return yaml_fail(doc, node, "\"%s\" is no name of a user or group", what);
-	return yaml_dup(node, ret);
-}
-
 /* (uid_t)-1 means "leave it" to chown(2) and setresuid(2): never an id. */
 static int read_id(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
 		   struct config_id *ret)
@@ -212,8 +200,14 @@ static int read_id(const struct yaml_doc *doc, const struct yaml_node *node, con
 			return r;
 		id.id = (uint32_t)v;
 		id.resolved = true;
+	} else if (node->type != YAML_STR) {
+		return yaml_fail(doc, node, "\"%s\" must be a name or a whole number, not %s", what,
+				 yaml_type_name(node->type));
+	} else if (node->len == 0 || node->len > ID_NAME_MAX || yaml_has_control(node->text) ||
+		   strpbrk(node->text, ":/ ")) {
+		return yaml_fail(doc, node, "\"%s\" is no name of a user or group", what);
 	} else {
-		r = id_name(doc, node, what, &id.name);
+		r = yaml_dup(node, &id.name);
 		if (r < 0)
 			return r;
 	}
@@ -526,14 +520,6 @@ static int default_str(char **s, const char *value)
 	return *s ? 0 : -ENOMEM;
 }
 
-static int config_defaults(const struct yaml_doc *doc, struct draft *d, const char *file)
-{
-	if (default_str(&d->c.file, file) < 0 ||
-	    default_str(&d->c.admin_socket, ADMIN_SOCKET_DEFAULT) < 0)
-		return -ENOMEM;
-	return yaml_presets(doc, fields, d);
-}
-
 static bool contains(const struct config_strings *list, const char *s)
 {
 	for (size_t i = 0; i < list->count; i++) {
@@ -801,7 +787,11 @@ int config_parse(struct span text, const char *file, struct config **ret, struct
 
 	r = yaml_doc_parse(text, file, err, &doc);
 	if (r == 0)
-		r = config_defaults(doc, &d, file);
+		r = default_str(&d.c.file, file);
+	if (r == 0)
+		r = default_str(&d.c.admin_socket, ADMIN_SOCKET_DEFAULT);
+	if (r == 0)
+		r = yaml_presets(doc, fields, &d);
 	if (r == 0)
 		r = config_read(doc, &d);
 	if (r < 0)

@@ -143,7 +143,7 @@ static int base64_decode(const struct yaml_node *node, uint8_t out[static KEKD_A
 	return 0;
 }
 
-/* A key pasted as a name is not shown either. */
+/* A name that may be a key, pasted into the wrong field, is not shown. */
 static const char *key_name_shown(const struct yaml_node *name)
 {
 	uint8_t buf[KEKD_AES_KEY_MAX];
@@ -159,14 +159,6 @@ static const char *key_name_shown(const struct yaml_node *name)
 			return "(not shown)";
 	}
 	return name->text;
-}
-
-static int refuse_secret(struct reader *rd, const struct raw_key *raw)
-{
-	return yaml_fail_key(rd->doc, raw->secret,
-			     "keys are not kept in files: \"secret\" of key \"%.64s\" belongs into "
-			     "the kernel; run: kekctl key import %.200s",
-			     key_name_shown(raw->name), rd->file);
 }
 
 static int read_secret(struct reader *rd, const struct raw_key *raw, enum encconf_kind kind,
@@ -212,7 +204,11 @@ static int read_key(struct reader *rd, const struct yaml_node *node, enum enccon
 	if (rd->flags & ENCCONF_ALLOW_SECRETS)
 		r = read_secret(rd, &raw, kind, key);
 	else if (raw.secret)
-		r = refuse_secret(rd, &raw);
+		r = yaml_fail_key(
+			rd->doc, raw.secret,
+			"keys are not kept in files: \"secret\" of key \"%.64s\" belongs into "
+			"the kernel; run: kekctl key import %.200s",
+			key_name_shown(raw.name), rd->file);
 	return r;
 }
 
@@ -344,9 +340,7 @@ static int read_item(struct reader *rd, const struct yaml_node *node, struct enc
 	return read_providers(rd, raw.providers, item);
 }
 
-/*
- * The legacy pair was never meant to be: it was in the documentation, and the apiserver keeps it.
- */
+/* The second pair was in Kubernetes' documentation by mistake, and the apiserver still takes it. */
 static int check_type(struct reader *rd, const struct raw_root *raw)
 {
 	static const struct {
@@ -423,23 +417,21 @@ int encconf_parse(struct span text, const char *file, unsigned int flags, struct
 	return 0;
 }
 
-static void provider_clear(struct encconf_provider *p)
-{
-	for (size_t i = 0; i < p->keys_count; i++)
-		free(p->keys[i].name);
-	free(p->keys);
-	free(p->kms.name);
-	free(p->kms.endpoint);
-	free(p->kms.path);
-}
-
 static void item_clear(struct encconf_item *item)
 {
 	for (size_t i = 0; i < item->resources_count; i++)
 		free(item->resources[i].name);
 	free(item->resources);
-	for (size_t i = 0; i < item->providers_count; i++)
-		provider_clear(&item->providers[i]);
+	for (size_t i = 0; i < item->providers_count; i++) {
+		struct encconf_provider *p = &item->providers[i];
+
+		for (size_t k = 0; k < p->keys_count; k++)
+			free(p->keys[k].name);
+		free(p->keys);
+		free(p->kms.name);
+		free(p->kms.endpoint);
+		free(p->kms.path);
+	}
 	free(item->providers);
 }
 

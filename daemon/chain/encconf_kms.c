@@ -39,11 +39,6 @@ int encconf_name_read(const struct yaml_doc *doc, const struct yaml_node *node, 
 	return yaml_dup(node, ret);
 }
 
-static bool scheme_is_unix(const char *s)
-{
-	return strncasecmp(s, "unix:", 5) == 0;
-}
-
 static int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -91,7 +86,7 @@ static int read_endpoint(const struct yaml_doc *doc, const struct yaml_node *nod
 	r = yaml_expect(doc, node, YAML_STR, "endpoint");
 	if (r < 0)
 		return r;
-	if (!scheme_is_unix(node->text))
+	if (strncasecmp(node->text, "unix:", 5) != 0)
 		return yaml_fail(doc, node, "\"endpoint\" must be unix:///PATH");
 	path = node->text + strlen("unix:");
 	if (strncmp(path, "//", 2) == 0)

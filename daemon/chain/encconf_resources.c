@@ -27,15 +27,10 @@ static bool is(struct span s, const char *text)
 	return span_equal(s, span_str(text));
 }
 
-static bool is_everything(struct group_resource r)
-{
-	return is(r.resource, "*") && is(r.group, "*");
-}
-
 /* Could a rule for @wide, a wildcard, take what @r names? */
 static bool resources_covers(struct group_resource wide, struct group_resource r)
 {
-	return is_everything(wide) || (is(wide.resource, "*") && span_equal(wide.group, r.group));
+	return is(wide.resource, "*") && (is(wide.group, "*") || span_equal(wide.group, r.group));
 }
 
 static int check_pair(const struct yaml_doc *doc, const struct yaml_node *at, const char *a,
@@ -52,41 +47,24 @@ static int check_pair(const struct yaml_doc *doc, const struct yaml_node *at, co
 	return 0;
 }
 
-static const char *spelling_problem(const char *name)
-{
-	for (; *name; name++) {
-		if (*name >= 'A' && *name <= 'Z')
-			return "a resource must not contain capital letters";
-		if ((unsigned char)*name >= 0x80 || (unsigned char)*name < 0x20)
-			return "a resource must be ASCII";
-	}
-	return NULL;
-}
-
-/* Exact names without a REST API, so that nothing could ever rewrite them. */
-static bool has_no_api(const char *name)
-{
-	static const char *const names[] = { "apiserveripinfo", "serviceipallocations",
-					     "servicenodeportallocations" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static const char *name_problem(const char *name)
 {
+	/* Exact names without a REST API, so that nothing could ever rewrite them. */
+	static const char *const no_api[] = { "apiserveripinfo", "serviceipallocations",
+					      "servicenodeportallocations" };
 	struct group_resource r = resources_split(name);
-	const char *problem = spelling_problem(name);
 
-	if (problem)
-		return problem;
+	for (const char *c = name; *c; c++) {
+		if (*c >= 'A' && *c <= 'Z')
+			return "a resource must not contain capital letters";
+		if ((unsigned char)*c >= 0x80 || (unsigned char)*c < 0x20)
+			return "a resource must be ASCII";
+	}
 	if (strcmp(name, "*") == 0)
 		return "use \"*.\" for the core group or \"*.*\" for all resources";
-	if (has_no_api(name))
-		return "this resource has no REST API and cannot be encrypted";
+	for (size_t i = 0; i < ARRAY_SIZE(no_api); i++)
+		if (strcmp(no_api[i], name) == 0)
+			return "this resource has no REST API and cannot be encrypted";
 	if (is(r.group, "events.k8s.io"))
 		return "events are stored in the core group: use \"events\"";
 	if (is(r.group, "extensions"))

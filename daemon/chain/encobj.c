@@ -162,20 +162,6 @@ static int field_decode(const struct proto_field *f, struct encobj *obj, struct 
 	}
 }
 
-static int decode(struct span msg, struct encobj *obj)
-{
-	struct collect collect = { .a = &obj->annotations };
-	struct proto_field f;
-	int r;
-
-	while ((r = proto_next(&msg, &f)) > 0) {
-		r = field_decode(&f, obj, &collect);
-		if (r < 0)
-			break;
-	}
-	return r;
-}
-
 int encobj_check_key(struct span key_id, struct span dek, const struct annotations *a)
 {
 	size_t bytes = 0;
@@ -195,9 +181,15 @@ int encobj_check_key(struct span key_id, struct span dek, const struct annotatio
 int encobj_decode(struct span msg, struct encobj *ret)
 {
 	_cleanup_encobj_ struct encobj obj = { 0 };
+	struct collect collect = { .a = &obj.annotations };
+	struct proto_field f;
 	int r;
 
-	r = decode(msg, &obj);
+	while ((r = proto_next(&msg, &f)) > 0) {
+		r = field_decode(&f, &obj, &collect);
+		if (r < 0)
+			break;
+	}
 	if (r == 0)
 		r = encobj_check_key(obj.key_id, obj.dek, &obj.annotations);
 	if (r == 0 && obj.data.len == 0)

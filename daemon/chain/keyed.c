@@ -28,20 +28,13 @@ void keyed_free(struct provider *p)
 	free(keyed_of(p));
 }
 
-/* Is entry @i named by an earlier one too? Its keys have had their turn then. */
+/* Has an earlier entry the name of entry @i? Then its keys have had their turn. */
 static bool is_repeated(const struct keyed *g, size_t i)
 {
 	for (size_t j = 0; j < i; j++)
 		if (strcmp(g->conf->keys[j].name, g->conf->keys[i].name) == 0)
 			return true;
 	return false;
-}
-
-static bool keyed_fits(const struct keyed_walk *w, const struct chain_key *k, struct span *ret_body)
-{
-	return k->secretbox == w->g->secretbox &&
-	       codec_label_match(w->labelled, span_str(k->label), ret_body) &&
-	       strcmp(k->name, w->g->conf->keys[w->entry].name) == 0;
 }
 
 void keyed_walk(struct keyed_walk *w, const struct keyed *g, struct span stored)
@@ -67,7 +60,9 @@ struct chain_key *keyed_next(struct keyed_walk *w, struct span *ret_body)
 			struct chain_key *k = list_entry(w->at, struct chain_key, link);
 			struct span body;
 
-			if (!keyed_fits(w, k, &body))
+			if (k->secretbox != w->g->secretbox ||
+			    !codec_label_match(w->labelled, span_str(k->label), &body) ||
+			    strcmp(k->name, w->g->conf->keys[w->entry].name) != 0)
 				continue;
 			*ret_body = body;
 			return k;

@@ -69,11 +69,6 @@ static void op_describe(const struct kmsv1 *k, struct op *op)
 	memcpy(op->key_id, k->key_id, sizeof(k->key_id));
 }
 
-static int kmsv1_id_of(struct span edek, uint8_t ret[static SHA256_LEN])
-{
-	return sha256(&edek, 1, ret);
-}
-
 /* Reading. */
 
 static int kmsv1_open(struct envelope *e, struct op *op, struct span dek,
@@ -112,7 +107,7 @@ static int kmsv1_decrypt(struct provider *p, struct op *op)
 	if (len == 0 || len > body.len || body.len - len < KEKD_GCM_NONCE + KEKD_GCM_TAG)
 		return -EINVAL;
 	req.data = span_of(body.data, len);
-	r = kmsv1_id_of(req.data, id);
+	r = sha256(&req.data, 1, id);
 	if (r < 0)
 		return r;
 	op->wait.body = span_skip(body, len);
@@ -156,27 +151,20 @@ static int write_seal(struct write *w, struct span edek)
 				op->in, out + KEKD_GCM_NONCE);
 }
 
-static void write_keep(struct write *w, struct span edek)
-{
-	struct envelope *e = &w->kms->env;
-	uint8_t id[SHA256_LEN];
-
-	if (kmsv1_id_of(edek, id) == 0)
-		dekcache_put(e->cache, id, envelope_now(e), span_of(w->dek, sizeof(w->dek)));
-}
-
 static void write_done(void *ctx, int r, const char *text, const struct upstream_answer *answer)
 {
 	struct write *w = ctx;
 	struct kmsv1 *k = w->kms;
+	uint8_t id[SHA256_LEN];
 
 	if (r == 0) {
 		r = write_seal(w, answer->data);
 		if (r == -EPROTO)
 			text = "Encrypt returned no ciphertext, or one of more than 65535 bytes";
 	}
-	if (r == 0)
-		write_keep(w, answer->data);
+	if (r == 0 && sha256(&answer->data, 1, id) == 0)
+		dekcache_put(k->env.cache, id, envelope_now(&k->env),
+			     span_of(w->dek, sizeof(w->dek)));
 	envelope_report(&k->env, r, text);
 	if (r == 0 || k->env.ailing) {
 		k->failed = r;
@@ -198,37 +186,30 @@ static void write_cancel(struct op *op)
 	envelope_unref(e);
 }
 
-static int write_start(struct write *w)
-{
-	struct envelope *e = &w->kms->env;
-	struct upstream_request req = { .method = UPSTREAM_ENCRYPT, .timeout_ns = e->timeout_ns };
-	int r;
-
-	r = random_bytes(w->dek, sizeof(w->dek));
-	if (r < 0)
-		return r;
-	req.data = span_of(w->dek, sizeof(w->dek));
-	return e->upstream->ops->call(e->upstream, &req, write_done, w, &w->call);
-}
-
 static int kmsv1_encrypt(struct provider *p, struct op *op)
 {
 	struct kmsv1 *k = kmsv1_of(p);
+	struct envelope *e = &k->env;
+	struct upstream_request req = { .method = UPSTREAM_ENCRYPT, .timeout_ns = e->timeout_ns };
 	_cleanup_secbuf_ struct secbuf self = { 0 };
 	struct write *w;
 	int r;
 
-	r = secpool_get(k->env.env.pool, sizeof(*w), &self);
+	r = secpool_get(e->env.pool, sizeof(*w), &self);
 	if (r < 0)
 		return r;
 	w = (void *)self.data;
 	w->kms = k;
 	w->op = op;
-	r = write_start(w);
+	r = random_bytes(w->dek, sizeof(w->dek));
+	if (r < 0)
+		return r;
+	req.data = span_of(w->dek, sizeof(w->dek));
+	r = e->upstream->ops->call(e->upstream, &req, write_done, w, &w->call);
 	if (r < 0)
 		return r;
 	w->self = secbuf_move(&self);
-	envelope_ref(&k->env);
+	envelope_ref(e);
 	op->priv = w;
 	op->cancel = write_cancel;
 	op->stale = false;
@@ -236,7 +217,7 @@ static int kmsv1_encrypt(struct provider *p, struct op *op)
 	return 0;
 }
 
-/* Well until a write has failed, and again ten seconds later: nobody else would try. */
+/* A failed write makes it unhealthy for ten seconds. Then it counts as healthy, since only a write can find that out. */
 static int kmsv1_key_id(const struct provider *p, const char **ret)
 {
 	const struct kmsv1 *k = kmsv1_of(p);

@@ -159,16 +159,6 @@ static void writer_cancel(struct op *op)
 	defer_op(k->env.env.defer, op, -ECANCELED);
 }
 
-static void writers_end(struct kmsv2 *k, int r)
-{
-	while (!list_empty(&k->writers)) {
-		struct op *op = list_first(&k->writers, struct op, wait.link);
-
-		list_del(&op->wait.link);
-		defer_op(k->env.env.defer, op, r == 0 ? kmsv2_seal(k, op) : r);
-	}
-}
-
 /* Ask now unless the last answer was bad and is young. True if an answer will come. */
 static bool refresh_asked(struct kmsv2 *k)
 {
@@ -208,16 +198,6 @@ static void timer_fire(struct ring_op *op, int res, unsigned int flags _unused_)
 	envelope_unref(&k->env);
 }
 
-/* The ring's timer holds a reference; while one runs it is left alone. */
-static void poll_later(struct kmsv2 *k, uint64_t ns)
-{
-	if (!k->env.env.ring || k->given_up || ring_op_busy(&k->timer))
-		return;
-	envelope_ref(&k->env);
-	k->timer.done = timer_fire;
-	ring_timer(k->env.env.ring, &k->timer, now_ns() + ns);
-}
-
 static void refresh_end(struct kmsv2 *k, int r, const char *text)
 {
 	seed_free(move_ptr(k->next));
@@ -226,8 +206,18 @@ static void refresh_end(struct kmsv2 *k, int r, const char *text)
 	k->failed_ns = envelope_now(&k->env);
 	if (r == 0)
 		k->valid_until_ns = k->failed_ns + SEED_VALID;
-	writers_end(k, r);
-	poll_later(k, r == 0 ? POLL_GOOD : POLL_BAD);
+	while (!list_empty(&k->writers)) {
+		struct op *op = list_first(&k->writers, struct op, wait.link);
+
+		list_del(&op->wait.link);
+		defer_op(k->env.env.defer, op, r == 0 ? kmsv2_seal(k, op) : r);
+	}
+	/* The ring's timer holds a reference; while one runs it is left alone. */
+	if (k->env.env.ring && !k->given_up && !ring_op_busy(&k->timer)) {
+		envelope_ref(&k->env);
+		k->timer.done = timer_fire;
+		ring_timer(k->env.env.ring, &k->timer, now_ns() + (r == 0 ? POLL_GOOD : POLL_BAD));
+	}
 	envelope_unref(&k->env);
 }
 
@@ -369,20 +359,6 @@ static int kmsv2_id_of(const struct encobj *obj, uint8_t ret[static SHA256_LEN])
 	return sha256(&part, 1, ret);
 }
 
-static int check_data(const struct encobj *obj)
-{
-	size_t least = KEKD_GCM_NONCE + KEKD_GCM_TAG;
-
-	if (obj->type == DEK_HKDF_XNONCE_SEED)
-		least += INFO_LEN;
-	return obj->data.len < least ? -EINVAL : 0;
-}
-
-static bool is_stale(const struct kmsv2 *k, const struct encobj *obj)
-{
-	return obj->type != DEK_HKDF_XNONCE_SEED || !seed_is_of(k, obj->key_id);
-}
-
 static int decrypt_object(struct kmsv2 *k, struct op *op, const struct encobj *obj)
 {
 	struct upstream_request req = {
@@ -391,12 +367,13 @@ static int decrypt_object(struct kmsv2 *k, struct op *op, const struct encobj *o
 		.annotations = obj->annotations,
 		.uid = span_str("kekd-read"),
 	};
+	bool seeded = obj->type == DEK_HKDF_XNONCE_SEED;
 	uint8_t id[SHA256_LEN];
 	int r;
 
-	r = check_data(obj);
-	if (r == 0)
-		r = envelope_key_id(&k->env, obj->key_id, op->key_id);
+	if (obj->data.len < KEKD_GCM_NONCE + KEKD_GCM_TAG + (seeded ? INFO_LEN : 0))
+		return -EINVAL;
+	r = envelope_key_id(&k->env, obj->key_id, op->key_id);
 	if (r == 0 && op->purpose == OP_KMS_V2 && !span_equal(op->context, span_str(op->key_id)))
 		r = -ENOKEY;
 	if (r == 0)
@@ -404,7 +381,7 @@ static int decrypt_object(struct kmsv2 *k, struct op *op, const struct encobj *o
 	if (r < 0)
 		return r;
 	op->provider = "kms";
-	op->stale = is_stale(k, obj);
+	op->stale = !seeded || !seed_is_of(k, obj->key_id);
 	op->wait.body = obj->data;
 	return envelope_open(&k->env, op, id, obj->type, &req);
 }
@@ -422,7 +399,7 @@ static int kmsv2_decrypt(struct provider *p, struct op *op)
 	return r == 0 ? decrypt_object(k, op, &obj) : r;
 }
 
-/* Without a seed the client is told so, and the plugin is asked again for the next time. */
+/* Without a seed this fails, and the plugin is asked again, for the next time. */
 static int kmsv2_key_id(const struct provider *p, const char **ret)
 {
 	struct kmsv2 *k = kmsv2_of(p);

@@ -99,25 +99,19 @@ bool own_match(struct span stored)
 	return parse(stored, &v) == 0;
 }
 
-static int open_v1(struct op *op, struct span dek, struct span body)
-{
-	int r;
-
-	r = dekvalue_open_gcm(dek, op->context, body, op->out, op->out_cap, &op->out_len);
-	if (r != -EBADMSG)
-		return r;
-	op->stale = true;
-	return dekvalue_open_cbc(dek, body, op->out, op->out_cap, &op->out_len);
-}
-
 static int open_value(struct own_call *c)
 {
 	struct span dek = span_of(c->dek, c->inner.out_len), body = c->value.body;
 	struct op *op = c->outer;
+	int r;
 
 	switch (c->value.form) {
 	case FORM_V1:
-		return open_v1(op, dek, body);
+		r = dekvalue_open_gcm(dek, op->context, body, op->out, op->out_cap, &op->out_len);
+		if (r != -EBADMSG)
+			return r;
+		op->stale = true;
+		return dekvalue_open_cbc(dek, body, op->out, op->out_cap, &op->out_len);
 	case FORM_V2_DEK:
 		op->stale = true;
 		return dekvalue_open_gcm(dek, op->context, body, op->out, op->out_cap,

@@ -83,7 +83,7 @@ void bolt_tell(struct bolt *b, const struct dump_salvage *salvage)
 	b->salvage = salvage;
 }
 
-/* What is damaged has words; an error of who is given the values has none of ours. */
+/* Lenient: damage is reported and passed over. An error that has no text of ours came from each(), and is returned. */
 static int pass_over(struct bolt *b, uint64_t page, int r)
 {
 	char text[sizeof(b->err->text) + 32];
@@ -156,7 +156,7 @@ static bool page_size_valid(uint32_t size)
 	return size >= PAGE_SIZE_MIN && size <= PAGE_SIZE_MAX && (size & (size - 1)) == 0;
 }
 
-/* The newer of the two, the second being where the first says, or at any size if that is broken. */
+/* Take the newer of the two meta pages. The first says where the second is; if the first is broken, try every page size. */
 static int meta_choose(struct bolt *b, struct meta *ret)
 {
 	struct meta m[2];
@@ -182,7 +182,7 @@ static int meta_choose(struct bolt *b, struct meta *ret)
 	return 0;
 }
 
-/* Which page size makes most of the pages at the beginning say their own numbers? 0: none. */
+/* The page size by which most of the first pages have their own number in their header. 0: none. */
 static uint32_t page_size_guess(int fd)
 {
 	uint32_t best = 0, most = 0;
@@ -341,20 +341,6 @@ static int walk_branch(struct walk *w, const uint8_t *page, size_t len, unsigned
 	return r;
 }
 
-/* Going back, each key is smaller than the one before. */
-static int check_order(struct walk *w, struct span key)
-{
-	size_t n = key.len < w->last_len ? key.len : w->last_len;
-	int order = w->first ? -1 : memcmp(key.data, w->last, n);
-
-	if (!w->bolt->lenient && (order > 0 || (order == 0 && key.len >= w->last_len)))
-		return damaged(w->bolt, "keys are out of order");
-	memcpy(w->last, key.data, key.len);
-	w->last_len = key.len;
-	w->first = false;
-	return 0;
-}
-
 /* NULL, or what is wrong with the element at @at. */
 static const char *element_read(const uint8_t *page, size_t len, size_t at,
 				struct leaf_element *ret, struct span *ret_key,
@@ -384,12 +370,19 @@ static int walk_element(struct walk *w, const uint8_t *page, size_t len, size_t 
 	struct span key = SPAN_NULL, value = SPAN_NULL;
 	struct leaf_element e;
 	const char *wrong = element_read(page, len, at, &e, &key, &value);
-	int r;
+	int order;
 
 	if (wrong)
 		return damaged(w->bolt, wrong);
-	r = check_order(w, key);
-	return r == 0 ? w->each(w, &e, key, value) : r;
+	/* The walk goes back: each key is smaller than the one before. */
+	order = w->first ? -1
+			 : memcmp(key.data, w->last, key.len < w->last_len ? key.len : w->last_len);
+	if (!w->bolt->lenient && (order > 0 || (order == 0 && key.len >= w->last_len)))
+		return damaged(w->bolt, "keys are out of order");
+	memcpy(w->last, key.data, key.len);
+	w->last_len = key.len;
+	w->first = false;
+	return w->each(w, &e, key, value);
 }
 
 static int walk_leaf(struct walk *w, const uint8_t *page, size_t len)
@@ -424,7 +417,7 @@ static int walk_page(struct walk *w, uint64_t id, unsigned int depth)
 {
 	int r = walk_good_page(w, id, depth);
 
-	/* Of one value that is damaged nothing lies elsewhere. */
+	/* Only a lost page counts: a damaged value leads to no other page. */
 	w->bolt->damaged = w->bolt->damaged || (r < 0 && w->bolt->lenient);
 	return pass_over(w->bolt, id, r);
 }

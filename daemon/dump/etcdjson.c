@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Elements of "kvs" that look as etcdctl writes them are read here (plain_kv()). All else is jansson's, and those
- * would mean the same to it.
+ * plain_kv() reads elements of "kvs" that look as etcdctl writes them. jansson reads all else, and would read the same
+ * from those.
  *
  * jansson reads objects, one at a time: each element of "kvs" as it ends, and the answer itself, which
  * has an empty list in the place of "kvs", when it is over. So nothing grows with the dump.
  *
- * Two things jansson is not given. It spends some 140 instructions on every byte, and nearly all of a dump
+ * jansson is not given two things. It spends some 140 instructions on every byte, and nearly all of a dump
  * is base64; and it refuses numbers beyond 2^63 - 1, as half of all cluster ids are. So strings and whole
- * numbers that are values of a field are set apart: in jansson's text there stands a string in their
+ * numbers that are values of a field are set apart: in the text for jansson a string takes their
  * place, which is their number in a table. A string there that follows a colon is always such a number,
- * never one of the dump's own. For that this file knows where a string ends, and no more of JSON: the rest,
- * also which fields there are, is jansson's to say; and so is what a string means that has an escape or a
- * byte that is not ASCII in it. What is left of one element looks like what is left of the one before,
- * mostly to the byte; then its tree serves again.
+ * never one of the dump's own. For that this file knows where a string ends, and no more of JSON. jansson
+ * decides the rest: which fields there are, and what a string means that has an escape or a byte that is not
+ * ASCII. The text of one element is mostly the same, to the byte, as that of the element before; then the
+ * tree of that one is used again.
  *
- * What is kept of one object has bounds: the text, since jansson's tree is some thirty times as large, and
- * what is set apart.
+ * Two things of an object are bounded: the text, since jansson's tree is some thirty times as large, and
+ * the bytes that are set apart.
  */
 #include "daemon/dump/etcdjson.h"
 
@@ -205,7 +205,7 @@ static int etcdjson_load(struct etcdjson *j, struct span text, size_t flags, jso
 	return not_json(j);
 }
 
-/* The scalar that stands in the place of @v; none if it is another thing. */
+/* The scalar whose place the string @v has taken; false if @v is no string. */
 static bool scalar_of(const struct part *p, const json_t *v, struct span *ret)
 {
 	const struct scalar *s;
@@ -263,15 +263,7 @@ static int take_bytes(struct etcdjson *j, const json_t *object, const char *name
 	return 0;
 }
 
-static void swap_bytes(struct bytes *a, struct bytes *b)
-{
-	struct bytes old = *a;
-
-	*a = *b;
-	*b = old;
-}
-
-/* That of j->key and j->value. */
+/* Give j->key and j->value on. */
 static int give_kv(struct etcdjson *j, uint64_t mod_revision)
 {
 	struct dump_value v = {
@@ -279,6 +271,7 @@ static int give_kv(struct etcdjson *j, uint64_t mod_revision)
 		.value = span_of(j->value.data, j->value.len),
 		.mod_revision = mod_revision,
 	};
+	struct bytes last;
 	int r;
 
 	if (v.key.len == 0)
@@ -292,7 +285,9 @@ static int give_kv(struct etcdjson *j, uint64_t mod_revision)
 	}
 	j->info->values++;
 	r = j->each(j->ctx, &v);
-	swap_bytes(&j->key, &j->last_key);
+	last = j->last_key;
+	j->last_key = j->key;
+	j->key = last;
 	return r;
 }
 
@@ -334,7 +329,7 @@ static int take_header(struct etcdjson *j, const json_t *header)
 	return 0;
 }
 
-/* An answer is over, of @count keys that there were: is it the next part of the one before? */
+/* An answer is over that counts @count keys. It may be the next part of the answer before. */
 static void answer_end(struct etcdjson *j, uint64_t count, bool more)
 {
 	uint64_t rest = count > j->n ? count - j->n : more;
@@ -347,40 +342,30 @@ static void answer_end(struct etcdjson *j, uint64_t count, bool more)
 	j->n = 0;
 }
 
-/* What etcdctl's own log says stands in objects, too. */
-static bool is_log(const struct etcdjson *j, const json_t *root)
-{
-	return j->n == 0 && !json_object_get(root, "header") && json_object_get(root, "level");
-}
-
-static bool is_of_kubernetes(const json_t *root)
-{
-	return !json_object_get(root, "header") && json_object_get(root, "kind") &&
-	       json_object_get(root, "apiVersion");
-}
-
 static int take_root(struct etcdjson *j, const json_t *root)
 {
 	const json_t *kvs = json_object_get(root, "kvs"), *more = json_object_get(root, "more");
+	const json_t *header = json_object_get(root, "header");
 	uint64_t count = 0;
 	int r;
 
-	if (is_log(j, root)) {
+	/* A line of etcdctl's own log is an object, too. */
+	if (j->n == 0 && !header && json_object_get(root, "level")) {
 		j->over = true;
 		return 0;
 	}
-	if (is_of_kubernetes(root))
+	if (!header && json_object_get(root, "kind") && json_object_get(root, "apiVersion"))
 		return dump_fail(j->err, -EBADMSG,
 				 "not of etcd but of the API: an object of Kubernetes, from which "
 				 "nobody can tell how it is stored");
-	r = take_header(j, json_object_get(root, "header"));
+	r = take_header(j, header);
 	if (r == 0)
 		r = take_number(j, root, "count", &count);
 	if (r < 0)
 		return r;
 	if (more && !json_is_boolean(more))
 		return wrong(j);
-	/* Elements that are still there were not seen as such: "kvs" was written in another way. */
+	/* feed_text() takes the elements out. Some are still there: "kvs" was written in another way. */
 	if (kvs && !json_is_null(kvs) && (!json_is_array(kvs) || json_array_size(kvs) > 0))
 		return wrong(j);
 	answer_end(j, count, json_is_true(more));
@@ -406,20 +391,9 @@ static int part_load(struct etcdjson *j, struct part *p)
 	return 0;
 }
 
-static int part_end(struct etcdjson *j, struct part *p)
-{
-	int r = part_load(j, p);
-
-	if (r == 0)
-		r = p == &j->kv ? take_kv(j, p->tree) : take_root(j, p->tree);
-	j->part = NULL;
-	j->list_last = '}';
-	return r;
-}
-
 /*
- * Elements as etcdctl writes them, whole in one piece of the text: read at once. Of any other nothing is taken,
- * and nothing is said of it: it is read as all JSON is, which also finds the words if it is none.
+ * An element as etcdctl writes it, and whole in one piece of the text, is read at once. Of any other element nothing is
+ * taken: it is read by jansson, which also says what is wrong with it.
  */
 
 static bool plain_take(struct span *text, struct span what)
@@ -445,7 +419,7 @@ static bool plain_number(struct span *text, uint64_t *ret)
 	return true;
 }
 
-/* What base64 takes has no character that JSON writes in another way. */
+/* Valid base64 has no character that JSON would escape. */
 static bool plain_bytes(struct span *text, struct bytes *b, size_t max)
 {
 	const uint8_t *end = text->len > 0 ? memchr(text->data, '"', text->len) : NULL;
@@ -522,23 +496,6 @@ static int scalar_end(struct etcdjson *j, size_t quotes)
 	return etcdjson_text_put(j, span_of(number, sizeof(number)));
 }
 
-/* A number that is not whole goes into the text after all. */
-static int number_end(struct etcdjson *j)
-{
-	struct part *p = j->part;
-	struct span text = span_of(p->apart.data + j->token_start, p->apart.len - j->token_start);
-	bool whole = text.len == 1 || text.data[0] != '0';
-
-	for (size_t i = 0; i < text.len; i++)
-		whole &= etcdjson_is_digit(text.data[i]);
-	if (whole)
-		return scalar_end(j, 0);
-	p->apart.len = j->token_start;
-	p->last = '0';
-	j->token = NO_TOKEN;
-	return etcdjson_text_put(j, text);
-}
-
 /* What jansson makes of the string takes its place; it is never longer. */
 static int string_decode(struct etcdjson *j)
 {
@@ -554,20 +511,6 @@ static int string_decode(struct etcdjson *j)
 	apart->len = j->token_start + json_string_length(string) + 2;
 	json_decref(string);
 	return 0;
-}
-
-static int string_end(struct etcdjson *j)
-{
-	int r = 0;
-
-	if (j->token == NAME) {
-		j->token = NO_TOKEN;
-		j->part->last = '"';
-		return 0;
-	}
-	if (j->odd)
-		r = string_decode(j);
-	return r == 0 ? scalar_end(j, 1) : r;
 }
 
 /* Up to the string's end, or all there is. */
@@ -592,11 +535,24 @@ static int feed_string(struct etcdjson *j, struct span *text)
 	r = j->token == NAME ? etcdjson_text_put(j, span_of(text->data, i))
 			     : apart_put(j, span_of(text->data, i));
 	*text = span_skip(*text, i);
-	return r == 0 && ends ? string_end(j) : r;
+	if (r < 0 || !ends)
+		return r;
+	if (j->token == NAME) {
+		j->token = NO_TOKEN;
+		j->part->last = '"';
+		return 0;
+	}
+	if (j->odd)
+		r = string_decode(j);
+	return r == 0 ? scalar_end(j, 1) : r;
 }
 
+/* A number that is not whole goes into the text after all. */
 static int feed_number(struct etcdjson *j, struct span *text)
 {
+	struct part *p = j->part;
+	struct span number;
+	bool whole;
 	size_t i = 0;
 	int r;
 
@@ -605,7 +561,18 @@ static int feed_number(struct etcdjson *j, struct span *text)
 		i++;
 	r = apart_put(j, span_of(text->data, i));
 	*text = span_skip(*text, i);
-	return r == 0 && text->len > 0 ? number_end(j) : r;
+	if (r < 0 || text->len == 0)
+		return r;
+	number = span_of(p->apart.data + j->token_start, p->apart.len - j->token_start);
+	whole = number.len == 1 || number.data[0] != '0';
+	for (i = 0; i < number.len; i++)
+		whole &= etcdjson_is_digit(number.data[i]);
+	if (whole)
+		return scalar_end(j, 0);
+	p->apart.len = j->token_start;
+	p->last = '0';
+	j->token = NO_TOKEN;
+	return etcdjson_text_put(j, number);
 }
 
 static int string_begin(struct etcdjson *j)
@@ -620,14 +587,7 @@ static int string_begin(struct etcdjson *j)
 				: apart_put(j, span_str("\""));
 }
 
-static int number_begin(struct etcdjson *j)
-{
-	j->token = NUMBER;
-	j->token_start = j->part->apart.len;
-	return 0;
-}
-
-/* A bracket is about to open: that of the elements? */
+/* @c is about to be read: does it open the list of elements? */
 static bool is_list(const struct etcdjson *j, uint8_t c)
 {
 	static const char name[] = "\"kvs\"";
@@ -662,18 +622,14 @@ static int feed_text(struct etcdjson *j, uint8_t c)
 	return etcdjson_text_put(j, span_of(&c, 1));
 }
 
-/* Lines before the answer: what a shell, kubectl or etcdctl had to say. */
-static int feed_words(struct etcdjson *j, uint8_t c)
-{
-	j->in_line = c != '\n';
-	return j->words++ < WORDS_MAX && j->answers == 0 ? 0 : not_json(j);
-}
-
 /* At the beginning of an answer. */
 static int feed_begin(struct etcdjson *j, uint8_t c)
 {
-	if (j->in_line || (!etcdjson_is_space(c) && c != '{' && c != '['))
-		return feed_words(j, c);
+	/* Lines before the answer: what a shell, kubectl or etcdctl had to say. */
+	if (j->in_line || (!etcdjson_is_space(c) && c != '{' && c != '[')) {
+		j->in_line = c != '\n';
+		return j->words++ < WORDS_MAX && j->answers == 0 ? 0 : not_json(j);
+	}
 	if (c == '[' && j->answers == 0) {
 		j->bare = true;
 		j->list_last = '[';
@@ -689,13 +645,23 @@ static int feed_part(struct etcdjson *j, struct span *text)
 	uint8_t c = text->data[0];
 	int r;
 
-	if (p->last == ':' && etcdjson_is_digit(c))
-		return number_begin(j);
+	if (p->last == ':' && etcdjson_is_digit(c)) {
+		j->token = NUMBER;
+		j->token_start = p->apart.len;
+		return 0;
+	}
 	*text = span_skip(*text, 1);
 	if (p == &j->root && p->last == 0)
 		return feed_begin(j, c);
 	r = feed_text(j, c);
-	return r == 0 && p->depth == 0 && p->last != 0 ? part_end(j, p) : r;
+	if (r < 0 || p->depth > 0 || p->last == 0)
+		return r;
+	r = part_load(j, p);
+	if (r == 0)
+		r = p == &j->kv ? take_kv(j, p->tree) : take_root(j, p->tree);
+	j->part = NULL;
+	j->list_last = '}';
+	return r;
 }
 
 /* Between two elements, and at both ends of them. */

@@ -59,20 +59,9 @@ static int row_take(struct kine *k)
 	return k->each(k->ctx, &v);
 }
 
-static int rows_read(struct kine *k)
-{
-	int step, r = 0;
-
-	while (r == 0 && (step = sqlite3_step(k->stmt)) == SQLITE_ROW)
-		r = row_take(k);
-	if (r != 0)
-		return r;
-	return step == SQLITE_DONE ? 0 : kine_fail(k);
-}
-
 /*
- * Where there is no log SQLite would make one, which stays when it may not write the file: by an URI it is told that the file
- * does not change. It escapes what has a meaning there (sqlite.org/uri.html).
+ * Where there is no log SQLite would make one, which stays when it may not write the file. So an URI tells it that the file
+ * does not change; characters with a meaning in an URI are escaped (sqlite.org/uri.html).
  */
 static int file_open(struct kine *k, const char *path)
 {
@@ -126,7 +115,7 @@ int kine_read(const char *path, dump_each_fn *each, void *ctx, struct dump_info 
 	      struct dump_error *err)
 {
 	_cleanup_free_ struct kine *k = calloc(1, sizeof(*k));
-	int r;
+	int step = SQLITE_DONE, r;
 
 	if (!k)
 		return -ENOMEM;
@@ -137,8 +126,10 @@ int kine_read(const char *path, dump_each_fn *each, void *ctx, struct dump_info 
 	info->database = true;
 	info->unlogged = is_unlogged(path);
 	r = kine_open(k, path);
-	if (r == 0)
-		r = rows_read(k);
+	while (r == 0 && (step = sqlite3_step(k->stmt)) == SQLITE_ROW)
+		r = row_take(k);
+	if (r == 0 && step != SQLITE_DONE)
+		r = kine_fail(k);
 	sqlite3_finalize(k->stmt);
 	sqlite3_close(k->db);
 	return r;

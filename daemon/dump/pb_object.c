@@ -96,20 +96,6 @@ static const struct pb_kind {
 	{ "ConfigMap", config_map_field },
 };
 
-static int kind_decode(const struct pb_kind *kind, struct span raw, const struct entries *e,
-		       struct object *o)
-{
-	struct proto_field f;
-	int r;
-
-	while ((r = proto_next(&raw, &f)) > 0) {
-		r = kind->field(&f, e, o);
-		if (r != 0)
-			return r;
-	}
-	return r;
-}
-
 static int unknown_decode(struct span plain, struct object *o, struct span *raw)
 {
 	struct span msg, meta;
@@ -148,14 +134,18 @@ int object_decode(struct span plain, object_field_fn *each, void *ctx, struct ob
 	const struct entries e = { .each = each, .ctx = ctx };
 	struct object o = { 0 };
 	struct span raw = SPAN_NULL;
+	const struct pb_kind *kind = NULL;
+	struct proto_field f;
 	int r = unknown_decode(plain, &o, &raw);
 
 	if (r < 0)
 		return r;
-	r = -EOPNOTSUPP;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds) && span_equal(o.api_version, span_str("v1")); i++)
 		if (span_equal(o.kind, span_str(kinds[i].kind)))
-			r = kind_decode(&kinds[i], raw, &e, &o);
+			kind = &kinds[i];
+	r = kind ? 0 : -EOPNOTSUPP;
+	while (kind && r == 0 && (r = proto_next(&raw, &f)) > 0)
+		r = kind->field(&f, &e, &o);
 	if (r == 0 || r == -EOPNOTSUPP)
 		*ret = o;
 	return r;

@@ -68,18 +68,6 @@ static uint64_t report_hash_text(uint64_t h, const char *s)
 	return (h ^ 0xff) * UINT64_C(0x100000001b3);
 }
 
-static uint64_t hash_texts(const struct texts *t)
-{
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-	h = report_hash_text(h, t->resource);
-	h = report_hash_text(h, t->ns);
-	h = report_hash_text(h, t->provider);
-	h = report_hash_text(h, t->key);
-	h = report_hash_text(h, t->hash);
-	return h ^ (uint64_t)(uintptr_t)t->kek;
-}
-
 static bool row_is(const struct report_row *row, const struct texts *t)
 {
 	return row->kek == t->kek && strcmp(row->ns, t->ns) == 0 && strcmp(row->key, t->key) == 0 &&
@@ -89,21 +77,18 @@ static bool row_is(const struct report_row *row, const struct texts *t)
 
 static struct report_row **report_place_of(const struct report *r, const struct texts *t)
 {
-	size_t i = (size_t)hash_texts(t) & r->mask;
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	size_t i;
 
+	h = report_hash_text(h, t->resource);
+	h = report_hash_text(h, t->ns);
+	h = report_hash_text(h, t->provider);
+	h = report_hash_text(h, t->key);
+	h = report_hash_text(h, t->hash);
+	i = (size_t)(h ^ (uint64_t)(uintptr_t)t->kek) & r->mask;
 	while (r->places[i] && !row_is(r->places[i], t))
 		i = (i + 1) & r->mask;
 	return &r->places[i];
-}
-
-static struct texts texts_of(const struct report_row *row)
-{
-	struct texts t = { .provider = row->provider, .hash = row->hash, .kek = row->kek };
-
-	memcpy(t.resource, row->resource, strlen(row->resource) + 1);
-	memcpy(t.ns, row->ns, strlen(row->ns) + 1);
-	memcpy(t.key, row->key, strlen(row->key) + 1);
-	return t;
 }
 
 /* Room for one more row, the table at most half full. */
@@ -126,8 +111,12 @@ static int grow(struct report *r)
 	r->mask = 2 * room - 1;
 	r->room = room;
 	for (size_t i = 0; i < r->n; i++) {
-		struct texts t = texts_of(r->rows[i]);
+		const struct report_row *row = r->rows[i];
+		struct texts t = { .provider = row->provider, .hash = row->hash, .kek = row->kek };
 
+		memcpy(t.resource, row->resource, strlen(row->resource) + 1);
+		memcpy(t.ns, row->ns, strlen(row->ns) + 1);
+		memcpy(t.key, row->key, strlen(row->key) + 1);
 		*report_place_of(r, &t) = r->rows[i];
 	}
 	return 0;
@@ -257,22 +246,6 @@ void report_sort(struct report *r, bool by_namespace)
 	order(r, by_namespace ? by_namespace_first : by_namespace_last);
 }
 
-static uint64_t distrust(struct report *r, struct report_row *row)
-{
-	uint64_t n = row->kek ? 0 : row->n[VERDICT_CURRENT];
-
-	row->n[VERDICT_CURRENT] -= n;
-	row->n[VERDICT_STALE] += n;
-	r->n_all[VERDICT_CURRENT] -= n;
-	r->n_all[VERDICT_STALE] += n;
-	return n;
-}
-
-static bool is_readable(const struct report_row *row)
-{
-	return row->n[VERDICT_CURRENT] + row->n[VERDICT_STALE] > 0;
-}
-
 uint64_t report_distrust(struct report *r)
 {
 	uint64_t n = 0;
@@ -284,13 +257,23 @@ uint64_t report_distrust(struct report *r)
 		bool several = false;
 
 		for (end = i; end < r->n && by_plugin(&r->rows[i], &r->rows[end]) == 0; end++) {
-			if (!is_readable(r->rows[end]))
+			const struct report_row *row = r->rows[end];
+
+			if (row->n[VERDICT_CURRENT] + row->n[VERDICT_STALE] == 0)
 				continue;
-			one = one ?: r->rows[end];
-			several |= strcmp(one->hash, r->rows[end]->hash) != 0;
+			one = one ?: row;
+			several |= strcmp(one->hash, row->hash) != 0;
 		}
-		for (size_t k = i; k < end && several; k++)
-			n += distrust(r, r->rows[k]);
+		for (size_t k = i; k < end && several; k++) {
+			struct report_row *row = r->rows[k];
+			uint64_t moved = row->kek ? 0 : row->n[VERDICT_CURRENT];
+
+			row->n[VERDICT_CURRENT] -= moved;
+			row->n[VERDICT_STALE] += moved;
+			n += moved;
+		}
 	}
+	r->n_all[VERDICT_CURRENT] -= n;
+	r->n_all[VERDICT_STALE] += n;
 	return n;
 }

@@ -27,12 +27,6 @@ static size_t count_labels(const struct rules *rules)
 	return n;
 }
 
-static void add_provider(struct span *v, size_t *n, const struct encconf_provider *p)
-{
-	for (size_t k = 0; k < p->keys_count; k++)
-		v[(*n)++] = span_str(p->keys[k].name);
-}
-
 /* A label that holds a colon comes before one that is its beginning. */
 static int longer_first(const void *a, const void *b)
 {
@@ -52,13 +46,14 @@ int rules_labels(const struct rules *rules, struct stored_labels *ret)
 		v[n++] = span_str(rules->keys[i].label);
 	for (size_t i = 0; rules->conf && i < rules->conf->items_count; i++)
 		for (size_t p = 0; p < rules->conf->items[i].providers_count; p++)
-			add_provider(v, &n, &rules->conf->items[i].providers[p]);
+			for (size_t k = 0; k < rules->conf->items[i].providers[p].keys_count; k++)
+				v[n++] = span_str(rules->conf->items[i].providers[p].keys[k].name);
 	qsort(v, n, sizeof(*v), longer_first);
 	*ret = (struct stored_labels){ v, n };
 	return 0;
 }
 
-/* With the item of the configuration that it is in, or NULL. */
+/* Pattern @i, and the item of the configuration that has it; *@ret is NULL without a configuration. */
 static const char *pattern_at(const struct rules *rules, size_t i, const struct encconf_item **ret)
 {
 	*ret = NULL;
@@ -83,7 +78,7 @@ const char *rules_pattern(const struct rules *rules, size_t i)
 	return pattern_at(rules, i, &item);
 }
 
-/* Of "oauthaccesstokens.oauth.openshift.io" the name, also where it is in two parts, "oauth/accesstokens". */
+/* OpenShift's key may have the name in two parts: "oauth/accesstokens" for "oauthaccesstokens". */
 static bool is_called(const struct resource *r, struct span name)
 {
 	if (span_equal(r->name, name))
@@ -125,26 +120,21 @@ static const struct encconf_item *covering(const struct rules *rules, const stru
 	return NULL;
 }
 
-static const struct rules_key *key_by_label(const struct rules *rules, struct span label)
+static const struct rules_key *rules_key_of(const struct rules *rules, const struct stored *s)
 {
 	const struct rules_key *found = NULL;
 
+	for (size_t i = 0; s->own && i < rules->n_keys; i++)
+		if (span_equal(span_str(rules->keys[i].key_id), s->key_id))
+			return &rules->keys[i];
 	/* Imported keys may share a label; any that is of use will do. */
-	for (size_t i = 0; label.len > 0 && i < rules->n_keys; i++) {
-		if (!span_equal(span_str(rules->keys[i].label), label))
+	for (size_t i = 0; s->label.len > 0 && i < rules->n_keys; i++) {
+		if (!span_equal(span_str(rules->keys[i].label), s->label))
 			continue;
 		if (!found || (found->gone && !rules->keys[i].gone))
 			found = &rules->keys[i];
 	}
 	return found;
-}
-
-static const struct rules_key *rules_key_of(const struct rules *rules, const struct stored *s)
-{
-	for (size_t i = 0; s->own && i < rules->n_keys; i++)
-		if (span_equal(span_str(rules->keys[i].key_id), s->key_id))
-			return &rules->keys[i];
-	return key_by_label(rules, s->label);
 }
 
 static bool is_kms(const struct stored *s)
@@ -185,20 +175,16 @@ static bool provider_fits(const struct rules *rules, const struct encconf_provid
 	return s->kind == STORED_PLAIN;
 }
 
-/* Then nothing of another plugin is current, though it had the same name. */
-static bool is_served_by_kekd(const struct rules *rules, const struct encconf_provider *p)
-{
-	return rules->kms_socket && p->kms.path && strcmp(p->kms.path, rules->kms_socket) == 0;
-}
-
 /* Is it what this provider, the first, writes now? */
 static bool provider_writes(const struct rules *rules, const struct encconf_provider *p,
 			    const struct stored *s, const struct rules_key *key)
 {
 	if (!provider_fits(rules, p, s, key))
 		return false;
+	/* On kekd's own socket no value of another plugin is current, though it had the same name. */
 	if (is_kms(s) && !s->own)
-		return !is_served_by_kekd(rules, p);
+		return !rules->kms_socket || !p->kms.path ||
+		       strcmp(p->kms.path, rules->kms_socket) != 0;
 	if (is_kms(s))
 		return key && key->active;
 	if (s->kind == STORED_PLAIN)
@@ -267,7 +253,7 @@ static bool same_secret(const struct encconf_key *a, const struct encconf_key *b
 	       sodium_memcmp(a->secret, b->secret, a->secret_len) == 0;
 }
 
-/* Keys of the item that a value of this provider and label may be of, but for those that are the same one. */
+/* How many keys of the item may have made a value of this provider and label. Equal keys count once. */
 static size_t conf_holders(const struct encconf_item *item, const struct stored *s)
 {
 	const struct encconf_key *first = NULL;
@@ -287,7 +273,7 @@ static size_t conf_holders(const struct encconf_item *item, const struct stored 
 	return n;
 }
 
-/* Which key made a value, its label says, unless several have it: of an envelope's key the key_id tells. */
+/* Do several keys have the value's label, so that it does not tell which one made the value? An envelope's key_id does. */
 static bool is_shared(const struct rules *rules, const struct encconf_item *item,
 		      const struct stored *s, const struct judgement *j)
 {
@@ -328,8 +314,8 @@ static enum verdict judge(const struct rules *rules, const struct resource *reso
 		return judge_by_keys(s, j);
 	if (resource->guessed) {
 		j->why =
-			"of which resource it is cannot be said: its key in etcd is of no form that is "
-			"known, and --config has none of that name";
+			"its resource is not known: its key in etcd has no known form, and --config has "
+			"no resource of that name";
 		return VERDICT_UNJUDGED;
 	}
 	j->why = "the configuration does not cover this resource";
@@ -348,7 +334,7 @@ void rules_judge(const struct rules *rules, struct resource *resource, const str
 	if (j.verdict == VERDICT_CURRENT && is_shared(rules, item, s, &j)) {
 		j.verdict = VERDICT_STALE;
 		j.unsure = true;
-		j.why = "several keys have this name: which of them made it, --verify says";
+		j.why = "several keys have this name: --verify says which of them made it";
 	}
 	*ret = j;
 }

@@ -38,16 +38,6 @@ int server_new(int link_fd, struct server **ret)
 	return 0;
 }
 
-static void items_free(struct server_item *items, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		closep(&items[i].listen_fd);
-		kms_service_free(items[i].kms);
-		chain_free(items[i].chain);
-	}
-	free(items);
-}
-
 /* Used when a start fails; a server that has served ends with _exit(2) and leaves it to the kernel. */
 void server_free(struct server *s)
 {
@@ -56,7 +46,12 @@ void server_free(struct server *s)
 	grpc_server_free(s->grpc);
 	audit_free(s->audit);
 	server_transform_free(s);
-	items_free(s->items, s->n_items);
+	for (size_t i = 0; i < s->n_items; i++) {
+		closep(&s->items[i].listen_fd);
+		kms_service_free(s->items[i].kms);
+		chain_free(s->items[i].chain);
+	}
+	free(s->items);
 	reload_drop(s);
 	upstreams_free(s->upstreams);
 	keytable_free(s->keys);
@@ -103,37 +98,22 @@ static int text_read(int fd, char **ret, size_t *ret_len)
 }
 
 /* The keeper has parsed the same bytes already: an error here is a bug or a lie, never a typo. */
-static int config_from(int fd, struct config **ret)
-{
-	_cleanup_free_ char *text = NULL;
-	struct yaml_error err = { 0 };
-	size_t len = 0;
-	int r;
-
-	r = text_read(fd, &text, &len);
-	return r < 0 ? r : config_parse(span_of(text, len), "kekd.yaml", ret, &err);
-}
-
-static int encconf_from(int fd, struct encconf **ret)
-{
-	_cleanup_free_ char *text = NULL;
-	struct yaml_error err = { 0 };
-	size_t len = 0;
-	int r;
-
-	r = text_read(fd, &text, &len);
-	return r < 0 ? r : encconf_parse(span_of(text, len), "encryption.yaml", 0, ret, &err);
-}
-
 int server_configs_parse(struct link_fds *fds, struct config **ret_config, struct encconf **ret_enc)
 {
 	_cleanup_(config_freep) struct config *config = NULL;
 	_cleanup_(encconf_freep) struct encconf *enc = NULL;
+	_cleanup_free_ char *text = NULL, *enc_text = NULL;
+	struct yaml_error err = { 0 };
+	size_t len = 0;
 	int r;
 
-	r = config_from(fds->fd[0], &config);
+	r = text_read(fds->fd[0], &text, &len);
 	if (r == 0)
-		r = encconf_from(fds->fd[1], &enc);
+		r = config_parse(span_of(text, len), "kekd.yaml", &config, &err);
+	if (r == 0)
+		r = text_read(fds->fd[1], &enc_text, &len);
+	if (r == 0)
+		r = encconf_parse(span_of(enc_text, len), "encryption.yaml", 0, &enc, &err);
 	if (r < 0 || !config || !enc)
 		return r < 0 ? r : -EPROTO;
 	*ret_config = move_ptr(config);
@@ -220,7 +200,7 @@ static int ask_connection(void *ctx, uint32_t id, const char *path)
 	return server_tell(s, &msg);
 }
 
-/* The same of RLIMIT_NOFILE: keys, and what else the keeper passes, find room whatever clients do. */
+/* Clients get half of RLIMIT_NOFILE at most, so that keys and whatever else the keeper passes always find room. */
 static void descriptors_fit(struct config *c)
 {
 	uint32_t asked = c->limits.connections;
@@ -235,8 +215,8 @@ static void descriptors_fit(struct config *c)
 }
 
 /*
- * Where RLIMIT_MEMLOCK could not be raised (the keeper has said so), all that is locked is cut to fit: a
- * share of memory that is not to be had would be nobody's.
+ * Where RLIMIT_MEMLOCK could not be raised (the keeper has said so), all that is locked is cut to fit: nobody could
+ * use a share of memory that the kernel does not give.
  */
 static void limits_fit(struct server *s)
 {
@@ -318,7 +298,7 @@ static int on_listener(struct server *s, const struct link_msg *msg, struct link
 		return server_transform_open(s, msg, link_fds_take(fds, 0));
 	if (msg->index >= s->n_items)
 		return -EPROTO;
-	/* The old one stays, for those who wait in it. */
+	/* The old listener stays, for the connections that wait in it. */
 	if (s->going)
 		return item_listen(s, &s->items[msg->index], link_fds_take(fds, 0));
 	closep(&s->items[msg->index].listen_fd);
@@ -338,16 +318,12 @@ static void need_socket(void *ctx, const uint8_t id[static KEKD_KEY_ID])
 		s->link_error = r;
 }
 
-static int held_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
-{
-	return s->holder ? backend_holder_new(s->holder, msg->id, ret) : -EPROTO;
-}
-
-/* By op sockets, or by its id in the holder. */
+/* A key works by op sockets, or by its id in the holder. */
 static int key_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
 {
-	return msg->held ? held_block(s, msg, ret)
-			 : backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+	if (!msg->held)
+		return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
+	return s->holder ? backend_holder_new(s->holder, msg->id, ret) : -EPROTO;
 }
 
 /* @block consumed, whatever happens; op sockets of @fds become its own. */

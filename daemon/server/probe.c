@@ -54,8 +54,12 @@ struct server_probe {
 
 static void item_start(struct server_probe *p);
 
-static void round_end(struct server_probe *p)
+static void item_next(struct server_probe *p)
 {
+	if (++p->item < p->s->n_items) {
+		item_start(p);
+		return;
+	}
 	p->step = PROBE_IDLE;
 	if (p->tried) {
 		p->s->stats.probes++;
@@ -64,14 +68,6 @@ static void round_end(struct server_probe *p)
 			  p->r == 0 ? "well" : errno_text(p->r));
 	}
 	ring_timer(p->s->ring, &p->timer, now_ns() + PROBE_NS);
-}
-
-static void item_next(struct server_probe *p)
-{
-	if (++p->item < p->s->n_items)
-		item_start(p);
-	else
-		round_end(p);
 }
 
 static void item_end(struct server_probe *p, int r)
@@ -123,36 +119,25 @@ static int encrypt(struct server_probe *p)
 	return chain_encrypt(p->s->items[p->item].chain, &p->op);
 }
 
-static int keep(struct server_probe *p)
-{
-	struct probe_value *v = &p->v[p->item];
-
-	v->len = p->op.out_len;
-	v->made_ns = now_ns();
-	memcpy(v->key_id, p->op.key_id, sizeof(v->key_id));
-	return decrypt(p);
-}
-
-static int probe_compare(const struct server_probe *p)
-{
-	return p->op.out_len == TEXT && memcmp(p->back, p->text, TEXT) == 0 ? 0 : -EBADMSG;
-}
-
 static void probe_op_done(struct op *op, int r)
 {
 	struct server_probe *p = container_of(op, struct server_probe, op);
+	struct probe_value *v = &p->v[p->item];
 
 	if (r == 0 && p->step == PROBE_ENCRYPTS) {
-		r = keep(p);
+		v->len = op->out_len;
+		v->made_ns = now_ns();
+		memcpy(v->key_id, op->key_id, sizeof(v->key_id));
+		r = decrypt(p);
 		if (r == 0)
 			return;
-	} else if (r == 0) {
-		r = probe_compare(p);
+	} else if (r == 0 && (op->out_len != TEXT || memcmp(p->back, p->text, TEXT) != 0)) {
+		r = -EBADMSG;
 	}
 	item_end(p, r);
 }
 
-/* What was encrypted last may stand for another ciphertext while the same key would write it. */
+/* May the last ciphertext be decrypted again, in place of a new one? Only while the same key would write it. */
 static bool is_fresh(const struct server_probe *p)
 {
 	const struct probe_value *v = &p->v[p->item];
@@ -168,7 +153,7 @@ static bool is_fresh(const struct server_probe *p)
 	return chain_key_id(p->s->items[p->item].chain, &id) == 0 && strcmp(id, v->key_id) == 0;
 }
 
-/* Nobody has to try: it went well a while ago, or who reads metrics would not hear of it. */
+/* There is no need to try: nobody reads metrics, and clients have seen it work a short while ago. */
 static bool is_known(const struct server_probe *p)
 {
 	uint64_t when;

@@ -96,7 +96,7 @@ static void drain_timeout(struct ring_op *op, int res, unsigned int flags _unuse
 		grpc_server_abort(s->transform.grpc);
 }
 
-/* What shuts down sends what is queued; what has no line in the audit is thrown away instead. */
+/* A shutdown sends the answers that are queued. Answers without a line in the audit are thrown away instead. */
 static void wire_end(struct grpc_server *grpc, bool recorded)
 {
 	if (grpc && recorded)
@@ -196,7 +196,7 @@ int server_main(int link_fd)
 	if (r < 0 && r != -ENODATA)
 		log_error("server: %s", errno_text(r));
 	if (r == 0 && !server_tell_last(s))
-		r = -EAGAIN; /* with an error the keeper counts all as used that this server might have */
+		r = -EAGAIN; /* after an error the keeper counts as used all that this server might have used */
 	/* The process ends here; the kernel cancels what is in flight and frees locked memory wiped. */
 	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }

@@ -24,7 +24,7 @@ static void transform_limits(struct grpc_limits *ret)
 	ret->calls = 16 * TRANSFORM_VALUES_MAX;
 }
 
-/* As many items as there are sockets: keeper/conf.c sees to that. */
+/* There are as many items as sockets: keeper/conf.c checks that. */
 static void items_fill(const struct server *s,
 		       struct transform_item items[static ENCCONF_ITEMS_MAX])
 {
@@ -32,18 +32,6 @@ static void items_fill(const struct server *s,
 		items[i].conf = &s->encconf->items[i];
 		items[i].chain = s->items[i].chain;
 	}
-}
-
-static void peers_set(struct server_transform *t, const struct link_msg *msg)
-{
-	memcpy(t->peer_uids, msg->peer_uids, sizeof(t->peer_uids));
-	memcpy(t->peer_gids, msg->peer_gids, sizeof(t->peer_gids));
-	t->peers = (struct grpc_peers){
-		.uids = t->peer_uids,
-		.n_uids = msg->n_peer_uids,
-		.gids = t->peer_gids,
-		.n_gids = msg->n_peer_gids,
-	};
 }
 
 int server_transform_open(struct server *s, const struct link_msg *msg, int fd)
@@ -63,7 +51,14 @@ int server_transform_open(struct server *s, const struct link_msg *msg, int fd)
 		return -EPROTO;
 	}
 	t->listen_fd = fd;
-	peers_set(t, msg);
+	memcpy(t->peer_uids, msg->peer_uids, sizeof(t->peer_uids));
+	memcpy(t->peer_gids, msg->peer_gids, sizeof(t->peer_gids));
+	t->peers = (struct grpc_peers){
+		.uids = t->peer_uids,
+		.n_uids = msg->n_peer_uids,
+		.gids = t->peer_gids,
+		.n_gids = msg->n_peer_gids,
+	};
 	transform_limits(&t->limits);
 	if (s->config->workers > 1)
 		t->limits.accept_pause_ns = SERVER_ACCEPT_PAUSE_NS;

@@ -247,15 +247,6 @@ static bool try_again(const struct grpc_client_call *call, uint32_t error)
 	return !client->h2 && client->silent && (call->flags & GRPC_WAIT_FOR_READY);
 }
 
-static void call_requeue(struct grpc_client_call *call)
-{
-	call->state = CALL_WAITING;
-	call->stream = (struct h2_stream){ 0 };
-	call->http = call->status = -1;
-	grpc_intake_release(&call->intake);
-	list_add_tail(&call->client->waiting, &call->link);
-}
-
 static void client_ev_closed(struct h2_stream *st, uint32_t error)
 {
 	struct grpc_client_call *call = client_call_of(st);
@@ -264,7 +255,11 @@ static void client_ev_closed(struct h2_stream *st, uint32_t error)
 	if (call->state == CALL_OVER) {
 		client_call_give(call);
 	} else if (try_again(call, error)) {
-		call_requeue(call);
+		call->state = CALL_WAITING;
+		call->stream = (struct h2_stream){ 0 };
+		call->http = call->status = -1;
+		grpc_intake_release(&call->intake);
+		list_add_tail(&call->client->waiting, &call->link);
 	} else {
 		call->state = CALL_WAITING; /* it has no stream to reset any more */
 		if (call->client->stopping)
@@ -320,17 +315,6 @@ static void retry_fire(struct timeq_node *node _unused_)
 	/* The flush at the end of the turn finds the pause over and connects. */
 }
 
-/* A connected socket; the caller closes it. */
-static int socket_connect(const struct sockaddr_un *addr, int *ret_fd)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
-		return -errno;
-	*ret_fd = move_fd(fd);
-	return 0;
-}
-
 /* @fd consumed. */
 static int client_adopt(struct grpc_client *client, int socket_fd)
 {
@@ -351,7 +335,8 @@ static int client_adopt(struct grpc_client *client, int socket_fd)
 /* 0 also when the connection is only asked for: then there is no client->conn yet. */
 static int client_connect(struct grpc_client *client)
 {
-	int fd = -1, r;
+	_cleanup_close_ int fd = -1;
+	int r;
 
 	if (client->asked)
 		return 0;
@@ -360,8 +345,10 @@ static int client_connect(struct grpc_client *client)
 		client->asked = r == 0;
 		return r;
 	}
-	r = socket_connect(&client->addr, &fd);
-	return r == 0 ? client_adopt(client, fd) : r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&client->addr, sizeof(client->addr)) < 0)
+		return -errno;
+	return client_adopt(client, move_fd(fd));
 }
 
 static void connect_failed(struct grpc_client *client, int r)
@@ -385,8 +372,8 @@ static void connect_failed(struct grpc_client *client, int r)
 }
 
 /*
- * The connection takes no call any more, and never will: it has no stream ids left, after 2^30 calls.
- * Another one takes its place, for @call and all that follow.
+ * After 2^30 calls the connection has no stream ids left, and takes no call any more. Another connection takes its
+ * place, for @call and all that follow.
  */
 static void call_elsewhere(struct grpc_client_call *call)
 {

@@ -34,12 +34,6 @@ static int sync_run(struct grpc_client *client, struct ring *ring, const struct 
 	}
 }
 
-/* The pool is the caller's bound. */
-static uint32_t answer_max(const struct secpool *pool)
-{
-	return secpool_max(pool) < UINT32_MAX ? (uint32_t)secpool_max(pool) : UINT32_MAX;
-}
-
 int grpc_client_call_sync(const char *path, const char *method, struct span msg,
 			  uint64_t timeout_ns, struct secpool *pool, struct grpc_outcome *ret)
 {
@@ -48,7 +42,9 @@ int grpc_client_call_sync(const char *path, const char *method, struct span msg,
 	struct grpc_client_config config = {
 		.pool = pool,
 		.path = path,
-		.message_bytes = answer_max(pool),
+		/* The caller bounds the answer by the pool. */
+		.message_bytes =
+			secpool_max(pool) < UINT32_MAX ? (uint32_t)secpool_max(pool) : UINT32_MAX,
 		.calls = 1,
 		.idle_ns = grpc_limits_default.idle_ns,
 	};

@@ -45,11 +45,6 @@ struct conn {
 	uint64_t frames;            /* complete when rx_stall was set */
 };
 
-static struct conn *awake_first(struct list *awake)
-{
-	return list_first(awake, struct conn, link);
-}
-
 void conn_wake(struct conn *c)
 {
 	if (!list_linked(&c->link))
@@ -89,16 +84,6 @@ void conn_close(struct conn *c, const char *why)
 }
 
 /* Reading. */
-
-/*
- * Only while a send is in flight: bytes that wait for the peer's flow-control window instead can
- * only be freed by reading.
- */
-static bool congested(const struct conn *c)
-{
-	return ring_op_busy(&c->tx) &&
-	       h2_backlog(c->h2) + (c->out.len - c->sent) > c->config->send_queue;
-}
 
 static void rx_watch(struct conn *c)
 {
@@ -151,8 +136,14 @@ static void rx_start(struct conn *c)
 {
 	if (c->state != CONN_OPEN || ring_op_busy(&c->rx))
 		return;
-	if (congested(c) || conn_waits_for_room(c)) {
-		timeq_clear(c->config->timers, &c->rx_stall); /* it is we who do not read */
+	/*
+	 * A long backlog stops reading only while a send is in flight: bytes that wait for the peer's flow-control
+	 * window instead can only be freed by reading.
+	 */
+	if ((ring_op_busy(&c->tx) &&
+	     h2_backlog(c->h2) + (c->out.len - c->sent) > c->config->send_queue) ||
+	    conn_waits_for_room(c)) {
+		timeq_clear(c->config->timers, &c->rx_stall); /* this side does not read */
 		return;
 	}
 	rx_watch(c);
@@ -211,7 +202,7 @@ static void tx_done(struct ring_op *op, int res, unsigned int flags _unused_)
 /* True if it handed over what had waited for room. */
 static bool conn_flush(struct conn *c)
 {
-	bool more = conn_hear(c); /* first: what that refuses is to go with this send */
+	bool more = conn_hear(c); /* first: this send takes along what that refuses */
 	int r;
 
 	if (c->state != CONN_CLOSING && !ring_op_busy(&c->tx)) {
@@ -246,7 +237,7 @@ bool conn_flush_all(struct list *awake)
 
 	list_init(&waiting);
 	while (!list_empty(awake)) {
-		struct conn *c = awake_first(awake);
+		struct conn *c = list_first(awake, struct conn, link);
 
 		list_del(&c->link);
 		more |= conn_flush(c);
@@ -285,18 +276,6 @@ static void conn_release(struct conn *c)
 	timeq_clear(c->config->timers, &c->tx_stall);
 }
 
-static int conn_acquire(struct conn *c)
-{
-	int r;
-
-	r = secpool_get(c->config->pool, IN_BYTES, &c->in);
-	if (r == 0)
-		r = secpool_get(c->config->pool, OUT_BYTES, &c->out);
-	if (r < 0)
-		conn_release(c);
-	return r;
-}
-
 int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *ctx, struct conn **ret)
 {
 	_cleanup_free_ struct conn *c = calloc(1, sizeof(*c));
@@ -313,9 +292,13 @@ int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *ctx,
 	c->rx_stall.fire = rx_stalled;
 	c->tx_stall.fire = tx_stalled;
 	list_init(&c->link);
-	r = conn_acquire(c);
-	if (r < 0)
+	r = secpool_get(config->pool, IN_BYTES, &c->in);
+	if (r == 0)
+		r = secpool_get(config->pool, OUT_BYTES, &c->out);
+	if (r < 0) {
+		conn_release(c);
 		return r;
+	}
 	conn_wake(c);
 	*ret = move_ptr(c);
 	return 0;

@@ -24,17 +24,9 @@ static const struct unit {
 #define TIMEOUT_DIGITS    8U
 #define TIMEOUT_VALUE_MAX 99999999ULL
 
-static const struct unit *unit_find(uint8_t name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-		if (units[i].name == (char)name)
-			return &units[i];
-	return NULL;
-}
-
 int grpc_timeout_parse(struct span value, uint64_t *ret_ns)
 {
-	const struct unit *unit;
+	const struct unit *unit = NULL;
 	uint64_t n = 0;
 
 	if (value.len < 2 || value.len > TIMEOUT_DIGITS + 1)
@@ -44,7 +36,9 @@ int grpc_timeout_parse(struct span value, uint64_t *ret_ns)
 			return -EINVAL;
 		n = n * 10 + (uint64_t)(value.data[i] - '0');
 	}
-	unit = unit_find(value.data[value.len - 1]);
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+		if (units[i].name == (char)value.data[value.len - 1])
+			unit = &units[i];
 	if (!unit)
 		return -EINVAL;
 	if (__builtin_mul_overflow(n, unit->ns, &n))
@@ -77,11 +71,6 @@ uint64_t grpc_deadline(uint64_t now, uint64_t timeout)
 	return __builtin_add_overflow(now, timeout, &when) ? UINT64_MAX : when;
 }
 
-static bool plain(uint8_t c)
-{
-	return c >= 0x20 && c <= 0x7e && c != '%';
-}
-
 void grpc_percent_encode(const char *text, char out[static GRPC_ENCODED_MAX])
 {
 	static const char hex[] = "0123456789ABCDEF";
@@ -89,9 +78,10 @@ void grpc_percent_encode(const char *text, char out[static GRPC_ENCODED_MAX])
 
 	for (size_t i = 0; text[i] && i < GRPC_TEXT_MAX - 1; i++) {
 		uint8_t c = (uint8_t)text[i];
-
 		/* A space at either end would not be a valid field value (RFC 9113 §8.2.1). */
-		if (plain(c) && !(c == ' ' && (i == 0 || !text[i + 1] || i == GRPC_TEXT_MAX - 2))) {
+		bool edge = i == 0 || !text[i + 1] || i == GRPC_TEXT_MAX - 2;
+
+		if (c >= (edge ? 0x21 : 0x20) && c <= 0x7e && c != '%') {
 			out[n++] = (char)c;
 			continue;
 		}
@@ -143,10 +133,17 @@ bool grpc_content_type(struct span value)
 	return false;
 }
 
-static int prefix_complete(struct grpc_intake *in, uint32_t limit)
+static int prefix_feed(struct grpc_intake *in, uint32_t limit, struct span *chunk)
 {
+	size_t n = GRPC_PREFIX - in->have;
 	const uint8_t *p = in->prefix;
 
+	n = chunk->len < n ? chunk->len : n;
+	memcpy(in->prefix + in->have, chunk->data, n);
+	in->have = (uint8_t)(in->have + n);
+	*chunk = span_skip(*chunk, n);
+	if (in->have < GRPC_PREFIX)
+		return 0;
 	if (p[0] != 0)
 		return p[0] == 1 ? -EOPNOTSUPP : -EPROTO;
 	in->need = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
@@ -156,18 +153,7 @@ static int prefix_complete(struct grpc_intake *in, uint32_t limit)
 	return 0;
 }
 
-static int prefix_feed(struct grpc_intake *in, uint32_t limit, struct span *chunk)
-{
-	size_t n = GRPC_PREFIX - in->have;
-
-	n = chunk->len < n ? chunk->len : n;
-	memcpy(in->prefix + in->have, chunk->data, n);
-	in->have = (uint8_t)(in->have + n);
-	*chunk = span_skip(*chunk, n);
-	return in->have == GRPC_PREFIX ? prefix_complete(in, limit) : 0;
-}
-
-/* Room for @n bytes more; when that is not there, for as much again as there is, in case more follow. */
+/* Make room for @n bytes more. A buffer that has to grow doubles at least, in case more follow. */
 static int body_room(struct grpc_intake *in, struct secpool *pool, size_t n)
 {
 	size_t want = in->msg.len + n;

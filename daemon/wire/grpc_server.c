@@ -113,21 +113,19 @@ static void peer_free(struct peer *p)
 	free(p);
 }
 
-static void log_ended(const struct peer *p)
+static void peer_closed(void *ctx)
 {
+	struct peer *p = ctx;
 	const char *why;
 	int r;
 
-	why = conn_why(p->conn, &r);
-	log_debug("connection %d of uid %u gid %u pid %d ended: %s%s%s", p->fd, p->cred.uid,
-		  p->cred.gid, p->cred.pid, why, r < 0 ? ": " : "", r < 0 ? errno_text(r) : "");
-}
-
-static void peer_closed(void *ctx)
-{
-	if (log_debugging)
-		log_ended(ctx);
-	peer_free(ctx);
+	if (log_debugging) {
+		why = conn_why(p->conn, &r);
+		log_debug("connection %d of uid %u gid %u pid %d ended: %s%s%s", p->fd, p->cred.uid,
+			  p->cred.gid, p->cred.pid, why, r < 0 ? ": " : "",
+			  r < 0 ? errno_text(r) : "");
+	}
+	peer_free(p);
 }
 
 static void peer_stalled(void *ctx, const char *what)
@@ -159,9 +157,9 @@ static void peer_wake(void *ctx)
 }
 
 /*
- * May a connection of @holder give its place up for one of @user? For one more of his own; for who has none;
- * otherwise only if he is left with no fewer than @user then has, or two would take them from each other for ever.
- * NULL: for somebody who is not known.
+ * May a connection of @holder give its place up for one of @user? It may for another one of @holder's own, for a user
+ * who has none, and for one who is not known (NULL). Otherwise @holder must be left with no fewer than @user then has,
+ * or the two would take connections from each other for ever.
  */
 static bool gives_way(const struct user *holder, const struct user *user)
 {
@@ -171,8 +169,9 @@ static bool gives_way(const struct user *holder, const struct user *user)
 }
 
 /*
- * True if @a should go before @b, to make room for @user: of who has the most, rather @user's own; one that never
- * had a call, or the one whose last call is the oldest. The list is in the order in which they came.
+ * True if @a should go before @b, to make room for @user. A connection of the user with the most connections goes
+ * first; among equals @user's own; then one that never had a call, or the one whose last call is the oldest. The list
+ * is in the order in which they came.
  */
 static bool goes_first(const struct peer *a, uint64_t a_since, const struct peer *b,
 		       uint64_t b_since, const struct user *user)
@@ -197,7 +196,7 @@ static bool is_lent(const struct peer *p, uint64_t *ret_since)
 	return p->user->lent > 0;
 }
 
-/* The connection that is to make room for one of @user, of those that @may. NULL: there is none. */
+/* Which of the connections that @may allows is to make room for one of @user. NULL: none. */
 static struct peer *way_find(struct grpc_server *server, const struct user *user,
 			     bool (*may)(const struct peer *p, uint64_t *ret_since))
 {
@@ -402,7 +401,7 @@ static void listening_free(struct listening *l)
 	free(l);
 }
 
-/* Who waits in front is not known. A connection without a call makes room for it. */
+/* accept(2) failed, so nobody knows whose connection waits. A connection without a call makes room for it. */
 static void accept_later(struct listening *l, int why)
 {
 	struct grpc_server *server = l->server;
@@ -534,27 +533,14 @@ void grpc_server_free(struct grpc_server *server)
 	free(server);
 }
 
-static void finish_if_empty(struct grpc_server *server)
-{
-	if (server->stopping && list_empty(&server->peers) && list_empty(&server->listening))
-		timers_stop(&server->timers);
-}
-
 bool grpc_server_flush(struct grpc_server *server)
 {
 	bool more = conn_flush_all(&server->awake);
 
 	timers_arm(&server->timers);
-	finish_if_empty(server);
+	if (server->stopping && list_empty(&server->peers) && list_empty(&server->listening))
+		timers_stop(&server->timers);
 	return more;
-}
-
-static void listening_stop(struct listening *l)
-{
-	if (ring_op_busy(&l->op))
-		ring_cancel(l->server->ring, &l->op);
-	else
-		listening_free(l);
 }
 
 void grpc_server_shutdown(struct grpc_server *server)
@@ -562,8 +548,14 @@ void grpc_server_shutdown(struct grpc_server *server)
 	if (server->stopping)
 		return;
 	server->stopping = true;
-	list_for_each_safe (n, &server->listening)
-		listening_stop(list_entry(n, struct listening, link));
+	list_for_each_safe (n, &server->listening) {
+		struct listening *l = list_entry(n, struct listening, link);
+
+		if (ring_op_busy(&l->op))
+			ring_cancel(server->ring, &l->op);
+		else
+			listening_free(l);
+	}
 	list_for_each_safe (n, &server->peers) {
 		struct peer *p = list_entry(n, struct peer, link);
 		struct h2 *h2 = grpc_session_h2(p->session);

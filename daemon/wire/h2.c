@@ -228,14 +228,6 @@ static void headers_complete(struct h2_stream *st, bool end)
 		stream_end(st);
 }
 
-static void ping_complete(struct h2 *h2, const nghttp2_ping *ping)
-{
-	if (!(ping->hd.flags & NGHTTP2_FLAG_ACK) || !h2->server ||
-	    memcmp(ping->opaque_data, shutdown_ping, sizeof(shutdown_ping)) != 0)
-		return;
-	h2_go_away(h2);
-}
-
 static int on_frame_recv(nghttp2_session *session _unused_, const nghttp2_frame *frame, void *ctx)
 {
 	struct h2 *h2 = ctx;
@@ -254,7 +246,9 @@ static int on_frame_recv(nghttp2_session *session _unused_, const nghttp2_frame 
 			stream_end(st);
 		break;
 	case NGHTTP2_PING:
-		ping_complete(h2, &frame->ping);
+		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && h2->server &&
+		    memcmp(frame->ping.opaque_data, shutdown_ping, sizeof(shutdown_ping)) == 0)
+			h2_go_away(h2);
 		break;
 	case NGHTTP2_GOAWAY:
 		if (h2->ops->goaway)

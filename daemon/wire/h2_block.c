@@ -212,14 +212,6 @@ static int known_field(struct h2_block *b, struct h2_length *length, const struc
 	}
 }
 
-static int unknown_field(struct h2_block *b, struct span name)
-{
-	if (!name_valid(name))
-		return -EPROTO;
-	b->regular = true;
-	return 0;
-}
-
 void h2_block_begin(struct h2_block *b, enum h2_block_kind kind)
 {
 	*b = (struct h2_block){ .kind = kind };
@@ -233,7 +225,12 @@ int h2_block_field(struct h2_block *b, struct h2_length *length, struct span nam
 
 	if (!b->bad && value_valid(value)) {
 		k = known_find(name);
-		r = k ? known_field(b, length, k, value) : unknown_field(b, name);
+		if (k) {
+			r = known_field(b, length, k, value);
+		} else if (name_valid(name)) {
+			b->regular = true;
+			r = 0;
+		}
 	}
 	b->bad = r < 0;
 	return r;

@@ -91,61 +91,34 @@ static int frame_begins(struct h2_watch *w)
 	return 0;
 }
 
-static void frame_maybe_ends(struct h2_watch *w)
-{
-	if (w->left > 0)
-		return;
-	w->have = 0;
-	if (!w->in_block)
-		w->frames++;
-}
-
 static size_t at_most(size_t a, size_t b)
 {
 	return a < b ? a : b;
 }
 
-/* How many of the next @len bytes belong to the preface. */
-static size_t preface_take(struct h2_watch *w, size_t len)
-{
-	size_t n = at_most(len, w->preface);
-
-	w->preface = (uint8_t)(w->preface - n);
-	return n;
-}
-
-/* Bytes that belong to the frame's header; the frame begins with the last of them. */
-static size_t head_take(struct h2_watch *w, const uint8_t *p, size_t len, int *r)
-{
-	size_t n = at_most(len, sizeof(w->head) - w->have);
-
-	memcpy(w->head + w->have, p, n);
-	w->have = (uint8_t)(w->have + n);
-	*r = w->have == sizeof(w->head) ? frame_begins(w) : 0;
-	return n;
-}
-
-static size_t payload_take(struct h2_watch *w, size_t len)
-{
-	size_t n = at_most(len, w->left);
-
-	w->left -= (uint32_t)n;
-	return n;
-}
-
 int h2_watch_feed(struct h2_watch *w, struct span data, uint64_t now_ns)
 {
-	size_t off = preface_take(w, data.len);
+	size_t off = at_most(data.len, w->preface), n;
 	int r = 0;
 
+	w->preface = (uint8_t)(w->preface - off);
 	watch_fill(w, now_ns);
 	while (off < data.len && r == 0) {
-		if (w->have < sizeof(w->head))
-			off += head_take(w, data.data + off, data.len - off, &r);
-		else
-			off += payload_take(w, data.len - off);
-		if (w->have == sizeof(w->head))
-			frame_maybe_ends(w);
+		if (w->have < sizeof(w->head)) {
+			n = at_most(data.len - off, sizeof(w->head) - w->have);
+			memcpy(w->head + w->have, data.data + off, n);
+			w->have = (uint8_t)(w->have + n);
+			if (w->have == sizeof(w->head))
+				r = frame_begins(w);
+		} else {
+			n = at_most(data.len - off, w->left);
+			w->left -= (uint32_t)n;
+		}
+		off += n;
+		if (w->have == sizeof(w->head) && w->left == 0) {
+			w->have = 0;
+			w->frames += !w->in_block;
+		}
 	}
 	return r;
 }

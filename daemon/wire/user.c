@@ -25,12 +25,6 @@ static void user_free(struct users *users, struct user *user)
 	free(user);
 }
 
-/* What a message was in may be in use longer than its connection lives. */
-static bool user_has_nothing(const struct user *user)
-{
-	return user->refs == 0 && secpool_used(user->pool) == 0;
-}
-
 void users_done(struct users *users)
 {
 	list_for_each_safe (n, &users->list)
@@ -42,7 +36,8 @@ static void users_forget(struct users *users)
 	list_for_each_safe (n, &users->list) {
 		struct user *user = list_entry(n, struct user, link);
 
-		if (users->n > USERS_KEPT && user_has_nothing(user))
+		/* A message may be in use for longer than its connection lives. */
+		if (users->n > USERS_KEPT && user->refs == 0 && secpool_used(user->pool) == 0)
 			user_free(users, user);
 	}
 }

@@ -370,6 +370,15 @@ opens()
 	same "$1" "$seen" plaintext
 }
 
+# --- documents -------------------------------------------------------------------------------
+
+# note_commands NOTE SECTION: the commands that a section of kmod-notes/NOTE shows, a line each.
+note_commands()
+{
+	awk -v section="## $2" '/^## / { on = $0 == section } /^```/ { sh = $0 == "```sh"; next } on && sh' \
+		"$E2E_HERE/../../kmod-notes/$1"
+}
+
 # --- KTAP ------------------------------------------------------------------------------------
 
 # Names of the test functions in the order of the file.
