@@ -182,12 +182,15 @@ struct admin_status {
 	char node[64];         /* this node's name */
 	char keyset_text[320]; /* what is not well with the keyset and what to do, or "" */
 	char sealed_text[224];
-	char root_id[24];     /* fingerprint of the root key, in hex; "" while there is none */
-	char root_second[24]; /* of another that is here, and */
-	char root_coming[24]; /* of the one that the keyset is being rotated to; or "" */
+	char root_id[24];         /* fingerprint of the root key, in hex; "" while there is none */
+	char root_second[24];     /* of another that is here, and */
+	char root_coming[24];     /* of the one that the keyset is being rotated to; or "" */
+	char root_going[24];      /* and of the one that it is being rotated from; or "" */
+	char root_type[8];        /* of the one that is here: "user", "trusted"; or "" */
+	char root_second_type[8]; /* and of the second */
 	struct board_health health;
 };
-_Static_assert(sizeof(struct admin_status) == 1368, "as on the wire");
+_Static_assert(sizeof(struct admin_status) == 1408, "as on the wire");
 
 struct admin_member {
 	char id[2 * 16 + 1];

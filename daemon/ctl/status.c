@@ -88,7 +88,7 @@ static json_t *health_json(const struct admin_status *s)
 static int status_print_json(const struct admin_status *s, const char *hash)
 {
 	return ctl_print_json(json_pack(
-		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I, s:s, s:I, s:i, s:s, s:I, s:s, s:s, s:o}",
+		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I, s:s, s:I, s:i, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o}",
 		"version", s->version, "serving", s->workers_serving > 0, "sealed", (int)s->sealed,
 		"socket", s->socket, "backend", s->backend, "custody", s->custody, "ring", s->ring,
 		"rootKey", s->root, "rootKeyFingerprint", s->root_id, "sealedReason",
@@ -98,7 +98,8 @@ static int status_print_json(const struct admin_status *s, const char *hash)
 		(int)s->keys, "started", (json_int_t)s->started, "node", s->node, "generation",
 		(json_int_t)s->generation, "members", (int)s->members, "keyset", s->keyset_text,
 		"escrowTested", (json_int_t)s->escrow_tested, "rootKeySecond", s->root_second,
-		"rootKeyComing", s->root_coming, "notWell", health_json(s)));
+		"rootKeyComing", s->root_coming, "rootKeyGoing", s->root_going, "rootKeyType",
+		s->root_type, "rootKeySecondType", s->root_second_type, "notWell", health_json(s)));
 }
 
 static void print_workers(const struct admin_status *s)
@@ -133,6 +134,21 @@ static void print_escrow(const struct admin_status *s)
 		       days > ESCROW_DAYS ? ": kekctl root verify" : "");
 }
 
+static void print_root(const struct admin_status *s)
+{
+	printf("  root key  %s", s->root);
+	if (*s->root_id)
+		printf(", fingerprint %s, type %s", s->root_id, s->root_type);
+	if (s->sealed)
+		printf(", SEALED: %s", s->sealed_text);
+	puts("");
+	if (*s->root_second)
+		printf("            and %s, type %s\n", s->root_second, s->root_second_type);
+	if (*s->root_coming)
+		printf("            being rotated from %s to %s: kekctl root rotate\n",
+		       s->root_going, s->root_coming);
+}
+
 static void status_print_text(const struct admin_status *s, const char *hash)
 {
 	char when[32] = "?";
@@ -147,12 +163,7 @@ static void status_print_text(const struct admin_status *s, const char *hash)
 	printf("  backend   %s\n", s->backend);
 	printf("  custody   %s\n", s->custody);
 	printf("  ring      %s\n", s->ring);
-	printf("  root key  %s%s%s%s%s\n", s->root, *s->root_id ? ", fingerprint " : "", s->root_id,
-	       s->sealed ? ", SEALED: " : "", s->sealed_text);
-	if (*s->root_second)
-		printf("            and %s\n", s->root_second);
-	if (*s->root_coming)
-		printf("            being rotated to %s: kekctl root rotate\n", s->root_coming);
+	print_root(s);
 	print_escrow(s);
 	if (s->generation > 0)
 		printf("  keyset    generation %llu, %u key%s, %u member%s; this node is %s\n",

@@ -244,7 +244,12 @@ static int do_status(struct keeper *k, struct admin_client *c,
 		admin_text_put(s->sealed_text, sizeof(s->sealed_text), k->sealed_text);
 	custody_root_id(k, s->root_id);
 	root_second_id(k, s->root_second);
-	root_coming_id(k, s->root_coming);
+	root_rotation_ids(k, s->root_going, s->root_coming);
+	if (k->root)
+		admin_text_put(s->root_type, sizeof(s->root_type), root_key_type(k->root));
+	if (k->second)
+		admin_text_put(s->root_second_type, sizeof(s->root_second_type),
+			       root_key_type(k->second));
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
 	s->escrow_tested = (uint64_t)k->escrow_tested;

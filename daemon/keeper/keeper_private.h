@@ -209,9 +209,10 @@ int custody_second_trusted(struct keeper *k, struct span sealed, struct root_key
 const char *custody_root_cure(const struct keeper *k, bool is_trusted, int r);
 /* root.c: after a document was taken, which may have ended the rotation of the root. */
 void root_followed(struct keeper *k);
-/* Fingerprints, or "": of the second root that is here; of the one that the keyset is being rotated to. */
+/* Fingerprints, or "": of the second root that is here; of those that the keyset is being rotated from and to. */
 void root_second_id(const struct keeper *k, char ret[static 2 * KEY_ROOT_ID + 1]);
-void root_coming_id(const struct keeper *k, char ret[static 2 * KEY_ROOT_ID + 1]);
+void root_rotation_ids(const struct keeper *k, char ret_from[static 2 * KEY_ROOT_ID + 1],
+		       char ret_to[static 2 * KEY_ROOT_ID + 1]);
 int custody_open(struct keeper *k);
 void custody_close(struct keeper *k);
 /* The keys of the root that there is, or of none, anew from the store. */

@@ -56,13 +56,16 @@ void root_second_id(const struct keeper *k, char ret[static 2 * KEY_ROOT_ID + 1]
 		key_hex(keyset_second_id(k->keys), KEY_ROOT_ID, ret);
 }
 
-void root_coming_id(const struct keeper *k, char ret[static 2 * KEY_ROOT_ID + 1])
+void root_rotation_ids(const struct keeper *k, char ret_from[static 2 * KEY_ROOT_ID + 1],
+		       char ret_to[static 2 * KEY_ROOT_ID + 1])
 {
 	const struct keydoc *doc = k->keys ? keyset_doc(k->keys) : NULL;
 
-	*ret = '\0';
-	if (doc && doc->rotating)
-		key_hex(doc->next_root, KEY_ROOT_ID, ret);
+	*ret_from = *ret_to = '\0';
+	if (doc && doc->rotating) {
+		key_hex(doc->root, KEY_ROOT_ID, ret_from);
+		key_hex(doc->next_root, KEY_ROOT_ID, ret_to);
+	}
 }
 
 /* The one that is there already, or none that the document asks for. */
