@@ -17,8 +17,8 @@
  * last report along; then its room counts as used.
  *
  * A file that is another's, altered or cut short is not believed: then the keys that were ever active have done
- * nobody knows how much, and that is said. Who puts back an older file of this node's is not found out, as nothing on
- * a machine is newer than its disk.
+ * nobody knows how much, and that is said. An older file of this node's is believed, as nothing on a machine is newer
+ * than its disk; where etcd carries the keyset, what this node has acknowledged there is, and counts (counts_said()).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -341,6 +341,29 @@ void counts_tick(struct keeper *k, uint64_t now)
 {
 	if (k->counts_due && now >= k->counts_at_ns)
 		counts_save(k);
+}
+
+void counts_said(struct keeper *k, const struct keyack *ack)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ack->n_keys; i++) {
+		const struct keyack_key *said = &ack->keys[i];
+
+		if (!keyset_find(k->keys, said->id) ||
+		    said->uses <= counts_of(k, said->id)->reserved)
+			continue;
+		raise_to(k, said);
+		n++;
+	}
+	if (n == 0)
+		return;
+	log_notice(
+		"counts of %zu keys are taken from what this node has said before: it is more than the file "
+		"of its key store has",
+		n);
+	k->counts_due = true;
+	counts_reserve(k);
 }
 
 bool counts_behind(const struct keeper *k)

@@ -246,6 +246,8 @@ int counts_bring(struct keeper *k, const struct keydoc *doc, const struct keyack
  * more. Whenever states have changed, before a server hears of it.
  */
 void counts_reserve(struct keeper *k);
+/* In @ack, its own, this node of before its start says how much it was granted: no count is lower. */
+void counts_said(struct keeper *k, const struct keyack *ack);
 /* How the write of the file has ended; and as time passes, what could not be written until now. */
 void counts_written(struct keeper *k, int r);
 void counts_tick(struct keeper *k, uint64_t now);

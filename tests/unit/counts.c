@@ -375,7 +375,7 @@ TEST_F(counts, another_nodes_file)
 	EXPECT_EQ(FIRST, counts_of(&self->k, id)->encryptions);
 }
 
-/* Nothing on a machine is newer than its disk: this is not found out, and nobody says that it is. */
+/* Nothing on a machine is newer than its disk: alone it does not find this out. */
 TEST_F(counts, an_older_file_is_believed)
 {
 	const struct keyset_key *key = make(&self->k, "a");
@@ -579,6 +579,50 @@ TEST_F(counts, cannot_be_brought)
 	ASSERT_EQ(0, rmdir(scratch_path(&self->dir, KEY_STORE_COUNTS ".tmp")));
 	EXPECT_OK(counts_bring(&self->k, s.doc, s.ack));
 	saved_free(&s);
+}
+
+/* In etcd stands what this node was granted when the file was newer. */
+TEST_F(counts, were_said_before)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	_cleanup_(keyack_freep) struct keyack *ack = NULL;
+	uint8_t id[KEKD_KEY_ID];
+	uint64_t granted;
+
+	memcpy(id, key->rec.id, sizeof(id));
+	used(&self->k, id, 5 * FIRST);
+	granted = counts_of(&self->k, id)->reserved;
+	ASSERT_OK(acks_own(&self->k, &ack));
+	ASSERT_EQ(0, unlink(scratch_path(&self->dir, KEY_STORE_COUNTS)));
+	start_again(&self->k);
+	counts_reserve(&self->k);
+	EXPECT_EQ(FIRST, counts_of(&self->k, id)->encryptions);
+	counts_said(&self->k, ack);
+	EXPECT_EQ(granted, counts_of(&self->k, id)->encryptions);
+	crash(&self->k);
+	EXPECT_LT(granted, counts_of(&self->k, id)->encryptions);
+	/* A key that is not here makes no entry. */
+	self->k.n_counts = 0;
+	ack->keys[0].id[0] ^= 1;
+	counts_said(&self->k, ack);
+	EXPECT_EQ(0U, self->k.n_counts);
+}
+
+/* What was granted and not used before a clean end comes back with no acknowledgement. */
+TEST_F(counts, were_exact_after_a_clean_end)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	_cleanup_(keyack_freep) struct keyack *ack = NULL;
+	uint8_t id[KEKD_KEY_ID];
+
+	memcpy(id, key->rec.id, sizeof(id));
+	used(&self->k, id, 5);
+	ASSERT_OK(acks_own(&self->k, &ack));
+	counts_end(&self->k);
+	start_again(&self->k);
+	counts_reserve(&self->k);
+	counts_said(&self->k, ack);
+	EXPECT_EQ(5U, counts_of(&self->k, id)->encryptions);
 }
 
 static void with_all_shares_but_one(struct keydoc *doc)
