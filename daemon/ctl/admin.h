@@ -40,7 +40,7 @@ enum admin_verb {
 	ADMIN_METRICS,      /* → METRICS END */
 	/* Texts of keys/keydoc.h and keys/keyack.h. */
 	ADMIN_KEYSET_SHOW, /* → MEMBER … END */
-	ADMIN_KEYSET_EXPORT, /* → TEXT END: the keyset and an acknowledgement; with BACKUP the keyset */
+	ADMIN_KEYSET_EXPORT, /* → TEXT END: the keyset and an acknowledgement; with BARE the keyset */
 	ADMIN_KEYSET_APPLY, /* what export gave → TEXT END: an acknowledgement */
 	ADMIN_KEYSET_ACK,   /* acknowledgements → END; nothing → TEXT END: an acknowledgement */
 	ADMIN_KEYSET_TAKE,  /* → END: changes come from here */
@@ -69,13 +69,14 @@ enum admin_flag {
 	ADMIN_JOIN = 8,       /* KEYSET_ACK: who says it becomes a member */
 	ADMIN_DEAD = 16,      /* KEYSET_REMOVE: they and their API servers never start again */
 	ADMIN_ALONE = 32,     /* RESTORE: all members of the backup are gone for ever */
-	ADMIN_BACKUP = 64,    /* KEYSET_EXPORT */
+	ADMIN_BARE = 64,      /* KEYSET_EXPORT: the keyset alone */
 	ADMIN_PORTABLE = 128, /* KEY_CREATE, KEY_STAGE, KEY_ROTATE: a key of kind sealed */
 	ADMIN_MERGE = 256,    /* CLUSTER_JOIN: with this node's keys */
 	ADMIN_DISCARD = 512,  /* CLUSTER_JOIN: without them, for ever. ROOT_ROTATE: give it up */
 	ADMIN_NEW = 1024,     /* UNSEAL: the first root key of this machine */
 	ADMIN_RETRY = 2048,   /* UNSEAL: no root key comes, the configured command is run */
 	ADMIN_SEALED = 4096,  /* ROOT_NEXT: what comes is what the TPM has sealed */
+	ADMIN_BACKUP = 8192,  /* KEYSET_EXPORT: with what all members have encrypted */
 };
 
 enum admin_reply_type {

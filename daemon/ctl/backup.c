@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kekctl backup FILE, backup verify FILE, restore FILE: a backup is the keyset document, ciphertext under
- * the root key, which must not lie where the backup lies. What a restore may do is the keeper's to decide: it
- * tests the file against its root key before it changes anything.
+ * the root key, which must not lie where the backup lies, and an acknowledgement that says how often each key was
+ * used. What a restore may do is the keeper's to decide: it tests the file against its root key before it changes
+ * anything.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -27,6 +27,7 @@
 #include "daemon/ctl/ctl.h"
 #include "daemon/ctl/tpmfile.h"
 #include "daemon/keys/escrow.h"
+#include "daemon/keys/keyack.h"
 #include "daemon/keys/rootbytes.h"
 #include "daemon/keys/secret.h"
 
@@ -270,7 +271,7 @@ static int text_get(const struct ctl *ctl, const char *file, char **ret, size_t 
 {
 	struct admin_request req = { .version = ADMIN_VERSION,
 				     .verb = ADMIN_KEYSET_EXPORT,
-				     .flags = ADMIN_BACKUP };
+				     .flags = ADMIN_BARE };
 	const struct ctl_exchange x = { .req = &req, .ret_text = ret, .ret_len = ret_len };
 	_cleanup_close_ int fd = -1;
 	struct admin_reply end;
@@ -350,7 +351,7 @@ int ctl_root_verify(const struct ctl *ctl, int argc, char **argv)
 	    bytes_of(span_of(c->secret, sizeof(c->secret)), &bytes) != 0)
 		return 1;
 	root_bytes_root(bytes, &root);
-	r = keydoc_parse(span_of(text, len), &root, &doc, other);
+	r = keydoc_parse(keyack_head(span_of(text, len)), &root, &doc, other);
 	if (r < 0 && r != -EKEYREJECTED)
 		return verify_words(argv[0] ?: "the keyset", r);
 	if (argc == 0 && show_keeper(ctl, span_of(text, len), &root, &end) != 0)

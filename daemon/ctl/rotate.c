@@ -150,7 +150,7 @@ static int keyset_open(const struct ctl *ctl, struct span old, struct keydoc **r
 {
 	struct admin_request req = { .version = ADMIN_VERSION,
 				     .verb = ADMIN_KEYSET_EXPORT,
-				     .flags = ADMIN_BACKUP };
+				     .flags = ADMIN_BARE };
 	_cleanup_(root_bytes_freep) struct root_bytes *bytes = NULL;
 	char hex[2][2 * KEY_ROOT_ID + 1];
 	_cleanup_free_ char *text = NULL;

@@ -117,6 +117,20 @@ int acks_own(const struct keeper *k, struct keyack **ret)
 	return 0;
 }
 
+void acks_sum(const struct keeper *k, struct keyack *ack)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+
+	for (size_t i = 0; i < doc->n_members * ack->n_keys; i++) {
+		struct keyack_key *key = &ack->keys[i % ack->n_keys];
+		const struct keyack *other = acks_find(k, doc->members[i / ack->n_keys].id);
+		const struct keyack_key *said = other ? keyack_key(other, key->id) : NULL;
+
+		if (said && __builtin_add_overflow(key->uses, said->uses, &key->uses))
+			key->uses = UINT64_MAX;
+	}
+}
+
 /* A place that is free or is given up, as who has it is no member; or NULL. */
 static struct keyack **room_for(struct keeper *k)
 {

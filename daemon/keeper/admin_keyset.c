@@ -71,7 +71,8 @@ static int take_doc(struct keeper *k, struct admin_client *c, struct span text, 
 }
 
 /* @head and this node's acknowledgement behind it, as TEXT, and END with @words. */
-static int answer_ack(struct keeper *k, struct admin_client *c, struct span head, const char *words)
+static int answer_ack(struct keeper *k, struct admin_client *c, struct span head, bool of_all,
+		      const char *words)
 {
 	_cleanup_free_ char *text = NULL, *both = NULL;
 	_cleanup_(keyack_freep) struct keyack *ack = NULL;
@@ -80,6 +81,8 @@ static int answer_ack(struct keeper *k, struct admin_client *c, struct span head
 	int r;
 
 	r = keyset_root(k->keys, &root) ? acks_own(k, &ack) : -EKEYEXPIRED;
+	if (r == 0 && of_all)
+		acks_sum(k, ack);
 	if (r == 0)
 		r = keyack_format(ack, &root, &text, &len);
 	if (r != 0)
@@ -101,9 +104,9 @@ int admin_keyset_export(struct keeper *k, struct admin_client *c, const struct a
 
 	if (keyset_text(k->keys, &text) < 0)
 		return admin_end(c, keyset_why(k->keys), keyset_why_text(k->keys));
-	if (req->flags & ADMIN_BACKUP)
+	if (req->flags & ADMIN_BARE)
 		return admin_end_with(c, ADMIN_TEXT, text.data, text.len);
-	return answer_ack(k, c, text, "");
+	return answer_ack(k, c, text, req->flags & ADMIN_BACKUP, "");
 }
 
 /* Every acknowledgement at the end of *text is taken; *text is what was before them. */
@@ -267,21 +270,19 @@ int admin_keyset_apply(struct keeper *k, struct admin_client *c,
 		       const struct admin_request *req _unused_)
 {
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
-	struct span text = admin_client_blob(c), rest = text;
+	struct span text = admin_client_blob(c);
 	uint8_t other[KEY_ROOT_ID] = { 0 };
 	struct keyack *last = NULL;
 	size_t n;
 	int r;
 
 	/* The document first: what is said of it is of use only to who holds it. */
-	for (struct span one; keyack_cut(&rest, &one);)
-		;
-	if (take_doc(k, c, rest, &doc, &r) != 0 || apply_doc(k, c, &doc, &r) != 0)
+	if (take_doc(k, c, keyack_head(text), &doc, &r) != 0 || apply_doc(k, c, &doc, &r) != 0)
 		return r;
 	r = take_acks(k, &text, &last, other, &n);
 	if (r < 0)
 		return refuse_text(c, k, "acknowledgement", r, other);
-	return answer_ack(k, c, SPAN_NULL, words_for(k));
+	return answer_ack(k, c, SPAN_NULL, false, words_for(k));
 }
 
 static int keyset_join(struct keeper *k, struct admin_client *c, const struct keyack *ack)
@@ -310,7 +311,7 @@ int admin_keyset_ack(struct keeper *k, struct admin_client *c, const struct admi
 	int r;
 
 	if (text.len == 0)
-		return keyset_doc(k->keys) ? answer_ack(k, c, SPAN_NULL, "")
+		return keyset_doc(k->keys) ? answer_ack(k, c, SPAN_NULL, false, "")
 					   : admin_end(c, -ENODATA, keyset_why_text(k->keys));
 	r = take_acks(k, &text, &last, other, &n);
 	if (r < 0)
@@ -465,12 +466,9 @@ static int merge(struct keeper *k, struct admin_client *c, const struct admin_re
 int admin_keyset_merge(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	_cleanup_(keydoc_freep) struct keydoc *theirs = NULL;
-	struct span text = admin_client_blob(c);
 	int r;
 
-	for (struct span one; keyack_cut(&text, &one);)
-		;
-	if (take_doc(k, c, text, &theirs, &r) != 0)
+	if (take_doc(k, c, keyack_head(admin_client_blob(c)), &theirs, &r) != 0)
 		return r;
 	if (k->resumed)
 		return merge(k, c, req, theirs, "merged with another");
@@ -496,6 +494,40 @@ int admin_keyset_merge(struct keeper *k, struct admin_client *c, const struct ad
 		break;
 	}
 	return merge(k, c, req, theirs, "merged with another");
+}
+
+/*
+ * A backup: a document, and what was encrypted with its keys. @ret_ack: NULL if that is not in it (an earlier version
+ * of kekd made it) or is not under the root that is here. 1: refused, and that was answered with *ret_r.
+ */
+static int take_backup(struct keeper *k, struct admin_client *c, struct keydoc **ret,
+		       struct keyack **ret_ack, int *ret_r)
+{
+	_cleanup_(keyack_freep) struct keyack *ack = NULL;
+	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	struct span text = admin_client_blob(c), one;
+	uint8_t other[KEY_ROOT_ID] = { 0 };
+	struct keydoc_root root;
+	int r = 0;
+
+	if (take_doc(k, c, keyack_head(text), &doc, ret_r) != 0)
+		return 1;
+	if (keyack_cut(&text, &one))
+		r = keyset_root(k->keys, &root) ? keyack_parse(one, &root, &ack, other)
+						: -EKEYEXPIRED;
+	if (r < 0 && r != -EKEYREJECTED) {
+		*ret_r = refuse_text(c, k, "acknowledgement in the backup", r, other);
+		return 1;
+	}
+	if (keyack_cut(&text, &one) || (ack && memcmp(ack->doc, doc->hash, SHA256_LEN) != 0)) {
+		*ret_r = admin_end(
+			c, -EINVAL,
+			"this is no backup: a keyset and what was not saved with it. Nothing was changed");
+		return 1;
+	}
+	*ret = move_ptr(doc);
+	*ret_ack = move_ptr(ack);
+	return 0;
 }
 
 /* Blobs of @backup in the place of those here that do not open. *ret_n: how many. */
@@ -562,8 +594,52 @@ static int restore_mend(struct keeper *k, struct admin_client *c, const struct a
 	return admin_end(c, 0, "damaged keys were mended");
 }
 
+/* What was encrypted under the keys of the backup is on disk before they are here. 1: it is not, and that was answered. */
+static int bring_counts(struct keeper *k, struct admin_client *c, const struct keydoc *backup,
+			const struct keyack *ack, int *ret_r)
+{
+	struct keydoc_refusal why;
+	int r;
+
+	if (!ack) {
+		log_warning(
+			"restore: the backup does not say how often its keys were used, so this node counts "
+			"from zero: make a new one, and rotate the active keys with `kekctl key rotate`");
+		return 0;
+	}
+	r = counts_bring(k, backup, ack);
+	if (r == 0)
+		return 0;
+	keydoc_refuse(&why, r,
+		      "how often the keys were used cannot be written to the key store: %s. "
+		      "Nothing was changed",
+		      errno_text(r));
+	*ret_r = admin_refuse(c, &why);
+	return 1;
+}
+
+static int restored(struct keeper *k, struct admin_client *c, const char *what)
+{
+	const struct list *head = keyset_list(k->keys);
+	struct keydoc_refusal why;
+
+	taken(k, c, what);
+	for (const struct list *n = head->next; n != head; n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		if (key->rec.state != KEY_ACTIVE || !counts_spent(k, &key->rec))
+			continue;
+		keydoc_refuse(&why, 0,
+			      "restored; the key %s has encrypted as much as it may and only opens "
+			      "values: `kekctl key rotate %s`",
+			      key->rec.label, key->rec.name);
+		return admin_refuse(c, &why);
+	}
+	return admin_end(c, 0, "restored; `kekctl key verify` proves that all keys open");
+}
+
 static int restore_whole(struct keeper *k, struct admin_client *c, const struct admin_request *req,
-			 const struct keydoc *backup)
+			 const struct keydoc *backup, const struct keyack *ack)
 {
 	_cleanup_(keydoc_freep) struct keydoc *next = NULL;
 	uint8_t nonce[KEYDOC_NODE];
@@ -592,16 +668,17 @@ static int restore_whole(struct keeper *k, struct admin_client *c, const struct 
 		r = keydoc_restore(backup, keyset_self(k->keys), nonce, time(NULL), &next);
 	if (r < 0)
 		return admin_end(c, r, errno_text(r));
+	if (bring_counts(k, c, backup, ack, &r) != 0)
+		return r;
 	if (keeper_take(k, next, &why) < 0)
 		return admin_refuse(c, &why);
 	next = NULL;
-	taken(k, c, "restored from a backup");
-	return admin_end(c, 0, "restored; `kekctl key verify` proves that all keys open");
+	return restored(k, c, "restored from a backup");
 }
 
 /* As if another node had brought it: @doc is taken, and copied as it is the caller's. */
 static int restore_newer(struct keeper *k, struct admin_client *c, const struct admin_request *req,
-			 const struct keydoc *backup)
+			 const struct keydoc *backup, const struct keyack *ack)
 {
 	_cleanup_(keydoc_freep) struct keydoc *next = NULL;
 	struct keydoc_refusal why = { 0 };
@@ -612,11 +689,12 @@ static int restore_newer(struct keeper *k, struct admin_client *c, const struct 
 	r = keydoc_copy(backup, &next);
 	if (r < 0)
 		return r;
+	if (bring_counts(k, c, backup, ack, &r) != 0)
+		return r;
 	if (keeper_take(k, next, &why) < 0)
 		return admin_refuse(c, &why);
 	next = NULL;
-	taken(k, c, "restored from a newer backup");
-	return admin_end(c, 0, "restored; `kekctl key verify` proves that all keys open");
+	return restored(k, c, "restored from a newer backup");
 }
 
 /* Opens or not, key by key, beside what is in use. 1: refused and answered. */
@@ -640,9 +718,10 @@ int admin_backup_verify(struct keeper *k, struct admin_client *c,
 			const struct admin_request *req _unused_)
 {
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	_cleanup_(keyack_freep) struct keyack *ack = NULL;
 	int r;
 
-	if (take_doc(k, c, admin_client_blob(c), &doc, &r) != 0 || prove_backup(k, c, doc, &r) != 0)
+	if (take_backup(k, c, &doc, &ack, &r) != 0 || prove_backup(k, c, doc, &r) != 0)
 		return r;
 	return admin_end(c, 0, "");
 }
@@ -662,10 +741,11 @@ static void settle_backup(const struct keeper *k, struct keydoc *backup)
 int admin_restore(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
+	_cleanup_(keyack_freep) struct keyack *ack = NULL;
 	const struct keydoc *ours;
 	int r;
 
-	if (take_doc(k, c, admin_client_blob(c), &doc, &r) != 0)
+	if (take_backup(k, c, &doc, &ack, &r) != 0)
 		return r;
 	if (!is_replaceable(k))
 		return admin_end(c, keyset_why(k->keys), keyset_why_text(k->keys));
@@ -674,13 +754,13 @@ int admin_restore(struct keeper *k, struct admin_client *c, const struct admin_r
 		return merge(k, c, req, doc, "damaged keys restored");
 	ours = keyset_doc(k->keys);
 	if (!ours || keyset_is_empty(k->keys))
-		return prove_backup(k, c, doc, &r) != 0 ? r : restore_whole(k, c, req, doc);
+		return prove_backup(k, c, doc, &r) != 0 ? r : restore_whole(k, c, req, doc, ack);
 	switch (keydoc_compare(ours, doc)) {
 	case KEYDOC_SAME:
 	case KEYDOC_OLDER:
 		return restore_mend(k, c, req, doc);
 	case KEYDOC_NEWER: /* this disk is of an earlier time than the backup */
-		return restore_newer(k, c, req, doc);
+		return restore_newer(k, c, req, doc, ack);
 	case KEYDOC_FORKED:
 		return refuse_fork(c, k, doc);
 	default:

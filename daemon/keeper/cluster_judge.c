@@ -296,6 +296,7 @@ static void see_own(struct keeper *k, struct cluster *c, const struct keyack *ac
 
 	if (memcmp(ack->session, k->session, sizeof(ack->session)) == 0)
 		return;
+	counts_said(k, ack);
 	if (c->has_said) {
 		if (c->clone_until_ns < now_ns())
 			log_error(

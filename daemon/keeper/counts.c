@@ -17,8 +17,8 @@
  * last report along; then its room counts as used.
  *
  * A file that is another's, altered or cut short is not believed: then the keys that were ever active have done
- * nobody knows how much, and that is said. Who puts back an older file of this node's is not found out, as nothing on
- * a machine is newer than its disk.
+ * nobody knows how much, and that is said. An older file of this node's is believed, as nothing on a machine is newer
+ * than its disk; where etcd carries the keyset, what this node has acknowledged there is, and counts (counts_said()).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -255,6 +255,52 @@ static int counts_text(struct keeper *k, char **ret, size_t *ret_len)
 	return 0;
 }
 
+static void keep_only(struct keeper *k, const struct keydoc *doc)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < k->n_counts; i++)
+		if (keydoc_key(doc, k->counts[i].id))
+			k->counts[n++] = k->counts[i];
+	k->n_counts = n;
+}
+
+/* No sum overflows by what is far beyond the end of a key. */
+static void raise_to(struct keeper *k, const struct keyack_key *said)
+{
+	uint64_t least = said->uses < KEKD_KEY_LIMIT ? said->uses : KEKD_KEY_LIMIT;
+	struct keeper_counts *c = counts_find(k, said->id);
+
+	if (!c)
+		c = add(k, said->id);
+	if (!c)
+		return;
+	c->encryptions = c->encryptions > least ? c->encryptions : least;
+	c->reserved = c->reserved > c->encryptions ? c->reserved : c->encryptions;
+}
+
+int counts_bring(struct keeper *k, const struct keydoc *doc, const struct keyack *ack)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	keep_only(k, doc);
+	for (size_t i = 0; i < ack->n_keys; i++)
+		if (keydoc_key(doc, ack->keys[i].id))
+			raise_to(k, &ack->keys[i]);
+	if (!k->store)
+		return 0;
+	r = counts_text(k, &text, &len);
+	if (r < 0)
+		return r;
+	if (k->writes_aside)
+		return writes_document(k, KEY_STORE_COUNTS, text, len);
+	r = key_store_write(k->store, KEY_STORE_COUNTS, text, len);
+	counts_written(k, r);
+	return r;
+}
+
 void counts_written(struct keeper *k, int r)
 {
 	if (r < 0 && !k->counts_failed)
@@ -295,6 +341,29 @@ void counts_tick(struct keeper *k, uint64_t now)
 {
 	if (k->counts_due && now >= k->counts_at_ns)
 		counts_save(k);
+}
+
+void counts_said(struct keeper *k, const struct keyack *ack)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ack->n_keys; i++) {
+		const struct keyack_key *said = &ack->keys[i];
+
+		if (!keyset_find(k->keys, said->id) ||
+		    said->uses <= counts_of(k, said->id)->reserved)
+			continue;
+		raise_to(k, said);
+		n++;
+	}
+	if (n == 0)
+		return;
+	log_notice(
+		"counts of %zu keys are taken from what this node has said before: it is more than the file "
+		"of its key store has",
+		n);
+	k->counts_due = true;
+	counts_reserve(k);
 }
 
 bool counts_behind(const struct keeper *k)
@@ -342,17 +411,26 @@ static bool counts_make_room(struct keeper *k, struct keeper_counts *c)
 	return c->written || c->reserved > COUNTS_ROOM;
 }
 
+/* Have members that are gone left less than each of those who are there may have? */
+static bool shares_are_gone(const struct keeper *k, const struct key_record *rec)
+{
+	return rec->uses > KEKD_KEY_LIMIT - keyset_doc(k->keys)->n_members * KEKD_KEY_MESSAGES;
+}
+
 bool counts_spent(const struct keeper *k, const struct key_record *rec)
 {
-	return !rec->secretbox && counts_of(k, rec->id)->reserved > KEKD_KEY_MESSAGES;
+	return !rec->secretbox &&
+	       (counts_of(k, rec->id)->reserved > KEKD_KEY_MESSAGES || shares_are_gone(k, rec));
 }
 
 static void say_spent(struct keeper *k, const struct keyset_key *key)
 {
 	log_error(
-		"key %s: has encrypted as many messages as one node may with one key, and only opens values from "
+		"key %s: %s encrypted as many messages as %s may with one key, and only opens values from "
 		"now on: `kekctl key rotate %s`",
-		key->rec.label, key->rec.name);
+		key->rec.label,
+		shares_are_gone(k, &key->rec) ? "members that are gone may have" : "has",
+		shares_are_gone(k, &key->rec) ? "all together" : "one node", key->rec.name);
 	server_send_state(k, key);
 }
 

@@ -85,7 +85,7 @@ struct keeper_write {
 	const char *file;
 	uint64_t since_ns;
 	bool said; /* that it takes long */
-	int r;     /* how the last document's ended */
+	int r;     /* how the last ended */
 };
 
 struct keeper {
@@ -238,10 +238,17 @@ void escrow_load(struct keeper *k);
 /* counts.c */
 void counts_load(struct keeper *k);
 /*
+ * The keys of @doc, a backup, have encrypted at least what @ack says. Returns when that is on disk; the document comes
+ * after it.
+ */
+int counts_bring(struct keeper *k, const struct keydoc *doc, const struct keyack *ack);
+/*
  * Durable room for what the active keys may do until the next look, and a note of those that are active no
  * more. Whenever states have changed, before a server hears of it.
  */
 void counts_reserve(struct keeper *k);
+/* In @ack, its own, this node of before its start says how much it was granted: no count is lower. */
+void counts_said(struct keeper *k, const struct keyack *ack);
 /* How the write of the file has ended; and as time passes, what could not be written until now. */
 void counts_written(struct keeper *k, int r);
 void counts_tick(struct keeper *k, uint64_t now);
@@ -249,7 +256,7 @@ void counts_tick(struct keeper *k, uint64_t now);
 bool counts_behind(const struct keeper *k);
 /*
  * Has this node encrypted as much under that key as it may (KEKD_KEY_MESSAGES), with what its servers may have done since
- * they last reported? They are told when that comes.
+ * they last reported; or have members that are gone left too little of KEKD_KEY_LIMIT? The servers are told when that comes.
  */
 bool counts_spent(const struct keeper *k, const struct key_record *rec);
 /* What the server has reported. */
@@ -351,11 +358,15 @@ void cluster_poll(const struct keeper *k, struct pollfd *ret);
 void cluster_hear(struct keeper *k);
 void cluster_tick(struct keeper *k, uint64_t now);
 
-/* acks.c. _own: caller frees. _take: @ack is consumed. _find: borrowed, NULL if none was heard. */
+/*
+ * acks.c. _own: caller frees. _sum: to what it says of this node's uses come those of the members that were heard. _take: @ack is consumed. _find: borrowed, NULL if none
+ * was heard.
+ */
 int acks_open(struct keeper *k);
 void acks_close(struct keeper *k);
 int acks_new_document(struct keeper *k);
 int acks_own(const struct keeper *k, struct keyack **ret);
+void acks_sum(const struct keeper *k, struct keyack *ack);
 int acks_take(struct keeper *k, struct keyack *ack);
 const struct keyack *acks_find(const struct keeper *k, const uint8_t node[static KEYDOC_NODE]);
 

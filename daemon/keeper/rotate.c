@@ -50,7 +50,7 @@ static const char *due(const struct keeper *k, const struct keyset_key *key)
 	if (c->max_age > 0 && counts_age(k, &key->rec) >= c->max_age / NS_PER_S)
 		return "age";
 	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions ||
-	    counts_spent(k, &key->rec))
+	    key->rec.uses >= KEKD_KEY_LIMIT / 4 || counts_spent(k, &key->rec))
 		return by_number;
 	return NULL;
 }

@@ -57,10 +57,9 @@ void writes_reaped(struct keeper *k, pid_t pid, int status)
 		log_notice("key store %s: its disk has answered after %u s",
 			   key_store_path(k->store),
 			   (unsigned int)((now_ns() - w->since_ns) / NS_PER_S));
+	w->r = r;
 	if (strcmp(w->file, KEY_STORE_COUNTS) == 0)
 		counts_written(k, r);
-	else
-		w->r = r;
 }
 
 void writes_tick(struct keeper *k, uint64_t now)

@@ -318,3 +318,10 @@ bool keyack_cut(struct span *text, struct span *ret)
 	text->len -= ret->len;
 	return true;
 }
+
+struct span keyack_head(struct span text)
+{
+	for (struct span one; keyack_cut(&text, &one);)
+		;
+	return text;
+}

@@ -12,7 +12,8 @@
  *   number 93d1…                     random, new with each document: others answer to it
  *   heard 8be0… 2a44…                the last number of another node
  *   key 4f0c… opens quiet 20000      each key that opens values: all its servers open it, or the reason
- *                                    why not; quiet or busy; encryptions granted to it at most
+ *                                    why not; quiet or busy; encryptions granted to it at most, in a
+ *                                    backup to it and to all that it has heard of
  *   writes 4f0c….5                   key_id of each key that values are written with
  *   root 0123456789abcdef            if there are two: each root key that it has, and under which it opens
  *                                    each key of the document
@@ -32,6 +33,7 @@
 
 #define KEYACK_TEXT_MAX    (256 * 1024)
 #define KEYACK_VERSION_MAX 32
+#define BACKUP_TEXT_MAX    (KEYDOC_TEXT_MAX + KEYACK_TEXT_MAX)
 
 struct keyack_key {
 	uint8_t id[KEKD_KEY_ID];
@@ -82,6 +84,8 @@ int keyack_parse(struct span text, const struct keydoc_root *root, struct keyack
  * *text, which keeps what was before it; false if there is none. No MAC is checked.
  */
 bool keyack_cut(struct span *text, struct span *ret);
+/* What is before all of them. */
+struct span keyack_head(struct span text);
 
 /* NULL: the key is not in it, so the node does not open it. Borrowed. */
 const struct keyack_key *keyack_key(const struct keyack *ack, const uint8_t id[static KEKD_KEY_ID]);

@@ -17,6 +17,14 @@ static void as_guest(struct key_record *rec)
 		rec->state = KEY_DECRYPT_ONLY;
 }
 
+/* What other members have encrypted nobody says here: it is the share of each, at most. */
+static void add_shares(struct keydoc *next, const struct keydoc *theirs)
+{
+	for (size_t i = 0; i < theirs->n_keys; i++)
+		key_record_add_uses(keydoc_key(next, theirs->keys[i].id),
+				    theirs->n_members * KEKD_KEY_MESSAGES);
+}
+
 static void remember_no_more(struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID])
 {
 	for (size_t i = 0; i < doc->n_gone; i++) {
@@ -153,6 +161,8 @@ int keydoc_merge(const struct keydoc *ours, const struct keydoc *theirs,
 		return r;
 	if (one_cluster)
 		add_past(next, theirs);
+	else
+		add_shares(next, theirs);
 	next->is_merged = one_cluster;
 	memcpy(next->merged[0], ours->hash, SHA256_LEN);
 	memcpy(next->merged[1], theirs->hash, SHA256_LEN);
@@ -211,6 +221,7 @@ int keydoc_restore(const struct keydoc *backup, const struct keydoc_member *memb
 	for (size_t i = 0; i < backup->n_members; i++)
 		if (memcmp(backup->members[i].id, member->id, KEYDOC_NODE) != 0)
 			keydoc_add_removed(next, backup->members[i].id);
+	add_shares(next, backup);
 	/* What was evidence then says nothing of the etcd that is there now. */
 	for (size_t i = 0; i < next->n_keys; i++)
 		next->keys[i].marked = 0;

@@ -505,16 +505,17 @@ static int has_stopped(const struct step *s, const struct keydoc_member *m)
 		m->name, m->name);
 }
 
-/* What it may have done with a key counts on. */
+/* What it may have done with a key counts on. Who is dead has not said his last number: that is his share. */
 static void add_uses(struct step *s, const uint8_t node[static KEYDOC_NODE])
 {
+	const uint64_t least = s->by->vouched ? KEKD_KEY_MESSAGES : 0;
 	const struct keyack *ack = ack_of(s, node);
 
-	for (size_t i = 0; ack && i < ack->n_keys; i++) {
-		struct key_record *key = keydoc_key(s->next, ack->keys[i].id);
+	for (size_t i = 0; i < s->next->n_keys; i++) {
+		struct key_record *key = &s->next->keys[i];
+		const struct keyack_key *said = ack ? keyack_key(ack, key->id) : NULL;
 
-		if (key && __builtin_add_overflow(key->uses, ack->keys[i].uses, &key->uses))
-			key->uses = UINT64_MAX;
+		key_record_add_uses(key, said && said->uses > least ? said->uses : least);
 	}
 }
 

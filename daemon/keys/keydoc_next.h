@@ -135,7 +135,8 @@ int keydoc_again(const struct keydoc *ours, const struct keydoc *theirs,
 		 struct keydoc **ret);
 
 /*
- * A backup on a machine that has nothing: the same cluster and keys, @member alone, everybody else removed.
+ * A backup on a machine that has nothing: the same cluster and keys, @member alone, everybody else removed. What they
+ * have encrypted since the backup nobody knows, so each of them counts with its whole share.
  */
 int keydoc_restore(const struct keydoc *backup, const struct keydoc_member *member,
 		   const uint8_t nonce[static KEYDOC_NODE], time_t time, struct keydoc **ret);

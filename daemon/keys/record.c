@@ -52,6 +52,12 @@ bool key_state_opens(enum key_state s)
 	return s == KEY_STAGED || s == KEY_ACTIVE || s == KEY_DECRYPT_ONLY;
 }
 
+void key_record_add_uses(struct key_record *rec, uint64_t n)
+{
+	if (rec->activation > 0 && __builtin_add_overflow(rec->uses, n, &rec->uses))
+		rec->uses = UINT64_MAX;
+}
+
 const char *key_alg_name(const struct key_record *rec)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(algs); i++)

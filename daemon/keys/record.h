@@ -84,6 +84,9 @@ int key_record_take(struct span *text, struct key_record *ret);
 /* Write the block. b->r: -EINVAL if key_record_take() would not accept it, or -ENOBUFS. */
 void key_record_append(struct text_buf *b, const struct key_record *rec);
 
+/* Members that are gone may have encrypted @n messages more with it; none with a key that was never active. */
+void key_record_add_uses(struct key_record *rec, uint64_t n);
+
 /* "aes-256", "secretbox"; "?" for a size that the algorithm does not have. Static. */
 const char *key_alg_name(const struct key_record *rec);
 

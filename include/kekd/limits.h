@@ -44,10 +44,12 @@
 #define KEKD_WORKERS_MAX 16
 
 /*
- * Messages that one node encrypts under one key. With random nonces of 96 bits 2^32 is the end of a key (NIST SP
- * 800-38D §8.3); so that no member of a keyset has to ask the others first, each keeps to a 64th of it.
+ * Messages under one key: with random nonces of 96 bits 2^32 is its end (NIST SP 800-38D §8.3). So that no member of a
+ * keyset has to ask the others first, each keeps to a share, a 64th of it; members that are gone have the shares that
+ * those who are there leave.
  */
-#define KEKD_KEY_MESSAGES (UINT64_C(0x100000000) / 64)
+#define KEKD_KEY_LIMIT    UINT64_C(0x100000000)
+#define KEKD_KEY_MESSAGES (KEKD_KEY_LIMIT / 64)
 
 /* Keys */
 #define KEKD_KEY_ID       16 /* random 128-bit id of a KEK */

@@ -109,6 +109,7 @@ static void try_keyack(struct span text)
 		require(cut.len > 0 && cut.data == rest.data + rest.len);
 		require(rest.len + cut.len <= text.len);
 	}
+	require(keyack_head(text).len == rest.len);
 }
 
 static void try_key_id(const uint8_t *data, size_t size)

@@ -375,7 +375,7 @@ TEST_F(counts, another_nodes_file)
 	EXPECT_EQ(FIRST, counts_of(&self->k, id)->encryptions);
 }
 
-/* Nothing on a machine is newer than its disk: this is not found out, and nobody says that it is. */
+/* Nothing on a machine is newer than its disk: alone it does not find this out. */
 TEST_F(counts, an_older_file_is_believed)
 {
 	const struct keyset_key *key = make(&self->k, "a");
@@ -392,6 +392,274 @@ TEST_F(counts, an_older_file_is_believed)
 	key = NULL;
 	start_again(&self->k);
 	EXPECT_EQ(before, self->k.counts[0].encryptions);
+}
+
+/* What `kekctl backup` saves, as it comes to another machine. */
+struct saved {
+	struct keydoc *doc;
+	struct keyack *ack;
+};
+
+static struct saved save(struct keeper *k)
+{
+	struct saved s = { 0 };
+
+	ASSERT_OK(keydoc_copy(keyset_doc(k->keys), &s.doc));
+	ASSERT_OK(acks_own(k, &s.ack));
+	acks_sum(k, s.ack);
+	return s;
+}
+
+static void saved_free(struct saved *s)
+{
+	keydoc_free(s->doc);
+	keyack_free(s->ack);
+}
+
+/* The disk is empty; the root key is the same. */
+static void new_machine(fix *f)
+{
+	scratch_remove(&f->dir);
+	key_store_close(f->k.store);
+	scratch_make(&f->dir);
+	ASSERT_OK(key_store_open(f->dir.path, &f->k.store));
+	start_again(&f->k);
+	EXPECT_EQ(0U, f->k.n_counts);
+}
+
+static const struct keyset_key *restore(fix *f, const struct saved *s)
+{
+	static const uint8_t nonce[KEYDOC_NODE] = { 0x66 };
+	struct keydoc_refusal why;
+	struct keydoc *next;
+
+	ASSERT_OK(counts_bring(&f->k, s->doc, s->ack));
+	ASSERT_OK(keydoc_restore(s->doc, keyset_self(f->k.keys), nonce, 1, &next));
+	ASSERT_OK(keeper_take(&f->k, next, &why));
+	return keyset_find(f->k.keys, s->doc->keys[0].id);
+}
+
+static void take_with(struct keeper *k, void (*alter)(struct keydoc *doc))
+{
+	struct keydoc_refusal why;
+	struct keydoc *next;
+
+	ASSERT_OK(keydoc_copy(keyset_doc(k->keys), &next));
+	next->generation++;
+	alter(next);
+	ASSERT_OK(keeper_take(k, next, &why));
+}
+
+/* On an empty machine the key ends where it would have ended here. */
+TEST_F(counts, come_with_a_backup)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	struct saved s;
+	uint64_t granted;
+
+	used(&self->k, key->rec.id, 5 * FIRST);
+	granted = counts_of(&self->k, key->rec.id)->reserved;
+	s = save(&self->k);
+	new_machine(self);
+	key = restore(self, &s);
+	EXPECT_EQ(granted, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_FALSE(counts_spent(&self->k, &key->rec));
+	crash(&self->k);
+	key = keyset_find(self->k.keys, s.doc->keys[0].id);
+	EXPECT_LE(granted, counts_of(&self->k, key->rec.id)->encryptions);
+	/* The same again: nothing is added to what is known. */
+	granted = counts_of(&self->k, key->rec.id)->encryptions;
+	ASSERT_OK(counts_bring(&self->k, s.doc, s.ack));
+	EXPECT_EQ(granted, counts_of(&self->k, key->rec.id)->encryptions);
+	saved_free(&s);
+}
+
+TEST_F(counts, of_a_spent_key_come_with_a_backup)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	struct saved s;
+
+	while (!counts_spent(&self->k, &key->rec))
+		used(&self->k, key->rec.id, KEKD_KEY_MESSAGES / 16);
+	s = save(&self->k);
+	new_machine(self);
+	key = restore(self, &s);
+	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
+	key = make(&self->k, "a");
+	EXPECT_FALSE(counts_spent(&self->k, &key->rec));
+	saved_free(&s);
+}
+
+static void with_another_member(struct keydoc *doc)
+{
+	struct keydoc_member *m = &doc->members[doc->n_members++];
+
+	memset(m->id, 0x22, sizeof(m->id));
+	snprintf(m->name, sizeof(m->name), "cp-2");
+	doc->carrier = KEYDOC_HAND;
+	memcpy(doc->hand, doc->node, sizeof(doc->hand));
+}
+
+/* Another node's word of the first key. */
+static void says(struct keeper *k, uint8_t node, uint64_t uses)
+{
+	struct keyack *ack;
+
+	ASSERT_OK(keyack_new(&ack));
+	memset(ack->node, node, sizeof(ack->node));
+	memcpy(ack->keys[0].id, keyset_doc(k->keys)->keys[0].id, KEKD_KEY_ID);
+	ack->keys[0].uses = uses;
+	ack->n_keys = 1;
+	ASSERT_OK(acks_take(k, ack));
+}
+
+TEST_F(counts, of_all_members_are_in_a_backup)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	struct saved s;
+
+	make(&self->k, "b");
+	take_with(&self->k, with_another_member);
+	says(&self->k, 0x33, 1000); /* it is no member */
+	s = save(&self->k);
+	EXPECT_EQ(FIRST, keyack_key(s.ack, key->rec.id)->uses);
+	saved_free(&s);
+	says(&self->k, 0x22, 7);
+	says(&self->k, 0x22, 5); /* its last word counts */
+	s = save(&self->k);
+	EXPECT_EQ(FIRST + 5, keyack_key(s.ack, key->rec.id)->uses);
+	EXPECT_EQ(FIRST, keyack_key(s.ack, keyset_doc(self->k.keys)->keys[1].id)->uses);
+	saved_free(&s);
+	says(&self->k, 0x22, UINT64_MAX);
+	s = save(&self->k);
+	EXPECT_EQ(UINT64_MAX, keyack_key(s.ack, key->rec.id)->uses);
+	new_machine(self);
+	key = restore(self, &s);
+	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
+	used(&self->k, key->rec.id, UINT32_MAX);
+	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
+	saved_free(&s);
+}
+
+/* The disk is of an earlier time: what it knows of keys that are gone makes room, the rest stays if it is more. */
+TEST_F(counts, come_to_a_table_that_is_full)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	uint8_t id[KEKD_KEY_ID];
+	struct saved s;
+
+	memcpy(id, key->rec.id, sizeof(id));
+	make(&self->k, "b");
+	s = save(&self->k);
+	new_machine(self);
+	self->k.n_counts = KEKD_KEYS_MAX;
+	for (size_t i = 0; i < KEKD_KEYS_MAX; i++) {
+		self->k.counts[i] = (struct keeper_counts){ .encryptions = i };
+		memcpy(self->k.counts[i].id, &i, sizeof(i));
+	}
+	memcpy(self->k.counts[20].id, id, sizeof(id));
+	self->k.counts[20].encryptions = self->k.counts[20].reserved = 3 * FIRST;
+	restore(self, &s);
+	EXPECT_EQ(2U, self->k.n_counts);
+	EXPECT_EQ(3 * FIRST, counts_of(&self->k, id)->encryptions);
+	EXPECT_EQ(FIRST, counts_of(&self->k, s.doc->keys[1].id)->encryptions);
+	saved_free(&s);
+}
+
+/* A key comes when what was done with it is on disk. */
+TEST_F(counts, cannot_be_brought)
+{
+	struct saved s;
+
+	make(&self->k, "a");
+	s = save(&self->k);
+	new_machine(self);
+	ASSERT_EQ(0, mkdir(scratch_path(&self->dir, KEY_STORE_COUNTS ".tmp"), 0700));
+	EXPECT_GT(0, counts_bring(&self->k, s.doc, s.ack));
+	ASSERT_EQ(0, rmdir(scratch_path(&self->dir, KEY_STORE_COUNTS ".tmp")));
+	EXPECT_OK(counts_bring(&self->k, s.doc, s.ack));
+	saved_free(&s);
+}
+
+/* In etcd stands what this node was granted when the file was newer. */
+TEST_F(counts, were_said_before)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	_cleanup_(keyack_freep) struct keyack *ack = NULL;
+	uint8_t id[KEKD_KEY_ID];
+	uint64_t granted;
+
+	memcpy(id, key->rec.id, sizeof(id));
+	used(&self->k, id, 5 * FIRST);
+	granted = counts_of(&self->k, id)->reserved;
+	ASSERT_OK(acks_own(&self->k, &ack));
+	ASSERT_EQ(0, unlink(scratch_path(&self->dir, KEY_STORE_COUNTS)));
+	start_again(&self->k);
+	counts_reserve(&self->k);
+	EXPECT_EQ(FIRST, counts_of(&self->k, id)->encryptions);
+	counts_said(&self->k, ack);
+	EXPECT_EQ(granted, counts_of(&self->k, id)->encryptions);
+	crash(&self->k);
+	EXPECT_LT(granted, counts_of(&self->k, id)->encryptions);
+	/* A key that is not here makes no entry. */
+	self->k.n_counts = 0;
+	ack->keys[0].id[0] ^= 1;
+	counts_said(&self->k, ack);
+	EXPECT_EQ(0U, self->k.n_counts);
+}
+
+/* What was granted and not used before a clean end comes back with no acknowledgement. */
+TEST_F(counts, were_exact_after_a_clean_end)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	_cleanup_(keyack_freep) struct keyack *ack = NULL;
+	uint8_t id[KEKD_KEY_ID];
+
+	memcpy(id, key->rec.id, sizeof(id));
+	used(&self->k, id, 5);
+	ASSERT_OK(acks_own(&self->k, &ack));
+	counts_end(&self->k);
+	start_again(&self->k);
+	counts_reserve(&self->k);
+	counts_said(&self->k, ack);
+	EXPECT_EQ(5U, counts_of(&self->k, id)->encryptions);
+}
+
+static void with_all_shares_but_one(struct keydoc *doc)
+{
+	doc->keys[0].uses = KEKD_KEY_LIMIT - KEKD_KEY_MESSAGES;
+}
+
+static void with_one_message_more(struct keydoc *doc)
+{
+	doc->keys[0].uses++;
+}
+
+/* What is left by members that are gone is the last one's share; two would have too little. */
+TEST_F(counts, members_that_are_gone)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	uint8_t id[KEKD_KEY_ID];
+
+	memcpy(id, key->rec.id, sizeof(id));
+	take_with(&self->k, with_all_shares_but_one);
+	key = keyset_find(self->k.keys, id);
+	EXPECT_FALSE(counts_spent(&self->k, &key->rec));
+	take_with(&self->k, with_another_member);
+	EXPECT_TRUE(counts_spent(&self->k, &keyset_find(self->k.keys, id)->rec));
+}
+
+TEST_F(counts, members_that_are_gone_had_it_all)
+{
+	const struct keyset_key *key = make(&self->k, "a");
+	uint8_t id[KEKD_KEY_ID];
+
+	memcpy(id, key->rec.id, sizeof(id));
+	take_with(&self->k, with_all_shares_but_one);
+	take_with(&self->k, with_one_message_more);
+	EXPECT_TRUE(counts_spent(&self->k, &keyset_find(self->k.keys, id)->rec));
+	key = make(&self->k, "a");
+	EXPECT_FALSE(counts_spent(&self->k, &key->rec));
 }
 
 static int sigchld_fd(void)

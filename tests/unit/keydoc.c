@@ -745,6 +745,7 @@ TEST(acknowledgements_behind_a_document)
 			text_append(&b, "%s", one);
 		}
 		whole = span_of(b.data, b.len);
+		EXPECT_EQ(i % 2 == 0 ? doc_len : 0U, keyack_head(whole).len);
 		for (uint8_t k = n; k-- > 0;) {
 			_cleanup_(keyack_freep) struct keyack *got = NULL;
 

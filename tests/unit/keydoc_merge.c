@@ -236,7 +236,7 @@ TEST_F(fork, activated_on_one_side)
 	ASSERT_OK(merge(self));
 	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->state);
 	EXPECT_EQ(5U, key(self->next, 2)->activation);
-	EXPECT_EQ(7U, key(self->next, 2)->uses);
+	EXPECT_EQ(7U, key(self->next, 2)->uses); /* no shares: whoever used it is a member */
 	EXPECT_EQ(6U, key(self->next, 1)->activation);
 	EXPECT_TRUE(keydoc_active(self->next, "primary") == key(self->next, 1));
 	expect_both_follow(self);
@@ -342,6 +342,9 @@ TEST_F(fork, foreign_cluster)
 	EXPECT_EQ(10U, key(self->next, 1)->activation);
 	EXPECT_EQ(0U, self->next->n_gone);
 	EXPECT_EQ(0U, self->next->forgotten);
+	/* Its members are asked for no count, and have their shares. */
+	EXPECT_EQ(0U, key(self->next, 1)->uses);
+	EXPECT_EQ(2 * KEKD_KEY_MESSAGES, key(self->next, 2)->uses);
 	EXPECT_EQ(KEYDOC_NEWER, keydoc_compare(self->ours, self->next));
 }
 
@@ -410,6 +413,8 @@ TEST_F(fork, restored)
 	bed_add(self->ours, 3, "primary", KEY_RETIRED, 2)->marked = 17;
 	destroy(self->ours, 2);
 	bed_add(self->ours, 2, "primary", KEY_DECRYPT_ONLY, 3)->marked = 16;
+	bed_add(self->ours, 4, "primary", KEY_STAGED, 0);
+	key(self->ours, 1)->uses = 5;
 	self->ours->n_gone = 0;
 	for (size_t i = 0; i < KEYDOC_REMOVED_MAX; i++)
 		self->ours->removed[self->ours->n_removed++].id[0] = (uint8_t)i;
@@ -423,9 +428,12 @@ TEST_F(fork, restored)
 	EXPECT_EQ(KEYDOC_ALONE, next->carrier);
 	EXPECT_TRUE(keydoc_is_removed(next, bed_node_id(0).id));
 	EXPECT_TRUE(keydoc_is_removed(next, bed_node_id(1).id));
-	EXPECT_EQ(3U, next->n_keys);
+	EXPECT_EQ(4U, next->n_keys);
 	EXPECT_EQ(KEY_ACTIVE, key(next, 1)->state);
 	EXPECT_EQ(KEY_RETIRED, key(next, 3)->state);
+	/* Two members may each have used up what was left of their shares after the backup. */
+	EXPECT_EQ(2 * KEKD_KEY_MESSAGES + 5, key(next, 1)->uses);
+	EXPECT_EQ(0U, key(next, 4)->uses); /* never active */
 	/* A mark was a document in an etcd that may have been put back since. */
 	for (size_t i = 0; i < next->n_keys; i++)
 		EXPECT_EQ(0U, next->keys[i].marked);

@@ -725,6 +725,21 @@ TEST_F(cluster, dead)
 	EXPECT_EQ(UINT64_MAX, key_of(self, 1)->uses);
 }
 
+/* What they said before they died is not their last number; a key that was never active has none. */
+TEST_F(cluster, dead_have_their_whole_share)
+{
+	ASSERT_OK(stage(self, 2));
+	begin_by(self, 1, KEYDOC_LEFT, 0);
+	self->change.vouched = true;
+	name_node(self, 2);
+	name_node(self, 0);
+	self->acks[0]->n_keys = 0;
+	said_of(self, 2, 1)->uses = 30;
+	ASSERT_OK(make(self));
+	EXPECT_EQ(2 * KEKD_KEY_MESSAGES, key_of(self, 1)->uses);
+	EXPECT_EQ(0U, key_of(self, 2)->uses);
+}
+
 TEST_F(cluster, hand_goes_to_who_removes_it)
 {
 	begin_by(self, 1, KEYDOC_LEFT, 0);
