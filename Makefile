@@ -196,10 +196,11 @@ ifneq ($(UNITS),)
 	install -D -m 0644 daemon/dist/kekd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/kekd.conf
 endif
 
-# The package is $(BUILD)/deb/kekd_VERSION_ARCH.deb.
+# The package is $(BUILD)/deb/kekd_VERSION_ARCH.deb. DEB_ARCH is another architecture than this machine's, whose
+# packages nobody asks for here: they are in SYSROOT.
 deb:
 	daemon/dist/debian/make-tree $(BUILD)/deb/kekd-$(VERSION) $(VERSION)
-	cd $(BUILD)/deb/kekd-$(VERSION) && dpkg-buildpackage -b -us -uc
+	cd $(BUILD)/deb/kekd-$(VERSION) && dpkg-buildpackage -b -us -uc $(if $(DEB_ARCH),-a$(DEB_ARCH) -d)
 
 rpm:
 	daemon/dist/rpm/make-rpm $(BUILD) $(VERSION)

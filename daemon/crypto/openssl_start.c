@@ -41,3 +41,8 @@ int openssl_start(void)
 		  why);
 	return -EIO;
 }
+
+bool openssl_asks_for_fips(void)
+{
+	return EVP_default_properties_is_fips_enabled(NULL) == 1;
+}

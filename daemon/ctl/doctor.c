@@ -128,8 +128,10 @@ int ctl_doctor(const struct ctl *ctl, int argc, char **argv)
 	if (argc == 0)
 		doctor_ask(&d);
 	doctor_host(&d);
-	if (argc == 0)
+	if (argc == 0) {
 		doctor_live(&d);
+		doctor_fips(&d);
+	}
 	r = doctor_print(&d);
 	json_decref(d.findings);
 	return r;

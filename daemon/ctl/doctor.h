@@ -5,6 +5,7 @@
  *   doctor.c       the command, its output
  *   doctor_host.c  the kernel's policies and this machine, from files: also of another root
  *   doctor_live.c  what only trying shows: AF_ALG, keys, the daemon
+ *   doctor_fips.c  where FIPS 140 is asked for
  */
 #ifndef KEKD_CTL_DOCTOR_H
 #define KEKD_CTL_DOCTOR_H
@@ -37,5 +38,6 @@ int doctor_print(const struct doctor *d);
 void doctor_ask(struct doctor *d);
 void doctor_host(struct doctor *d);
 void doctor_live(struct doctor *d);
+void doctor_fips(struct doctor *d);
 
 #endif

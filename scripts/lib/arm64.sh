@@ -16,7 +16,7 @@ arm64_root()
 	local libraries
 
 	mapfile -t libraries < <(printf '%s\n' "${BUILD_PACKAGES[@]}" | grep -e '-dev$')
-	debs_root --suite trixie --arch arm64 --name arm64 --deps "${libraries[@]}" "${ARM64_COMMANDS[@]}"
+	debs_root --suite trixie --arch arm64 --name arm64 --deps --symbols "${libraries[@]}" "${ARM64_COMMANDS[@]}"
 }
 
 # Both QEMUs: of a program, which is static, and of a machine.
@@ -30,8 +30,8 @@ arm64_make()
 {
 	local root
 
-	need_packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	need_packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross debhelper
 	root=$(arm64_root) || return 1
 	build_kekd BUILD=build-arm64 CC="aarch64-linux-gnu-gcc --sysroot=$root" \
-		EXTRA_LDFLAGS="-L$root/usr/lib/aarch64-linux-gnu" "$@"
+		EXTRA_LDFLAGS="-L$root/usr/lib/aarch64-linux-gnu" DEB_ARCH=arm64 SYSROOT="$root" "$@"
 }

@@ -26,6 +26,7 @@ DEBS_NOT_FOUND=3
 debs_suite=
 debs_arch=
 debs_deps=
+debs_symbols=
 debs_wanted=()
 debs_excluded=()
 
@@ -340,6 +341,18 @@ debs_unpack()
 	for deb in "$from"/*.deb; do
 		dpkg-deb --fsys-tarfile "$deb" |
 			tar -x -C "$root" --keep-directory-symlink --no-same-owner || return 1
+		[ -z "$debs_symbols" ] || debs_keep_symbols "$deb" "$root"
+	done
+}
+
+# What a package tells dpkg-shlibdeps(1) of its libraries, which takes it from there with -S and the root.
+debs_keep_symbols()
+{
+	local file
+
+	mkdir -p "$2/DEBIAN"
+	for file in symbols shlibs; do
+		dpkg-deb --info "$1" "$file" >>"$2/DEBIAN/$file" 2>/dev/null || true # few packages have them
 	done
 }
 
@@ -347,7 +360,7 @@ debs_unpack()
 
 debs_request()
 {
-	printf 'suite %s deps %s\n' "$debs_suite${debs_arch:+ $debs_arch}" "${debs_deps:-no}"
+	printf 'suite %s deps %s\n' "$debs_suite${debs_arch:+ $debs_arch}${debs_symbols:+ symbols}" "${debs_deps:-no}"
 	printf 'package %s\n' "${debs_wanted[@]}"
 	printf 'exclude %s\n' ${debs_excluded[@]+"${debs_excluded[@]}"}
 }
@@ -439,7 +452,7 @@ debs_ensure()
 
 debs_parse()
 {
-	debs_suite='' debs_arch='' debs_name='' debs_deps='' debs_refresh='' debs_wanted=() debs_excluded=()
+	debs_suite='' debs_arch='' debs_name='' debs_deps='' debs_symbols='' debs_refresh='' debs_wanted=() debs_excluded=()
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--suite)
@@ -461,6 +474,9 @@ debs_parse()
 		--deps)
 			debs_deps=yes
 			;;
+		--symbols)
+			debs_symbols=yes
+			;;
 		--refresh)
 			debs_refresh=yes
 			;;
@@ -476,7 +492,7 @@ debs_parse()
 	[ -n "$debs_suite" ] && [ ${#debs_wanted[@]} -gt 0 ]
 }
 
-# debs_root --suite SUITE [--arch ARCH] [--name NAME] [--deps] [--exclude PKG]... [--refresh] PKG...
+# debs_root --suite SUITE [--arch ARCH] [--name NAME] [--deps] [--symbols] [--exclude PKG]... [--refresh] PKG...
 # Prints the path of the unpacked root.  Returns 2 on bad usage, DEBS_NOT_FOUND when the suite
 # has no such package, 1 when it cannot be fetched.  Runs in a subshell: it leaves no variable behind.
 debs_root()
