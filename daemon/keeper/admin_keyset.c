@@ -594,7 +594,7 @@ static int restore_mend(struct keeper *k, struct admin_client *c, const struct a
 	return admin_end(c, 0, "damaged keys were mended");
 }
 
-/* What was encrypted under the keys of the backup is on disk before they are here. 1: it is not, and that was answered. */
+/* What was encrypted with the backup's keys is on disk before they are here. 1: it is not, and that was answered. */
 static int bring_counts(struct keeper *k, struct admin_client *c, const struct keydoc *backup,
 			const struct keyack *ack, int *ret_r)
 {

@@ -256,7 +256,8 @@ void counts_tick(struct keeper *k, uint64_t now);
 bool counts_behind(const struct keeper *k);
 /*
  * Has this node encrypted as much under that key as it may (KEKD_KEY_MESSAGES), with what its servers may have done since
- * they last reported; or have members that are gone left too little of KEKD_KEY_LIMIT? The servers are told when that comes.
+ * they last reported; or have members that are gone left too little of KEKD_KEY_LIMIT? The servers are told when that
+ * comes.
  */
 bool counts_spent(const struct keeper *k, const struct key_record *rec);
 /* What the server has reported. */
@@ -359,8 +360,8 @@ void cluster_hear(struct keeper *k);
 void cluster_tick(struct keeper *k, uint64_t now);
 
 /*
- * acks.c. _own: caller frees. _sum: to what it says of this node's uses come those of the members that were heard. _take: @ack is consumed. _find: borrowed, NULL if none
- * was heard.
+ * acks.c. _own: caller frees. _sum: to what it says of this node's uses come those of the members that were heard.
+ * _take: @ack is consumed. _find: borrowed, NULL if none was heard.
  */
 int acks_open(struct keeper *k);
 void acks_close(struct keeper *k);
