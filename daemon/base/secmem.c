@@ -285,21 +285,16 @@ static bool slab_is_unused(const struct slab *s)
 	return s->unused == s->buffers;
 }
 
-static void slabs_count(struct secpool *pool)
-{
-	for (size_t i = 0; i < pool->n_slabs; i++)
-		pool->slabs[i]->unused = 0;
-	for (size_t c = 0; c < CLASSES; c++)
-		for (struct free_buf *f = pool->free[c]; f; f = f->next)
-			slab_of(pool, f)->unused++;
-}
-
 /* Give up the slabs of @pool of which nothing is in use. */
 static void slabs_sweep(struct secpool *pool)
 {
 	size_t kept = 0;
 
-	slabs_count(pool);
+	for (size_t i = 0; i < pool->n_slabs; i++)
+		pool->slabs[i]->unused = 0;
+	for (size_t c = 0; c < CLASSES; c++)
+		for (struct free_buf *f = pool->free[c]; f; f = f->next)
+			slab_of(pool, f)->unused++;
 	for (size_t c = 0; c < CLASSES; c++) {
 		struct free_buf **at = &pool->free[c];
 
@@ -367,7 +362,7 @@ static void *map_within(struct secpool *pool, size_t bytes)
 	return p;
 }
 
-/* All large buffers that are kept: to find them is no search. */
+/* Give up all large buffers that are kept. They are found without a search. */
 static bool kept_sweep(struct secpool *whole)
 {
 	uint64_t changes = whole->changes;
@@ -378,7 +373,7 @@ static bool kept_sweep(struct secpool *whole)
 	return whole->changes != changes;
 }
 
-/* The same, and if need be in the place of what is not used. */
+/* The same; if there is no room, memory that is not used is given up for it. */
 static void *room_map(struct secpool *pool, size_t bytes)
 {
 	size_t max = pool->whole->mapped.max;
@@ -398,7 +393,7 @@ static void *room_map(struct secpool *pool, size_t bytes)
 	return p;
 }
 
-/* Room for one more in the table, and then @s in its place there. */
+/* Make room for one more in the table, and put @s in its place there. */
 static int slab_note(struct secpool *pool, struct slab *s)
 {
 	struct slab **slabs = reallocarray(pool->slabs, pool->n_slabs + 1, sizeof(struct slab *));

@@ -267,7 +267,7 @@ int yaml_get_enum(const struct yaml_doc *doc, const struct yaml_node *node,
 	return yaml_fail(doc, node, "\"%s\" must be %s", field->name, list);
 }
 
-/* A negative one is below every field's least, unless it is -0. */
+/* A negative duration is below the least of every field, unless it is -0. */
 const struct yaml_kind yaml_kind_duration = {
 	.type = "string",
 	.pattern = "^(\\+?|-(?!.*[1-9]))(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)"

@@ -24,9 +24,9 @@ static size_t aesgcm_overhead(const struct provider *p _unused_)
 }
 
 /*
- * KMS v2: does the key_id that came with the value name the KEK that made it, and an activation? Which
- * one is the tag's to judge: of several nodes one is the first to activate a key, and what it writes
- * is read by the others, for which the key is staged yet and has had no activation.
+ * KMS v2: does the key_id that came with the value name the KEK that made it, and an activation? The tag
+ * decides whether it is the right activation: one node is the first to activate a key, and the others read
+ * what it writes while the key is still staged for them, without an activation.
  */
 static bool key_id_names(const struct chain_key *k, struct span key_id)
 {
@@ -103,8 +103,8 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 
 /*
  * The one key that a value is for. Imported names may hold ':', so the labels "a" and "a:b" can both
- * stand before a value of "a:b": for KMS v2 the key_id decides, for v1 the longest label. A value at
- * rest is the chain's to try in order, as the apiserver does.
+ * stand before a value of "a:b": for KMS v2 the key_id decides, for v1 the longest label. For a value at
+ * rest the chain tries the keys in order, as the apiserver does.
  */
 static struct chain_key *aesgcm_key_of(const struct keyed *g, const struct op *op,
 				       struct span *ret_body)

@@ -96,8 +96,8 @@ void chain_free(struct chain *c)
 }
 
 /*
- * At rest the AAD is the etcd key as it is, the apiserver's own. Ours for KMS hold a NUL and etcd keys
- * of Kubernetes never do: so no path that a tool gives makes, or opens, a KMS ciphertext.
+ * At rest the AAD is the etcd key as it is, as the apiserver has it. The AADs for KMS hold a NUL, and etcd
+ * keys of Kubernetes never do. So a path that a tool gives can neither make nor open a KMS ciphertext.
  */
 static bool context_is_path(const struct op *op)
 {

@@ -56,7 +56,7 @@ static int get_choice(const struct yaml_doc *doc, const struct yaml_node *node,
 	return r;
 }
 
-/* There were two. A configuration that names the one that has gone is told what has come for it. */
+/* kekd once had two. A configuration that names the one that is gone is told what has replaced it. */
 static int get_backend(const struct yaml_doc *doc, const struct yaml_node *node,
 		       const struct yaml_field *field, void *out)
 {
@@ -102,7 +102,7 @@ static const struct yaml_kind kind_mode = {
 	.example = "\"0660\"",
 };
 
-/* As DNS names a machine: it stands in texts, in labels of metrics and on command lines. */
+/* A name as DNS has it, since it stands in texts, in labels of metrics and on command lines. */
 static int get_node_name(const struct yaml_doc *doc, const struct yaml_node *node,
 			 const struct yaml_field *field, void *out)
 {
@@ -162,7 +162,7 @@ static int get_mode(const struct yaml_doc *doc, const struct yaml_node *node,
 
 #define ID_PATTERN "[^:/ \\x00-\\x1f\\x7f]+$"
 
-/* The greatest is that of read_id(). */
+/* read_id() has the same greatest id. */
 static const struct yaml_kind kind_id = {
 	.type = "string integer",
 	.pattern = "^" ID_PATTERN,
@@ -338,7 +338,7 @@ static const struct yaml_kind kind_peers = {
 		"{\"required\": [\"gids\"], \"properties\": {\"gids\": {\"minItems\": 1}}}]}",
 };
 
-/* A field that is there for one source, and has to be there for that. */
+/* A field that one source needs and no other may have. */
 #define NEEDS(SOURCE, FIELD)                                                    \
 	"{\"if\": {\"properties\": {\"source\": {\"const\": \"" SOURCE "\"}}}," \
 	"\"then\": {\"required\": [\"" FIELD "\"]},"                            \
@@ -350,7 +350,7 @@ static const struct yaml_kind kind_root = {
 	.rule = "{\"allOf\": [" NEEDS("command", "command") ", " NEEDS("trusted", "blob") "]}",
 };
 
-/* What may not stand together, for a schema: field A with a value like X, and field B with one like Y. */
+/* For a schema: field A with a value like X excludes field B with a value like Y. */
 #define BOTH(A, X, B, Y)                                                                          \
 	"{\"required\": [\"" A "\", \"" B "\"], \"properties\": {\"" A "\": " X ", \"" B "\": " Y \
 	"}}"

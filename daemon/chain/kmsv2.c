@@ -419,7 +419,7 @@ static void kmsv2_done(struct envelope *e)
 	seed_free(k->seed);
 }
 
-/* Whoever reloads wants the plugin to be looked at now. What it says may be a new key_id; silence changes nothing. */
+/* Ask the plugin at once after a reload. It may have a new key_id; if it does not answer, nothing changes. */
 static void kmsv2_configure(struct provider *p, const struct encconf_provider *e)
 {
 	struct kmsv2 *k = kmsv2_of(p);

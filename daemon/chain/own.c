@@ -139,7 +139,7 @@ static void inner_done(struct op *inner, int r)
 	op->done(op, r == -EINVAL || r == -EPROTO ? -EBADMSG : r);
 }
 
-/* The engine is soon done with a data key; only who waits for another plugin is told. */
+/* Only an operation that waits for another plugin is cancelled: the engine is soon done with a data key. */
 static void own_cancel(struct op *op)
 {
 	struct own_call *c = op->priv;

@@ -31,7 +31,7 @@ static void exec_kekd(char **argv)
 	execvp("kekd", argv);
 }
 
-/* With --json what kekd says is the text of this command's error. */
+/* With --json the text of this command's error is what kekd says. */
 static int check_for_programs(char **args)
 {
 	_cleanup_close_ int out = -1, in = -1;
@@ -107,20 +107,6 @@ static void print_configuration(FILE *to, const char *socket, int argc, char **a
 		socket);
 }
 
-/* A name that YAML would take for more than a name is none of a resource. */
-static int check_resources(int argc, char **argv)
-{
-	for (int i = 0; i < argc; i++)
-		if (!*argv[i] ||
-		    argv[i][strspn(argv[i], "abcdefghijklmnopqrstuvwxyz0123456789-.*")])
-			return ctl_fail(
-				"\"%s\": not a resource as an EncryptionConfiguration names "
-				"them: \"secrets\", \"deployments.apps\", \"*.apps\", in small "
-				"letters",
-				argv[i]);
-	return 0;
-}
-
 int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv)
 {
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -131,9 +117,16 @@ int ctl_config_apiserver(const struct ctl *ctl, int argc, char **argv)
 	FILE *f;
 	int r;
 
-	r = check_resources(argc, argv);
-	if (r == 0)
-		r = ctl_kms_socket(ctl, socket, sizeof(socket));
+	/* YAML would take other characters for more than a name, and no resource has them. */
+	for (int i = 0; i < argc; i++)
+		if (!*argv[i] ||
+		    argv[i][strspn(argv[i], "abcdefghijklmnopqrstuvwxyz0123456789-.*")])
+			return ctl_fail(
+				"\"%s\": not a resource as an EncryptionConfiguration names "
+				"them: \"secrets\", \"deployments.apps\", \"*.apps\", in small "
+				"letters",
+				argv[i]);
+	r = ctl_kms_socket(ctl, socket, sizeof(socket));
 	if (r != 0)
 		return r;
 	if (socket[0] != '/')

@@ -151,15 +151,6 @@ void bulk_free(struct bulk *b)
 	free(b);
 }
 
-static void batch_free(struct batch *batch)
-{
-	secbuf_release(&batch->answer);
-	list_del(&batch->link);
-	batch->state = BATCH_FREE;
-	batch->n = batch->len = batch->at = batch->part = 0;
-	batch->tries = 0;
-}
-
 static void batch_done(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
 	struct batch *batch = ctx;
@@ -173,7 +164,7 @@ static void batch_done(void *ctx, enum grpc_status status, const char *text, str
 	batch->answer = secbuf_move(msg);
 }
 
-/* Of those with as few under way, the next in turn. */
+/* The connection with the fewest calls under way; among equals the next in turn. */
 static struct bulk_conn *idlest(struct bulk *b)
 {
 	unsigned int best = ++b->turn % b->n_conns;
@@ -210,14 +201,6 @@ static int batch_call(struct batch *batch)
 	return 0;
 }
 
-/* Send it, behind all that were sent before. */
-static int batch_send(struct batch *batch)
-{
-	list_add_tail(&batch->bulk->queue, &batch->link);
-	batch->part = batch->n;
-	return batch_call(batch);
-}
-
 static int batch_again(struct batch *batch)
 {
 	batch->tries++;
@@ -235,22 +218,17 @@ static bool is_overload(const struct bulk *b, const struct batch *batch, size_t 
 	return false;
 }
 
-/* All values of a request that was refused whole fail with its words. */
-static void refuse_all(struct bulk *b, const struct batch *batch)
-{
-	for (size_t i = 0; i < batch->part; i++)
-		b->results[i] = (struct transform_result){
-			.code = (int32_t)batch->status,
-			.message = span_str(batch->text),
-		};
-}
-
 static int answer_read(struct bulk *b, const struct batch *batch)
 {
 	size_t n = 0;
 
+	/* All values of a request that was refused as a whole fail with its words. */
 	if (batch->status != GRPC_OK) {
-		refuse_all(b, batch);
+		for (size_t i = 0; i < batch->part; i++)
+			b->results[i] = (struct transform_result){
+				.code = (int32_t)batch->status,
+				.message = span_str(batch->text),
+			};
 		return 0;
 	}
 	if (pb_transform_response_decode(span_of(batch->answer.data, batch->answer.len), b->results,
@@ -260,16 +238,9 @@ static int answer_read(struct bulk *b, const struct batch *batch)
 	return 0;
 }
 
-/* Is the service itself out of reach, whatever the values? */
-static bool is_lost(const struct batch *batch)
-{
-	return batch->status != GRPC_OK && batch->status != GRPC_INVALID_ARGUMENT &&
-	       batch->status != GRPC_RESOURCE_EXHAUSTED;
-}
-
 /*
- * It may be this program's other requests for which the daemon has no room left: fewer at a time from now on, and this one
- * when no other is under way. If that is too much, half of it. 1: not yet.
+ * The daemon has no room, perhaps because of this program's other requests. So fewer fly at a time from now on, and this
+ * one waits until no other is under way; if it is refused even then, half of it is sent. 1: not yet.
  */
 static int overloaded(struct bulk *b, struct batch *batch)
 {
@@ -281,12 +252,16 @@ static int overloaded(struct bulk *b, struct batch *batch)
 	return batch_again(batch);
 }
 
-/* The rest of a batch that was too much at once, or none. */
+/* Send the rest of a batch that was too much at once; without a rest the batch is free. */
 static int batch_next(struct batch *batch)
 {
 	batch->at += batch->part;
 	if (batch->at == batch->n) {
-		batch_free(batch);
+		secbuf_release(&batch->answer);
+		list_del(&batch->link);
+		batch->state = BATCH_FREE;
+		batch->n = batch->len = batch->at = batch->part = 0;
+		batch->tries = 0;
 		return 0;
 	}
 	if (batch->part > batch->n - batch->at)
@@ -296,12 +271,14 @@ static int batch_next(struct batch *batch)
 	return batch_call(batch);
 }
 
-/* The head of the queue, which has its answer. 1: it stays the head for now. */
+/* Deliver the head of the queue, which has its answer. 1: it stays the head for now. */
 static int batch_deliver(struct bulk *b, struct batch *batch)
 {
 	int r;
 
-	if (is_lost(batch))
+	/* The service itself is out of reach, whatever the values. */
+	if (batch->status != GRPC_OK && batch->status != GRPC_INVALID_ARGUMENT &&
+	    batch->status != GRPC_RESOURCE_EXHAUSTED)
 		return batch->tries < TRIES_LOST ? batch_again(batch) : fail(b, -EIO, batch->text);
 	r = answer_read(b, batch);
 	if (r < 0)
@@ -314,20 +291,6 @@ static int batch_deliver(struct bulk *b, struct batch *batch)
 		r = b->done(b->ctx, batch->tag[batch->at + i], batch->v[batch->at + i].path,
 			    &b->results[i]);
 	return r == 0 ? batch_next(batch) : r;
-}
-
-static int deliver(struct bulk *b)
-{
-	int r = 0;
-
-	while (r == 0 && !list_empty(&b->queue)) {
-		struct batch *head = list_first(&b->queue, struct batch, link);
-
-		if (head->state != BATCH_READY)
-			break;
-		r = batch_deliver(b, head);
-	}
-	return r < 0 ? r : 0;
 }
 
 static void conns_flush(struct bulk *b)
@@ -345,27 +308,31 @@ static int bulk_turn(struct bulk *b, bool nowait)
 	if (r < 0)
 		return fail(b, r, errno_text(r));
 	conns_flush(b);
-	return deliver(b);
+	r = 0;
+	while (r == 0 && !list_empty(&b->queue)) {
+		struct batch *head = list_first(&b->queue, struct batch, link);
+
+		if (head->state != BATCH_READY)
+			break;
+		r = batch_deliver(b, head);
+	}
+	return r < 0 ? r : 0;
 }
 
-/* Turn until one more of @len bytes may fly. */
-static int wait_for_room(struct bulk *b, size_t len)
-{
-	int r = bulk_turn(b, true);
-
-	while (r == 0 &&
-	       (b->flying >= b->flights || (b->flying > 0 && b->flying_bytes + len > FLIGHT_BYTES)))
-		r = bulk_turn(b, false);
-	return r;
-}
-
+/* Turn until it may fly, and send it, behind all that were sent before. */
 static int batch_close(struct batch *batch)
 {
 	struct bulk *b = batch->bulk;
-	int r = wait_for_room(b, batch->len);
+	int r = bulk_turn(b, true);
 
-	if (r == 0)
-		r = batch_send(batch);
+	while (r == 0 && (b->flying >= b->flights ||
+			  (b->flying > 0 && b->flying_bytes + batch->len > FLIGHT_BYTES)))
+		r = bulk_turn(b, false);
+	if (r < 0)
+		return r;
+	list_add_tail(&b->queue, &batch->link);
+	batch->part = batch->n;
+	r = batch_call(batch);
 	return r == 0 ? bulk_turn(b, true) : r;
 }
 
@@ -378,7 +345,7 @@ static struct batch *bulk_find(struct bulk *b, enum batch_state state, const cha
 	return NULL;
 }
 
-/* An empty batch; while there is none the fullest one is sent, or an answer waited for. */
+/* Find an empty batch. While there is none, an open one is sent, or an answer is waited for. */
 static int batch_get(struct bulk *b, const char *resource, struct batch **ret)
 {
 	struct batch *batch;
@@ -427,11 +394,6 @@ static int batch_put(struct batch *batch, struct span path, struct span value, v
 	return 0;
 }
 
-static bool bulk_fits(const struct batch *batch, size_t need)
-{
-	return batch->n == 0 || (batch->n < BATCH_VALUES && need <= BATCH_BYTES - batch->len);
-}
-
 int bulk_add(struct bulk *b, const char *resource, struct span path, struct span value, void *tag)
 {
 	struct batch *batch = bulk_find(b, BATCH_OPEN, resource);
@@ -444,7 +406,9 @@ int bulk_add(struct bulk *b, const char *resource, struct span path, struct span
 
 	if (value.len > BULK_VALUE_MAX)
 		return b->done(b->ctx, tag, path, &too_large);
-	if (batch && (batch->len > BATCH_BYTES || !bulk_fits(batch, need))) {
+	if (batch &&
+	    (batch->len > BATCH_BYTES ||
+	     (batch->n > 0 && (batch->n >= BATCH_VALUES || need > BATCH_BYTES - batch->len)))) {
 		r = batch_close(batch);
 		batch = NULL;
 	}

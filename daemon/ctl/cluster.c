@@ -125,22 +125,16 @@ static void ago(uint64_t seconds, char ret[static 32])
 		snprintf(ret, 32, "%" PRIu64 " s ago", seconds);
 }
 
-static const char *standing(const struct admin_member *m)
-{
-	if (m->self)
-		return "this node";
-	if (m->mute)
-		return "NOT HEARD for ten minutes: every change waits for it";
-	return m->answered ? "has acknowledged" : "has not acknowledged yet";
-}
-
 static void print_view_member(const struct cluster_view *v, const struct admin_member *m)
 {
 	char heard[32];
 
 	ago(m->age, heard);
 	printf("  %-16s %-8s generation %-5" PRIu64 " %s", m->name, m->state, m->generation,
-	       standing(m));
+	       m->self       ? "this node"
+	       : m->mute     ? "NOT HEARD for ten minutes: every change waits for it"
+	       : m->answered ? "has acknowledged"
+			     : "has not acknowledged yet");
 	if (!m->self)
 		printf(", heard %s", heard);
 	if (m->differs)
@@ -158,8 +152,8 @@ static void print_view_member(const struct cluster_view *v, const struct admin_m
 }
 
 /*
- * Where a rotation stands, by what the keyset has of it, and what its next step is. The steps are those of complete.c, and
- * whether one may be made the keeper says when it is asked for it.
+ * Where a rotation stands, by what the keyset has of it, and what its next step is. The steps are those of complete.c. The
+ * keeper decides whether a step may be made, when it is asked for it.
  */
 struct standstill {
 	const char *next;

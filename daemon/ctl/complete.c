@@ -28,14 +28,14 @@
 
 #define COMPLETE_WAITS 5 /* the exit status */
 
-/* What a step says, beside 0, look again, and 1, it failed and that was said. */
+/* What a step returns beside 0 (look again) and 1 (it failed, and that was said). */
 enum {
 	STEP_WAITS = 2, /* for what ->waits says */
 	STEP_OVERTAKEN, /* by a change that another node has made: look again in a moment */
 	STEP_NOTHING,   /* there is nothing to do */
 };
 
-/* Others change a keyset seldom, and values that need the old key are written by none. */
+/* Bounds that only a fault reaches: others seldom change a keyset, and nobody writes values that need the old key. */
 #define OVERTAKEN_MAX  20
 #define MARKS_MAX      3
 #define REWRITINGS_MAX 3
@@ -74,7 +74,7 @@ static time_t complete_seconds(void)
 	return ts.tv_sec;
 }
 
-/* Into the record, which gets @more, and to people. */
+/* Put the step into the record, with @more, and tell people. */
 static void step_made(struct complete *c, const char *what, const struct admin_key *key,
 		      json_t *more)
 {
@@ -95,7 +95,7 @@ static void complete_key(void *ctx, const struct admin_key *key)
 	((struct complete *)ctx)->key = *key;
 }
 
-/* Has the keyset moved on since it was looked at? Then the keeper refuses what the present one does not need. */
+/* Has the keyset changed since it was read? Then the keeper refuses a change that the new keyset does not need. */
 static bool is_overtaken(int r)
 {
 	return r == -EALREADY || r == -EPERM || r == -EAGAIN || r == -ENOKEY || r == -EEXIST;
@@ -225,8 +225,8 @@ static int quiet_ask(struct complete *c, struct quiet *q)
 }
 
 /*
- * Is it of use to rewrite, and to ask for the mark? The rule is the keeper's, at the mark; this only asks it less often,
- * and leaves no lines in the audit.
+ * Is it of use to rewrite, and to ask for the mark? The keeper decides that, when it is asked for the mark. This question
+ * only spares it some requests, and the audit their lines.
  */
 static int all_quiet(struct complete *c, const struct admin_key *key)
 {
@@ -266,7 +266,7 @@ static char *resources_of(const struct complete *c)
 	return NULL;
 }
 
-/* What was not rewritten is named; whether it needs the key, the scan says. */
+/* Values that could not be rewritten are named. The scan finds out whether they need the key. */
 static int complete_rewrite(struct complete *c, const struct admin_key *old)
 {
 	_cleanup_free_ char *list = resources_of(c);
@@ -309,28 +309,7 @@ static int mark(struct complete *c, const struct admin_key *key)
 	return 0;
 }
 
-static int rewrite_and_mark(struct complete *c, const struct admin_key *key)
-{
-	int r = all_quiet(c, key);
-
-	if (r == 0 && (c->rewritings == 0 || c->stale))
-		r = complete_rewrite(c, key);
-	return r == 0 ? mark(c, key) : r;
-}
-
-static int evidence_of(const struct complete *c, const struct admin_key *key,
-		       struct admin_mark *ret)
-{
-	struct ctl ctl = *c->ctl;
-
-	ctl.etcd = true;
-	ctl.uses = key->key_id;
-	ctl.resource = NULL;
-	ctl.json = false;
-	return scan_evidence(&ctl, ctl.endpoints ? NULL : c->file, ret);
-}
-
-/* Values were found: of one that opens they are rewritten. */
+/* Values need the key. If it opens them, they are rewritten once more. */
 static int needed(struct complete *c, const struct admin_key *key)
 {
 	if (strcmp(key->state, "retired") == 0)
@@ -347,15 +326,21 @@ static int needed(struct complete *c, const struct admin_key *key)
 	return 0;
 }
 
-/* Of the etcd that has the mark: retired, or destroyed, on what it says. */
+/* Scan the etcd that has the mark, and retire or destroy the key if no value needs it. */
 static int judge(struct complete *c, const struct admin_key *key, enum admin_verb verb)
 {
 	struct admin_request req = request_of(key, verb);
-	int r = evidence_of(c, key, &req.proof);
+	struct ctl ctl = *c->ctl;
+	int r;
 
+	ctl.etcd = true;
+	ctl.uses = key->key_id;
+	ctl.resource = NULL;
+	ctl.json = false;
+	r = scan_evidence(&ctl, ctl.endpoints ? NULL : c->file, &req.proof);
 	if (r == SCAN_STALE)
 		return needed(c, key);
-	/* etcd forgets in minutes what it was like at the mark, which another run may have made. */
+	/* etcd forgets the revision of the mark within minutes, and another run may have made the mark. Then mark anew. */
 	if (r != 0)
 		return r != SCAN_UNREADABLE && c->marks < MARKS_MAX ? mark(c, key) : 1;
 	req.flags = ADMIN_PROOF;
@@ -374,11 +359,17 @@ static int judge(struct complete *c, const struct admin_key *key, enum admin_ver
 
 static int finish_old(struct complete *c, const struct admin_key *key)
 {
-	return key->marked == 0 || c->stale ? rewrite_and_mark(c, key)
-					    : judge(c, key, ADMIN_KEY_RETIRE);
+	int r;
+
+	if (key->marked > 0 && !c->stale)
+		return judge(c, key, ADMIN_KEY_RETIRE);
+	r = all_quiet(c, key);
+	if (r == 0 && (c->rewritings == 0 || c->stale))
+		r = complete_rewrite(c, key);
+	return r == 0 ? mark(c, key) : r;
 }
 
-/* The keeper refuses for want of evidence when nothing else is in the way. */
+/* Asks the keeper without evidence: if it refuses only for the want of it, nothing else is in the way. */
 static int is_kept(struct complete *c, const struct admin_key *key, bool *ret)
 {
 	struct admin_request req = request_of(key, ADMIN_KEY_DESTROY);
@@ -446,7 +437,7 @@ static int next(struct complete *c)
 	return r;
 }
 
-/* Nothing to do is a word about the keyset that etcd has; this node hears of another one within seconds. */
+/* There is nothing to do only if this node has the keyset that etcd has. It hears of a newer one within seconds. */
 static int nothing(struct complete *c)
 {
 	struct quiet q = { 0 };
@@ -460,7 +451,7 @@ static int nothing(struct complete *c)
 	return STEP_WAITS;
 }
 
-/* May it wait, and for how long at a time? The keeper's own words come at every change. */
+/* Wait a second, if there is time left. What it waits for is said whenever that changes. */
 static bool complete_wait(struct complete *c)
 {
 	const struct timespec pause = { .tv_sec = 1 };
@@ -490,19 +481,13 @@ static int steps_make(struct complete *c)
 	}
 }
 
-static const char *word_of(const struct complete *c, int r)
-{
-	if (r == STEP_WAITS)
-		return "waits";
-	if (r != STEP_NOTHING)
-		return "failed";
-	return json_array_size(c->steps) > 0 ? "complete" : "nothing to do";
-}
-
-/* The record. @r: as next() has it; as an exit status. */
+/* Print the record. @r is what next() has returned. Returns the exit status. */
 static int complete_report(struct complete *c, int r)
 {
-	const char *word = word_of(c, r);
+	const char *word = r == STEP_WAITS                 ? "waits"
+			   : r != STEP_NOTHING             ? "failed"
+			   : json_array_size(c->steps) > 0 ? "complete"
+							   : "nothing to do";
 	int status = r == STEP_WAITS ? COMPLETE_WAITS : r == STEP_NOTHING ? 0 : 1;
 
 	if (c->ctl->json)
@@ -523,7 +508,7 @@ static int complete_report(struct complete *c, int r)
 	return status;
 }
 
-/* For programs there is the record on standard output; what the steps say goes where people look. */
+/* With --json standard output has only the record. What the steps print goes to standard error. */
 static int run_aside(struct complete *c)
 {
 	int out = c->ctl->json ? dup(STDOUT_FILENO) : -1, r;

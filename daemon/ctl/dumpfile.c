@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A snapshot has to be a file: it is read from its end, and more than once; so has a database of k3s. JSON is
- * read as it comes. Which it is, its first bytes say, also of what is none of them.
+ * read as it comes. The first bytes say which of these a file is, or what else it is.
  */
 #include "daemon/ctl/dumpfile.h"
 
@@ -54,12 +54,6 @@ static void dumpfile_bar_draw(struct reading *rd)
 			(unsigned long long)i->values);
 }
 
-static void dumpfile_bar_end(const struct reading *rd)
-{
-	if (rd->drawn_ns > 0)
-		fprintf(stderr, "\r%*s\r", BAR_WIDTH + 40, "");
-}
-
 static int each(void *ctx, const struct dump_value *v)
 {
 	struct reading *rd = ctx;
@@ -72,7 +66,7 @@ static int each(void *ctx, const struct dump_value *v)
 	return rd->r;
 }
 
-/* Of what Windows has made two bytes a character one is left. */
+/* Text that Windows has stored with two bytes a character gets one byte each. */
 static struct span chunk_of(struct reading *rd, size_t have, enum form_width *width)
 {
 	struct span chunk = span_of(rd->buf, have);
@@ -102,22 +96,7 @@ static int read_json(struct reading *rd, size_t have)
 	return r == 0 ? etcdjson_end(j) : r;
 }
 
-static int read_snapshot(struct reading *rd)
-{
-	rd->file->source = "snapshot";
-	rd->file->info.total = 0;
-	return snapshot_read(rd->fd, SNAPSHOT_SEEN_MAX, rd->file->salvage, each, rd,
-			     &rd->file->info, &rd->err);
-}
-
-static int read_kine(struct reading *rd)
-{
-	rd->file->source = "kine";
-	rd->file->info.total = 0;
-	return kine_read(rd->path, each, rd, &rd->file->info, &rd->err);
-}
-
-/* As text it may be several times as long as it is. */
+/* The text of a value may be several times as long as the value. */
 #define SINGLE_MAX (6U * DUMP_VALUE_MAX)
 
 /* @have bytes are in the buffer; the caller frees *@ret. */
@@ -175,10 +154,17 @@ static int read_file(struct reading *rd, const struct stat *st, struct span head
 	if (!S_ISREG(st->st_mode) || (!rd->path && kine_is(head)))
 		return dump_fail(&rd->err, -EINVAL, "%s cannot be read from a pipe; give its file",
 				 kine_is(head) ? "a database of k3s" : "a snapshot");
-	return kine_is(head) ? read_kine(rd) : read_snapshot(rd);
+	rd->file->info.total = 0;
+	if (kine_is(head)) {
+		rd->file->source = "kine";
+		return kine_read(rd->path, each, rd, &rd->file->info, &rd->err);
+	}
+	rd->file->source = "snapshot";
+	return snapshot_read(rd->fd, SNAPSHOT_SEEN_MAX, rd->file->salvage, each, rd,
+			     &rd->file->info, &rd->err);
 }
 
-/* For who wants what is left of it: a snapshot without its beginning. */
+/* A snapshot without its beginning is read only for --salvage. */
 static bool is_torn(const struct reading *rd, const struct stat *st, struct span head)
 {
 	return rd->file->salvage && S_ISREG(st->st_mode) && !form_advice(head) &&
@@ -250,7 +236,8 @@ int dumpfile_read(const char *path, bool progress, dump_each_fn *each_value, voi
 	rd->ctx = ctx;
 	rd->bar = progress && isatty(STDERR_FILENO);
 	r = read_any(rd);
-	dumpfile_bar_end(rd);
+	if (rd->drawn_ns > 0)
+		fprintf(stderr, "\r%*s\r", BAR_WIDTH + 40, "");
 	if (rd->r != 0)
 		return rd->r;
 	if (r < 0)

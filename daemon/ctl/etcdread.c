@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A page has as many keys as make up about PAGE_BYTES, by those of the page before; where that was too much for an answer,
- * fewer. The first page is of the newest revision and says which that is; the others ask for that one. What is in a
- * page has to follow from what was asked (cluster/page.h), and all pages have to be of one cluster.
+ * A page asks for as many keys as fill about PAGE_BYTES, judged by the page before; for fewer after an answer that was too
+ * long. The first page is of the newest revision and says which that is; the others ask for that one. What a page
+ * contains has to follow from what was asked (cluster/page.h), and all pages have to be of one cluster.
  */
 #include "daemon/ctl/etcdread.h"
 
@@ -114,7 +114,7 @@ static int program_start(struct reading *rd)
 static void reading_done(struct reading *rd)
 {
 	carrier_free(rd->link);
-	closep(&rd->control); /* it ends by that */
+	closep(&rd->control); /* so that the program ends */
 	if (rd->pid > 0)
 		while (waitpid(rd->pid, NULL, 0) < 0 && errno == EINTR)
 			;
@@ -163,44 +163,20 @@ static int page_value(void *ctx, const struct etcd_kv *kv)
 	return 0;
 }
 
-/* What etcd refused, in kekd-cluster's words. */
-static int refused(int r, struct span words)
-{
-	ctl_fail("%.*s", (int)words.len, (const char *)words.data);
-	return r == -ESTALE ? ETCDREAD_AGAIN : 1;
-}
-
-static int call_end(struct reading *rd, int r, struct span words)
-{
-	if (r == -EMSGSIZE && rd->limit > 1) {
-		rd->limit /= 8;
-		rd->limit += rd->limit == 0;
-		return 0;
-	}
-	return r == 0 ? 0 : refused(r, words);
-}
-
-static int ask(struct reading *rd, const struct page_ask *page)
-{
-	_cleanup_free_ uint8_t *message = NULL;
-	size_t len;
-	int r = page_encode(page, &message, &len);
-
-	return r < 0 ? r
-		     : carrier_put(rd->link, &(struct carrier_head){ .type = CARRIER_RANGE },
-				   span_of(message, len));
-}
-
-/* One page, or none if it would have been too long: then the limit is lower now. 0, or what etcdread_all() returns. */
+/* Get one page, or none if it would have been too long; then the limit is lower now. Returns what etcdread_all() does. */
 static int page_get(struct reading *rd, const struct page_ask *page, struct page_answer *ret,
 		    bool *ret_any)
 {
-	struct carrier_head m = { 0 };
+	struct carrier_head m = { .type = CARRIER_RANGE };
+	_cleanup_free_ uint8_t *message = NULL;
 	struct span body = SPAN_NULL;
-	int r = ask(rd, page);
+	size_t len;
+	int r = page_encode(page, &message, &len);
 
 	rd->bytes = 0;
 	*ret_any = false;
+	if (r == 0)
+		r = carrier_put(rd->link, &m, span_of(message, len));
 	if (r == 0)
 		r = link_wait(rd, &m, &body);
 	if (r > 0 && m.type == CARRIER_ANSWER) {
@@ -215,7 +191,16 @@ static int page_get(struct reading *rd, const struct page_ask *page, struct page
 	if (r <= 0)
 		return ctl_fail(PROGRAM " has ended: %s",
 				r == -ENODATA ? "see what it has said" : errno_text(r));
-	return call_end(rd, m.result, body);
+	if (m.result == 0)
+		return 0;
+	if (m.result == -EMSGSIZE && rd->limit > 1) {
+		rd->limit /= 8;
+		rd->limit += rd->limit == 0;
+		return 0;
+	}
+	/* What etcd refused, in kekd-cluster's words. */
+	ctl_fail("%.*s", (int)body.len, (const char *)body.data);
+	return m.result == -ESTALE ? ETCDREAD_AGAIN : 1;
 }
 
 /* All of it. */
@@ -263,7 +248,7 @@ static int page_take(struct reading *rd, const struct page_answer *page, bool fi
 {
 	struct dump_info *i = &rd->file->info;
 
-	/* A range to the end of all is none to kine, which answers with nothing: no value of none would be left. */
+	/* kine answers a range of all keys with nothing. A scan must not take that for an etcd without values. */
 	if (page->cluster == 0)
 		return ctl_fail(
 			"what answers has no cluster id, so it is kine, or a proxy, and does not list "

@@ -40,15 +40,6 @@ static int candidate(const char *label, unsigned int n, char ret[static KEKD_LAB
 	return len < KEKD_LABEL_MAX ? 0 : -ENAMETOOLONG;
 }
 
-static void say_imported(const struct encconf_provider *p, const char *label,
-			 const struct admin_key *made)
-{
-	printf("imported %-9s %-9s key \"%s\"", encconf_kind_name(p->kind), made->alg, label);
-	if (strcmp(label, made->name) != 0)
-		printf(" as \"%s\"", made->name);
-	puts(strcmp(made->alg, "aes-128") == 0 ? "  (weak: rotate it)" : "");
-}
-
 /* Hand over one key under the first name that is free, and call it by that name from now on. */
 static int import_one(const struct ctl *ctl, struct admin_import *in,
 		      const struct encconf_provider *p, struct encconf_key *key)
@@ -79,7 +70,10 @@ static int import_one(const struct ctl *ctl, struct admin_import *in,
 		return ctl_fail("key \"%s\" of %s, line %u: %s", key->name,
 				encconf_kind_name(p->kind), key->line,
 				*end.text ? end.text : errno_text(end.r));
-	say_imported(p, key->name, &made);
+	printf("imported %-9s %-9s key \"%s\"", encconf_kind_name(p->kind), made.alg, key->name);
+	if (strcmp(key->name, made.name) != 0)
+		printf(" as \"%s\"", made.name);
+	puts(strcmp(made.alg, "aes-128") == 0 ? "  (weak: rotate it)" : "");
 	free(key->name);
 	key->name = NULL;
 	return asprintf(&key->name, "%s", made.name) < 0 ? ctl_fail("out of memory") : 0;
@@ -129,22 +123,12 @@ static void farewell(const char *file, const char *output)
 	       output, file);
 }
 
-static int output_free(const char *output)
-{
-	struct stat st;
-
-	if (lstat(output, &st) == 0)
-		return ctl_fail(
-			"%s exists and is not overwritten; remove it, or give --output FILE",
-			output);
-	return 0;
-}
-
 static int import_run(const struct ctl *ctl, const char *file, const char *output)
 {
 	_cleanup_(encconf_freep) struct encconf *conf = NULL;
 	_cleanup_(input_release) struct input in = { 0 };
 	struct yaml_error err = { 0 };
+	struct stat st;
 	int r;
 
 	r = input_read(file, &in);
@@ -157,9 +141,11 @@ static int import_run(const struct ctl *ctl, const char *file, const char *outpu
 		plan(conf);
 		return import_print(conf, stdout) == 0 ? 0 : ctl_fail("cannot write");
 	}
-	r = output_free(output);
-	if (r == 0)
-		r = import_all(ctl, conf);
+	if (lstat(output, &st) == 0)
+		return ctl_fail(
+			"%s exists and is not overwritten; remove it, or give --output FILE",
+			output);
+	r = import_all(ctl, conf);
 	if (r != 0)
 		return r;
 	r = import_write(conf, output);

@@ -26,16 +26,6 @@ static void import_file_put_text(FILE *to, const char *s)
 	fputc('"', to);
 }
 
-static void put_duration(FILE *to, int64_t ns)
-{
-	if (ns % 1000000000 == 0)
-		fprintf(to, "%" PRId64 "s", ns / 1000000000);
-	else if (ns % 1000000 == 0)
-		fprintf(to, "%" PRId64 "ms", ns / 1000000);
-	else
-		fprintf(to, "%" PRId64 "ns", ns);
-}
-
 static void put_kms(FILE *to, const struct encconf_kms *kms)
 {
 	fprintf(to, "  - kms:\n      apiVersion: v%u\n      name: ", kms->version);
@@ -43,7 +33,12 @@ static void put_kms(FILE *to, const struct encconf_kms *kms)
 	fputs("\n      endpoint: ", to);
 	import_file_put_text(to, kms->endpoint);
 	fputs("\n      timeout: ", to);
-	put_duration(to, kms->timeout);
+	if (kms->timeout % 1000000000 == 0)
+		fprintf(to, "%" PRId64 "s", kms->timeout / 1000000000);
+	else if (kms->timeout % 1000000 == 0)
+		fprintf(to, "%" PRId64 "ms", kms->timeout / 1000000);
+	else
+		fprintf(to, "%" PRId64 "ns", kms->timeout);
 	if (kms->version == 1)
 		fprintf(to, "\n      cachesize: %" PRId32, kms->cachesize);
 	fputc('\n', to);

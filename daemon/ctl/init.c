@@ -65,40 +65,27 @@ static int take_resources(const struct yaml_doc *doc, const struct yaml_node *li
 	return 0;
 }
 
-static int take_key(const struct yaml_doc *doc, const struct yaml_node *key, struct init_answers *a)
-{
-	int r = yaml_expect(doc, key, YAML_STR, "key");
-
-	if (r == 0 && (size_t)snprintf(a->key, sizeof(a->key), "%s", key->text) >= sizeof(a->key))
-		r = yaml_fail(doc, key, "\"key\" is longer than %zu bytes", sizeof(a->key) - 1);
-	return r;
-}
-
-/* One without the other is more likely forgotten than meant. */
-static int take_shares(const struct yaml_doc *doc, struct init_answers *a)
-{
-	if (!a->shares != !a->threshold)
-		return yaml_fail(doc, yaml_doc_root(doc),
-				 "\"shares\" and \"threshold\" go together");
-	if (!a->shares) {
-		a->shares = CEREMONY_SHARES;
-		a->threshold = CEREMONY_THRESHOLD;
-	}
-	return 0;
-}
-
 static int take_file(const struct yaml_doc *doc, struct init_sources *s)
 {
 	int r;
 
 	s->a.shares = s->a.threshold = 0;
 	r = yaml_read(doc, yaml_doc_root(doc), answer_fields, s);
-	if (r == 0)
-		r = take_shares(doc, &s->a);
+	/* One without the other is more likely forgotten than meant. */
+	if (r == 0 && !s->a.shares != !s->a.threshold)
+		r = yaml_fail(doc, yaml_doc_root(doc), "\"shares\" and \"threshold\" go together");
+	if (r == 0 && !s->a.shares) {
+		s->a.shares = CEREMONY_SHARES;
+		s->a.threshold = CEREMONY_THRESHOLD;
+	}
 	if (r == 0 && s->resources)
 		r = take_resources(doc, s->resources, &s->a);
 	if (r == 0 && s->key)
-		r = take_key(doc, s->key, &s->a);
+		r = yaml_expect(doc, s->key, YAML_STR, "key");
+	if (r == 0 && s->key &&
+	    (size_t)snprintf(s->a.key, sizeof(s->a.key), "%s", s->key->text) >= sizeof(s->a.key))
+		r = yaml_fail(doc, s->key, "\"key\" is longer than %zu bytes",
+			      sizeof(s->a.key) - 1);
 	if (r == 0 && s->apiserver &&
 	    (!s->apiserver->text || peer_parse(s->apiserver->text, &s->a.apiserver) < 0))
 		r = yaml_fail(doc, s->apiserver,
@@ -125,7 +112,7 @@ static int read_answers(const char *file, struct init_answers *a)
 	return 0;
 }
 
-/* One of @words, or what is near to it is said. */
+/* Find the answer among @words. If it is none of them, the nearest one is named. */
 static int take_word(const char *option, const char *typed, const char *const *words,
 		     unsigned int *ret)
 {
@@ -252,7 +239,7 @@ static int ask_all(const struct place *p, struct init_answers *a)
 
 /* --- the command ------------------------------------------------------------------------------- */
 
-/* What the machine itself is in the way with; kekd's own part comes later. */
+/* Tell what on the machine itself is in the way. kekd's own part comes later. */
 static void look_at_host(const struct place *p)
 {
 	struct doctor d = { .ctl = p->ctl, .root = p->root, .findings = json_array() };

@@ -77,7 +77,7 @@ static void put_resources(FILE *to, const struct init_answers *a)
 	fputs("  providers:\n", to);
 }
 
-/* Which key encrypts: what kube-apiserver sends to a KMS socket is of no resource that kekd would see. */
+/* kekd's own file says which key encrypts. Of which resource a value of a KMS socket is, kekd cannot see. */
 static void put_chain(FILE *to, const struct init_answers *a)
 {
 	fputs("# Keys are names; `kekctl key create` makes one.\n", to);
@@ -123,15 +123,10 @@ static void put_provider(FILE *to, const struct init_answers *a _unused_)
 	      to);
 }
 
-/* kube-apiserver goes by a file that its operator has written, and edits. */
+/* Does kube-apiserver read a file that its operator has written, and edits? */
 static bool has_own_file(const struct init_answers *a)
 {
 	return *a->existing && !a->generated;
-}
-
-static const char *file_in_force(const struct init_answers *a)
-{
-	return has_own_file(a) ? a->existing : IN_FORCE;
 }
 
 /*
@@ -227,7 +222,7 @@ static char *init_text(init_put_fn *put, const struct init_answers *a)
 	return fclose(f) == 0 ? move_ptr(text) : NULL;
 }
 
-/* Before anything is written: is all of it taken by who will read it? */
+/* Before anything is written, the parsers that will read it check all of it. */
 static int init_check(const struct init_answers *a)
 {
 	static const struct {
@@ -341,7 +336,7 @@ static bool is_there(const struct place *p, const char *path)
 	return access(full, F_OK) == 0;
 }
 
-/* k3s and RKE2 make one of their own with secrets-encryption, which RKE2 always has. */
+/* With secrets-encryption, which RKE2 always has, k3s and RKE2 make an EncryptionConfiguration of their own. */
 void init_find(const struct place *p, struct init_answers *a)
 {
 	static const struct {
@@ -368,17 +363,6 @@ void init_find(const struct place *p, struct init_answers *a)
 }
 
 /* --- what to type next ------------------------------------------------------------------------- */
-
-/* What takes the bytes on its standard input: the command behind -- of the ceremony. */
-static void next_seal(FILE *to, const struct init_answers *a)
-{
-	if (a->root == INIT_UNSEAL)
-		fprintf(to, "kekctl unseal%s\n", a->has_keyset ? "" : " --new");
-	else
-		fprintf(to,
-			"systemd-creds encrypt --with-key=%s --name=kekd-root - " ROOT_CRED "\n",
-			a->root == INIT_TPM ? "host+tpm2" : "host");
-}
 
 /*
  * A root key is made once, where there is none: a second one in its place would open nothing, and the file of the first
@@ -407,7 +391,13 @@ static void next_ceremony(FILE *to, const struct init_answers *a)
 		fprintf(to, "kekctl root create --shares %u --threshold %u -- ", a->shares,
 			a->threshold);
 	}
-	next_seal(to, a);
+	/* The command behind -- takes the bytes on its standard input. */
+	if (a->root == INIT_UNSEAL)
+		fprintf(to, "kekctl unseal%s\n", a->has_keyset ? "" : " --new");
+	else
+		fprintf(to,
+			"systemd-creds encrypt --with-key=%s --name=kekd-root - " ROOT_CRED "\n",
+			a->root == INIT_TPM ? "host+tpm2" : "host");
 }
 
 static void next_root(FILE *to, const struct init_answers *a)
@@ -469,7 +459,7 @@ static void next_apiserver(FILE *to, const struct init_answers *a)
 	}
 }
 
-/* Once for all servers, and so where the keys were made. */
+/* These are run once for all servers: on the one where the keys were made. */
 static void next_last(FILE *to, const struct init_answers *a)
 {
 	if (a->server == INIT_FURTHER) {
@@ -485,17 +475,9 @@ static void next_last(FILE *to, const struct init_answers *a)
 	      to);
 }
 
-static void next_jq(FILE *to, const struct init_answers *a, const char *filter)
-{
-	fprintf(to,
-		"(umask 077 && jq --slurpfile kms " APISERVER
-		"/provider.json '.resources[].providers |= %s' %s >" IN_FORCE ")\n",
-		filter, a->existing);
-}
-
 /*
- * The reader, or the writer. What an earlier configuration has stays: stored values need its keys, and kekd gets no
- * copy of a file with keys.
+ * Put the configuration that reads, or the one that writes, into force. The providers of an earlier configuration stay,
+ * as stored values need their keys, and kekd gets no copy of a file with keys.
  */
 static void next_config(FILE *to, const struct init_answers *a, bool writer)
 {
@@ -504,19 +486,22 @@ static void next_config(FILE *to, const struct init_answers *a, bool writer)
 			"# Put the provider that `kekctl config apiserver` prints %s of %s, by hand\n",
 			writer ? "before the first one" : "behind the first one", a->existing);
 	else if (a->generated)
-		next_jq(to, a, writer ? "$kms + ." : ".[:1] + $kms + .[1:]");
+		fprintf(to,
+			"(umask 077 && jq --slurpfile kms " APISERVER
+			"/provider.json '.resources[].providers |= %s' %s >" IN_FORCE ")\n",
+			writer ? "$kms + ." : ".[:1] + $kms + .[1:]", a->existing);
 	else
 		fprintf(to, "cp " APISERVER "/%s.yaml " IN_FORCE "\n",
 			writer ? "writer" : "reader");
 }
 
-/* As kube-apiserver, where root is not among the peers. */
+/* Root is not always among the peers, so the probe runs as kube-apiserver does. */
 static void next_probe(FILE *to, const struct init_answers *a)
 {
 	fputs("kekctl probe ", to);
 	if (a->apiserver.uid != 0)
 		fprintf(to, "--as %u:%u ", a->apiserver.uid, a->apiserver.gid);
-	fprintf(to, "%s\n", file_in_force(a));
+	fprintf(to, "%s\n", has_own_file(a) ? a->existing : IN_FORCE);
 }
 
 char *init_next(const struct init_answers *a)

@@ -223,25 +223,22 @@ static const struct ctl_option options[] = {
 #define OPT_HELP     (OPT_COMMANDS + 3)
 _Static_assert(ARRAY_SIZE(options) <= 64, "a bit for each");
 
-/* Is @name one of @words, which have blanks between them? */
-static bool is_among(const char *words, const char *name)
+static bool has_option(const struct ctl_command *c, const struct ctl_option *o)
 {
-	size_t len = strlen(name);
+	const char *words = c->options; /* with blanks between them */
+	size_t len = strlen(o->name);
 
+	if (o->every)
+		return true;
 	while (*words) {
 		size_t n = strcspn(words, " ");
 
-		if (n == len && strncmp(words, name, n) == 0)
+		if (n == len && strncmp(words, o->name, n) == 0)
 			return true;
 		words += n;
 		words += *words == ' ';
 	}
 	return false;
-}
-
-static bool has_option(const struct ctl_command *c, const struct ctl_option *o)
-{
-	return o->every || is_among(c->options, o->name);
 }
 
 static void option_text(const struct ctl_option *o, char *ret, size_t size)
@@ -307,13 +304,7 @@ static void command_usage(const struct ctl_command *c)
 			print_option(stdout, &options[i]);
 }
 
-/* For the shells' completion: commands, or the options of one (NULL: all) and what follows them. */
-static void list_commands(void)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		puts(commands[i].words);
-}
-
+/* For the shells' completion: the options of @c, or all without it. */
 static void list_options(const struct ctl_command *c)
 {
 	char text[40];
@@ -353,16 +344,6 @@ static const struct ctl_command *kekctl_find(int argc, char **argv, int *ret_wor
 	return NULL;
 }
 
-/* An option that a command does not have is a mistake about what will be done. */
-static int check_options(const struct ctl_command *c, uint64_t given)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		if ((given & UINT64_C(1) << i) && !has_option(c, &options[i]))
-			return ctl_usage("%s has no option --%s; see kekctl %s --help", c->words,
-					 options[i].name, c->words);
-	return 0;
-}
-
 /* Commands of two words are looked for by both: "key lst" is near to "key list". */
 static int unknown_command(int argc, char **argv)
 {
@@ -380,7 +361,7 @@ static int unknown_command(int argc, char **argv)
 			 best ? "\"?" : "");
 }
 
-/* Of a short one getopt_long() says the letter. A long one is @text, cut at "=" before its value. */
+/* getopt_long() gives the letter of a short option. A long one is @text, cut at "=" before its value. */
 static int wrong_option(char *text, const struct option *longs)
 {
 	struct nearest nearest;
@@ -430,7 +411,7 @@ static int print_lines(int fd)
 	return ctl_print_json(json_pack("{s:o}", "output", lines));
 }
 
-/* For programs, of a command that only has words for people. */
+/* The output for programs of a command that prints text only. */
 static int run_for_lines(const struct ctl_command *c, const struct ctl *ctl, int argc, char **argv)
 {
 	_cleanup_close_ int out = dup(STDOUT_FILENO);
@@ -454,7 +435,7 @@ static int run_for_lines(const struct ctl_command *c, const struct ctl *ctl, int
 static int kekctl_run(const struct ctl *ctl, int argc, char **argv, uint64_t given,
 		      const char **ret_command)
 {
-	int words = 0, r;
+	int words = 0;
 	const struct ctl_command *c = kekctl_find(argc, argv, &words);
 
 	if (!c && (argc == 0 || (argc == 1 && is_group(argv[0])))) {
@@ -466,9 +447,11 @@ static int kekctl_run(const struct ctl *ctl, int argc, char **argv, uint64_t giv
 	if (!c)
 		return unknown_command(argc, argv);
 	*ret_command = c->words;
-	r = check_options(c, given);
-	if (r != 0)
-		return r;
+	/* An option that a command does not have is a mistake about what will be done. */
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if ((given & UINT64_C(1) << i) && !has_option(c, &options[i]))
+			return ctl_usage("%s has no option --%s; see kekctl %s --help", c->words,
+					 options[i].name, c->words);
 	if (ctl->json && c->out == OUT_TEXT)
 		return run_for_lines(c, ctl, argc - words, argv + words);
 	return c->run(ctl, argc - words, argv + words);
@@ -528,15 +511,6 @@ static int harden(void)
 	return 0;
 }
 
-/* Errors about options come before all options are read. */
-static bool wants_json(int argc, char **argv)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-		if (strcmp(argv[i], "--json") == 0)
-			return true;
-	return false;
-}
-
 static int kekctl(int argc, char **argv, const char **ret_command)
 {
 	struct option longs[ARRAY_SIZE(options) + 5];
@@ -560,7 +534,8 @@ static int kekctl(int argc, char **argv, const char **ret_command)
 			puts("kekctl " KEKD_VERSION);
 			return 0;
 		} else if (c == OPT_COMMANDS) {
-			list_commands();
+			for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+				puts(commands[i].words);
 			return 0;
 		} else if (c == OPT_OPTIONS) {
 			wants_options = true;
@@ -594,8 +569,10 @@ int main(int argc, char **argv)
 	int r;
 
 	log_init("kekctl", LOG_LEVEL_WARNING);
-	if (wants_json(argc, argv))
-		ctl_errors_json();
+	/* Errors about options come before all options are read. */
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--json") == 0)
+			ctl_errors_json();
 	r = kekctl(argc, argv, &command);
 	return ctl_errors_end(command, r);
 }

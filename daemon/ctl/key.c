@@ -24,7 +24,7 @@ json_t *ctl_key_json(const struct admin_key *k)
 	ctl_time_text(k->created, created);
 	if (k->last_used > 0)
 		ctl_time_text(k->last_used, used);
-	ctl_key_id_hash(k->key_id, hash);
+	ctl_key_id_hash(span_str(k->key_id), hash);
 	return json_pack(
 		"{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I, s:s, s:I}",
 		"name", k->name, "label", k->label, "alg", k->alg, "weak",
@@ -35,16 +35,6 @@ json_t *ctl_key_json(const struct admin_key *k)
 		(json_int_t)k->decryptions, "lastUsed", used, "marked", (json_int_t)k->marked);
 }
 
-static void key_text(const struct admin_key *k)
-{
-	char created[24];
-
-	ctl_time_text(k->created, created);
-	printf("%-16s %-12s %-9s %-20s %s%s%s%s\n", k->name, k->state, k->kind, created, k->key_id,
-	       k->marked > 0 ? "  marked" : "",
-	       k->usable == 0 ? "" : "  NOT USABLE: ", k->usable == 0 ? "" : errno_text(k->usable));
-}
-
 void ctl_key_print(const struct admin_key *k)
 {
 	char created[24], used[24] = "never", hash[72];
@@ -52,7 +42,7 @@ void ctl_key_print(const struct admin_key *k)
 	ctl_time_text(k->created, created);
 	if (k->last_used > 0)
 		ctl_time_text(k->last_used, used);
-	ctl_key_id_hash(k->key_id, hash);
+	ctl_key_id_hash(span_str(k->key_id), hash);
 	printf("%s\n  name         %s\n  state        %s\n  usable       %s\n", k->label, k->name,
 	       k->state, k->usable == 0 ? "yes" : errno_text(k->usable));
 	printf("  kind         %s\n  created      %s\n  last used    %s at the latest\n", k->kind,
@@ -73,10 +63,14 @@ static void collect(void *ctx, const struct admin_key *k)
 static void print(void *ctx, const struct admin_key *k)
 {
 	unsigned int *n = ctx;
+	char created[24];
 
 	if ((*n)++ == 0)
 		printf("%-16s %-12s %-9s %-20s %s\n", "NAME", "STATE", "KIND", "CREATED", "KEY_ID");
-	key_text(k);
+	ctl_time_text(k->created, created);
+	printf("%-16s %-12s %-9s %-20s %s%s%s%s\n", k->name, k->state, k->kind, created, k->key_id,
+	       k->marked > 0 ? "  marked" : "",
+	       k->usable == 0 ? "" : "  NOT USABLE: ", k->usable == 0 ? "" : errno_text(k->usable));
 }
 
 int ctl_key_list(const struct ctl *ctl, int argc, char **argv _unused_)

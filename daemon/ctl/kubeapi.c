@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kubectl is started by fork and exec and not by posix_spawn(3): only so can it be told to die with its
+ * kubectl is started by fork and exec and not by posix_spawn(3), since only fork lets it be told to die with its
  * parent, and an orphaned proxy would be an open door to the cluster. Between the two only calls that
  * are safe after a fork. Its environment is the caller's, as kubectl, its login helpers and proxies may need
  * anything of it, but for what is dangerous where the cluster's credentials are: env_dangerous.
@@ -91,7 +91,7 @@ static void arena_reset(void)
 	arena.full = false;
 }
 
-/* As much as RLIMIT_MEMLOCK has. */
+/* Take as much as RLIMIT_MEMLOCK allows. */
 static int kubeapi_arena_open(void)
 {
 	size_t size = ARENA_MAX;
@@ -112,7 +112,7 @@ static void kubeapi_arena_close(void)
 	arena = (struct arena){ 0 };
 }
 
-/* Where answers land that come at the same time; before the arena, which takes what is left. */
+/* Memory for answers that come at the same time. It is taken before the arena, which takes what is left. */
 static int pieces_open(struct kubeapi *api)
 {
 	unsigned int room = ROOM_MAX;
@@ -174,7 +174,7 @@ static void args_make(const struct kubeapi *api, const struct kubeapi_options *o
 	argv[n++] = (char *)(uintptr_t) "kubectl";
 	argv[n++] = (char *)(uintptr_t) "proxy";
 	argv[n++] = buf;
-	/* of pods, services and nodes alone: a Secret's name may be "proxy", too */
+	/* only of pods, services and nodes, as a Secret's name may be "proxy", too */
 	argv[n++] =
 		(char *)(uintptr_t) "--reject-paths=^/api/v1/(namespaces/[^/]+/)?(pods|services|nodes)/"
 				    "[^/]+/(exec|attach|portforward|proxy)(/|$)";
@@ -233,23 +233,19 @@ static int kubeapi_spawn(struct kubeapi *api, const struct kubeapi_options *o)
 	return 0;
 }
 
-static int ended_early(struct kubeapi *api)
+/* The proxy prints one line when it serves. */
+static int await_start(struct kubeapi *api)
 {
+	char line[256];
 	int status = 0;
 
+	if (read(api->out, line, sizeof(line)) > 0)
+		return 0;
 	waitpid(api->pid, &status, 0);
 	api->pid = 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return ctl_fail("there is no kubectl in PATH");
 	return ctl_fail("kubectl proxy did not start");
-}
-
-/* It says so in one line when it serves. */
-static int await_start(struct kubeapi *api)
-{
-	char line[256];
-
-	return read(api->out, line, sizeof(line)) > 0 ? 0 : ended_early(api);
 }
 
 static int dir_make(struct kubeapi *api)
@@ -299,22 +295,7 @@ void kubeapi_close(struct kubeapi *api)
 	free(api);
 }
 
-/* --- one call -------------------------------------------------------------------------------- */
-
-static int proxy_connect(const char *path, int *ret_fd)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	_cleanup_close_ int fd = -1;
-
-	strcpy(addr.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -errno;
-	*ret_fd = move_fd(fd);
-	return 0;
-}
-
-/* Until the other side closes, into what is left of the arena. */
+/* Read until the other side closes, into what is left of the arena. */
 static int kubeapi_read_all(int fd, struct span *ret)
 {
 	uint8_t *start = arena.data + arena.used;
@@ -346,9 +327,10 @@ static const char *accept_type(const char *method, bool metadata_only)
 	return strcmp(method, "GET") == 0 ? METADATA("List") : METADATA("");
 }
 
-/* Connected and asked; the answer is what comes until the other side closes. */
+/* Connect and ask. The answer is all that comes until the other side closes. */
 static int proxy_ask(const struct kubeapi *api, const struct kubeapi_request *req, int *ret_fd)
 {
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	char head[HEAD_MAX];
 	_cleanup_close_ int fd = -1;
 	size_t len = req->body ? strlen(req->body) : 0;
@@ -359,13 +341,15 @@ static int proxy_ask(const struct kubeapi *api, const struct kubeapi_request *re
 			  content_type(req->method, req->body), len);
 	if (n < 0)
 		return n;
-	r = proxy_connect(api->socket, &fd);
+	strcpy(addr.sun_path, api->socket);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	r = fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
 	if (r == 0)
 		r = io_send_all(fd, head, (size_t)n);
 	if (r == 0 && req->body)
 		r = io_send_all(fd, req->body, len);
 	if (r == -EPIPE || r == -ECONNRESET)
-		r = -EBADMSG; /* it hung up on this one, and is there */
+		r = -EBADMSG; /* the proxy is there, but hung up on this request */
 	if (r == 0)
 		*ret_fd = move_fd(fd);
 	return r;
@@ -450,7 +434,7 @@ int kubeapi_start(struct kubeapi *api, const struct kubeapi_request *req, void *
 	return 0;
 }
 
-/* What is there; 1 if that is all of it, *@ret_r says how it ended. */
+/* Read what is there. 1: that was all, and *@ret_r says how it ended. */
 static int slot_read(struct slot *s, int *ret_r)
 {
 	ssize_t n = recv(s->fd, s->data + s->len, KUBEAPI_PIECE - s->len, MSG_DONTWAIT);

@@ -76,21 +76,12 @@ static void member_add(void *ctx, const struct admin_member *m)
 	c->members[c->n_members++].answered = m->answered;
 }
 
-/* Refused where kekd.yaml has no `cluster:`. */
-static int cluster_ask(const struct ctl *ctl, struct board *s)
-{
-	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_CLUSTER_STATUS };
-	const struct ctl_exchange x = {
-		.req = &req, .cluster = cluster_add, .member = member_add, .ctx = s
-	};
-	struct admin_reply end;
-
-	return ctl_exchange(ctl, &x, &end);
-}
-
 int ctl_board(const struct ctl *ctl, struct board *s)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
+	const struct ctl_exchange cluster = {
+		.req = &req, .cluster = cluster_add, .member = member_add, .ctx = s
+	};
 	struct admin_reply end;
 
 	if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
@@ -100,7 +91,9 @@ int ctl_board(const struct ctl *ctl, struct board *s)
 	if (ctl_ask(ctl, &req, NULL, NULL, &end) != 0)
 		return 1;
 	s->metrics = end.metrics;
-	if (cluster_ask(ctl, s) != 0)
+	req.verb =
+		ADMIN_CLUSTER_STATUS; /* refused where kekd.yaml has no `cluster:`, which is no error */
+	if (ctl_exchange(ctl, &cluster, &end) != 0)
 		return 1;
 	req.verb = ADMIN_KEY_LIST;
 	return ctl_ask(ctl, &req, key_add, s, &end);

@@ -53,32 +53,12 @@ static void value_failed(struct opening *o, struct span path, struct span why)
 		fprintf(stderr, "kekctl: %s\n", o->why_not);
 }
 
-/* One reading of a value that opened is enough; which of two that did not is meant, does not matter. */
-static void single_end(struct opening *o)
-{
-	if (o->single && o->opened > 0 && o->found > 1)
-		o->failed = 0;
-	if (o->single && o->failed > 0)
-		ctl_fail("%s", o->why_not);
-}
-
 static void part_lost(void *ctx, const char *what)
 {
 	struct opening *o = ctx;
 
 	if (o->lost++ < SAID_MAX)
 		fprintf(stderr, "kekctl: left out: %s\n", what);
-}
-
-static int write_raw(struct opening *o, struct span plain)
-{
-	if (o->terminal)
-		open_print_quoted(o->out, plain);
-	else if (plain.len > 0)
-		fwrite(plain.data, 1, plain.len, o->out);
-	if (o->terminal)
-		fputc('\n', o->out);
-	return 0;
 }
 
 /* {"key":…,"value":…}, the key as JSON wants it. */
@@ -108,7 +88,7 @@ static int open_write_line(struct opening *o, struct span path, struct span plai
 
 static int value_opened(struct opening *o, struct span path, struct span plain)
 {
-	int r;
+	int r = 0;
 
 	o->opened++;
 	if (o->ctl->decode) {
@@ -121,8 +101,12 @@ static int value_opened(struct opening *o, struct span path, struct span plain)
 							"RLIMIT_MEMLOCK (ulimit -l)"));
 			r = 0;
 		}
+	} else if (o->ctl->path && o->terminal) {
+		open_print_quoted(o->out, plain);
+		fputc('\n', o->out);
 	} else if (o->ctl->path) {
-		r = write_raw(o, plain);
+		if (plain.len > 0)
+			fwrite(plain.data, 1, plain.len, o->out);
 	} else {
 		r = open_write_line(o, path, plain);
 	}
@@ -150,7 +134,7 @@ static int open_answered(void *ctx, void *tag _unused_, struct span path,
 	return r;
 }
 
-/* What is not encrypted needs no daemon; nor does it get one if it is not needed. */
+/* The daemon is asked only when the first encrypted value comes. */
 static int open_bulk_start(struct opening *o)
 {
 	static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -218,7 +202,11 @@ static int open_read_all(struct opening *o, const char *path)
 		r = bulk_finish(o->bulk);
 	if (r < 0)
 		r = ctl_fail("transform service: %s", bulk_why(o->bulk));
-	single_end(o);
+	/* One reading of a value that opened is enough. If none did, the last reason is as good as the others. */
+	if (o->single && o->opened > 0 && o->found > 1)
+		o->failed = 0;
+	if (o->single && o->failed > 0)
+		ctl_fail("%s", o->why_not);
 	if (r == 0 && o->found == 0)
 		r = nothing_found(o);
 	if (r == 0 && (fflush(o->out) != 0 || (o->ctl->output && fsync(fileno(o->out)) < 0)))

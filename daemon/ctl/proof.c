@@ -5,8 +5,8 @@
  * says how old a dump is, a file's time least of all. Where etcd carries the keyset, the document also has to lie where it
  * lies there, at that mod_revision, so that a copy of it in another etcd is none.
  *
- * Only what has all keys of etcd counts: etcd itself, or a snapshot. Of what etcdctl printed nobody can tell what it was
- * asked for.
+ * Only a source with all keys of etcd counts: etcd itself, or a snapshot. Nobody can tell what etcdctl was asked for when
+ * it printed a dump.
  *
  * The file is a record, not a signature. Its own SHA-256 shows damage; whoever can write the file can write another.
  */
@@ -127,7 +127,7 @@ static struct span line_of(struct span doc, const char *name)
 	return end ? span_of(at, (size_t)(end - at)) : SPAN_NULL;
 }
 
-/* Another document of a keyset: for words. No MAC is checked, and nothing hangs on it. */
+/* Note which other document of a keyset is there, for a message only. So its MAC is not checked. */
 static void look_at_other(struct scan_mark *m, struct span doc)
 {
 	char hex[HEX_MAX], number[24];
@@ -291,16 +291,6 @@ static int digest(const json_t *proof, char ret[static DIGEST_TEXT])
 	return 0;
 }
 
-static int digest_add(json_t *proof)
-{
-	char hex[DIGEST_TEXT];
-	int r = digest(proof, hex);
-
-	if (r == 0 && json_object_set_new(proof, "sha256", json_string(hex)) < 0)
-		r = -ENOMEM;
-	return r;
-}
-
 static int file_write(const char *path, const json_t *proof)
 {
 	_cleanup_fclose_ FILE *f = NULL;
@@ -321,13 +311,16 @@ static int file_write(const char *path, const json_t *proof)
 
 int proof_write(const struct scan *s, const char *path)
 {
+	char hex[DIGEST_TEXT];
 	json_t *proof;
 	int r;
 
 	if (proof_refuse(s) != 0)
 		return SCAN_FAILED;
 	proof = proof_json(s);
-	r = proof ? digest_add(proof) : -ENOMEM;
+	r = proof ? digest(proof, hex) : -ENOMEM;
+	if (r == 0 && json_object_set_new(proof, "sha256", json_string(hex)) < 0)
+		r = -ENOMEM;
 	if (r == 0)
 		r = file_write(path, proof);
 	json_decref(proof);

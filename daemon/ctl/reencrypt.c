@@ -31,7 +31,7 @@ static void reencrypt_on_signal(int number)
 
 static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
 
-/* What was there before is put back by signals_leave(): what follows may wait, and is to end by them. */
+/* signals_leave() puts back what was there before, as what follows may wait, and has to end by a signal. */
 static void signals_catch(struct sigaction before[static ARRAY_SIZE(caught)])
 {
 	struct sigaction action = { .sa_handler = reencrypt_on_signal };
@@ -93,7 +93,7 @@ static json_t *report_json(const struct rewrite *w)
 			 missed_json(w));
 }
 
-/* After the API is closed: JSON's memory is the process's again. */
+/* Called after the API is closed, when JSON's memory is ordinary memory again. */
 static int report(const struct reencrypt *re)
 {
 	json_t *list;
@@ -110,14 +110,6 @@ static int report(const struct reencrypt *re)
 	return ctl_print_json(list);
 }
 
-static bool is_begun(const struct reencrypt *re)
-{
-	for (size_t i = 0; i < re->n; i++)
-		if (re->all[i].begun)
-			return true;
-	return false;
-}
-
 static bool is_finished(const struct reencrypt *re)
 {
 	for (size_t i = 0; i < re->n; i++)
@@ -126,15 +118,7 @@ static bool is_finished(const struct reencrypt *re)
 	return true;
 }
 
-static bool is_clean(const struct reencrypt *re)
-{
-	for (size_t i = 0; i < re->n; i++)
-		if (re->all[i].counts.failed > 0)
-			return false;
-	return true;
-}
-
-/* What is asked for, as the cluster has it: a wildcard is many. */
+/* Find the resources that are asked for in the cluster. A wildcard stands for many. */
 static int resources_get(struct reencrypt *re, int argc, char **argv)
 {
 	_cleanup_(kube_resources_clear) struct kube_resources found = { 0 };
@@ -185,15 +169,21 @@ static int run_all(struct reencrypt *re, int argc, char **argv)
 
 static int reencrypt_finish(const struct reencrypt *re, int r)
 {
+	bool begun = false, clean = true;
+
 	if (report(re) != 0)
 		return 1;
+	for (size_t i = 0; i < re->n; i++) {
+		begun = begun || re->all[i].begun;
+		clean = clean && re->all[i].counts.failed == 0;
+	}
 	if (re->n > 0 && is_finished(re))
 		reencrypt_state_remove(re);
-	else if (!re->ctl->dry_run && is_begun(re))
+	else if (!re->ctl->dry_run && begun)
 		r = ctl_fail("not finished; run the same command again, what is done stays done");
 	if (!re->ctl->dry_run && reencrypt_keys_changed(re))
 		r = ctl_fail("another key has become active meanwhile; run the same command again");
-	return r == 0 && is_clean(re) ? 0 : 1;
+	return r == 0 && clean ? 0 : 1;
 }
 
 static void rewrites_free(struct reencrypt *re)
@@ -201,18 +191,6 @@ static void rewrites_free(struct reencrypt *re)
 	for (size_t i = 0; i < re->n; i++)
 		rewrite_clear(&re->all[i]);
 	free(re->all);
-}
-
-static void counts_add(const struct reencrypt *re, struct rewrite_counts *ret)
-{
-	for (size_t i = 0; i < re->n; i++) {
-		const struct rewrite_counts *c = &re->all[i].counts;
-
-		ret->rewritten += c->rewritten;
-		ret->current += c->current;
-		ret->gone += c->gone;
-		ret->failed += c->failed;
-	}
 }
 
 int reencrypt_run(const struct ctl *ctl, int argc, char **argv, struct rewrite_counts *ret,
@@ -231,7 +209,14 @@ int reencrypt_run(const struct ctl *ctl, int argc, char **argv, struct rewrite_c
 	r = run_all(&re, argc, argv);
 	signals_leave(before);
 	*ret_done = re.n > 0 && is_finished(&re);
-	counts_add(&re, ret);
+	for (size_t i = 0; i < re.n; i++) {
+		const struct rewrite_counts *c = &re.all[i].counts;
+
+		ret->rewritten += c->rewritten;
+		ret->current += c->current;
+		ret->gone += c->gone;
+		ret->failed += c->failed;
+	}
 	return reencrypt_finish(&re, r);
 }
 

@@ -111,6 +111,7 @@ struct bar {
 	bool shown;
 	uint64_t last;
 };
+uint64_t reencrypt_done_count(const struct rewrite_counts *c);
 void reencrypt_bar_draw(struct bar *bar, const struct rewrite *w, uint64_t total);
 
 /*

@@ -15,16 +15,6 @@
 
 #define GROUP "storagemigration.k8s.io"
 
-static int version_get(struct reencrypt *re, char *ret, size_t size)
-{
-	int r = kube_group_version(re->api, GROUP, ret, size);
-
-	if (r == -ENOENT)
-		return ctl_fail("the cluster has no StorageVersionMigration (" GROUP
-				"); leave --migration out");
-	return r;
-}
-
 /* The text of the object; in the arena, until the next call. */
 static char *object_text(const char *version, const struct kube_resource *res)
 {
@@ -104,7 +94,10 @@ int rewrite_by_migration(struct reencrypt *re, struct rewrite *w)
 	char path[KUBE_PATH_MAX], name[KUBE_NAME_MAX + 1];
 	int r;
 
-	r = version_get(re, migrations.version, sizeof(migrations.version));
+	r = kube_group_version(re->api, GROUP, migrations.version, sizeof(migrations.version));
+	if (r == -ENOENT)
+		r = ctl_fail("the cluster has no StorageVersionMigration (" GROUP
+			     "); leave --migration out");
 	if (r != 0)
 		return r;
 	if (re->ctl->dry_run) {

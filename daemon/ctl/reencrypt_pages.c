@@ -44,7 +44,7 @@ static bool stopped(const struct reencrypt *re)
 	return *re->stop != 0;
 }
 
-/* Before try number @try of one request. The server may say how long. A signal ends it. */
+/* Wait before try number @try of one request. The server may say how long. A signal ends the wait. */
 static void back_off(const struct reencrypt *re, unsigned int try, int retry_after)
 {
 	unsigned int seconds = retry_after > 0 ? (unsigned int)retry_after : 1U << try;
@@ -73,13 +73,6 @@ static const char *unreadable(const struct kubeapi_answer *answer, size_t *ret_l
 	return key[*ret_len] == '"' ? key : NULL;
 }
 
-/* Over whatever is on the terminal's line. */
-static void say_retry(const char *path, const struct kubeapi_answer *answer)
-{
-	ctl_fail("%.*s: %d: %s; trying again", (int)strcspn(path, "?"), path, answer->status,
-		 kube_answer_text(answer));
-}
-
 int reencrypt_call(struct reencrypt *re, const struct kubeapi_request *req,
 		   struct kubeapi_answer *ret)
 {
@@ -92,21 +85,22 @@ int reencrypt_call(struct reencrypt *re, const struct kubeapi_request *req,
 		    try == TRIES || stopped(re))
 			return r;
 		if (try == 0)
-			say_retry(req->path, ret);
+			ctl_fail("%.*s: %d: %s; trying again", (int)strcspn(req->path, "?"),
+				 req->path, ret->status, kube_answer_text(ret));
 		back_off(re, try, ret->retry_after);
 	}
 }
 
 /* --- progress -------------------------------------------------------------------------------- */
 
-static uint64_t done_count(const struct rewrite_counts *c)
+uint64_t reencrypt_done_count(const struct rewrite_counts *c)
 {
 	return c->rewritten + c->current + c->gone + c->failed + c->listed;
 }
 
 void reencrypt_bar_draw(struct bar *bar, const struct rewrite *w, uint64_t total)
 {
-	uint64_t t = kubeapi_now(), done = done_count(&w->counts);
+	uint64_t t = kubeapi_now(), done = reencrypt_done_count(&w->counts);
 	unsigned int width = total > 0 ? (unsigned int)(done * 40 / total) : 0;
 
 	if (!bar->shown || (t - bar->last < NS / 10 && done < total))
@@ -115,12 +109,6 @@ void reencrypt_bar_draw(struct bar *bar, const struct rewrite *w, uint64_t total
 	fprintf(stderr, "\r%s [%-40.*s] %" PRIu64 "/%" PRIu64 " ", w->resource,
 		(int)(width < 40 ? width : 40), "########################################", done,
 		total);
-}
-
-static void pages_bar_end(const struct bar *bar)
-{
-	if (bar->shown)
-		fputs("\r\033[K", stderr);
 }
 
 /* --- one page -------------------------------------------------------------------------------- */
@@ -173,18 +161,7 @@ void rewrite_token_set(struct rewrite *w, char *token)
 		free(token);
 }
 
-/* The token has expired: the API's new one, or else from the beginning. */
-static int token_renew(struct rewrite *w, const struct kubeapi_answer *answer)
-{
-	char *token = pages_copy(json_object_get(answer->body, "metadata"), "continue");
-
-	if (!token)
-		return -ENOMEM;
-	rewrite_token_set(w, token);
-	return 0;
-}
-
-/* What follows the resource's prefix in a key of etcd: NAMESPACE/NAME, or NAME; its last parts. */
+/* The last parts of a key of etcd, behind the resource's prefix: NAMESPACE/NAME, or NAME. */
 static const char *key_tail(const struct rewrite *w, const char *key)
 {
 	const char *tail = strrchr(key, '/');
@@ -214,8 +191,8 @@ static int token_behind(struct rewrite *w, const char *tail)
 }
 
 /*
- * The next value of the list cannot be opened: on behind it. 0; 1 (said) if that is no way: the key is none of this
- * resource's, or was passed already.
+ * The next value of the list cannot be opened, so the list goes on behind it. Returns 0, or 1 (said) if that does not
+ * work: the key is not of this resource, or was passed already.
  */
 static int pass_unreadable(struct rewrite *w, const struct kubeapi_answer *answer)
 {
@@ -263,16 +240,20 @@ static int page_ask(struct reencrypt *re, struct rewrite *w, struct kubeapi_answ
 			if (r != 0)
 				return r;
 		} else if (r == 0 && ret->status == 410 && w->token && renewed++ < TRIES) {
-			r = token_renew(w, ret);
-			if (r < 0)
-				return r;
+			/* The token has expired: go on with the API's new one, or else from the beginning. */
+			char *token =
+				pages_copy(json_object_get(ret->body, "metadata"), "continue");
+
+			if (!token)
+				return -ENOMEM;
+			rewrite_token_set(w, token);
 		} else {
 			return r;
 		}
 	}
 }
 
-/* One that was passed may have been the last: then the list behind it is empty. */
+/* The page is empty if an unreadable value that was passed was the last of the list. */
 static int page_get(struct reencrypt *re, struct rewrite *w, struct page *ret)
 {
 	struct kubeapi_answer answer;
@@ -320,7 +301,7 @@ int page_of_others(struct reencrypt *re, const struct rewrite *w, const char *ns
 	return r < 0 ? ctl_fail("%s: list: %s", w->resource, errno_text(r)) : 0;
 }
 
-/* The next page, and the state behind it; a page that was not finished is done again by the next run. */
+/* Rewrite the next page, and save the state. A page that was not finished is done again by the next run. */
 static int pages_step(struct reencrypt *re, struct rewrite *w, struct bar *bar)
 {
 	_cleanup_(page_clear) struct page page = { 0 };
@@ -354,6 +335,7 @@ int rewrite_run(struct reencrypt *re, struct rewrite *w)
 	re->page = re->page_max;
 	while (r == 0 && !w->done && !stopped(re))
 		r = pages_step(re, w, &bar);
-	pages_bar_end(&bar);
+	if (bar.shown)
+		fputs("\r\033[K", stderr);
 	return r;
 }

@@ -50,7 +50,7 @@ static int rewrite_load(const json_t *mine, struct rewrite *w)
 	return missed_load(w, json_object_get(mine, "notRewritten"));
 }
 
-/* What the state has of @w, or NULL, and why is said. */
+/* The part of the state that is about @w; NULL if there is none, or (said) none that counts. */
 static const json_t *state_of(const json_t *state, const struct rewrite *w, const char *path)
 {
 	const json_t *mine = json_object_get(json_object_get(state, "resources"), w->resource);
@@ -66,17 +66,6 @@ static const json_t *state_of(const json_t *state, const struct rewrite *w, cons
 	return NULL;
 }
 
-/* Which of them will be remembered? */
-static void say_forgetful(const struct reencrypt *re)
-{
-	for (size_t i = 0; i < re->n; i++)
-		if (!*re->all[i].key_id)
-			fprintf(stderr,
-				"kekctl: %s: kekd on this machine does not say which key it is written "
-				"with, so nothing of it is kept in %s\n",
-				re->all[i].resource, re->ctl->state);
-}
-
 int reencrypt_state_load(struct reencrypt *re)
 {
 	const char *path = re->ctl->state;
@@ -86,7 +75,12 @@ int reencrypt_state_load(struct reencrypt *re)
 
 	if (!path)
 		return 0;
-	say_forgetful(re);
+	for (size_t i = 0; i < re->n; i++)
+		if (!*re->all[i].key_id)
+			fprintf(stderr,
+				"kekctl: %s: kekd on this machine does not say which key it is written "
+				"with, so nothing of it is kept in %s\n",
+				re->all[i].resource, path);
 	if (access(path, F_OK) < 0)
 		return 0;
 	state = json_load_file(path, JSON_REJECT_DUPLICATES, &error);

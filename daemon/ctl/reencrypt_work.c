@@ -44,11 +44,6 @@ struct work {
 	bool trial;         /* it is about others, to see whether they fail alike */
 };
 
-static uint64_t done_count(const struct rewrite_counts *c)
-{
-	return c->rewritten + c->current + c->gone + c->failed + c->listed;
-}
-
 static void item_over(struct work *k, struct item *item)
 {
 	item->at = ITEM_OVER;
@@ -116,14 +111,6 @@ static int work_failed(struct work *k, struct item *item, const struct kubeapi_a
 	return missed_add(k->w, &m);
 }
 
-/* Is it this object's own trouble? */
-static bool is_well_since(struct work *k, const struct item *item)
-{
-	if (k->well <= item->failed && page_is_served(k->re, k->w))
-		k->well = kubeapi_now();
-	return k->well > item->failed;
-}
-
 /* Is it worth another try? */
 static bool may_try(struct work *k, struct item *item, uint64_t now)
 {
@@ -131,10 +118,15 @@ static bool may_try(struct work *k, struct item *item, uint64_t now)
 		item->failed = now;
 	if (++item->tries < k->tries)
 		return true;
-	return !k->trial && item->tries < TRIES_AWAY && !is_well_since(k, item);
+	if (k->trial || item->tries >= TRIES_AWAY)
+		return false;
+	/* If others have been served since it failed, it is this object's own trouble. */
+	if (k->well <= item->failed && page_is_served(k->re, k->w))
+		k->well = kubeapi_now();
+	return k->well <= item->failed;
 }
 
-/* A moment for each try more, or what the server asks for. */
+/* Each try waits longer than the one before, or as long as the server asks for. */
 static void work_again(struct item *item, const struct kubeapi_answer *answer, uint64_t now)
 {
 	uint64_t wait =
@@ -146,7 +138,7 @@ static void work_again(struct item *item, const struct kubeapi_answer *answer, u
 	item->at = ITEM_WAITS;
 }
 
-/* 0, or 1 (said) if nothing can be asked any more. */
+/* Judge an answer. 1 (said) if nothing can be asked any more. */
 static int work_judge(struct work *k, struct item *item, const struct kubeapi_answer *answer)
 {
 	uint64_t now = kubeapi_now();
@@ -192,7 +184,7 @@ static int item_ask(struct work *k, struct item *item, struct kubeapi_answer *an
 			   : kubeapi_start(k->re->api, &req, item);
 }
 
-/* The next that may be asked at @now, or NULL, and *@ret_next is when one may be. */
+/* The next item that may be asked for at @now; NULL: none yet, and *@ret_next says when. */
 static struct item *item_next(struct work *k, uint64_t now, uint64_t *ret_next)
 {
 	bool busy = kubeapi_flying(k->re->api) > 0;
@@ -212,7 +204,7 @@ static struct item *item_next(struct work *k, uint64_t now, uint64_t *ret_next)
 	return NULL;
 }
 
-/* As many as may be under way. *@until: when there may be more. */
+/* Ask for as many as may be under way. *@until says when there may be more. */
 static int work_start(struct work *k, uint64_t *until)
 {
 	struct pace *pace = &k->re->pace;
@@ -247,15 +239,6 @@ static int work_start(struct work *k, uint64_t *until)
 	return r;
 }
 
-/* Who was asked and has not been answered is asked again. */
-static void work_drop(struct work *k)
-{
-	kubeapi_drop(k->re->api);
-	for (size_t i = k->first; i < k->page->n; i++)
-		if (k->page->items[i].at == ITEM_FLIES)
-			k->page->items[i].at = ITEM_WAITS;
-}
-
 static int work_turn(struct work *k)
 {
 	uint64_t until = kubeapi_now() + NS; /* a signal may have come just before it waits */
@@ -271,7 +254,7 @@ static int work_turn(struct work *k)
 
 /* --- do all fail alike? ---------------------------------------------------------------------- */
 
-/* Not of one object: nobody is logged in, or the server does not do its work. */
+/* Is it no object's own trouble? Nobody is logged in, or the server does not do its work. */
 static bool is_of_server(const struct alike *a)
 {
 	return a->status == 401 || (a->status == 0 && !*a->reason) ||
@@ -289,7 +272,11 @@ static int work_run(struct work *k)
 
 	while (r == 0 && k->open > 0 && !*k->re->stop && !looks_alike(k->w))
 		r = work_turn(k);
-	work_drop(k);
+	/* What was asked for and has not been answered is asked for again. */
+	kubeapi_drop(k->re->api);
+	for (size_t i = k->first; i < k->page->n; i++)
+		if (k->page->items[i].at == ITEM_FLIES)
+			k->page->items[i].at = ITEM_WAITS;
 	return r;
 }
 
@@ -313,7 +300,7 @@ static int others_fail(struct reencrypt *re, const struct rewrite *w, const char
 	return alike;
 }
 
-/* It looks alike: is it? 1 (said), or 0 and it is looked into again when twice as many have failed. */
+/* Many failures look alike: do they have one cause? 1 (said) if so. 0: asked again when twice as many have failed. */
 static int work_alike(struct work *k)
 {
 	struct alike *a = &k->w->alike;
@@ -335,7 +322,7 @@ int page_rewrite(struct reencrypt *re, struct rewrite *w, struct page *page, str
 		.w = w,
 		.page = page,
 		.bar = bar,
-		.total = done_count(&w->counts) + page->n + page->remaining,
+		.total = reencrypt_done_count(&w->counts) + page->n + page->remaining,
 		.open = page->n,
 		.tries = TRIES_MAX,
 	};

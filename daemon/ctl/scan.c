@@ -28,21 +28,6 @@
 
 static const char *const covered_default[] = { "secrets" };
 
-/* The keys that kekd has. */
-
-static void scan_key_of(const struct admin_key *k, struct rules_key *ret)
-{
-	*ret = (struct rules_key){
-		.activation = k->activation,
-		.active = strcmp(k->state, "active") == 0,
-		.gone = strcmp(k->state, "retired") == 0 || strcmp(k->state, "destroyed") == 0 ||
-			k->usable < 0,
-	};
-	memcpy(ret->label, k->label, sizeof(ret->label));
-	memcpy(ret->name, k->name, sizeof(ret->name));
-	memcpy(ret->key_id, k->key_id, sizeof(ret->key_id));
-}
-
 static int keys_get(struct scan *s)
 {
 	_cleanup_(ctl_keys_clear) struct ctl_keys list = { 0 };
@@ -57,8 +42,19 @@ static int keys_get(struct scan *s)
 	keys = calloc(list.n + 1, sizeof(*keys));
 	if (!keys)
 		return ctl_fail("out of memory"), SCAN_FAILED;
-	for (size_t i = 0; i < list.n; i++)
-		scan_key_of(&list.v[i], &keys[i]);
+	for (size_t i = 0; i < list.n; i++) {
+		const struct admin_key *k = &list.v[i];
+
+		keys[i] = (struct rules_key){
+			.activation = k->activation,
+			.active = strcmp(k->state, "active") == 0,
+			.gone = strcmp(k->state, "retired") == 0 ||
+				strcmp(k->state, "destroyed") == 0 || k->usable < 0,
+		};
+		memcpy(keys[i].label, k->label, sizeof(keys[i].label));
+		memcpy(keys[i].name, k->name, sizeof(keys[i].name));
+		memcpy(keys[i].key_id, k->key_id, sizeof(keys[i].key_id));
+	}
 	s->rules.keys = keys;
 	s->rules.n_keys = list.n;
 	s->rules.kms_socket = kms;
@@ -94,7 +90,7 @@ static int file_read(const char *path, char **ret, size_t *ret_len)
 	return 0;
 }
 
-/* The secrets are of no use here. */
+/* A configuration with secrets is taken, too; a scan does not use them. */
 static int config_parse_any(struct scan *s, struct span text, struct encconf **ret)
 {
 	struct yaml_error err = { 0 }, err_literal = { 0 };
@@ -175,7 +171,7 @@ static bool name_known(const struct rules *rules, const char *what)
 	return false;
 }
 
-/* Offline a name that nothing has told of is looked for all the same: a value may have it. */
+/* Offline even an unknown name is looked for, since a value may have it. */
 static int use_find(struct scan *s)
 {
 	const char *what = s->ctl->uses;
@@ -197,18 +193,7 @@ static int use_find(struct scan *s)
 	return ctl_fail("no key \"%s\"; see kekctl key list", what), SCAN_FAILED;
 }
 
-/* Where nobody has told of the keys: the label that kekd has made of a name and an id says both. */
-
-/* The digits in an id, its beginning, or a key_id; none in anything else. */
-static struct span scan_digits_of(const char *what)
-{
-	size_t n = strspn(what, "0123456789abcdef");
-	bool whole = n == KEKD_KEY_ID_HEX;
-
-	if (n < ID_PREFIX_MIN || n > KEKD_KEY_ID_HEX || (what[n] && !(whole && what[n] == '.')))
-		return SPAN_NULL;
-	return span_of(what, n);
-}
+/* Where kekd's keys are not known, a label tells the name and the id that kekd has made it of. */
 
 static bool label_cut(struct span label, struct span *ret_name, struct span *ret_id)
 {
@@ -223,9 +208,12 @@ static bool label_cut(struct span label, struct span *ret_name, struct span *ret
 
 static bool has_id(const char *what, const struct stored *v)
 {
-	struct span digits = scan_digits_of(what), name, id;
+	size_t n = strspn(what, "0123456789abcdef");
+	struct span digits = span_of(what, n), name, id;
 
-	if (digits.len == 0)
+	/* An id, its beginning, or a key_id, which goes on with a dot. */
+	if (n < ID_PREFIX_MIN || n > KEKD_KEY_ID_HEX ||
+	    (what[n] && !(n == KEKD_KEY_ID_HEX && what[n] == '.')))
 		return false;
 	return (label_cut(v->label, &name, &id) && span_starts_with(id, digits)) ||
 	       (v->own && span_starts_with(v->key_id, digits));
@@ -241,7 +229,7 @@ static bool is_sealed_by(struct span value, const struct stored *v, const char *
 	       span_equal(v->key_id, span_str(what));
 }
 
-/* A name, or a label that is one: of a value of a key of that name nobody can say. */
+/* Has the value's key the name that was asked for? Then nobody can say whether the value needs the key that is meant. */
 static bool scan_has_name(const struct scan *s, const struct stored *v)
 {
 	struct span name, id;
@@ -251,8 +239,8 @@ static bool scan_has_name(const struct scan *s, const struct stored *v)
 }
 
 /*
- * What it needs is known by the label of its key, or by the key_id in it; either is enough. The label is
- * looked for as a whole, whatever others there are: it may hold a colon, and another may be its beginning.
+ * A value needs the key if it has the key's label or its key_id. The label is looked for as a whole, whatever other
+ * labels there are: it may hold a colon, and another label may be its beginning.
  */
 static int needs(const struct scan *s, struct span value, bool *ret)
 {
@@ -270,7 +258,7 @@ static int needs(const struct scan *s, struct span value, bool *ret)
 	return 0;
 }
 
-/* Of every value of the dump, wherever in etcd it is. */
+/* Called for every value of the dump, wherever in etcd it is. */
 static int use_count(struct scan *s, struct span value, const struct stored *v)
 {
 	bool needed = false;
@@ -307,22 +295,9 @@ static void scan_count(struct scan *s, struct report_row *row, enum verdict verd
 	example_add(s, verdict, key, why);
 }
 
-static void scan_hash_text(struct span key_id, char ret[static 72])
-{
-	unsigned char h[crypto_hash_sha256_BYTES];
-	char hex[2 * sizeof(h) + 1];
-
-	ret[0] = '\0';
-	if (key_id.len == 0)
-		return;
-	crypto_hash_sha256(h, key_id.data, key_id.len);
-	sodium_bin2hex(hex, sizeof(hex), h, sizeof(h));
-	snprintf(ret, 72, "sha256:%s", hex);
-}
-
 /*
- * What is current, a configuration says that was given; otherwise the daemon's own does. Of the keys of
- * another KMS plugin only the daemon knows the newest.
+ * --config decides what is current; without it the daemon's own configuration does. Only the daemon knows the newest
+ * key of another KMS plugin.
  */
 static enum verdict combine(const struct scan *s, const struct report_slot *slot,
 			    const struct transform_result *result)
@@ -336,7 +311,7 @@ static enum verdict combine(const struct scan *s, const struct report_slot *slot
 	return slot->verdict == VERDICT_UNREADABLE ? VERDICT_STALE : slot->verdict;
 }
 
-/* What the daemon said of a value; the tag is its row and what was thought of it before. */
+/* Take what the daemon says of a value. The tag is the value's row, with the verdict before. */
 static int verified(void *ctx, void *tag, struct span path, const struct transform_result *result)
 {
 	struct scan *s = ctx;
@@ -351,7 +326,7 @@ static int verified(void *ctx, void *tag, struct span path, const struct transfo
 	return 0;
 }
 
-/* Does it have to be opened to know? What has no key to open it, or none to need, has not. */
+/* Does --verify have to open the value? Not if it is faulty or not encrypted. */
 static bool must_open(const struct scan *s, const struct stored *v)
 {
 	return s->bulk && v->kind != STORED_PLAIN && !v->fault;
@@ -360,12 +335,13 @@ static bool must_open(const struct scan *s, const struct stored *v)
 static int value_count(struct scan *s, const struct dump_value *v, const struct resource *resource,
 		       const struct stored *stored, const struct judgement *j)
 {
-	char hash[72], text[RESOURCE_TEXT_MAX];
+	char hash[72] = "", text[RESOURCE_TEXT_MAX];
 	bool open = must_open(s, stored) && v->value.len <= BULK_VALUE_MAX;
 	struct report_row *row;
 	int r;
 
-	scan_hash_text(stored->key_id, hash);
+	if (stored->key_id.len > 0)
+		ctl_key_id_hash(stored->key_id, hash);
 	r = report_row(&s->report, resource, stored, j, hash, &row);
 	if (r < 0)
 		return ctl_fail("too many kinds of values, or out of memory: %s", errno_text(r)),
@@ -394,24 +370,18 @@ bool scan_object_of(const struct scan *s, const struct dump_value *v, const stru
 	return true;
 }
 
-static void past_count(struct scan *s, const struct dump_value *v, const struct judgement *j)
-{
-	if (j->verdict != VERDICT_PLAINTEXT || v->value.len == 0)
-		return;
-	s->past++;
-	example_add(s, PAST_EXAMPLES, v->key, span_str("plaintext"));
-}
-
 static int object_count(struct scan *s, const struct dump_value *v, struct resource *resource,
 			const struct stored *stored)
 {
 	struct judgement j;
 
 	rules_judge(&s->rules, resource, stored, &j);
-	if (v->past) {
-		past_count(s, v, &j);
-		return 0;
+	if (v->past && j.verdict == VERDICT_PLAINTEXT && v->value.len > 0) {
+		s->past++;
+		example_add(s, PAST_EXAMPLES, v->key, span_str("plaintext"));
 	}
+	if (v->past)
+		return 0;
 	s->objects++;
 	if (v->value.len == 0) {
 		s->empty++;
@@ -449,22 +419,16 @@ static int scan_value_each(void *ctx, const struct dump_value *v)
 	return 0;
 }
 
-/* Of a key: does the dump have all that could need it? */
-static int use_status(const struct scan *s)
-{
-	if (s->use.n > 0)
-		return SCAN_STALE;
-	if (s->use.undecided > 0)
-		return SCAN_UNREADABLE;
-	return s->gap ? SCAN_FAILED : 0;
-}
-
 int scan_exit_status(const struct scan *s)
 {
 	const uint64_t *n = s->report.n_all;
 
+	/* --uses asks of one key: does the dump have all that could need it? */
 	if (s->use.name)
-		return use_status(s);
+		return s->use.n > 0           ? SCAN_STALE
+		       : s->use.undecided > 0 ? SCAN_UNREADABLE
+		       : s->gap               ? SCAN_FAILED
+					      : 0;
 	if (n[VERDICT_UNREADABLE] > 0)
 		return SCAN_UNREADABLE;
 	if (n[VERDICT_PLAINTEXT] > 0)
@@ -506,22 +470,10 @@ static int scan_file(struct scan *s, const char *path)
 	return 0;
 }
 
-static int patterns_new(struct scan *s)
-{
-	size_t n = 0;
-
-	while (rules_pattern(&s->rules, n))
-		n++;
-	s->patterns = calloc(n + 1, sizeof(*s->patterns));
-	s->notes = json_array();
-	if (!s->patterns || !s->notes)
-		return ctl_fail("out of memory"), SCAN_FAILED;
-	return ctl_prefix(s->ctl, s->prefix) == 0 ? 0 : SCAN_FAILED;
-}
-
 static int scan_prepare(struct scan *s, struct encconf **ret)
 {
 	static const char *covered[1];
+	size_t n = 0;
 	int r;
 
 	s->rules.covered = covered_default;
@@ -535,23 +487,18 @@ static int scan_prepare(struct scan *s, struct encconf **ret)
 		r = keys_get(s);
 	if (r == 0 && rules_labels(&s->rules, &s->rules.labels) < 0)
 		return ctl_fail("out of memory"), SCAN_FAILED;
-	if (r == 0)
-		r = patterns_new(s);
-	if (r == 0)
-		r = use_find(s);
+	if (r != 0)
+		return r;
+	while (rules_pattern(&s->rules, n))
+		n++;
+	s->patterns = calloc(n + 1, sizeof(*s->patterns));
+	s->notes = json_array();
+	if (!s->patterns || !s->notes)
+		return ctl_fail("out of memory"), SCAN_FAILED;
+	if (ctl_prefix(s->ctl, s->prefix) != 0)
+		return SCAN_FAILED;
+	r = use_find(s);
 	return r == 0 && is_to_prove(s) ? proof_begin(s) : r;
-}
-
-static void scan_done(struct scan *s)
-{
-	bulk_free(s->bulk);
-	report_done(&s->report);
-	json_decref(s->notes);
-	free(s->patterns);
-	proof_done(s);
-	free((void *)(uintptr_t)s->rules.labels.v);
-	free((void *)(uintptr_t)s->rules.keys);
-	free(s);
 }
 
 static int scan_run(struct scan *s, const char *path)
@@ -602,7 +549,7 @@ static int scan_usage(const struct ctl *ctl, int argc)
 	return 0;
 }
 
-/* The newest snapshot of a folder; the metrics tell also of none. */
+/* Scan @path, or the newest snapshot of a folder. The metrics are written even if there is none. */
 static int scan_chosen(struct scan *s, const char *path)
 {
 	const struct ctl *ctl = s->ctl;
@@ -626,7 +573,14 @@ static int scan_once(const struct ctl *ctl, const char *path, struct admin_mark 
 	s->ctl = ctl;
 	s->evidence = evidence;
 	r = scan_chosen(s, path);
-	scan_done(s);
+	bulk_free(s->bulk);
+	report_done(&s->report);
+	json_decref(s->notes);
+	free(s->patterns);
+	proof_done(s);
+	free((void *)(uintptr_t)s->rules.labels.v);
+	free((void *)(uintptr_t)s->rules.keys);
+	free(s);
 	return r;
 }
 

@@ -64,13 +64,7 @@ static int endpoints_cut(char *list, struct carrier_setup *ret)
 	return ret->n_endpoints > 0 ? 0 : ctl_usage("--endpoints names none");
 }
 
-static int from_options(const struct ctl *ctl, char **list, struct carrier_setup *ret)
-{
-	*list = strdup(ctl->endpoints);
-	return *list ? endpoints_cut(*list, ret) : ctl_fail("out of memory");
-}
-
-/* What an option says counts, also beside endpoints of kekd.yaml, whose certificate may open no more than a prefix. */
+/* An option takes the place of a file of kekd.yaml, whose certificate may open no more than a prefix. */
 static int files_set(const struct ctl *ctl, struct carrier_setup *s)
 {
 	bool tls = false;
@@ -101,7 +95,7 @@ static int files_find(struct carrier_setup *s, char *found[static 3])
 	return 0;
 }
 
-/* Two that are one would be counted twice, and stand for one that was not read. kine has no number. */
+/* The same etcd twice would be counted twice, and another one would go unread. kine has no number. */
 static int etcd_is_new(struct scan *s, uint64_t cluster)
 {
 	for (size_t i = 0; i < s->n_etcds; i++)
@@ -114,7 +108,7 @@ static int etcd_is_new(struct scan *s, uint64_t cluster)
 	return 0;
 }
 
-/* One etcd: what the file says of itself is of the first, but for the number of values. */
+/* Read one etcd. Of several, the first describes the file; only the numbers of values are added up. */
 static int etcd_read(struct scan *s, struct etcdread *from, dump_each_fn *each)
 {
 	struct dump_info first = s->file.info;
@@ -161,17 +155,19 @@ int scan_etcd(struct scan *s, const char *path, dump_each_fn *each)
 
 	if (ctl->endpoints && path)
 		r = ctl_usage("scan --etcd takes kekd.yaml or --endpoints, not both");
-	else if (ctl->endpoints)
-		r = from_options(ctl, &list, &from.etcd);
-	else
+	else if (!ctl->endpoints)
 		r = from_conf(path ?: CTL_CONFIG_DEFAULT, &conf, &from.etcd);
+	else if ((list = strdup(ctl->endpoints)))
+		r = endpoints_cut(list, &from.etcd);
+	else
+		r = ctl_fail("out of memory");
 	if (r == 0)
 		r = files_set(ctl, &from.etcd);
 	if (r == 0)
 		r = etcd_read(s, &from, each);
 	if (r == ETCDREAD_AGAIN && from.revision != 0)
 		return ctl_fail(
-			"that is where key %s was marked, so it is to be marked again: `kekctl key "
+			"that is where key %s was marked, so it has to be marked again: `kekctl key "
 			"mark %s`, then scan at once",
 			s->use.key->label, s->use.key->label);
 	return r == 0 && conf ? others_read(s, &conf->others, each) : r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the counts of a scan do not say: what was not judged, which is a gap and no good news, and what else
- * who reads them should know.
+ * a reader of the counts should know.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -24,12 +24,7 @@ static void _printf_(2, 3) note(struct scan *s, const char *fmt, ...)
 	json_array_append_new(s->notes, json_string(text));
 }
 
-static bool is_name(const char *pattern)
-{
-	return *pattern != '*';
-}
-
-/* The name that was meant, among those that the dump has: of another group, or a few letters away. */
+/* Guess which name of the dump was meant: one of another group, or one that differs by a few letters. */
 static void hint_find(const struct scan *s, const char *pattern, char *ret, size_t size)
 {
 	size_t len = strcspn(pattern, ".");
@@ -58,7 +53,7 @@ static size_t note_missing(struct scan *s)
 	size_t n = 0;
 
 	for (size_t i = 0; (pattern = rules_pattern(&s->rules, i)); i++) {
-		if (!is_name(pattern) || s->patterns[i] > 0 || n++ >= MISSING_MAX)
+		if (*pattern == '*' || s->patterns[i] > 0 || n++ >= MISSING_MAX)
 			continue;
 		hint_find(s, pattern, hint, sizeof(hint));
 		note(s, "no value of %s is in the dump%s", pattern, hint);

@@ -42,17 +42,6 @@ static json_t *row_json(const struct report_row *row)
 	return j;
 }
 
-static json_t *examples_json(const struct scan *s)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < s->n_examples; i++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s}", "verdict", s->examples[i].what, "key",
-					s->examples[i].key, "why", s->examples[i].why));
-	return list;
-}
-
 static json_t *etcd_json(const struct scan *s)
 {
 	const struct dump_info *i = &s->file.info;
@@ -68,16 +57,20 @@ static json_t *etcd_json(const struct scan *s)
 
 static int scan_print_json(struct scan *s)
 {
-	json_t *rows = json_array(), *all;
+	json_t *rows = json_array(), *examples = json_array(), *all;
 
 	report_sort(&s->report, true);
 	for (size_t i = 0; i < s->report.n; i++)
 		json_array_append_new(rows, row_json(s->report.rows[i]));
+	for (size_t i = 0; i < s->n_examples; i++)
+		json_array_append_new(
+			examples, json_pack("{s:s, s:s, s:s}", "verdict", s->examples[i].what,
+					    "key", s->examples[i].key, "why", s->examples[i].why));
 	all = json_pack("{s:o, s:o, s:o, s:o, s:O, s:I, s:I, s:I, s:I, s:i}", "etcd", etcd_json(s),
-			"rows", rows, "total", counts_json(s->report.n_all), "examples",
-			examples_json(s), "notes", s->notes, "pastPlaintext", (json_int_t)s->past,
-			"values", (json_int_t)s->file.info.values, "other", (json_int_t)s->other,
-			"verified", (json_int_t)s->verified, "exitStatus", scan_exit_status(s));
+			"rows", rows, "total", counts_json(s->report.n_all), "examples", examples,
+			"notes", s->notes, "pastPlaintext", (json_int_t)s->past, "values",
+			(json_int_t)s->file.info.values, "other", (json_int_t)s->other, "verified",
+			(json_int_t)s->verified, "exitStatus", scan_exit_status(s));
 	if (s->use.name)
 		json_object_set_new(all, "uses",
 				    json_pack("{s:s, s:I, s:I}", "key", s->use.name, "values",
@@ -88,7 +81,7 @@ static int scan_print_json(struct scan *s)
 
 /* Text. */
 
-/* Columns are as wide as what stands in them. */
+/* Each column is as wide as its widest text. */
 struct widths {
 	int resource, ns, provider, name;
 };
@@ -100,21 +93,12 @@ static int wider(int width, const char *text)
 	return n > width ? n : width;
 }
 
-static void print_row(const struct widths *w, const struct report_row *row, const char *ns,
-		      const uint64_t n[static VERDICTS])
-{
-	printf("%-*s %-*s %-*s %-*s %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %10" PRIu64 "%s%s\n",
-	       w->resource, row->resource, w->ns, *ns ? ns : "-", w->provider, row->provider,
-	       w->name, *row->key ? row->key : "-", n[VERDICT_CURRENT], n[VERDICT_STALE],
-	       n[VERDICT_PLAINTEXT] + n[VERDICT_UNCOVERED],
-	       n[VERDICT_UNREADABLE] + n[VERDICT_UNJUDGED], *kek_text(row) ? "  " : "",
-	       kek_text(row));
-}
-
 static void print_table(struct report *r)
 {
 	struct widths w = { 8, 9, 8, 4 };
 	bool all = r->n <= ROWS_SHOWN;
+	const struct report_row *row;
+	const char *ns;
 	size_t end;
 
 	report_sort(r, all);
@@ -135,7 +119,15 @@ static void print_table(struct report *r)
 		     end++)
 			for (enum verdict v = 0; v < VERDICTS; v++)
 				n[v] += r->rows[end]->n[v];
-		print_row(&w, r->rows[i], all ? r->rows[i]->ns : "*", n);
+		row = r->rows[i];
+		ns = !all ? "*" : *row->ns ? row->ns : "-";
+		printf("%-*s %-*s %-*s %-*s %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %10" PRIu64
+		       "%s%s\n",
+		       w.resource, row->resource, w.ns, ns, w.provider, row->provider, w.name,
+		       *row->key ? row->key : "-", n[VERDICT_CURRENT], n[VERDICT_STALE],
+		       n[VERDICT_PLAINTEXT] + n[VERDICT_UNCOVERED],
+		       n[VERDICT_UNREADABLE] + n[VERDICT_UNJUDGED], *kek_text(row) ? "  " : "",
+		       kek_text(row));
 	}
 	if (!all)
 		puts("Namespaces are summed up; --json has them all.");

@@ -19,23 +19,18 @@
 /* What `etcdctl snapshot save` calls a file that it has not finished. */
 #define PART ".part"
 
-static bool ends_with(const char *s, const char *end)
-{
-	size_t n = strlen(s), len = strlen(end);
-
-	return n >= len && strcmp(s + n - len, end) == 0;
-}
-
 /* Its file's time; 0: it is no database of etcd. */
 static time_t snapshot_made(int dir, const char *name)
 {
 	_cleanup_close_ int fd =
 		openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	uint8_t head[SNAPSHOT_HEAD];
-	size_t len = 0;
+	size_t n = strlen(name), part = strlen(PART), len = 0;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || ends_with(name, PART))
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	if (n >= part && strcmp(name + n - part, PART) == 0)
 		return 0;
 	if (io_read_all(fd, head, sizeof(head), &len) < 0 || !snapshot_is(span_of(head, len)))
 		return 0;
@@ -81,7 +76,7 @@ static void gauge(FILE *f, const char *name, const char *help)
 	fprintf(f, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
 }
 
-/* Of a scan that did not come to its end there are no numbers of values. */
+/* A scan that did not come to its end gives no numbers of values. */
 static void snapshots_print(FILE *f, const struct scan *s, int status,
 			    const struct snapshot_file *file)
 {

@@ -16,17 +16,7 @@ static int32_t first_pid(const struct admin_status *s)
 	return 0;
 }
 
-static json_t *pids(const struct admin_status *s)
-{
-	json_t *all = json_array();
-
-	for (uint32_t i = 0; i < s->workers && i < KEKD_WORKERS_MAX; i++)
-		if (s->server_pids[i] > 0)
-			json_array_append_new(all, json_integer(s->server_pids[i]));
-	return all;
-}
-
-/* What is not well, each with what to do. @put: for status and doctor. */
+/* Tell what is not well, and what to do about it. status and doctor give @put. */
 void ctl_health(const struct board_health *h,
 		void (*put)(void *ctx, const char *what, const char *cure), void *ctx)
 {
@@ -77,38 +67,27 @@ static void put_json(void *ctx, const char *what, const char *cure _unused_)
 	json_array_append_new(ctx, json_string(what));
 }
 
-static json_t *health_json(const struct admin_status *s)
-{
-	json_t *all = json_array();
-
-	ctl_health(&s->health, put_json, all);
-	return all;
-}
-
 static int status_print_json(const struct admin_status *s, const char *hash)
 {
+	json_t *pids = json_array(), *not_well = json_array();
+
+	for (uint32_t i = 0; i < s->workers && i < KEKD_WORKERS_MAX; i++)
+		if (s->server_pids[i] > 0)
+			json_array_append_new(pids, json_integer(s->server_pids[i]));
+	ctl_health(&s->health, put_json, not_well);
 	return ctl_print_json(json_pack(
 		"{s:s, s:b, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:i, s:i, s:i, s:I, s:s, s:I, s:i, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o}",
 		"version", s->version, "serving", s->workers_serving > 0, "sealed", (int)s->sealed,
 		"socket", s->socket, "backend", s->backend, "custody", s->custody, "ring", s->ring,
 		"rootKey", s->root, "rootKeyFingerprint", s->root_id, "sealedReason",
 		s->sealed_text, "keyId", s->key_id, "keyIdHash", hash, "keeperPid",
-		(int)s->keeper_pid, "serverPid", (int)first_pid(s), "serverPids", pids(s),
-		"workers", (int)s->workers, "serverStarts", (int)s->server_starts, "keys",
-		(int)s->keys, "started", (json_int_t)s->started, "node", s->node, "generation",
+		(int)s->keeper_pid, "serverPid", (int)first_pid(s), "serverPids", pids, "workers",
+		(int)s->workers, "serverStarts", (int)s->server_starts, "keys", (int)s->keys,
+		"started", (json_int_t)s->started, "node", s->node, "generation",
 		(json_int_t)s->generation, "members", (int)s->members, "keyset", s->keyset_text,
 		"escrowTested", (json_int_t)s->escrow_tested, "rootKeySecond", s->root_second,
 		"rootKeyComing", s->root_coming, "rootKeyGoing", s->root_going, "rootKeyType",
-		s->root_type, "rootKeySecondType", s->root_second_type, "notWell", health_json(s)));
-}
-
-static void print_workers(const struct admin_status *s)
-{
-	printf("  servers   %u of %u serving, pid", s->workers_serving, s->workers);
-	for (uint32_t i = 0; i < s->workers && i < KEKD_WORKERS_MAX; i++)
-		if (s->server_pids[i] > 0)
-			printf(" %d", s->server_pids[i]);
-	printf(", starts %u\n", s->server_starts);
+		s->root_type, "rootKeySecondType", s->root_second_type, "notWell", not_well));
 }
 
 int64_t ctl_escrow_days(const struct admin_status *s)
@@ -120,7 +99,7 @@ int64_t ctl_escrow_days(const struct admin_status *s)
 	return now > then ? (now - then) / 86400 : 0;
 }
 
-/* Of a root key that is kept somewhere. */
+/* Only for a root key that is kept somewhere. */
 static void print_escrow(const struct admin_status *s)
 {
 	int64_t days = ctl_escrow_days(s);
@@ -175,10 +154,15 @@ static void status_print_text(const struct admin_status *s, const char *hash)
 	if (*s->key_id)
 		printf("            %s\n", hash);
 	printf("  keeper    pid %d\n", s->keeper_pid);
-	if (s->workers == 1)
+	if (s->workers == 1) {
 		printf("  server    pid %d, start %u\n", first_pid(s), s->server_starts);
-	else
-		print_workers(s);
+	} else {
+		printf("  servers   %u of %u serving, pid", s->workers_serving, s->workers);
+		for (uint32_t i = 0; i < s->workers && i < KEKD_WORKERS_MAX; i++)
+			if (s->server_pids[i] > 0)
+				printf(" %d", s->server_pids[i]);
+		printf(", starts %u\n", s->server_starts);
+	}
 	ctl_health(&s->health, put_text, NULL);
 }
 
@@ -195,7 +179,7 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv _unused_)
 	if (r != 0)
 		return r;
 	if (*end.status.key_id)
-		ctl_key_id_hash(end.status.key_id, hash);
+		ctl_key_id_hash(span_str(end.status.key_id), hash);
 	if (ctl->json)
 		r = status_print_json(&end.status, hash);
 	else

@@ -63,24 +63,6 @@ static double slowest_ms(const struct metrics *now, const struct metrics *old)
 	return all > 0 ? (double)metrics_bound_ns(i) / 1e6 : 0;
 }
 
-static void top_print_keys(const struct board *b)
-{
-	printf("\n%-44s %-13s %12s %12s\n", "KEY", "STATE", "ENCRYPTED", "DECRYPTED");
-	for (uint32_t i = 0; i < b->n_keys && i < 20; i++)
-		printf("%-44.44s %-13s %12" PRIu64 " %12" PRIu64 "\n", b->keys[i].label,
-		       b->keys[i].usable ? b->keys[i].state : "UNUSABLE", b->keys[i].encryptions,
-		       b->keys[i].decryptions);
-}
-
-/* What was refused since @old, and ever, by reason. */
-static void print_refusals(const struct metrics *m, const struct metrics *old)
-{
-	for (size_t i = 0; i < REFUSALS; i++)
-		if (m->refusals[i] > 0)
-			printf("refused    %10" PRIu64 " for %s, %" PRIu64 " now\n", m->refusals[i],
-			       refusal_name((enum refusal)i), m->refusals[i] - old->refusals[i]);
-}
-
 static void print_members(const struct board_cluster *c)
 {
 	if (!c->configured)
@@ -116,18 +98,19 @@ static void print_screen(const struct sample *now, const struct sample *old)
 	       runs > 0 ? (double)jobs / (double)runs : 0, m->queued);
 	printf("clients    %10" PRIu32 " connections   %" PRIu32 " calls   %" PRIu64 " refused\n",
 	       m->connections, m->calls, m->refused_peers);
-	print_refusals(m, &old->board.metrics);
+	for (size_t i = 0; i < REFUSALS; i++)
+		if (m->refusals[i] > 0)
+			printf("refused    %10" PRIu64 " for %s, %" PRIu64 " now\n", m->refusals[i],
+			       refusal_name((enum refusal)i),
+			       m->refusals[i] - old->board.metrics.refusals[i]);
 	if (m->audit_stuck)
 		puts("audit      CANNOT BE WRITTEN");
-	top_print_keys(b);
+	printf("\n%-44s %-13s %12s %12s\n", "KEY", "STATE", "ENCRYPTED", "DECRYPTED");
+	for (uint32_t i = 0; i < b->n_keys && i < 20; i++)
+		printf("%-44.44s %-13s %12" PRIu64 " %12" PRIu64 "\n", b->keys[i].label,
+		       b->keys[i].usable ? b->keys[i].state : "UNUSABLE", b->keys[i].encryptions,
+		       b->keys[i].decryptions);
 	print_members(&b->cluster);
-}
-
-static void print_line(const struct sample *now, const struct sample *old)
-{
-	printf("%.1f requests/s, %.1f failed/s, %" PRIu32 " connections, %s\n",
-	       rate(now->ok, old->ok, now->seconds), rate(now->failed, old->failed, now->seconds),
-	       now->board.metrics.connections, now->board.serving ? "serving" : "NOT serving");
 }
 
 /* An object a line. */
@@ -193,7 +176,11 @@ int ctl_top(const struct ctl *ctl, int argc, char **argv)
 		else if (i > 0 && screen)
 			print_screen(now, old);
 		else if (i > 0)
-			print_line(now, old);
+			printf("%.1f requests/s, %.1f failed/s, %" PRIu32 " connections, %s\n",
+			       rate(now->ok, old->ok, now->seconds),
+			       rate(now->failed, old->failed, now->seconds),
+			       now->board.metrics.connections,
+			       now->board.serving ? "serving" : "NOT serving");
 		if (r != 0)
 			return r;
 		fflush(stdout);

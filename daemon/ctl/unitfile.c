@@ -157,26 +157,18 @@ static size_t find_dropins(const char *root, const char *unit, struct dropin *v)
 	return n;
 }
 
-static int take_unit(struct unitfile *u, const char *root, const char *name)
-{
-	char path[512];
-	int r = -ENOENT;
-
-	for (size_t i = 0; r == -ENOENT && i < ARRAY_SIZE(dirs); i++) {
-		snprintf(path, sizeof(path), "%s%s/%s", root, dirs[i], name);
-		r = take_file(u, path);
-	}
-	return r;
-}
-
 int unitfile_read(const char *root, const char *name, struct unitfile **ret)
 {
 	_cleanup_free_ struct dropin *v = calloc(DROPINS_MAX, sizeof(*v));
 	struct unitfile *u = calloc(1, sizeof(*u));
 	char path[1024];
 	size_t n;
-	int r = u && v ? take_unit(u, root, name) : -ENOMEM;
+	int r = u && v ? -ENOENT : -ENOMEM;
 
+	for (size_t i = 0; r == -ENOENT && i < ARRAY_SIZE(dirs); i++) {
+		snprintf(path, sizeof(path), "%s%s/%s", root, dirs[i], name);
+		r = take_file(u, path);
+	}
 	n = r == 0 ? find_dropins(root, name, v) : 0;
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		snprintf(path, sizeof(path), "%s%s/%s.d/%s", root, dirs[v[i].dir], name, v[i].name);

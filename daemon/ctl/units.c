@@ -27,15 +27,6 @@ static bool is_below(const char *path, const char *dir)
 	return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* Of a path of the configuration, which is absolute: its directory, "/" at least. */
-static const char *dir_of(const char *path, char *ret, size_t size)
-{
-	const char *slash = strrchr(path, '/');
-
-	snprintf(ret, size, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	return ret;
-}
-
 static const char *id_text(const struct config_id *id, char ret[static 16])
 {
 	if (id->name)
@@ -58,12 +49,6 @@ static const char *socket_at(const struct config *c, size_t i)
 	return metrics && i == 0 ? c->metrics.listen : NULL;
 }
 
-static bool is_default_kms(const struct config *c)
-{
-	return !socket_at(c, 1) && strcmp(socket_at(c, 0), KMS_SOCKET) == 0 &&
-	       c->socket_mode == 0600 && !c->socket_group.given;
-}
-
 /* --- drop-ins ---------------------------------------------------------------------------------- */
 
 static void put_group(FILE *to, const struct config_id *group)
@@ -76,7 +61,9 @@ static void put_group(FILE *to, const struct config_id *group)
 
 static bool put_kms(FILE *to, const struct config *c)
 {
-	if (is_default_kms(c))
+	/* As the unit is shipped. */
+	if (!socket_at(c, 1) && strcmp(socket_at(c, 0), KMS_SOCKET) == 0 &&
+	    c->socket_mode == 0600 && !c->socket_group.given)
 		return false;
 	fputs("[Socket]\nListenStream=\n", to);
 	for (size_t i = 0; socket_at(c, i); i++)
@@ -106,24 +93,22 @@ static bool put_metrics(FILE *to, const struct config *c)
 	return true;
 }
 
-static bool is_writable_as_shipped(const char *path)
-{
-	return is_below(path, STATE_DIR) || is_below(path, RUN_DIR);
-}
-
 /* kekd makes the last directory of the key store itself. */
 static bool put_service(FILE *to, const struct config *c)
 {
 	const char *const paths[] = { c->key_store, c->audit.file };
-	char dir[4096];
 	bool any = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		if (!paths[i] || is_writable_as_shipped(paths[i]))
+		int len;
+
+		/* The unit that is shipped may write to these. */
+		if (!paths[i] || is_below(paths[i], STATE_DIR) || is_below(paths[i], RUN_DIR))
 			continue;
-		dir_of(paths[i], dir, sizeof(dir));
-		fprintf(to, "[Unit]\nRequiresMountsFor=%s\n[Service]\nReadWritePaths=%s\n", dir,
-			dir);
+		/* Its directory, "/" at least: paths of the configuration are absolute. */
+		len = (int)(strrchr(paths[i], '/') - paths[i]) ?: 1;
+		fprintf(to, "[Unit]\nRequiresMountsFor=%.*s\n[Service]\nReadWritePaths=%.*s\n", len,
+			paths[i], len, paths[i]);
 		any = true;
 	}
 	return any;
@@ -163,16 +148,6 @@ static void units_report(struct checking *k, bool problem, const char *cure, con
 	k->found(k->ctx, problem, text, cure);
 }
 
-static bool listens_on(struct unitfile *u, const char *address)
-{
-	const char *word;
-
-	for (unsigned int at = 0; (word = unitfile_word(u, "ListenStream", &at));)
-		if (strcmp(word, address) == 0)
-			return true;
-	return false;
-}
-
 /* Mode and group, as systemd takes them: a mode of 0666 and root's group if nothing is said. */
 static void check_mode(struct checking *k, const struct unitfile *u, const char *name,
 		       unsigned int mode, const struct config_id *group, const char *fields)
@@ -199,7 +174,7 @@ static void check_mode(struct checking *k, const struct unitfile *u, const char 
 			     fields, want);
 }
 
-/* With a socket that systemd passes and nobody configured kekd does not start. */
+/* kekd does not start if systemd passes a socket that nobody has configured. */
 static void check_extra(struct checking *k, struct unitfile *u, const char *name,
 			const char *const *wanted)
 {
@@ -219,16 +194,19 @@ static void check_extra(struct checking *k, struct unitfile *u, const char *name
 	}
 }
 
-/* kekd makes in /run/kekd what systemd does not pass. It is gone while kekd restarts, and is root's group's. */
+/* kekd itself makes a socket in /run/kekd that systemd does not pass. It is gone while kekd restarts, and its group is root. */
 static void check_missing(struct checking *k, struct unitfile *u, const char *name,
 			  const char *address, bool has_group)
 {
 	bool made = is_below(address, RUN_DIR) && !has_group;
+	const char *word;
 
-	if (!listens_on(u, address))
-		units_report(k, !made, WRITE_UNITS,
-			     "%s has no ListenStream=%s, which kekd.yaml names: %s", name, address,
-			     made ? "it is gone while kekd restarts" : "kekd cannot make it");
+	for (unsigned int at = 0; (word = unitfile_word(u, "ListenStream", &at));)
+		if (strcmp(word, address) == 0)
+			return;
+	units_report(k, !made, WRITE_UNITS, "%s has no ListenStream=%s, which kekd.yaml names: %s",
+		     name, address,
+		     made ? "it is gone while kekd restarts" : "kekd cannot make it");
 }
 
 static void check_kms(struct checking *k, struct unitfile *u)
@@ -254,7 +232,7 @@ static void check_admin(struct checking *k, struct unitfile *u)
 		   "admin.gid");
 }
 
-/* Nothing but a link pulls it in: the service does without it, unless kekd.yaml names an address. */
+/* The unit is enabled by a link and nothing else, as the service needs it only if kekd.yaml names an address. */
 static bool is_enabled(const struct checking *k, const char *unit)
 {
 	static const char *const dirs[] = { "/etc/systemd/system", "/run/systemd/system",
@@ -325,7 +303,7 @@ static void check_seen(struct checking *k, const struct unitfile *u, const char 
 	"install -D -m 0644 /usr/share/doc/kekd/examples/" NAME \
 	" /etc/systemd/system/kekd.service.d/" NAME
 
-/* Programs whose needs are known by their name; of others nothing is said. */
+/* Programs whose needs are known by their name. Nothing is said of others. */
 static void check_command(struct checking *k, const struct unitfile *u)
 {
 	static const struct {

@@ -422,7 +422,7 @@ static int walk_page(struct walk *w, uint64_t id, unsigned int depth)
 	return pass_over(w->bolt, id, r);
 }
 
-/* Of the whole tree below @root, or of the one page of an inside bucket. */
+/* Walk the whole tree below the root, or the one page of an inside bucket. */
 static int walk(struct walk *w, const struct bolt_bucket *bucket)
 {
 	struct bolt *b = w->bolt;
@@ -516,8 +516,8 @@ int bolt_walk_back(struct bolt *b, const struct bolt_bucket *bucket, bolt_each_f
 }
 
 /*
- * Strays: what is in leaf pages to which no way of the tree leads any more. Of which bucket they were nothing says, and they
- * may be of an earlier transaction; who is given them judges. Of each element the key is kept, to have them in order.
+ * Strays: elements of leaf pages to which no way of the tree leads any more. Nothing says of which bucket they were, and they
+ * may be of an earlier transaction; each() judges that. The key of each element is kept, so that they come in order.
  */
 struct stray {
 	uint8_t key[BOLT_STRAY_KEY], key_len;
@@ -550,7 +550,7 @@ static int stray_add(struct strays *s, struct span key, uint64_t page, unsigned 
 	return 0;
 }
 
-/* Nothing of a page that is damaged itself is told: it may never have been one. */
+/* Damage of such a page is not reported, as it may never have been a page. */
 static int strays_of_page(struct bolt *b, uint64_t id, struct strays *s)
 {
 	_cleanup_free_ uint8_t *page = NULL;

@@ -575,18 +575,6 @@ static int feed_number(struct etcdjson *j, struct span *text)
 	return etcdjson_text_put(j, number);
 }
 
-static int string_begin(struct etcdjson *j)
-{
-	struct part *p = j->part;
-
-	j->odd = false;
-	j->token = p->last == ':' ? STRING : NAME;
-	j->token_start = p->apart.len;
-	p->name = p->text.len;
-	return j->token == NAME ? etcdjson_text_put(j, span_str("\""))
-				: apart_put(j, span_str("\""));
-}
-
 /* @c is about to be read: does it open the list of elements? */
 static bool is_list(const struct etcdjson *j, uint8_t c)
 {
@@ -604,8 +592,14 @@ static int feed_text(struct etcdjson *j, uint8_t c)
 	struct part *p = j->part;
 	int r;
 
-	if (c == '"')
-		return string_begin(j);
+	if (c == '"') {
+		j->odd = false;
+		j->token = p->last == ':' ? STRING : NAME;
+		j->token_start = p->apart.len;
+		p->name = p->text.len;
+		return j->token == NAME ? etcdjson_text_put(j, span_str("\""))
+					: apart_put(j, span_str("\""));
+	}
 	if (is_list(j, c)) {
 		p->last = ']';
 		j->list_last = '[';

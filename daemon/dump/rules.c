@@ -17,16 +17,6 @@ const char *verdict_name(enum verdict v)
 	return verdict_names[v];
 }
 
-static size_t count_labels(const struct rules *rules)
-{
-	size_t n = rules->n_keys;
-
-	for (size_t i = 0; rules->conf && i < rules->conf->items_count; i++)
-		for (size_t p = 0; p < rules->conf->items[i].providers_count; p++)
-			n += rules->conf->items[i].providers[p].keys_count;
-	return n;
-}
-
 /* A label that holds a colon comes before one that is its beginning. */
 static int longer_first(const void *a, const void *b)
 {
@@ -37,9 +27,13 @@ static int longer_first(const void *a, const void *b)
 
 int rules_labels(const struct rules *rules, struct stored_labels *ret)
 {
-	struct span *v = calloc(count_labels(rules) + 1, sizeof(*v));
-	size_t n = 0;
+	size_t room = rules->n_keys + 1, n = 0;
+	struct span *v;
 
+	for (size_t i = 0; rules->conf && i < rules->conf->items_count; i++)
+		for (size_t p = 0; p < rules->conf->items[i].providers_count; p++)
+			room += rules->conf->items[i].providers[p].keys_count;
+	v = calloc(room, sizeof(*v));
 	if (!v)
 		return -ENOMEM;
 	for (size_t i = 0; i < rules->n_keys; i++)

@@ -98,22 +98,37 @@ static int text_read(int fd, char **ret, size_t *ret_len)
 }
 
 /* The keeper has parsed the same bytes already: an error here is a bug or a lie, never a typo. */
-int server_configs_parse(struct link_fds *fds, struct config **ret_config, struct encconf **ret_enc)
+static int config_from(int fd, struct config **ret)
 {
-	_cleanup_(config_freep) struct config *config = NULL;
-	_cleanup_(encconf_freep) struct encconf *enc = NULL;
-	_cleanup_free_ char *text = NULL, *enc_text = NULL;
+	_cleanup_free_ char *text = NULL;
 	struct yaml_error err = { 0 };
 	size_t len = 0;
 	int r;
 
-	r = text_read(fds->fd[0], &text, &len);
+	r = text_read(fd, &text, &len);
+	return r < 0 ? r : config_parse(span_of(text, len), "kekd.yaml", ret, &err);
+}
+
+static int encconf_from(int fd, struct encconf **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct yaml_error err = { 0 };
+	size_t len = 0;
+	int r;
+
+	r = text_read(fd, &text, &len);
+	return r < 0 ? r : encconf_parse(span_of(text, len), "encryption.yaml", 0, ret, &err);
+}
+
+int server_configs_parse(struct link_fds *fds, struct config **ret_config, struct encconf **ret_enc)
+{
+	_cleanup_(config_freep) struct config *config = NULL;
+	_cleanup_(encconf_freep) struct encconf *enc = NULL;
+	int r;
+
+	r = config_from(fds->fd[0], &config);
 	if (r == 0)
-		r = config_parse(span_of(text, len), "kekd.yaml", &config, &err);
-	if (r == 0)
-		r = text_read(fds->fd[1], &enc_text, &len);
-	if (r == 0)
-		r = encconf_parse(span_of(enc_text, len), "encryption.yaml", 0, &enc, &err);
+		r = encconf_from(fds->fd[1], &enc);
 	if (r < 0 || !config || !enc)
 		return r < 0 ? r : -EPROTO;
 	*ret_config = move_ptr(config);
@@ -421,9 +436,9 @@ void server_sockets_ask(struct server *s)
 }
 
 /*
- * A key that cannot be taken is the key's trouble, not the daemon's: it stays withdrawn. Unless there is
- * no memory for it while this server serves (requests cannot use up what keys need): once it has
- * answered SYNC others write with the key. It ends, and the next one is given all keys at its start.
+ * A key that cannot be taken stays withdrawn, and the daemon goes on. There is one exception: no memory for
+ * it while this server serves (requests cannot use up what keys need). Once a server has answered SYNC,
+ * others write with the key. So this server ends, and the next one gets all keys at its start.
  */
 static int on_key_or_say(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
@@ -467,7 +482,7 @@ static int on_withdraw(struct server *s, const struct link_msg *msg, struct link
 	return 0;
 }
 
-/* Another one, if the one before has ended: what is in flight goes to this one. */
+/* If a holder was there before, it has ended. What was asked of it is asked of this one. */
 static int on_holder(struct server *s, const struct link_msg *msg _unused_, struct link_fds *fds)
 {
 	int r = s->holder ? 0 : holder_client_new(s->ring, &s->holder);
@@ -528,7 +543,7 @@ static int on_stop(struct server *s, const struct link_msg *msg _unused_,
 	return 0;
 }
 
-/* One for each that link_rules.c lets the keeper say. Descriptors that one does not take are closed. */
+/* A function for each message that link_rules.c lets the keeper send. Descriptors that it does not take are closed. */
 static int (*const handlers[LINK_TYPES])(struct server *s, const struct link_msg *msg,
 					 struct link_fds *fds) = {
 	[LINK_CONFIG] = on_config,     [LINK_LISTENER] = on_listener,
@@ -565,7 +580,7 @@ static int lost_fds(struct server *s)
 	}
 }
 
-/* One message of the keeper. All others need what comes with the configuration. */
+/* Take one message of the keeper. All but the first need what comes with the configuration. */
 static int take_one(struct server *s)
 {
 	struct link_fds fds = { 0 };
@@ -597,7 +612,7 @@ int server_receive(struct server *s)
 	return r == 0 && fcntl(s->link_fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : r;
 }
 
-/* Nothing else is done until the keeper has said what becomes of the new configuration (reload.c). */
+/* The server does nothing else until the keeper has decided about the new configuration (reload.c). */
 static int hold_for_reload(struct server *s)
 {
 	uint64_t end = now_ns() + HOLD_NS, now;

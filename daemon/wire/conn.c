@@ -220,16 +220,6 @@ static bool conn_flush(struct conn *c)
 	return more;
 }
 
-/* True if @c is gone. */
-static bool conn_reap(struct conn *c)
-{
-	if (c->state != CONN_CLOSING || ring_op_busy(&c->rx) || ring_op_busy(&c->tx))
-		return false;
-	close(move_fd(c->fd));
-	c->config->closed(c->ctx);
-	return true;
-}
-
 bool conn_flush_all(struct list *awake)
 {
 	struct list waiting;
@@ -242,8 +232,12 @@ bool conn_flush_all(struct list *awake)
 		list_del(&c->link);
 		more |= conn_flush(c);
 		list_del(&c->link);
-		if (!conn_reap(c) && conn_waits_for_room(c))
+		if (c->state == CONN_CLOSING && !ring_op_busy(&c->rx) && !ring_op_busy(&c->tx)) {
+			close(move_fd(c->fd));
+			c->config->closed(c->ctx);
+		} else if (conn_waits_for_room(c)) {
 			list_add_tail(&waiting, &c->link);
+		}
 	}
 	list_splice_tail(awake, &waiting);
 	return more;

@@ -94,7 +94,7 @@ static void h2_violation(struct h2 *h2, bool flood)
 		h2->ops->violation(h2->ctx, flood);
 }
 
-/* The peer is told, and heard no more. @flood: what it sends costs work and carries none. */
+/* Tell the peer, and hear no more of it. @flood: its frames cost work and carry nothing. */
 static void h2_hear_no_more(struct h2 *h2, bool flood)
 {
 	h2_violation(h2, flood);
@@ -103,7 +103,7 @@ static void h2_hear_no_more(struct h2 *h2, bool flood)
 	h2_fail(h2, -EPROTO);
 }
 
-/* What is said of a stream comes in a row: ten events of a call ask for one stream. */
+/* Events of one stream come in a row: some ten events of a call look for the same stream. */
 static struct h2_stream *stream_of(struct h2 *h2, int32_t id)
 {
 	if (!h2->recent || h2->recent->id != id)
@@ -195,7 +195,7 @@ static int on_header(nghttp2_session *session _unused_, const nghttp2_frame *fra
 	if (!st)
 		return 0;
 	r = h2_block_field(&st->block, &st->length, n, v);
-	/* Of a block with a fault too the rest must be decoded before the stream can be reset. */
+	/* The rest of a faulty block must be decoded, too, before the stream can be reset. */
 	if (r == 0 && !st->mute && !st->block.informational)
 		h2->ops->field(st, n, v);
 	return 0;
@@ -283,7 +283,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 	if (!st)
 		return 0;
 	nghttp2_session_set_stream_user_data(session, id, NULL);
-	/* A call that was refused gives nothing back: it cost its peer next to nothing too. */
+	/* A refused call gives no tokens back: it cost its peer next to nothing, too. */
 	if (st->h2->server ? st->local_end && st->n_trailers > 0 : st->remote_end)
 		h2_watch_refund(&st->h2->watch);
 	stream_close(st, error);
@@ -574,16 +574,6 @@ int h2_feed(struct h2 *h2, struct span data, uint64_t now)
 	return h2->error;
 }
 
-static void tail_take(struct h2 *h2, struct secbuf *out)
-{
-	size_t room = out->cap - out->len;
-	size_t n = h2->tail.len < room ? h2->tail.len : room;
-
-	memcpy(out->data + out->len, h2->tail.data, n);
-	out->len += n;
-	h2->tail = span_skip(h2->tail, n);
-}
-
 int h2_drain(struct h2 *h2, struct secbuf *out)
 {
 	const uint8_t *p;
@@ -592,8 +582,14 @@ int h2_drain(struct h2 *h2, struct secbuf *out)
 	h2->out = out;
 	h2->no_room = false;
 	for (;;) {
-		if (h2->tail.len > 0)
-			tail_take(h2, out);
+		if (h2->tail.len > 0) {
+			size_t room = out->cap - out->len;
+			size_t take = h2->tail.len < room ? h2->tail.len : room;
+
+			memcpy(out->data + out->len, h2->tail.data, take);
+			out->len += take;
+			h2->tail = span_skip(h2->tail, take);
+		}
 		if (out->len == out->cap) {
 			h2->no_room = true;
 			break;

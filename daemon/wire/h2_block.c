@@ -52,7 +52,7 @@ static const uint8_t required[] = {
 	[H2_TRAILERS] = 0,
 };
 
-/* RFC 9113 §8.2.1: of a name that is no pseudo-header field's. */
+/* RFC 9113 §8.2.1: bytes of a name, except of a pseudo-header field. */
 static const bool name_bytes[256] = {
 	['!' ... '9'] = true,
 	[';' ... '@'] = true,
@@ -89,7 +89,7 @@ static uint64_t block_load(const uint8_t *at)
 	return bytes;
 }
 
-/* Of four to seven bytes: the first four and the last four. */
+/* The first four and the last four of four to seven bytes. */
 static uint64_t load_few(struct span v)
 {
 	uint32_t first, last;
@@ -147,7 +147,7 @@ static const struct known {
 	{ SPAN_LITERAL("transfer-encoding"), .rule = CONNECTION_SPECIFIC },
 };
 
-/* They are in the order of their lengths: where those of a length begin. */
+/* The fields are in the order of their lengths. This is where each length begins. */
 static const uint8_t known_at[] = {
 	[2] = 0, [5] = 1, [7] = 2, [10] = 6, [12] = 10, [14] = 11, [16] = 12, [17] = 13,
 };

@@ -31,17 +31,6 @@ void users_done(struct users *users)
 		user_free(users, list_entry(n, struct user, link));
 }
 
-static void users_forget(struct users *users)
-{
-	list_for_each_safe (n, &users->list) {
-		struct user *user = list_entry(n, struct user, link);
-
-		/* A message may be in use for longer than its connection lives. */
-		if (users->n > USERS_KEPT && user->refs == 0 && secpool_used(user->pool) == 0)
-			user_free(users, user);
-	}
-}
-
 static int user_new(struct users *users, const void *listener, uid_t uid, struct user **ret)
 {
 	_cleanup_free_ struct user *user = calloc(1, sizeof(*user));
@@ -75,7 +64,12 @@ int users_get(struct users *users, const void *listener, uid_t uid, struct user 
 		*ret = user;
 		return 0;
 	}
-	users_forget(users);
+	list_for_each_safe (n, &users->list) {
+		user = list_entry(n, struct user, link);
+		/* A message may be in use for longer than its connection lives. */
+		if (users->n > USERS_KEPT && user->refs == 0 && secpool_used(user->pool) == 0)
+			user_free(users, user);
+	}
 	r = user_new(users, listener, uid, &user);
 	if (r < 0)
 		return r;
