@@ -11,6 +11,10 @@
 ARM64_COMMANDS=(bash coreutils dash diffutils findutils gawk grep jq keyutils kmod libc-bin mawk openssl perl-base procps sed
 	util-linux)
 
+# OPT of a build under UBSan, whose library the root has not.
+# shellcheck disable=SC2034 # scripts/test
+ARM64_UBSAN="-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined -static-libubsan"
+
 arm64_root()
 {
 	local libraries
