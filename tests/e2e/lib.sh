@@ -210,18 +210,24 @@ stable_root()
 	root_command 'printf %s 0123456789abcdef0123456789abcdef'
 }
 
+# signed KIND SCRIPT FILE: that file of a key store, changed by sed's SCRIPT, under the MAC of stable_root's root key.
+signed()
+{
+	local root text mac
+
+	root=$(sed -n 's/^mac \([0-9a-f]*\) .*/\1/p' "$3")
+	text=$(sed "/^mac /d; $2" "$3")
+	mac=$({ printf '%s\0' "$1" && openssl dgst -sha256 -binary <<<"$text"; } |
+		openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef | sed 's/.* //')
+	printf '%s\n' "$text" "mac $root $mac" >"$3"
+}
+
 # counts_say DIR KEY-ID N: the file that a stopped node has left says that it has encrypted N messages under that key, as
-# if it had. It is under the MAC of stable_root's root key.
+# if it had.
 counts_say()
 {
-	local file=$1/counts root text mac
-
-	root=$(sed -n 's/^mac \([0-9a-f]*\) .*/\1/p' "$file")
-	text=$(sed "/^mac /d; s/^key $2 [0-9]*/key $2 $3/" "$file")
-	grep -q "^key $2 $3 " <<<"$text" || fail "no line of $2 in $file"
-	mac=$({ printf 'kekd-counts 2\0' && openssl dgst -sha256 -binary <<<"$text"; } |
-		openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef | sed 's/.* //')
-	printf '%s\n' "$text" "mac $root $mac" >"$file"
+	signed "kekd-counts 2" "s/^key $2 [0-9]*/key $2 $3/" "$1/counts"
+	grep -q "^key $2 $3 " "$1/counts" || fail "no line of $2 in $1/counts"
 }
 
 # retry_root: the root key command runs again now, unless kekd has just tried by itself.
