@@ -186,6 +186,8 @@ install: all
 	install -D -m 0644 daemon/dist/_kekctl $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_kekctl
 	for page in daemon/man/*.[1578] $(PAGES); do \
 	    install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; done
+	install -d $(DESTDIR)$(PREFIX)/share/selinux/packages/kekd
+	install -m 0644 daemon/dist/selinux/kekd.* $(DESTDIR)$(PREFIX)/share/selinux/packages/kekd
 ifneq ($(UNITS),)
 	install -d $(DESTDIR)$(UNITDIR)
 	for unit in kekd kekd-verify kekd-rotate; do \
