@@ -70,21 +70,30 @@ static int take_doc(struct keeper *k, struct admin_client *c, struct span text, 
 	return 1;
 }
 
+/* This node's acknowledgement; @of_all: with what all members that were heard have encrypted. The caller frees *ret. */
+static int ack_text(struct keeper *k, bool of_all, char **ret, size_t *ret_len)
+{
+	_cleanup_(keyack_freep) struct keyack *ack = NULL;
+	struct keydoc_root root;
+	int r;
+
+	r = keyset_root(k->keys, &root) ? acks_own(k, &ack) : -EKEYEXPIRED;
+	if (r != 0)
+		return r;
+	if (of_all)
+		acks_sum(k, ack);
+	return keyack_format(ack, &root, ret, ret_len);
+}
+
 /* @head and this node's acknowledgement behind it, as TEXT, and END with @words. */
 static int answer_ack(struct keeper *k, struct admin_client *c, struct span head, bool of_all,
 		      const char *words)
 {
 	_cleanup_free_ char *text = NULL, *both = NULL;
-	_cleanup_(keyack_freep) struct keyack *ack = NULL;
-	struct keydoc_root root;
 	size_t len = 0;
 	int r;
 
-	r = keyset_root(k->keys, &root) ? acks_own(k, &ack) : -EKEYEXPIRED;
-	if (r == 0 && of_all)
-		acks_sum(k, ack);
-	if (r == 0)
-		r = keyack_format(ack, &root, &text, &len);
+	r = ack_text(k, of_all, &text, &len);
 	if (r != 0)
 		return admin_end(c, r, errno_text(r));
 	both = malloc(head.len + len);
