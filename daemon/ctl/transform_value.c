@@ -13,7 +13,7 @@
 #include "daemon/ctl/relay.h"
 #include "daemon/kms/pb_transform.h"
 
-#define CALL_NS    (UINT64_C(120) * 1000 * 1000 * 1000) /* as for many values: the largest takes its time */
+#define CALL_NS    (UINT64_C(120) * 1000 * 1000 * 1000) /* as bulk.c has it */
 #define POOL_BYTES (24 * 1024 * 1024)
 
 static int transform_ask(const struct ctl *ctl, struct secpool *pool, const char *method,
