@@ -255,12 +255,13 @@ static int counts_text(struct keeper *k, char **ret, size_t *ret_len)
 	return 0;
 }
 
+/* Make room: forget the counts of keys that neither @doc has nor the keyset that is here. */
 static void keep_only(struct keeper *k, const struct keydoc *doc)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < k->n_counts; i++)
-		if (keydoc_key(doc, k->counts[i].id))
+		if (keydoc_key(doc, k->counts[i].id) || keyset_find(k->keys, k->counts[i].id))
 			k->counts[n++] = k->counts[i];
 	k->n_counts = n;
 }
@@ -286,9 +287,13 @@ int counts_bring(struct keeper *k, const struct keydoc *doc, const struct keyack
 	int r;
 
 	keep_only(k, doc);
-	for (size_t i = 0; i < ack->n_keys; i++)
-		if (keydoc_key(doc, ack->keys[i].id))
-			raise_to(k, &ack->keys[i]);
+	for (size_t i = 0; i < ack->n_keys; i++) {
+		if (!keydoc_key(doc, ack->keys[i].id))
+			continue;
+		if (k->n_counts == KEKD_KEYS_MAX && !counts_find(k, ack->keys[i].id))
+			return -ENOBUFS;
+		raise_to(k, &ack->keys[i]);
+	}
 	if (!k->store)
 		return 0;
 	r = counts_text(k, &text, &len);

@@ -581,6 +581,23 @@ TEST_F(counts, cannot_be_brought)
 	saved_free(&s);
 }
 
+/* The document that a backup brings may be refused yet: what a key that is here has done counts on. */
+TEST_F(counts, of_keys_that_are_here_stay)
+{
+	const struct keyset_key *key;
+	uint8_t id[KEKD_KEY_ID];
+	struct saved s;
+
+	make(&self->k, "a");
+	s = save(&self->k);
+	key = make(&self->k, "b");
+	memcpy(id, key->rec.id, sizeof(id));
+	used(&self->k, id, 5 * FIRST);
+	EXPECT_OK(counts_bring(&self->k, s.doc, s.ack));
+	EXPECT_EQ(5 * FIRST, counts_of(&self->k, id)->encryptions);
+	saved_free(&s);
+}
+
 /* In etcd stands what this node was granted when the file was newer. */
 TEST_F(counts, were_said_before)
 {
