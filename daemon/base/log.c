@@ -98,7 +98,8 @@ void log_say_dropped(void)
 		return;
 	len = log_head(LOG_LEVEL_WARNING, line, sizeof(line));
 	len += (size_t)snprintf(line + len, sizeof(line) - len,
-				"%llu lines of this log were lost, because nobody read it\n",
+				"%llu lines of this log were lost because its reader did not "
+				"keep up\n",
 				(unsigned long long)log_unsaid);
 	if (log_put(line, len))
 		log_unsaid = 0;

@@ -132,23 +132,23 @@ const struct yaml_kind config_kind_others = {
 		.offset = (BASE) + offsetof(struct config_cluster, MEMBER), __VA_ARGS__ \
 	}
 
-#define ETCD_FIELDS(BASE)                                                             \
-	ETCD_FIELD(BASE, "endpoints", get_endpoints, kind_endpoints, endpoints,       \
-		   .flags = YAML_REQUIRED, .min = 1, .max = CONFIG_ENDPOINTS_MAX,     \
-		   .help = "of etcd, its client URLs"),                               \
-		ETCD_FIELD(BASE, "ca", get_tls_file, kind_tls_file, ca,               \
-			   .help = "file of the CA that etcd's certificates are of"), \
-		ETCD_FIELD(BASE, "cert", get_tls_file, kind_tls_file, cert,           \
-			   .help = "file of this node's client certificate"),         \
-		ETCD_FIELD(BASE, "key", get_tls_file, kind_tls_file, key,             \
-			   .help = "file of its key")
+#define ETCD_FIELDS(BASE)                                                                  \
+	ETCD_FIELD(BASE, "endpoints", get_endpoints, kind_endpoints, endpoints,            \
+		   .flags = YAML_REQUIRED, .min = 1, .max = CONFIG_ENDPOINTS_MAX,          \
+		   .help = "client URLs of etcd"),                                         \
+		ETCD_FIELD(BASE, "ca", get_tls_file, kind_tls_file, ca,                    \
+			   .help = "file with the CA certificate of etcd's certificates"), \
+		ETCD_FIELD(BASE, "cert", get_tls_file, kind_tls_file, cert,                \
+			   .help = "file with this node's client certificate"),            \
+		ETCD_FIELD(BASE, "key", get_tls_file, kind_tls_file, key,                  \
+			   .help = "file with the private key of that certificate")
 
 #define IN_CONFIG offsetof(struct config, cluster)
 
 const struct yaml_field config_cluster_fields[] = {
 	ETCD_FIELDS(IN_CONFIG),
 	ETCD_FIELD(IN_CONFIG, "prefix", get_prefix, kind_prefix, prefix, .preset = "/kekd",
-		   .help = "of the keys in etcd; one for each cluster"),
+		   .help = "prefix of kekd's keys in etcd; each cluster has its own"),
 	{ 0 },
 };
 

@@ -94,7 +94,7 @@ const struct yaml_field config_audit_fields[] = {
 	  .flags = YAML_REQUIRED,
 	  .arg = failure_names,
 	  .kind = &yaml_kind_word,
-	  .help = "what happens while a line cannot be written" },
+	  .help = "what to do while a line cannot be written" },
 	{ 0 },
 };
 

@@ -126,11 +126,13 @@ static int decoded(int r, struct http_call *call)
 {
 	if (r == -E2BIG)
 		snprintf(call->words, sizeof(call->words),
-			 "there are more than %d keys under the prefix: it is to be kekd's alone",
+			 "there are more than %d keys under the prefix, which only kekd may "
+			 "use: name another prefix",
 			 ETCD_KEYS_MAX);
 	else if (r == -EPROTO)
 		snprintf(call->words, sizeof(call->words),
-			 "what etcd answers is no answer of etcd 3.4 to 3.6");
+			 "the endpoint's answer is not one that etcd 3.4 to 3.6 gives: is it "
+			 "etcd's client URL?");
 	return r;
 }
 

@@ -56,6 +56,7 @@ struct complete {
 	bool carried;         /* by etcd */
 	bool current;         /* etcd was seen to have what this node holds */
 	uint64_t generation;  /* of that */
+	size_t members;       /* of it */
 
 	char waits[512]; /* for whom, and what is kept yet */
 	char said[512];
@@ -147,8 +148,9 @@ static bool is_due(const struct complete *c, const struct admin_key *active)
 	const struct config_rotation *r = &c->conf->rotation;
 	int64_t age = (int64_t)time(NULL) - (int64_t)active->created;
 
+	/* Each member counts its own messages, and has its share. */
 	return (r->max_age > 0 && age >= r->max_age / NS_PER_S) ||
-	       active->encryptions >= r->max_encryptions;
+	       active->encryptions >= r->max_encryptions / (c->members > 0 ? c->members : 1);
 }
 
 static int stage(struct complete *c)
@@ -219,9 +221,12 @@ static int quiet_ask(struct complete *c, struct quiet *q)
 					.member_key = quiet_key,
 					.ctx = q };
 	struct admin_reply end;
+	int r;
 
 	q->c = c;
-	return ctl_ask_with(c->ctl, &x, &end);
+	r = ctl_ask_with(c->ctl, &x, &end);
+	c->members = q->members;
+	return r;
 }
 
 /*

@@ -184,7 +184,8 @@ static int page_get(struct reading *rd, const struct page_ask *page, struct page
 		if (rd->r != 0)
 			return rd->r;
 		if (r < 0)
-			return ctl_fail("what etcd answers is no answer of etcd 3.4 to 3.6");
+			return ctl_fail("the endpoint's answer is not one that etcd 3.4 to 3.6 "
+					"gives: is it etcd's client URL?");
 		*ret_any = true;
 		r = link_wait(rd, &m, &body);
 	}

@@ -23,10 +23,10 @@ void ctl_health(const struct board_health *h,
 	char text[160];
 
 	if (h->sockets_lost > 0) {
-		snprintf(
-			text, sizeof(text),
-			"of %u socket%s the file is gone, or another's: no new client gets through",
-			h->sockets_lost, h->sockets_lost == 1 ? "" : "s");
+		snprintf(text, sizeof(text),
+			 "the file of %u socket%s was removed or replaced: no new client can "
+			 "connect",
+			 h->sockets_lost, h->sockets_lost == 1 ? "" : "s");
 		put(ctx, text, "kekctl reload; journalctl -u kekd says which and why");
 	}
 	if (h->names_without > 0) {
@@ -41,11 +41,13 @@ void ctl_health(const struct board_health *h,
 		put(ctx, text, "kekctl key list says why; then kekctl key reload");
 	}
 	if (h->reload_refused)
-		put(ctx, "the last reload was refused: what is in force is older than the files",
+		put(ctx,
+		    "the last reload was refused: the daemon runs with an older "
+		    "configuration than the files have",
 		    "kekd --check; kekctl reload");
 	if (h->store_stalled)
 		put(ctx, "the disk of the key store does not answer: no key can be made or changed",
-		    "look after the disk");
+		    "see kernel log and free space of the key store's disk");
 	if (h->uses_unrecorded)
 		put(ctx, "more was encrypted than the key store could record",
 		    "look after its disk");

@@ -253,7 +253,7 @@ static int do_status(struct keeper *k, struct admin_client *c,
 	s->server_starts = k->starts;
 	s->started = (uint64_t)k->started;
 	s->escrow_tested = (uint64_t)k->escrow_tested;
-	s->key_limit = k->conf->config->rotation.max_encryptions;
+	s->key_limit = rotation_limit(k);
 	s->keys = list_count(keyset_list(k->keys));
 	writing_key_id(k, &k->conf->enc->items[0], s->key_id);
 	keeper_health(k, now_ns(), &s->health);

@@ -304,13 +304,20 @@ static void outcome_set(struct cluster *c, int r, bool waits, const char *words)
 	c->outcome.why.waits = waits;
 }
 
+/* A client of the admin socket waits for it, or rotation does, or nobody. */
+static void resume(struct keeper *k)
+{
+	admin_resume(k);
+	rotation_resume(k);
+}
+
 /* It is over: who has asked for it is answered. */
 void cluster_offer_end(struct keeper *k, struct cluster *c, int r, bool waits, const char *words)
 {
 	outcome_set(c, r, waits, words);
 	offer_clear(c);
 	cluster_hurry(k);
-	admin_resume(k);
+	resume(k);
 }
 
 /* What etcd has to have for it: what this node holds; nothing that would be lost; or what it cannot follow. */
@@ -605,7 +612,8 @@ void cluster_tick(struct keeper *k, uint64_t now)
 		c->start_at_ns = now + PAUSE_NS;
 		link_start(k, c);
 	}
-	if (k->parked && c->offer.state != OFFER_NONE && now - c->offer.since_ns > WAIT_NS) {
+	if ((k->parked || *k->rotating) && c->offer.state != OFFER_NONE &&
+	    now - c->offer.since_ns > WAIT_NS) {
 		char words[512];
 
 		snprintf(words, sizeof(words), "the change waits for etcd: %.400s", c->words);
@@ -613,7 +621,7 @@ void cluster_tick(struct keeper *k, uint64_t now)
 		if (c->offer.state ==
 		    OFFER_WANTED) /* it is not made when nobody waits for it any more */
 			offer_clear(c);
-		admin_resume(k);
+		resume(k);
 	}
 	if (k->sealed < 0 || keyset_why(k->keys) == -EKEYEXPIRED)
 		return;

@@ -300,7 +300,8 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 		what = "the server's user";
 	if (!what)
 		return 0;
-	log_error("reload refused: a change of %s needs a restart; the old configuration stays",
+	log_error("reload refused: a change of %s needs a restart; the old configuration "
+		  "stays in force",
 		  what);
 	return -EOPNOTSUPP;
 }

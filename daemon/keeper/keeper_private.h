@@ -127,10 +127,12 @@ struct keeper {
 	bool counts_due;                   /* the file does not have what it should */
 	uint64_t counts_at_ns;
 	uint64_t rotate_at_ns;
-	int rotate_r;                /* how the last try ended, which was said */
+	int rotate_r;              /* how the last try ended, which was said */
+	unsigned int rotate_waits; /* tries in a row that others hold up */
+	char rotating
+		[KEKD_LABEL_MAX]; /* the name of a key whose change is on its way to etcd; or "" */
 	uint8_t warned[KEKD_KEY_ID]; /* that this key is due */
 	uint8_t ahead[KEKD_KEY_ID];  /* that this key was made in the future */
-	uint8_t made[KEKD_KEY_ID];   /* by automatic rotation, and not activated yet */
 
 	/* writes.c */
 	struct keeper_write write;
@@ -371,9 +373,14 @@ void acks_sum(const struct keeper *k, struct keyack *ack);
 int acks_take(struct keeper *k, struct keyack *ack);
 const struct keyack *acks_find(const struct keeper *k, const uint8_t node[static KEYDOC_NODE]);
 
-/* rotate.c */
-/* Time passes: rotate what is due, or say that it is. */
+/*
+ * rotate.c. _limit: how many messages this node encrypts with a key before it is due for rotation; in a cluster its share
+ * of rotation.maxEncryptions. _tick: time passes, rotate what is due, or say that it is. _resume: a change that it had
+ * sent to etcd has come to its end.
+ */
+uint64_t rotation_limit(const struct keeper *k);
 void rotation_tick(struct keeper *k, uint64_t now);
+void rotation_resume(struct keeper *k);
 
 /*
  * rootcmd.c: the runner, started while nothing has been given up. _poll_fd: -1: nothing is wanted from it now.

@@ -170,7 +170,7 @@ static void observer_fill(const struct keeper *k, struct board *s, uint64_t now)
 	s->started = (uint64_t)k->started;
 	s->now = (uint64_t)time(NULL);
 	s->escrow_tested = (uint64_t)k->escrow_tested;
-	s->key_limit = k->conf->config->rotation.max_encryptions;
+	s->key_limit = rotation_limit(k);
 	s->probed_ns = server_probed_ns(k);
 	cluster_board(k, now, &s->cluster);
 	server_metrics(k, &s->metrics);

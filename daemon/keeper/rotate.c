@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rotation that needs nobody to ask for it, by age and by number. It is for a machine that is alone:
- * where there are several members, each has to acknowledge the new key before one writes with it, and
- * somebody has to carry the document; then only what is due is said.
+ * The rotation that nobody asks for, by age and by number. A machine that is alone does it at once. Where etcd carries
+ * the keyset any member stages the new key, and any member activates it when all have acknowledged that they open it.
+ * Where people carry the keyset between several members, the log only says what is due.
  *
  * Ages are measured by a clock that nobody sets, as far as this keeper has lived (counts_age()).
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,8 +19,11 @@
 #define LOOK_NS  (UINT64_C(1) * NS_PER_S)  /* rotate by itself */
 #define WARN_NS  (UINT64_C(60) * NS_PER_S) /* or only say that it should be done */
 #define RETRY_NS (UINT64_C(5) * NS_PER_S)
-#define HOUR_S   3600
-#define HOUR_MAX 8 /* new keys of a name by number */
+#define TURN_S   5 /* of each member */
+
+#define WAITS_SAID 3 /* acknowledgements take some seconds, of which nothing is said */
+#define HOUR_S     3600
+#define HOUR_MAX   8 /* new keys of a name by number */
 
 /*
  * Numbers come from servers, and one that was taken over could fill the store with keys that nobody can
@@ -42,6 +46,15 @@ static bool too_often(const struct keeper *k, const char *name)
 
 static const char by_number[] = "number of encryptions";
 
+uint64_t rotation_limit(const struct keeper *k)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+	uint64_t members = doc && doc->n_members > 1 ? doc->n_members : 1;
+	uint64_t share = k->conf->config->rotation.max_encryptions / members;
+
+	return share > 0 ? share : 1;
+}
+
 /* NULL, or why @key has done enough. */
 static const char *due(const struct keeper *k, const struct keyset_key *key)
 {
@@ -49,24 +62,28 @@ static const char *due(const struct keeper *k, const struct keyset_key *key)
 
 	if (c->max_age > 0 && counts_age(k, &key->rec) >= c->max_age / NS_PER_S)
 		return "age";
-	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions ||
+	if (counts_of(k, key->rec.id)->encryptions >= rotation_limit(k) ||
 	    key->rec.uses >= KEKD_KEY_LIMIT / 4 || counts_spent(k, &key->rec))
 		return by_number;
 	return NULL;
 }
 
-/* A key that an earlier try has staged is taken up. */
-static int rotate_now(struct keeper *k, const struct keyset_key *old, struct keydoc_refusal *why)
+/* A key that an earlier try, or another member, has staged is taken up. */
+static int rotate_now(struct keeper *k, const char *name, struct keydoc_refusal *why)
 {
 	const struct keyset_key *key;
 	int r;
 
-	r = keeper_stage(k, old->rec.name, why, &key);
-	if (r == 0)
-		keeper_audit_key(k, NULL, key, "created by automatic rotation");
-	if (r < 0 && r != -EALREADY)
-		return r;
-	r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, why);
+	if (cluster_outcome(k, KEYDOC_ACTIVATE, NULL, why)) {
+		key = keyset_find(k->keys, cluster_outcome_key(k)->id);
+		r = why->r == 0 && !key ? -ENOKEY : why->r;
+	} else {
+		r = keeper_stage(k, name, why, &key);
+		if (r == 0)
+			keeper_audit_key(k, NULL, key, "created by automatic rotation");
+		if (r == 0 || r == -EALREADY)
+			r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, why);
+	}
 	if (r == 0) {
 		keeper_audit_key(k, NULL, key, "activated by automatic rotation");
 		log_notice("key %s: activated, activation %u, by automatic rotation",
@@ -75,31 +92,60 @@ static int rotate_now(struct keeper *k, const struct keyset_key *old, struct key
 	return r;
 }
 
-static int rotate(struct keeper *k, const struct keyset_key *old, const char *reason)
+/* Until a change on its way to etcd has its outcome, k->rotating has the name. */
+static int rotate(struct keeper *k, const char *name)
 {
-	char label[KEKD_LABEL_MAX];
-	struct keydoc_refusal why;
-	int r;
+	struct keydoc_refusal why = { 0 };
+	int r = rotate_now(k, name, &why);
 
-	memcpy(label, old->rec.label, sizeof(label));
-	r = reason == by_number && too_often(k, old->rec.name) ? -EDQUOT : rotate_now(k, old, &why);
-	if (r == -EDQUOT && r != k->rotate_r)
-		log_warning("key %s should be rotated for its %s, but its name has had %d new keys "
-			    "within an hour: it is rotated when that has passed. Look at "
-			    "rotation.maxEncryptions",
-			    label, reason, HOUR_MAX);
-	else if (r < 0 && r != -EDQUOT && r != k->rotate_r)
-		log_error("key %s: automatic rotation failed, and is tried again: %s", label,
+	if (r == -EINPROGRESS) {
+		snprintf(k->rotating, sizeof(k->rotating), "%s", name);
+		return r;
+	}
+	*k->rotating = '\0';
+	k->rotate_waits = r < 0 && why.waits ? k->rotate_waits + 1 : 0;
+	if (k->rotate_waits == WAITS_SAID)
+		log_notice("key \"%s\": automatic rotation waits: %s", name, why.text);
+	else if (r < 0 && r != k->rotate_r && !why.waits)
+		log_error("key \"%s\": automatic rotation failed, and is tried again: %s", name,
 			  why.text);
 	k->rotate_r = r;
 	return r;
 }
 
-static bool is_alone(const struct keeper *k)
+void rotation_resume(struct keeper *k)
+{
+	char name[sizeof(k->rotating)];
+
+	if (!*k->rotating)
+		return;
+	memcpy(name, k->rotating, sizeof(name));
+	k->resumed = true;
+	rotate(k, name);
+	k->resumed = false;
+}
+
+/* By itself: not where people carry the document from one member to the next. */
+static bool may_rotate(const struct keeper *k)
 {
 	const struct keydoc *doc = keyset_doc(k->keys);
 
-	return !doc || (doc->n_members <= 1 && doc->carrier != KEYDOC_ETCD);
+	return k->conf->config->rotation.automatic &&
+	       (!doc || doc->n_members <= 1 || doc->carrier == KEYDOC_ETCD);
+}
+
+/*
+ * All members see at the same time that a key is old. Each tries in its turn, so that they do not all make a key; if two
+ * try at once, as their clocks differ, etcd takes the change of one.
+ */
+static bool is_turn(const struct keeper *k)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+	uint64_t turn = (uint64_t)time(NULL) / TURN_S;
+
+	return !doc || doc->n_members <= 1 ||
+	       memcmp(doc->members[turn % doc->n_members].id, keyset_self(k->keys)->id,
+		      KEYDOC_NODE) == 0;
 }
 
 static void say_ahead(struct keeper *k, const struct keyset_key *key)
@@ -121,24 +167,33 @@ static void say_ahead(struct keeper *k, const struct keyset_key *key)
 static int look_at(struct keeper *k, const char *name)
 {
 	const struct keyset_key *key;
-	uint8_t id[KEKD_KEY_ID];
-	const char *why;
-	int r = 0;
+	const char *reason;
 
 	if (keyset_active(k->keys, name, &key) < 0)
 		return 0;
 	say_ahead(k, key);
-	why = due(k, key);
-	if (!why)
+	reason = due(k, key);
+	if (!reason)
 		return 0;
-	memcpy(id, key->rec.id, sizeof(id));
-	if (k->conf->config->rotation.automatic && is_alone(k))
-		r = rotate(k, key, why);
-	else if (memcmp(k->warned, id, sizeof(id)) != 0)
-		log_warning("key %s should be rotated for its %s: kekctl key rotate %s",
-			    key->rec.label, why, name);
-	memcpy(k->warned, id, sizeof(id));
-	return r;
+	if (!may_rotate(k)) {
+		if (memcmp(k->warned, key->rec.id, sizeof(k->warned)) != 0)
+			log_warning("key %s should be rotated for its %s: kekctl key rotate %s",
+				    key->rec.label, reason, name);
+		memcpy(k->warned, key->rec.id, sizeof(k->warned));
+		return 0;
+	}
+	if (!is_turn(k) || !keyset_may_write(k->keys))
+		return 0;
+	if (reason == by_number && too_often(k, name)) {
+		if (k->rotate_r != -EDQUOT)
+			log_warning("key %s should be rotated for its %s, but its name has had %d "
+				    "new keys within an hour: it is rotated when that has passed. "
+				    "Look at rotation.maxEncryptions",
+				    key->rec.label, reason, HOUR_MAX);
+		k->rotate_r = -EDQUOT;
+		return -EDQUOT;
+	}
+	return rotate(k, name);
 }
 
 /* A failure is not tried again at once: a full disk does not get emptier by that. */
@@ -147,7 +202,7 @@ void rotation_tick(struct keeper *k, uint64_t now)
 	const struct encconf *e = k->conf->enc;
 	int r = 0;
 
-	if (k->sealed < 0 || server_serving(k) == 0 || now < k->rotate_at_ns)
+	if (k->sealed < 0 || server_serving(k) == 0 || now < k->rotate_at_ns || *k->rotating)
 		return;
 	k->rotate_at_ns = now + (k->conf->config->rotation.automatic ? LOOK_NS : WARN_NS);
 	log_debug("timer: rotation looks at the active keys");

@@ -195,9 +195,9 @@ static const char *what_is_wrong(const struct place *p)
 	struct stat st;
 
 	if (lstat(p->path, &st) < 0)
-		return "its file is gone";
+		return "its file was removed";
 	if (st.st_dev != p->name->dev || st.st_ino != p->name->ino)
-		return "another file has taken its place";
+		return "its file was replaced by another";
 	return NULL;
 }
 
@@ -244,7 +244,7 @@ static void lost(struct keeper *k, struct place *p, size_t i, const char *why, u
 		}
 	}
 	if (!said)
-		log_error("socket %s: %s, and no new client gets through: %s", p->path, why,
+		log_error("socket %s: %s, and no new client can connect: %s", p->path, why,
 			  cure(p));
 	k->sockets_lost[i] = true;
 }

@@ -108,7 +108,8 @@ int board_read(const struct board_page *page, struct board *ret)
 
 const char *board_not_live(const struct board *s, uint64_t now_ns)
 {
-	return now_ns > s->written_ns + LIVE_NS ? "the keeper does not turn its loop" : NULL;
+	return now_ns > s->written_ns + LIVE_NS ? "the keeper has stopped answering; see the log"
+						: NULL;
 }
 
 const char *board_not_ready(const struct board *s, uint64_t now_ns)
@@ -128,8 +129,8 @@ const char *board_not_ready(const struct board *s, uint64_t now_ns)
 	if (m->probe_r < 0)
 		return "encryption or decryption with the active key fails; see kekctl status";
 	if (s->health.sockets_lost > 0)
-		return "the file of a socket is gone, or another's: no new client gets through; see the "
-		       "log";
+		return "the file of a socket was removed or replaced: no new client can "
+		       "connect; see the log";
 	if (s->health.uses_unrecorded)
 		return "more was encrypted than the key store could record: look after its disk; see the "
 		       "log";

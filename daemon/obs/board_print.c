@@ -40,7 +40,7 @@ static void key_start(FILE *to, const char *name, const struct board_key *k)
 
 static void print_usable(const struct board *s, FILE *to)
 {
-	board_head(to, "kekd_key_usable", "gauge", "1 if the kernel still has the key.");
+	board_head(to, "kekd_key_usable", "gauge", "1 if the key is loaded and can be used.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		key_start(to, "kekd_key_usable", &s->keys[i]);
 		fprintf(to, ",state=\"%s\"} %d\n", s->keys[i].state, s->keys[i].usable);
@@ -49,7 +49,8 @@ static void print_usable(const struct board *s, FILE *to)
 
 static void print_operations(const struct board *s, FILE *to)
 {
-	board_head(to, "kekd_key_operations_total", "counter", "Messages by key.");
+	board_head(to, "kekd_key_operations_total", "counter",
+		   "Messages encrypted and decrypted, by key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		key_start(to, "kekd_key_operations_total", &s->keys[i]);
 		fprintf(to, ",direction=\"encrypt\"} %" PRIu64 "\n", s->keys[i].encryptions);
@@ -60,7 +61,7 @@ static void print_operations(const struct board *s, FILE *to)
 
 static void print_ages(const struct board *s, FILE *to)
 {
-	board_head(to, "kekd_key_age_seconds", "gauge", "Since the key was made.");
+	board_head(to, "kekd_key_age_seconds", "gauge", "Seconds since the key was made.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		const struct board_key *k = &s->keys[i];
 
@@ -72,7 +73,8 @@ static void print_ages(const struct board *s, FILE *to)
 static void board_print_keys(const struct board *s, FILE *to)
 {
 	gauge(to, "kekd_key_encryptions_limit",
-	      "Messages under one key after which it is to be rotated.", s->key_limit);
+	      "Number of messages that one key encrypts before it is due for rotation.",
+	      s->key_limit);
 	print_usable(s, to);
 	print_operations(s, to);
 	print_ages(s, to);
@@ -80,59 +82,67 @@ static void board_print_keys(const struct board *s, FILE *to)
 
 static void print_state(const struct board *s, FILE *to)
 {
-	board_head(to, "kekd_build_info", "gauge", "Version, backend and custody.");
+	board_head(to, "kekd_build_info", "gauge",
+		   "Always 1; its labels are the version, the backend and the custody.");
 	fprintf(to, "kekd_build_info{version=\"%s\",backend=\"%s\",custody=\"%s\"} 1\n", s->version,
 		s->backend, s->custody);
-	board_head(to, "kekd_ring_info", "gauge", "The event loop in use.");
+	board_head(to, "kekd_ring_info", "gauge", "Always 1; its label is the event loop in use.");
 	fprintf(to, "kekd_ring_info{ring=\"%s\"} 1\n", s->ring);
-	gauge(to, "kekd_serving", "1 if a server serves and the first chain has an active key.",
+	gauge(to, "kekd_serving",
+	      "1 if a server answers calls and the first chain has an active key.",
 	      s->serving && s->active && !s->sealed);
-	gauge(to, "kekd_selftest_passed", "1 if the server in place passed its known answers.",
+	gauge(to, "kekd_selftest_passed", "1 if the present server passed its known-answer tests.",
 	      s->serving);
 	gauge(to, "kekd_sealed", "1 while the root key is not loaded.", s->sealed);
 	gauge(to, "kekd_escrow_tested_time_seconds",
-	      "When shares were last shown to give the root key back; 0: not known.",
+	      "Time of the last test of the root key's shares that succeeded; 0 if none "
+	      "is known.",
 	      s->escrow_tested);
-	board_head(to, "kekd_root_info", "gauge", "Fingerprint of the root key that is loaded.");
+	board_head(to, "kekd_root_info", "gauge",
+		   "Always 1; its label is the fingerprint of a root key that is loaded.");
 	if (*s->root_id)
 		fprintf(to, "kekd_root_info{fingerprint=\"%s\"} 1\n", s->root_id);
 	if (*s->root_second)
 		fprintf(to, "kekd_root_info{fingerprint=\"%s\"} 1\n", s->root_second);
 	gauge(to, "kekd_root_rotating",
-	      "1 while the keyset is sealed under two root keys, as the root key is being rotated.",
+	      "1 while a rotation of the root key is under way: the keyset is sealed "
+	      "under two root keys.",
 	      s->root_rotating);
-	gauge(to, "kekd_probe_ok", "1 if encryption and decryption with the active keys worked.",
+	gauge(to, "kekd_probe_ok",
+	      "1 if the last test encryption and decryption with each active key succeeded.",
 	      s->metrics.probes > 0 && s->metrics.probe_r == 0);
 	gauge(to, "kekd_key_store_stalled",
-	      "1 while the disk of the key store has not taken a write for 5 s.",
+	      "1 while a write to the key store's disk has been pending for more than 5 seconds.",
 	      s->health.store_stalled);
 	gauge(to, "kekd_key_uses_unrecorded",
-	      "1 while more was encrypted than the key store has on record.",
+	      "1 while the key store cannot record how much was encrypted.",
 	      s->health.uses_unrecorded);
-	gauge(to, "kekd_sockets_lost", "Sockets whose file is gone or another's.",
+	gauge(to, "kekd_sockets_lost", "Number of sockets whose file was removed or replaced.",
 	      s->health.sockets_lost);
 	gauge(to, "kekd_reload_refused",
-	      "1 if the last reload was refused: what is in force is older than the files.",
+	      "1 if the last reload was refused, so that the daemon runs with an older "
+	      "configuration than the files have.",
 	      s->health.reload_refused);
 	gauge(to, "kekd_names_without_key",
-	      "Names that a chain writes with and that have no key for it.",
+	      "Number of key names that a chain writes with and that have no usable active key.",
 	      s->health.names_without);
-	gauge(to, "kekd_keyset_generation", "Generation of the keyset; 0: there is none.",
+	gauge(to, "kekd_keyset_generation", "Generation of the keyset; 0 if there is no keyset.",
 	      s->generation);
-	gauge(to, "kekd_keys_ahead",
-	      "Keys that were made at a time that the clock has not reached.",
+	gauge(to, "kekd_keys_ahead", "Number of keys whose time of creation is in the future.",
 	      s->health.keys_ahead);
-	gauge(to, "kekd_workers", "Server processes that there should be.", s->workers);
-	gauge(to, "kekd_workers_serving", "Server processes that serve.", s->workers_serving);
-	board_head(to, "kekd_server_starts_total", "counter", "Server processes started.");
+	gauge(to, "kekd_workers", "Number of server processes that are configured.", s->workers);
+	gauge(to, "kekd_workers_serving", "Number of server processes that answer calls.",
+	      s->workers_serving);
+	board_head(to, "kekd_server_starts_total", "counter",
+		   "Server processes started since the keeper's start.");
 	fprintf(to, "kekd_server_starts_total %" PRIu32 "\n", s->server_starts);
-	gauge(to, "kekd_start_time_seconds", "Start of the keeper.", s->started);
+	gauge(to, "kekd_start_time_seconds", "Time at which the keeper started.", s->started);
 }
 
 static void print_members(const struct board_cluster *c, FILE *to)
 {
 	board_head(to, "kekd_cluster_member_age_seconds", "gauge",
-		   "Since the member was heard to answer.");
+		   "Seconds since this node last saw a new acknowledgement of the member.");
 	for (uint32_t i = 0; i < c->n_members; i++) {
 		if (c->members[i].age == BOARD_NEVER)
 			continue;
@@ -145,9 +155,8 @@ static void print_members(const struct board_cluster *c, FILE *to)
 		label_start(to, "kekd_cluster_member_acknowledged", "node", c->members[i].name);
 		fprintf(to, "} %d\n", c->members[i].answered);
 	}
-	board_head(
-		to, "kekd_cluster_member_config_differs", "gauge",
-		"1 if the member's chains or rotation are configured otherwise than this node's.");
+	board_head(to, "kekd_cluster_member_config_differs", "gauge",
+		   "1 if the member's chains or rotation settings differ from this node's.");
 	for (uint32_t i = 0; i < c->n_members; i++) {
 		label_start(to, "kekd_cluster_member_config_differs", "node", c->members[i].name);
 		fprintf(to, "} %d\n", c->members[i].differs);
@@ -159,18 +168,20 @@ static void print_cluster(const struct board_cluster *c, FILE *to)
 	if (!c->configured)
 		return;
 	gauge(to, "kekd_cluster_etcd_up", "1 if etcd answers.", !c->away);
-	gauge(to, "kekd_cluster_current", "1 if etcd has the keyset that this node holds.",
-	      c->current);
-	gauge(to, "kekd_cluster_confirmed", "1 if the keyset may be written with: etcd was read.",
-	      c->confirmed);
-	gauge(to, "kekd_cluster_alarm", "1 if somebody has to do something.", c->alarm);
+	gauge(to, "kekd_cluster_current",
+	      "1 if the keyset in etcd is the one that this node holds.", c->current);
+	gauge(to, "kekd_cluster_confirmed",
+	      "1 if this node has read etcd since its start and may encrypt.", c->confirmed);
+	gauge(to, "kekd_cluster_alarm",
+	      "1 if a person has to act; kekctl cluster status says on what.", c->alarm);
 	board_head(to, "kekd_cluster_put_back_total", "counter",
-		   "Times that etcd had lost changes of the keyset.");
+		   "How often etcd had lost changes of the keyset and a member put them back.");
 	fprintf(to, "kekd_cluster_put_back_total %" PRIu64 "\n", c->put_back);
-	gauge(to, "kekd_cluster_change_pending_seconds", "That a change is on its way to etcd.",
+	gauge(to, "kekd_cluster_change_pending_seconds",
+	      "Seconds for which a change has been waiting for etcd; 0 if none waits.",
 	      c->pending == BOARD_NEVER ? 0 : c->pending);
 	board_head(to, "kekd_cluster_certificate_days", "gauge",
-		   "That the client certificate has left, -1 when it has expired.");
+		   "Days until the client certificate for etcd expires; -1 if it has expired.");
 	if (c->days != INT32_MAX)
 		fprintf(to, "kekd_cluster_certificate_days %" PRId32 "\n", c->days);
 	print_members(c, to);

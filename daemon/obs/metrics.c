@@ -156,7 +156,8 @@ static void print_requests(const struct metrics *m, FILE *to)
 static void print_refusals(const struct metrics *m, FILE *to)
 {
 	metrics_head(to, "kekd_refusals_total", "counter",
-		     "What listed peers were refused, by what they took too much of.");
+		     "Requests and connections of allowed peers that were refused, by the "
+		     "limit they reached.");
 	for (size_t i = 0; i < REFUSALS; i++)
 		fprintf(to, "kekd_refusals_total{reason=\"%s\"} %" PRIu64 "\n",
 			refusal_name((enum refusal)i), m->refusals[i]);
@@ -185,7 +186,7 @@ static void print_runs(const struct metrics *m, FILE *to)
 	size_t i;
 
 	metrics_head(to, "kekd_engine_run_blocks", "histogram",
-		     "AES blocks of one operation of the cipher.");
+		     "Number of AES blocks in one operation of the cipher.");
 	for (i = 0; i < METRICS_RUNS - 1; i++) {
 		sum += m->runs[i];
 		fprintf(to, "kekd_engine_run_blocks_bucket{le=\"%u\"} %" PRIu64 "\n",
@@ -200,14 +201,16 @@ static void print_runs(const struct metrics *m, FILE *to)
 static void print_engine(const struct metrics *m, FILE *to)
 {
 	print_runs(m, to);
-	one(to, "kekd_engine_jobs_total", "counter", "Messages that the engine has ended.",
-	    m->jobs);
+	one(to, "kekd_engine_jobs_total", "counter",
+	    "Messages that the engine has finished, failed ones included.", m->jobs);
 	one(to, "kekd_engine_job_errors_total", "counter",
-	    "Of these, failed for another reason than a wrong tag.", m->job_errors);
+	    "Messages that failed in the engine for another reason than a wrong tag.",
+	    m->job_errors);
 	one(to, "kekd_engine_broken_runs_total", "counter",
-	    "Operations that broke, after which a socket of the kernel was replaced.",
+	    "Operations of the kernel's cipher that failed, after each of which its "
+	    "socket was replaced.",
 	    m->broken_runs);
-	one(to, "kekd_engine_queue_length", "gauge", "Messages under way in the engine.",
+	one(to, "kekd_engine_queue_length", "gauge", "Number of messages in the engine.",
 	    m->queued);
 }
 
@@ -236,23 +239,25 @@ static void print_upstreams(const struct metrics *m, FILE *to)
 	const struct metrics_upstream *u = m->upstreams;
 
 	metrics_head(to, "kekd_upstream_up", "gauge",
-		     "1 if the last call of the plugin went well.");
+		     "1 if the last call of the other KMS plugin succeeded.");
 	for (uint32_t i = 0; i < m->n_upstreams; i++)
 		print_upstream("kekd_upstream_up", u[i].path, u[i].last == 0, to);
-	metrics_head(to, "kekd_upstream_calls_total", "counter", "Calls of another KMS plugin.");
+	metrics_head(to, "kekd_upstream_calls_total", "counter",
+		     "Calls that kekd made to another KMS plugin.");
 	for (uint32_t i = 0; i < m->n_upstreams; i++)
 		print_upstream("kekd_upstream_calls_total", u[i].path, u[i].calls, to);
-	metrics_head(to, "kekd_upstream_failures_total", "counter", "Of these, failed or refused.");
+	metrics_head(to, "kekd_upstream_failures_total", "counter",
+		     "Calls to another KMS plugin that failed or were refused.");
 	for (uint32_t i = 0; i < m->n_upstreams; i++)
 		print_upstream("kekd_upstream_failures_total", u[i].path, u[i].failures, to);
 }
 
 static void print_audit(const struct metrics *m, FILE *to)
 {
-	one(to, "kekd_audit_lines_total", "counter", "Lines of the audit that were written.",
+	one(to, "kekd_audit_lines_total", "counter", "Audit lines that were written.",
 	    m->audit_lines);
-	one(to, "kekd_audit_dropped_total", "counter", "Lines of the audit that were given up.",
-	    m->audit_dropped);
+	one(to, "kekd_audit_dropped_total", "counter",
+	    "Audit lines that were dropped because they could not be written.", m->audit_dropped);
 	one(to, "kekd_audit_stuck", "gauge", "1 while the audit cannot be written.",
 	    m->audit_stuck != 0);
 }
@@ -261,20 +266,22 @@ void metrics_print(const struct metrics *m, FILE *to)
 {
 	print_requests(m, to);
 	metrics_head(to, "kekd_request_duration_seconds", "histogram",
-		     "Time from a whole request to its answer.");
+		     "Time from the last byte of a request to its answer.");
 	for (size_t i = 0; i < METRICS_METHODS - 1; i++)
 		print_histogram(m, i, to);
 	one(to, "kekd_refused_peers_total", "counter",
-	    "Connections refused by the peer's uid and gid.", m->refused_peers);
+	    "Connections refused because their uid and gid are not in allowedPeers.",
+	    m->refused_peers);
 	print_refusals(m, to);
-	one(to, "kekd_protocol_errors_total", "counter", "Connections closed as ill-formed.",
-	    m->protocol_errors);
-	one(to, "kekd_open_connections", "gauge", "Connections that are open.", m->connections);
-	one(to, "kekd_open_calls", "gauge", "Calls that wait for their answer.", m->calls);
+	one(to, "kekd_protocol_errors_total", "counter",
+	    "Connections closed because they broke the protocol.", m->protocol_errors);
+	one(to, "kekd_open_connections", "gauge", "Number of open connections.", m->connections);
+	one(to, "kekd_open_calls", "gauge", "Number of calls that have not been answered yet.",
+	    m->calls);
 	one(to, "kekd_probes_total", "counter",
-	    "Tries to encrypt and decrypt with the active keys.", m->probes);
+	    "Test encryptions and decryptions with the active keys.", m->probes);
 	one(to, "kekd_log_dropped_total", "counter",
-	    "Lines of the log that were lost, because nobody read it.", m->log_dropped);
+	    "Log lines that were lost because the log's reader did not keep up.", m->log_dropped);
 	print_engine(m, to);
 	print_audit(m, to);
 	print_upstreams(m, to);

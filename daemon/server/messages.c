@@ -445,7 +445,7 @@ static int on_key_or_say(struct server *s, const struct link_msg *msg, struct li
 	int r = on_key(s, msg, fds);
 
 	if (r < 0)
-		log_error("key %s: not taken into use: %s", msg->label, errno_text(r));
+		log_error("key %s: cannot be used: %s", msg->label, errno_text(r));
 	return s->going && (r == -ENOMEM || r == -ENOBUFS) ? r : 0;
 }
 
@@ -632,7 +632,8 @@ static int hold_for_reload(struct server *s)
 			r = take_one(s);
 	}
 	if (s->reload) {
-		log_error("reload: the keeper does not say go; the old configuration stays");
+		log_error("reload: the keeper has not confirmed it in time; the old "
+			  "configuration stays in force");
 		reload_drop(s);
 	}
 	return r == -EAGAIN ? 0 : r;
