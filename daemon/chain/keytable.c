@@ -71,10 +71,10 @@ static struct chain_key *find_label(struct keytable *t, struct span label)
 
 int keytable_put(struct keytable *t, const struct key_record *rec, struct engine_key *engine)
 {
-	struct chain_key *k = keytable_find(t, rec->id);
-	struct chain_key *same = find_label(t, span_str(rec->label));
+	struct chain_key *k = keytable_find(t, rec->info.id);
+	struct chain_key *same = find_label(t, span_str(rec->info.label));
 
-	if (same && same != k && rec->kind != KEY_KIND_IMPORTED)
+	if (same && same != k && rec->info.kind != KEY_KIND_IMPORTED)
 		return -EEXIST;
 	if (!k) {
 		if (t->count >= KEKD_KEYS_MAX)
@@ -82,17 +82,17 @@ int keytable_put(struct keytable *t, const struct key_record *rec, struct engine
 		k = calloc(1, sizeof(*k));
 		if (!k)
 			return -ENOMEM;
-		memcpy(k->id, rec->id, KEKD_KEY_ID);
+		memcpy(k->id, rec->info.id, KEKD_KEY_ID);
 		k->why = -EKEYREVOKED;
 		list_add_head(&t->keys, &k->link);
 		t->count++;
 	}
-	k->activation = rec->activation;
-	k->state = rec->state;
-	k->secretbox = rec->secretbox;
-	memcpy(k->name, rec->name, sizeof(k->name));
-	memcpy(k->label, rec->label, sizeof(k->label));
-	key_id_format(rec, k->key_id);
+	k->activation = rec->info.activation;
+	k->state = rec->info.state;
+	k->secretbox = rec->info.secretbox;
+	memcpy(k->name, rec->info.name, sizeof(k->name));
+	memcpy(k->label, rec->info.label, sizeof(k->label));
+	key_id_format(&rec->info, k->key_id);
 	if (engine) {
 		if (k->engine)
 			engine_key_remove(k->engine);

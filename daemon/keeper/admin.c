@@ -136,23 +136,23 @@ static void admin_text_put(char *to, size_t size, const char *from)
 
 void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret)
 {
-	const struct keeper_counts *counts = counts_of(k, key->rec.id);
+	const struct keeper_counts *counts = counts_of(k, key->rec.info.id);
 	struct admin_key a = { 0 };
 
-	memcpy(a.id, key->rec.id, sizeof(a.id));
-	memcpy(a.name, key->rec.name, sizeof(a.name));
-	memcpy(a.label, key->rec.label, sizeof(a.label));
-	key_id_format(&key->rec, a.key_id);
-	admin_text_put(a.kind, sizeof(a.kind), key_kind_name(key->rec.kind));
-	admin_text_put(a.state, sizeof(a.state), key_state_name(key->rec.state));
-	admin_text_put(a.alg, sizeof(a.alg), key_alg_name(&key->rec));
+	memcpy(a.id, key->rec.info.id, sizeof(a.id));
+	memcpy(a.name, key->rec.info.name, sizeof(a.name));
+	memcpy(a.label, key->rec.info.label, sizeof(a.label));
+	key_id_format(&key->rec.info, a.key_id);
+	admin_text_put(a.kind, sizeof(a.kind), key_kind_name(key->rec.info.kind));
+	admin_text_put(a.state, sizeof(a.state), key_state_name(key->rec.info.state));
+	admin_text_put(a.alg, sizeof(a.alg), key_alg_name(&key->rec.info));
 	a.usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
-	a.activation = key->rec.activation;
-	a.created = (uint64_t)key->rec.created;
+	a.activation = key->rec.info.activation;
+	a.created = (uint64_t)key->rec.info.created;
 	a.encryptions = counts->encryptions;
 	a.decryptions = counts->decryptions;
 	a.last_used = (uint64_t)counts_last_used(k, &key->rec);
-	a.marked = key->rec.marked;
+	a.marked = key->rec.info.marked;
 	*ret = a;
 }
 
@@ -178,7 +178,7 @@ static void writing_key_id(const struct keeper *k, const struct encconf_item *it
 	ret[0] = '\0';
 	if (p->keys_count > 0 && k->sealed == 0 && custody_is_confirmed(k) &&
 	    keyset_active(k->keys, p->keys[0].name, &key) == 0)
-		key_id_format(&key->rec, ret);
+		key_id_format(&key->rec.info, ret);
 }
 
 static const char *const root_names[] = {

@@ -33,8 +33,8 @@ static void audit(struct keeper *k, struct admin_client *c, const struct keyset_
 
 	keeper_audit_key(k, peer, key, what);
 	log_notice("audit: key %s: %s, now %s, activation %u; asked by uid %u, pid %d",
-		   key->rec.label, what, key_state_name(key->rec.state), key->rec.activation,
-		   peer->uid, peer->pid);
+		   key->rec.info.label, what, key_state_name(key->rec.info.state),
+		   key->rec.info.activation, peer->uid, peer->pid);
 }
 
 void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
@@ -156,8 +156,8 @@ int admin_key_import(struct keeper *k, struct admin_client *c, const struct admi
 		return admin_refuse(c, &why);
 	if (r == 0)
 		audit(k, c, key, "imported");
-	if (key->rec.state == KEY_STAGED || k->resumed)
-		r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, &why);
+	if (key->rec.info.state == KEY_STAGED || k->resumed)
+		r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.info.id, &why);
 	return r < 0 && r != -EALREADY ? only_staged(k, c, key, &why) : key_answer(k, c, key);
 }
 
@@ -181,7 +181,7 @@ static int dry_run(struct keeper *k, struct admin_client *c, struct keydoc_chang
 	if (rec)
 		would.rec = *rec;
 	else
-		would.rec.state = KEY_DESTROYED;
+		would.rec.info.state = KEY_DESTROYED;
 	admin_key_fill(k, &would, &a);
 	r = admin_send_key(c, &a);
 	return r == 0 ? admin_end(c, 0, "nothing was changed") : r;
@@ -206,7 +206,7 @@ static int step(struct keeper *k, struct admin_client *c, const struct admin_req
 	if (r < 0)
 		return admin_refuse(c, &why);
 	key = keyset_find(k->keys, req->id);
-	gone.rec.state = KEY_DESTROYED;
+	gone.rec.info.state = KEY_DESTROYED;
 	gone.why = -EKEYREJECTED;
 	audit(k, c, key ? key : &gone, what);
 	return key_answer(k, c, key ? key : &gone);
@@ -241,7 +241,7 @@ static void mark_fill(const struct keeper *k, const struct keyset_key *key, stru
 	memcpy(ret->doc, doc->hash, sizeof(ret->doc));
 	memcpy(ret->cluster, doc->cluster, sizeof(ret->cluster));
 	ret->generation = doc->generation;
-	ret->marked = key->rec.marked;
+	ret->marked = key->rec.info.marked;
 	ret->etcds = k->conf->config->others.said ? k->conf->config->others.count + 1 : 0;
 	if (doc->carrier == KEYDOC_ETCD)
 		cluster_place(k, &ret->revision, &ret->etcd);
@@ -301,13 +301,13 @@ static int evidence_judge(const struct keeper *k, const struct keyset_key *key,
 			why, -EPERM,
 			"key %s is not marked any more, or was not: `kekctl key mark`, "
 			"then scan, and take that proof",
-			key->rec.label);
+			key->rec.info.label);
 	if (said->marked != now.marked)
 		return keydoc_refuse(why, -EPERM,
 				     "key %s was marked again, in generation %" PRIu64
 				     ", and the proof is of the mark of generation %" PRIu64
 				     ": scan again",
-				     key->rec.label, now.marked, said->marked);
+				     key->rec.info.label, now.marked, said->marked);
 	if (memcmp(said->doc, now.doc, sizeof(now.doc)) != 0)
 		return keydoc_refuse(why, -EPERM,
 				     "the proof is of generation %" PRIu64
@@ -358,9 +358,9 @@ int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admi
 /* By the time that has passed here: the clock may have been set since. What was before this start it knows by that. */
 static bool is_kept(const struct keeper *k, const struct keyset_key *key)
 {
-	int64_t since = counts_of(k, key->rec.id)->retired_at;
+	int64_t since = counts_of(k, key->rec.info.id)->retired_at;
 
-	return key->rec.state == KEY_RETIRED && since != 0 &&
+	return key->rec.info.state == KEY_RETIRED && since != 0 &&
 	       boot_ns() - since < k->conf->config->rotation.keep_retired;
 }
 
@@ -370,7 +370,7 @@ int admin_key_destroy(struct keeper *k, struct admin_client *c, const struct adm
 	struct keydoc_change change = { .kind = KEYDOC_DESTROY };
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
 
-	if (key && strcmp(key->rec.name, req->name) != 0)
+	if (key && strcmp(key->rec.info.name, req->name) != 0)
 		return admin_end(c, -EINVAL, "the name typed is not the name of this key");
 	if (key && is_kept(k, key))
 		return admin_end(c, -EBUSY,
@@ -433,9 +433,9 @@ static const struct keyset_key *former(const struct keeper *k, const struct keys
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (key->rec.state == KEY_DECRYPT_ONLY && key->rec.activation > 0 &&
-		    strcmp(key->rec.name, active->rec.name) == 0 &&
-		    (!found || key->rec.activation > found->rec.activation))
+		if (key->rec.info.state == KEY_DECRYPT_ONLY && key->rec.info.activation > 0 &&
+		    strcmp(key->rec.info.name, active->rec.info.name) == 0 &&
+		    (!found || key->rec.info.activation > found->rec.info.activation))
 			found = key;
 	}
 	return found;
@@ -448,8 +448,8 @@ static const struct keyset_key *former(const struct keeper *k, const struct keys
 static bool may_abort(struct keeper *k, const struct keyset_key *active)
 {
 	if (!is_over(k))
-		k->abort_asked = active->rec.activation;
-	return k->abort_asked == active->rec.activation;
+		k->abort_asked = active->rec.info.activation;
+	return k->abort_asked == active->rec.info.activation;
 }
 
 /*
@@ -464,7 +464,7 @@ int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin
 
 	if (k->resumed) {
 		change.kind = cluster_outcome_kind(k);
-		memcpy(of.id, cluster_outcome_key(k)->id, sizeof(of.id));
+		memcpy(of.id, cluster_outcome_key(k)->info.id, sizeof(of.id));
 		return step(k, c, &of, &change, "rotation aborted");
 	}
 	if (!staged) {
@@ -478,7 +478,7 @@ int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin
 		change.kind = KEYDOC_ACTIVATE;
 		staged = old;
 	}
-	memcpy(of.id, staged->rec.id, sizeof(of.id));
+	memcpy(of.id, staged->rec.info.id, sizeof(of.id));
 	return step(k, c, &of, &change, "rotation aborted");
 }
 

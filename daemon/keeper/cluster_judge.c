@@ -58,7 +58,8 @@ static void name_reopened(void *ctx, const struct key_record *rec)
 	struct cluster *c = ctx;
 	size_t n = strlen(c->reopened);
 
-	snprintf(c->reopened + n, sizeof(c->reopened) - n, "%s%s", n > 0 ? ", " : "", rec->label);
+	snprintf(c->reopened + n, sizeof(c->reopened) - n, "%s%s", n > 0 ? ", " : "",
+		 rec->info.label);
 }
 
 bool cluster_is_full_member(const struct keeper *k)

@@ -86,12 +86,12 @@ int observer_exe(const struct keeper *k)
 
 static void key_fill(const struct keeper *k, const struct keyset_key *key, struct board_key *ret)
 {
-	const struct keeper_counts *c = counts_of(k, key->rec.id);
+	const struct keeper_counts *c = counts_of(k, key->rec.info.id);
 
-	memcpy(ret->label, key->rec.label, sizeof(ret->label));
-	snprintf(ret->state, sizeof(ret->state), "%s", key_state_name(key->rec.state));
+	memcpy(ret->label, key->rec.info.label, sizeof(ret->label));
+	snprintf(ret->state, sizeof(ret->state), "%s", key_state_name(key->rec.info.state));
 	ret->usable = key->why == 0 && k->sealed == 0;
-	ret->created = (uint64_t)key->rec.created;
+	ret->created = (uint64_t)key->rec.info.created;
 	ret->encryptions = c->encryptions;
 	ret->decryptions = c->decryptions;
 }
@@ -143,7 +143,7 @@ void keeper_health(const struct keeper *k, uint64_t now, struct board_health *re
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		ret->keys_unusable += key_state_opens(key->rec.state) && key->why < 0;
+		ret->keys_unusable += key_state_opens(key->rec.info.state) && key->why < 0;
 		ret->keys_ahead += counts_is_ahead(k, &key->rec);
 	}
 }

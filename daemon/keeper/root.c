@@ -207,7 +207,7 @@ static int blobs_prove(const struct keeper *k, const struct keydoc_blob *blobs, 
 				why, r,
 				"key %s, sealed anew, does not open under the new root key, or is "
 				"another one: %s. Nothing was changed",
-				rec->label, errno_text(r));
+				rec->info.label, errno_text(r));
 	}
 	return 0;
 }

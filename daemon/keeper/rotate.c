@@ -35,7 +35,7 @@ static bool too_often(const struct keeper *k, const char *name)
 
 		if (counts_is_ahead(k, &key->rec))
 			continue; /* a clock that was ahead has made it, nobody knows when */
-		n += strcmp(key->rec.name, name) == 0 && counts_age(k, &key->rec) <= HOUR_S;
+		n += strcmp(key->rec.info.name, name) == 0 && counts_age(k, &key->rec) <= HOUR_S;
 	}
 	return n >= HOUR_MAX;
 }
@@ -49,7 +49,7 @@ static const char *due(const struct keeper *k, const struct keyset_key *key)
 
 	if (c->max_age > 0 && counts_age(k, &key->rec) >= c->max_age / NS_PER_S)
 		return "age";
-	if (counts_of(k, key->rec.id)->encryptions >= c->max_encryptions ||
+	if (counts_of(k, key->rec.info.id)->encryptions >= c->max_encryptions ||
 	    key->rec.uses >= KEKD_KEY_LIMIT / 4 || counts_spent(k, &key->rec))
 		return by_number;
 	return NULL;
@@ -61,16 +61,16 @@ static int rotate_now(struct keeper *k, const struct keyset_key *old, struct key
 	const struct keyset_key *key;
 	int r;
 
-	r = keeper_stage(k, old->rec.name, why, &key);
+	r = keeper_stage(k, old->rec.info.name, why, &key);
 	if (r == 0)
 		keeper_audit_key(k, NULL, key, "created by automatic rotation");
 	if (r < 0 && r != -EALREADY)
 		return r;
-	r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, why);
+	r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.info.id, why);
 	if (r == 0) {
 		keeper_audit_key(k, NULL, key, "activated by automatic rotation");
 		log_notice("key %s: activated, activation %u, by automatic rotation",
-			   key->rec.label, key->rec.activation);
+			   key->rec.info.label, key->rec.info.activation);
 	}
 	return r;
 }
@@ -81,8 +81,9 @@ static int rotate(struct keeper *k, const struct keyset_key *old, const char *re
 	struct keydoc_refusal why;
 	int r;
 
-	memcpy(label, old->rec.label, sizeof(label));
-	r = reason == by_number && too_often(k, old->rec.name) ? -EDQUOT : rotate_now(k, old, &why);
+	memcpy(label, old->rec.info.label, sizeof(label));
+	r = reason == by_number && too_often(k, old->rec.info.name) ? -EDQUOT
+								    : rotate_now(k, old, &why);
 	if (r == -EDQUOT && r != k->rotate_r)
 		log_warning("key %s should be rotated for its %s, but its name has had %d new keys "
 			    "within an hour: it is rotated when that has passed. Look at "
@@ -107,15 +108,16 @@ static void say_ahead(struct keeper *k, const struct keyset_key *key)
 	char when[32] = "?";
 	struct tm tm;
 
-	if (!counts_is_ahead(k, &key->rec) || memcmp(k->ahead, key->rec.id, sizeof(k->ahead)) == 0)
+	if (!counts_is_ahead(k, &key->rec) ||
+	    memcmp(k->ahead, key->rec.info.id, sizeof(k->ahead)) == 0)
 		return;
-	memcpy(k->ahead, key->rec.id, sizeof(k->ahead));
-	if (gmtime_r(&key->rec.created, &tm))
+	memcpy(k->ahead, key->rec.info.id, sizeof(k->ahead));
+	if (gmtime_r(&key->rec.info.created, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	log_warning(
 		"key %s was made at %s, which this machine's clock has not reached: its age counts from "
 		"the start of this kekd. Put the clock right, or rotate the key: kekctl key rotate %s",
-		key->rec.label, when, key->rec.name);
+		key->rec.info.label, when, key->rec.info.name);
 }
 
 static int look_at(struct keeper *k, const char *name)
@@ -131,12 +133,12 @@ static int look_at(struct keeper *k, const char *name)
 	why = due(k, key);
 	if (!why)
 		return 0;
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	if (k->conf->config->rotation.automatic && is_alone(k))
 		r = rotate(k, key, why);
 	else if (memcmp(k->warned, id, sizeof(id)) != 0)
 		log_warning("key %s should be rotated for its %s: kekctl key rotate %s",
-			    key->rec.label, why, name);
+			    key->rec.info.label, why, name);
 	memcpy(k->warned, id, sizeof(id));
 	return r;
 }

@@ -137,11 +137,11 @@ enum key_state worker_key_state(const struct keeper *k, const struct keyset_key 
 {
 	const struct keyset_key *active;
 
-	if (key->rec.state == KEY_ACTIVE && key->why == 0 &&
-	    (!custody_is_confirmed(k) || keyset_active(k->keys, key->rec.name, &active) < 0 ||
+	if (key->rec.info.state == KEY_ACTIVE && key->why == 0 &&
+	    (!custody_is_confirmed(k) || keyset_active(k->keys, key->rec.info.name, &active) < 0 ||
 	     active != key))
 		return KEY_DECRYPT_ONLY;
-	return key->rec.state;
+	return key->rec.info.state;
 }
 
 static void key_msg(const struct keeper *k, const struct keyset_key *key, enum key_state state,
@@ -176,8 +176,8 @@ static void not_given(struct keeper *k, struct worker *w, const struct keyset_ke
 		worker_send_withdraw(k, w, key, why);
 		return;
 	}
-	log_error("key %s: cannot be given to a server: %s; the server is replaced", key->rec.label,
-		  errno_text(why));
+	log_error("key %s: cannot be given to a server: %s; the server is replaced",
+		  key->rec.info.label, errno_text(why));
 	worker_kill(k, w);
 }
 
@@ -192,7 +192,7 @@ void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key
 		return;
 	fdspare_use(&k->spare);
 	key_msg(k, key, state, &msg);
-	if (why == 0 && key_state_opens(key->rec.state))
+	if (why == 0 && key_state_opens(key->rec.info.state))
 		why = k->sealed < 0 ? -EKEYEXPIRED : key_fds(key, &fds);
 	if (why == 0 && key->held)
 		why = holders_take(k, w, key);
@@ -215,7 +215,7 @@ void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyse
 {
 	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
 
-	memcpy(msg.id, key->rec.id, sizeof(msg.id));
+	memcpy(msg.id, key->rec.info.id, sizeof(msg.id));
 	worker_tell(k, w, &msg, NULL);
 	holders_drop(w, key);
 }
@@ -333,7 +333,7 @@ static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 	r = kek_accept(key->kek, &fds.fd[0]);
 	if (short_of(r)) {
 		log_warning("key %s: no op socket for a server now: %s; it asks again",
-			    key->rec.label, errno_text(r));
+			    key->rec.info.label, errno_text(r));
 		return;
 	}
 	if (r < 0) {

@@ -22,10 +22,10 @@ int key_binding(const struct key_record *rec, uint8_t ret[static SHA256_LEN])
 {
 	const struct span parts[] = {
 		with_nul(TEXT),
-		span_of(rec->id, sizeof(rec->id)),
-		with_nul(key_alg_name(rec)),
-		with_nul(rec->name),
-		span_str(rec->label),
+		span_of(rec->info.id, sizeof(rec->info.id)),
+		with_nul(key_alg_name(&rec->info)),
+		with_nul(rec->info.name),
+		span_str(rec->info.label),
 	};
 
 	return sha256(parts, ARRAY_SIZE(parts), ret);

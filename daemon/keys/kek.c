@@ -26,7 +26,7 @@ struct kek {
 static void kek_describe(const char *prefix, const struct key_record *rec,
 			 char ret[static DESC_SIZE])
 {
-	key_hex(rec->id, sizeof(rec->id), stpcpy(ret, prefix));
+	key_hex(rec->info.id, sizeof(rec->info.id), stpcpy(ret, prefix));
 }
 
 static int kek_new(key_serial ring, struct kek **ret)
@@ -126,11 +126,12 @@ static int kek_check_value(const struct kek *kek, const struct key_record *rec,
 /* What can be said of @rec before the kernel is asked. */
 static int check_record(const struct root_key *root, const struct key_record *rec)
 {
-	if (rec->kind != KEY_KIND_ENCRYPTED || rec->key_bytes < 24 || root_key_is_by_value(root))
+	if (rec->info.kind != KEY_KIND_ENCRYPTED || rec->info.key_bytes < 24 ||
+	    root_key_is_by_value(root))
 		return -EOPNOTSUPP;
 	if (memcmp(rec->root, root_key_id(root), sizeof(rec->root)) != 0)
 		return -EKEYREJECTED;
-	return check_blob(root, rec->blob, rec->key_bytes);
+	return check_blob(root, rec->blob, rec->info.key_bytes);
 }
 
 static int prove_value(const struct kek *kek, const struct key_record *rec)
@@ -177,8 +178,8 @@ int kek_generate(const struct root_key *root, struct key_record *rec, struct kek
 	struct key_record made = *rec;
 	int r;
 
-	made.kind = KEY_KIND_ENCRYPTED;
-	made.key_bytes = KEKD_AES_KEY_MAX;
+	made.info.kind = KEY_KIND_ENCRYPTED;
+	made.info.key_bytes = KEKD_AES_KEY_MAX;
 	memcpy(made.root, root_key_id(root), sizeof(made.root));
 	r = root_key_make(root, made.blob);
 	if (r == 0)

@@ -134,7 +134,7 @@ static int all_open(const struct step *s)
 				keydoc_refuse(s->why, -EBUSY,
 					      "node %s does not open key %s: see `kekctl key list` "
 					      "there%s",
-					      m->name, s->key->label,
+					      m->name, s->key->info.label,
 					      by_hand(s, ", then exchange acknowledgements with it "
 							 "again")));
 	}
@@ -153,7 +153,7 @@ static int nobody_writes(const struct step *s, bool quiet)
 			return next_waits(
 				s, keydoc_refuse(
 					   s->why, -EBUSY, "node %s writes with key %s, or may%s",
-					   m->name, s->key->label,
+					   m->name, s->key->info.label,
 					   by_hand(s, ": exchange acknowledgements with it, then "
 						      "run this command again")));
 		if (quiet && (!key || !key->quiet))
@@ -164,7 +164,7 @@ static int nobody_writes(const struct step *s, bool quiet)
 					"node %s has answered with key %s within the last five "
 					"minutes, or was started since: an API server may still "
 					"write with what the key has wrapped%s",
-					m->name, s->key->label,
+					m->name, s->key->info.label,
 					by_hand(s,
 						". Wait, exchange acknowledgements with it, then "
 						"run this command again")));
@@ -176,7 +176,7 @@ static int wrong_state(const struct step *s, const char *wanted)
 {
 	return keydoc_refuse(s->why, -EPERM,
 			     "key %s is %s, and this takes one that is %s: see `kekctl key list`",
-			     s->key->label, key_state_name(s->key->state), wanted);
+			     s->key->info.label, key_state_name(s->key->info.state), wanted);
 }
 
 /* A key that is new, and a node that is, would need both roots. */
@@ -196,7 +196,7 @@ static int do_stage(struct step *s)
 
 	if (no_rotation(s) < 0)
 		return s->why->r;
-	if (keydoc_key(s->doc, key->id) || keydoc_is_gone(s->doc, key->id))
+	if (keydoc_key(s->doc, key->info.id) || keydoc_is_gone(s->doc, key->info.id))
 		return keydoc_refuse(s->why, -EEXIST,
 				     "a key of this id is or was there: try again");
 	if (s->doc->n_keys >= KEKD_KEYS_MAX)
@@ -205,9 +205,9 @@ static int do_stage(struct step *s)
 			"the keyset is full: retire and destroy old keys (`kekctl key list`)");
 	s->key = &s->next->keys[s->next->n_keys++];
 	*s->key = *key;
-	s->key->state = KEY_STAGED;
-	s->key->activation = 0;
-	s->key->marked = s->key->uses = 0;
+	s->key->info.state = KEY_STAGED;
+	s->key->info.activation = 0;
+	s->key->info.marked = s->key->uses = 0;
 	s->key->retired = 0;
 	if (!keydoc_fits(s->next))
 		return keydoc_refuse(
@@ -221,9 +221,9 @@ static int give_number(struct keydoc *next, struct key_record *key, struct keydo
 {
 	if (next->activations == UINT32_MAX)
 		return keydoc_refuse(why, -EOVERFLOW, "no activation number is left");
-	key->activation = ++next->activations;
-	key->state = KEY_ACTIVE;
-	key->marked = 0;
+	key->info.activation = ++next->activations;
+	key->info.state = KEY_ACTIVE;
+	key->info.marked = 0;
 	return 0;
 }
 
@@ -232,26 +232,26 @@ static int do_activate(struct step *s)
 	struct key_record *old;
 	int r;
 
-	if (s->key->state == KEY_ACTIVE)
-		return keydoc_refuse(s->why, -EALREADY, "key %s is active", s->key->label);
-	if (s->key->state != KEY_STAGED && s->key->state != KEY_DECRYPT_ONLY)
+	if (s->key->info.state == KEY_ACTIVE)
+		return keydoc_refuse(s->why, -EALREADY, "key %s is active", s->key->info.label);
+	if (s->key->info.state != KEY_STAGED && s->key->info.state != KEY_DECRYPT_ONLY)
 		return wrong_state(s, "staged or decrypt-only");
 	r = all_open(s);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < s->next->n_keys; i++) {
 		old = &s->next->keys[i];
-		if (old->state == KEY_ACTIVE && strcmp(old->name, s->key->name) == 0)
-			old->state = KEY_DECRYPT_ONLY;
+		if (old->info.state == KEY_ACTIVE && strcmp(old->info.name, s->key->info.name) == 0)
+			old->info.state = KEY_DECRYPT_ONLY;
 	}
 	return give_number(s->next, s->key, s->why);
 }
 
 static int do_give_up(struct step *s)
 {
-	if (s->key->state != KEY_STAGED)
+	if (s->key->info.state != KEY_STAGED)
 		return wrong_state(s, "staged");
-	s->key->state = KEY_DECRYPT_ONLY;
+	s->key->info.state = KEY_DECRYPT_ONLY;
 	return 0;
 }
 
@@ -260,20 +260,20 @@ static int do_mark(struct step *s)
 {
 	int r = 0;
 
-	if (s->key->state != KEY_DECRYPT_ONLY && s->key->state != KEY_RETIRED)
+	if (s->key->info.state != KEY_DECRYPT_ONLY && s->key->info.state != KEY_RETIRED)
 		return wrong_state(s, "decrypt-only or retired");
 	for (size_t i = 0; i < s->doc->n_keys; i++)
-		if (s->doc->keys[i].state == KEY_STAGED &&
-		    strcmp(s->doc->keys[i].name, s->key->name) == 0)
+		if (s->doc->keys[i].info.state == KEY_STAGED &&
+		    strcmp(s->doc->keys[i].info.name, s->key->info.name) == 0)
 			return keydoc_refuse(
 				s->why, -EBUSY,
 				"key %s is staged: end that rotation first, with `kekctl key rotate "
 				"%s` or `kekctl key rotate %s --abort`",
-				s->doc->keys[i].label, s->key->name, s->key->name);
-	if (s->key->state == KEY_DECRYPT_ONLY)
+				s->doc->keys[i].info.label, s->key->info.name, s->key->info.name);
+	if (s->key->info.state == KEY_DECRYPT_ONLY)
 		r = nobody_writes(s, true);
 	if (r == 0)
-		s->key->marked = s->next->generation;
+		s->key->info.marked = s->next->generation;
 	return r;
 }
 
@@ -282,20 +282,20 @@ static int has_evidence(const struct step *s)
 {
 	if (s->by->vouched || (s->by->forced && s->by->kind == KEYDOC_RETIRE))
 		return 0;
-	if (s->by->evidence != 0 && s->by->evidence == s->key->marked)
+	if (s->by->evidence != 0 && s->by->evidence == s->key->info.marked)
 		return 0;
-	if (s->key->marked == 0)
+	if (s->key->info.marked == 0)
 		return keydoc_refuse(
 			s->why, -EAGAIN,
 			"key %s is not marked, so nothing says since when no value needs it: `kekctl key "
 			"mark %s`, then `kekctl scan --etcd --uses %s --proof FILE`, and --proof FILE here. "
 			"--force takes your word for it",
-			s->key->label, s->key->label, s->key->label);
+			s->key->info.label, s->key->info.label, s->key->info.label);
 	return keydoc_refuse(
 		s->why, -EAGAIN,
 		"there is no evidence that no value needs key %s since it was marked: see "
 		"`kekctl scan --etcd --uses %s --proof FILE`",
-		s->key->label, s->key->label);
+		s->key->info.label, s->key->info.label);
 }
 
 /* By the clock that is furthest ahead: one that is slow must not shorten how long the key is kept. */
@@ -313,28 +313,28 @@ static int do_retire(struct step *s)
 {
 	int r;
 
-	if (s->key->state == KEY_RETIRED)
-		return keydoc_refuse(s->why, -EALREADY, "key %s is retired", s->key->label);
-	if (s->key->state != KEY_DECRYPT_ONLY)
+	if (s->key->info.state == KEY_RETIRED)
+		return keydoc_refuse(s->why, -EALREADY, "key %s is retired", s->key->info.label);
+	if (s->key->info.state != KEY_DECRYPT_ONLY)
 		return wrong_state(s, "decrypt-only");
 	r = has_evidence(s); /* first: time brings none */
 	if (r == 0)
 		r = nobody_writes(s, !s->by->forced);
 	if (r < 0)
 		return r;
-	s->key->state = KEY_RETIRED;
+	s->key->info.state = KEY_RETIRED;
 	s->key->retired = latest(s);
-	s->key->marked = 0;
+	s->key->info.marked = 0;
 	return 0;
 }
 
 static int do_reopen(struct step *s)
 {
-	if (s->key->state != KEY_RETIRED)
+	if (s->key->info.state != KEY_RETIRED)
 		return wrong_state(s, "retired");
-	s->key->state = KEY_DECRYPT_ONLY;
+	s->key->info.state = KEY_DECRYPT_ONLY;
 	s->key->retired = 0;
-	s->key->marked = 0;
+	s->key->info.marked = 0;
 	return 0;
 }
 
@@ -351,14 +351,14 @@ static int is_kept_long_enough(const struct step *s)
 				"key %s was retired at a time that the clock of node %s has not reached: "
 				"it is behind, or another was ahead then (rotation.keepRetired). Put the clock right, or begin "
 				"again: `kekctl key reopen`, `kekctl key retire`",
-				s->key->label, m->name);
+				s->key->info.label, m->name);
 		if (!ack || ack->time - s->key->retired < s->heard->keep_retired)
 			return keydoc_refuse(
 				s->why, -EBUSY,
 				"key %s was retired less than %" PRId64
 				" s ago by the clock of node %s (rotation.keepRetired): backups of "
 				"etcd may need it for so long",
-				s->key->label, s->heard->keep_retired, m->name);
+				s->key->info.label, s->heard->keep_retired, m->name);
 	}
 	return 0;
 }
@@ -368,7 +368,7 @@ static int do_destroy(struct step *s)
 	uint8_t id[KEKD_KEY_ID];
 	int r;
 
-	if (s->key->state != KEY_RETIRED)
+	if (s->key->info.state != KEY_RETIRED)
 		return wrong_state(s, "retired");
 	r = is_kept_long_enough(s);
 	if (r == 0)
@@ -388,13 +388,13 @@ static int opens_all(const struct step *s, const struct keyack *ack)
 {
 	for (size_t i = 0; i < s->doc->n_keys; i++) {
 		const struct key_record *rec = &s->doc->keys[i];
-		const struct keyack_key *key = keyack_key(ack, rec->id);
+		const struct keyack_key *key = keyack_key(ack, rec->info.id);
 
-		if (key_state_opens(rec->state) && (!key || key->why != 0))
+		if (key_state_opens(rec->info.state) && (!key || key->why != 0))
 			return keydoc_refuse(
 				s->why, -EBUSY,
 				"node %s does not open key %s: see `kekctl key list` there",
-				ack->name, rec->label);
+				ack->name, rec->info.label);
 	}
 	return 0;
 }
@@ -483,9 +483,9 @@ static int has_stopped(const struct step *s, const struct keydoc_member *m)
 		ack && memcmp(ack->doc, s->doc->hash, sizeof(ack->doc)) == 0 && ack->n_writes == 0;
 
 	for (size_t i = 0; quiet && i < s->doc->n_keys; i++) {
-		const struct keyack_key *key = keyack_key(ack, s->doc->keys[i].id);
+		const struct keyack_key *key = keyack_key(ack, s->doc->keys[i].info.id);
 
-		quiet = !key_state_opens(s->doc->keys[i].state) || (key && key->quiet);
+		quiet = !key_state_opens(s->doc->keys[i].info.state) || (key && key->quiet);
 	}
 	if (quiet)
 		return 0;
@@ -513,7 +513,7 @@ static void add_uses(struct step *s, const uint8_t node[static KEYDOC_NODE])
 
 	for (size_t i = 0; i < s->next->n_keys; i++) {
 		struct key_record *key = &s->next->keys[i];
-		const struct keyack_key *said = ack ? keyack_key(ack, key->id) : NULL;
+		const struct keyack_key *said = ack ? keyack_key(ack, key->info.id) : NULL;
 
 		key_record_add_uses(key, said && said->uses > least ? said->uses : least);
 	}
@@ -601,7 +601,7 @@ static int all_have_root(const struct step *s, const uint8_t root[static KEY_ROO
 static const struct keydoc_blob *blob_of(const struct step *s, const struct key_record *key)
 {
 	for (size_t i = 0; i < s->by->n_blobs; i++)
-		if (memcmp(s->by->blobs[i].id, key->id, KEKD_KEY_ID) == 0)
+		if (memcmp(s->by->blobs[i].id, key->info.id, KEKD_KEY_ID) == 0)
 			return &s->by->blobs[i];
 	return NULL;
 }
@@ -629,7 +629,7 @@ static int do_root_begin(struct step *s)
 				s->why, -EAGAIN,
 				"key %s has come since the keyset was sealed anew: run the "
 				"command again",
-				key->label);
+				key->info.label);
 		memcpy(key->reblob, b->blob, sizeof(key->reblob));
 	}
 	s->next->rotating = true;

@@ -26,9 +26,9 @@ static int prove_imported(const struct root_key *root, const struct key_record *
 static int prove_under(const struct keyset *set, const struct root_key *root,
 		       const struct key_record *rec)
 {
-	if (imported_kind(rec->kind))
+	if (imported_kind(rec->info.kind))
 		return prove_imported(root, rec);
-	if (rec->kind != set->kind)
+	if (rec->info.kind != set->kind)
 		return -EOPNOTSUPP;
 	return kek_prove(root, rec);
 }
@@ -58,7 +58,7 @@ static bool opens_every(const struct keyset *set, const struct root_key *root)
 		r = prove_under(set, root, &under);
 		if (r == 0 || r == -EOPNOTSUPP)
 			continue;
-		log_warning("key %s does not open under the root key %s: %s", under.label, hex,
+		log_warning("key %s does not open under the root key %s: %s", under.info.label, hex,
 			    errno_text(r));
 		return false;
 	}

@@ -127,25 +127,25 @@ int link_fds_take(struct link_fds *fds, unsigned int i)
 
 void link_from_record(struct link_msg *msg, const struct key_record *rec)
 {
-	memcpy(msg->id, rec->id, sizeof(msg->id));
-	memcpy(msg->name, rec->name, sizeof(msg->name));
-	memcpy(msg->label, rec->label, sizeof(msg->label));
-	msg->activation = rec->activation;
-	msg->state = rec->state;
-	msg->kind = rec->kind;
-	msg->key_bytes = rec->key_bytes;
-	msg->secretbox = rec->secretbox;
+	memcpy(msg->id, rec->info.id, sizeof(msg->id));
+	memcpy(msg->name, rec->info.name, sizeof(msg->name));
+	memcpy(msg->label, rec->info.label, sizeof(msg->label));
+	msg->activation = rec->info.activation;
+	msg->state = rec->info.state;
+	msg->kind = rec->info.kind;
+	msg->key_bytes = rec->info.key_bytes;
+	msg->secretbox = rec->info.secretbox;
 }
 
 void link_to_record(const struct link_msg *msg, struct key_record *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	memcpy(ret->id, msg->id, sizeof(ret->id));
-	memcpy(ret->name, msg->name, sizeof(ret->name));
-	memcpy(ret->label, msg->label, sizeof(ret->label));
-	ret->activation = msg->activation;
-	ret->kind = msg->kind < KEY_KINDS ? (enum key_kind)msg->kind : KEY_KIND_ENCRYPTED;
-	ret->key_bytes = msg->key_bytes;
-	ret->secretbox = msg->secretbox;
-	ret->state = msg->state < KEY_STATES ? (enum key_state)msg->state : KEY_RETIRED;
+	memcpy(ret->info.id, msg->id, sizeof(ret->info.id));
+	memcpy(ret->info.name, msg->name, sizeof(ret->info.name));
+	memcpy(ret->info.label, msg->label, sizeof(ret->info.label));
+	ret->info.activation = msg->activation;
+	ret->info.kind = msg->kind < KEY_KINDS ? (enum key_kind)msg->kind : KEY_KIND_ENCRYPTED;
+	ret->info.key_bytes = msg->key_bytes;
+	ret->info.secretbox = msg->secretbox;
+	ret->info.state = msg->state < KEY_STATES ? (enum key_state)msg->state : KEY_RETIRED;
 }

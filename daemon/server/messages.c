@@ -378,7 +378,7 @@ static int on_key_secretbox(struct server *s, const struct key_record *rec,
 		return r;
 	r = softkey_import(fds->fd[0], &soft);
 	if (r == 0)
-		r = keytable_put_soft(s->keys, rec->id, soft);
+		r = keytable_put_soft(s->keys, rec->info.id, soft);
 	if (r == 0)
 		soft = NULL; /* the table's now */
 	return r;
@@ -392,21 +392,21 @@ static int on_key(struct server *s, const struct link_msg *msg, struct link_fds 
 	int r = 0;
 
 	link_to_record(msg, &rec);
-	if (rec.secretbox)
+	if (rec.info.secretbox)
 		return on_key_secretbox(s, &rec, fds);
 	if (fds->n > 0 || msg->held) {
 		r = key_block(s, msg, &block);
 		if (r == 0)
 			r = engine_key_over(s, block, fds, &engine);
 		if (r == 0)
-			engine_key_label(engine, rec.label);
+			engine_key_label(engine, rec.info.label);
 	}
 	if (r == 0)
 		r = keytable_put(s->keys, &rec, engine);
 	if (r < 0 && engine)
 		engine_key_remove(engine);
 	if (r == 0)
-		keytable_find(s->keys, rec.id)->spent = msg->spent;
+		keytable_find(s->keys, rec.info.id)->spent = msg->spent;
 	return r;
 }
 

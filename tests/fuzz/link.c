@@ -60,8 +60,9 @@ static void require_sound(const struct link_msg *msg)
 	require(ended(msg->name, sizeof(msg->name)) && ended(msg->label, sizeof(msg->label)) &&
 		ended(msg->text, sizeof(msg->text)));
 	link_to_record(msg, &rec);
-	require(rec.state < KEY_STATES);
-	require(ended(rec.name, sizeof(rec.name)) && ended(rec.label, sizeof(rec.label)));
+	require(rec.info.state < KEY_STATES);
+	require(ended(rec.info.name, sizeof(rec.info.name)) &&
+		ended(rec.info.label, sizeof(rec.info.label)));
 }
 
 /* The lowest free descriptor tells whether one was left open. */

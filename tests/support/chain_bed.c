@@ -76,24 +76,24 @@ static int soft_put(struct chain_bed *b, const struct key_record *rec, const uin
 
 	r = keytable_put(b->keys, rec, NULL);
 	if (r == 0)
-		r = softkey_from_bytes(span_of(bytes, rec->key_bytes), &soft);
-	return r == 0 ? keytable_put_soft(b->keys, rec->id, soft) : r;
+		r = softkey_from_bytes(span_of(bytes, rec->info.key_bytes), &soft);
+	return r == 0 ? keytable_put_soft(b->keys, rec->info.id, soft) : r;
 }
 
 int chain_bed_key(struct chain_bed *b, const struct chain_bed_key *key)
 {
 	struct key_record rec = {
-		.id = { b->ids },
-		.kind = KEY_KIND_IMPORTED,
-		.key_bytes = (unsigned int)key->len,
-		.secretbox = key->secretbox,
-		.state = key->state,
-		.activation = 1,
+		.info.id = { b->ids },
+		.info.kind = KEY_KIND_IMPORTED,
+		.info.key_bytes = (unsigned int)key->len,
+		.info.secretbox = key->secretbox,
+		.info.state = key->state,
+		.info.activation = 1,
 	};
 	int n, r;
 
-	memcpy(rec.name, key->name, strlen(key->name) + 1);
-	memcpy(rec.label, key->label, strlen(key->label) + 1);
+	memcpy(rec.info.name, key->name, strlen(key->name) + 1);
+	memcpy(rec.info.label, key->label, strlen(key->label) + 1);
 	if (key->secretbox) {
 		r = soft_put(b, &rec, key->bytes);
 	} else {
