@@ -474,7 +474,7 @@ static uint64_t believed(uint64_t n)
 void counts_add(struct keeper *k, const struct link_msg *used)
 {
 	uint64_t encryptions = believed(used->encryptions);
-	struct keeper_counts *c = counts_get(k, used->id);
+	struct keeper_counts *c = counts_get(k, used->key.id);
 
 	if (!c)
 		return;

@@ -147,10 +147,12 @@ enum key_state worker_key_state(const struct keeper *k, const struct keyset_key 
 static void key_msg(const struct keeper *k, const struct keyset_key *key, enum key_state state,
 		    struct link_msg *ret)
 {
-	*ret = (struct link_msg){ .type = LINK_KEY };
-	link_from_record(ret, &key->rec);
-	ret->state = state;
-	ret->spent = counts_spent(k, &key->rec);
+	*ret = (struct link_msg){
+		.type = LINK_KEY,
+		.spent = counts_spent(k, &key->rec),
+		.key = key->rec.info,
+	};
+	ret->key.state = state;
 }
 
 void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_key *key)
@@ -215,7 +217,7 @@ void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyse
 {
 	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
 
-	memcpy(msg.id, key->rec.info.id, sizeof(msg.id));
+	memcpy(msg.key.id, key->rec.info.id, sizeof(msg.key.id));
 	worker_tell(k, w, &msg, NULL);
 	holders_drop(w, key);
 }
@@ -322,7 +324,7 @@ static void on_ready(struct keeper *k, struct worker *w, struct link_msg *msg)
 
 static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 {
-	const struct keyset_key *key = keyset_find(k->keys, need->id);
+	const struct keyset_key *key = keyset_find(k->keys, need->key.id);
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
 	struct link_msg msg = { .type = LINK_SOCKET };
 	int r;
@@ -341,7 +343,7 @@ static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 		return;
 	}
 	fds.n = 1;
-	memcpy(msg.id, need->id, sizeof(msg.id));
+	memcpy(msg.key.id, need->key.id, sizeof(msg.key.id));
 	worker_tell(k, w, &msg, &fds);
 }
 

@@ -69,31 +69,31 @@ void chain_bed_close(struct chain_bed *b)
 	free(b->out);
 }
 
-static int soft_put(struct chain_bed *b, const struct key_record *rec, const uint8_t *bytes)
+static int soft_put(struct chain_bed *b, const struct key_info *rec, const uint8_t *bytes)
 {
 	struct softkey *soft;
 	int r;
 
 	r = keytable_put(b->keys, rec, NULL);
 	if (r == 0)
-		r = softkey_from_bytes(span_of(bytes, rec->info.key_bytes), &soft);
-	return r == 0 ? keytable_put_soft(b->keys, rec->info.id, soft) : r;
+		r = softkey_from_bytes(span_of(bytes, rec->key_bytes), &soft);
+	return r == 0 ? keytable_put_soft(b->keys, rec->id, soft) : r;
 }
 
 int chain_bed_key(struct chain_bed *b, const struct chain_bed_key *key)
 {
-	struct key_record rec = {
-		.info.id = { b->ids },
-		.info.kind = KEY_KIND_IMPORTED,
-		.info.key_bytes = (unsigned int)key->len,
-		.info.secretbox = key->secretbox,
-		.info.state = key->state,
-		.info.activation = 1,
+	struct key_info rec = {
+		.id = { b->ids },
+		.kind = KEY_KIND_IMPORTED,
+		.key_bytes = (unsigned int)key->len,
+		.secretbox = key->secretbox,
+		.state = key->state,
+		.activation = 1,
 	};
 	int n, r;
 
-	memcpy(rec.info.name, key->name, strlen(key->name) + 1);
-	memcpy(rec.info.label, key->label, strlen(key->label) + 1);
+	memcpy(rec.name, key->name, strlen(key->name) + 1);
+	memcpy(rec.label, key->label, strlen(key->label) + 1);
 	if (key->secretbox) {
 		r = soft_put(b, &rec, key->bytes);
 	} else {

@@ -65,22 +65,22 @@ FIXTURE_TEARDOWN(chain)
 }
 
 /* Key number @n of the chain entry @name. */
-static struct key_record record(uint8_t n, const char *name, enum key_state state)
+static struct key_info record(uint8_t n, const char *name, enum key_state state)
 {
-	struct key_record rec = { .info.key_bytes = 32, .info.state = state, .info.activation = 1 };
+	struct key_info rec = { .key_bytes = 32, .state = state, .activation = 1 };
 
-	memset(rec.info.id, n, sizeof(rec.info.id));
-	snprintf(rec.info.name, sizeof(rec.info.name), "%s", name);
-	snprintf(rec.info.label, sizeof(rec.info.label), "%s.%u", name, n);
+	memset(rec.id, n, sizeof(rec.id));
+	snprintf(rec.name, sizeof(rec.name), "%s", name);
+	snprintf(rec.label, sizeof(rec.label), "%s.%u", name, n);
 	return rec;
 }
 
-static int put(bench *b, const struct key_record *rec)
+static int put(bench *b, const struct key_info *rec)
 {
 	uint8_t key[32];
 	int n, r;
 
-	memset(key, rec->info.id[0], sizeof(key));
+	memset(key, rec->id[0], sizeof(key));
 	n = bed_add_key(&b->bed, key, sizeof(key));
 	ASSERT_LE(0, n);
 	r = keytable_put(b->keys, rec, b->bed.keys[n]);
@@ -89,9 +89,9 @@ static int put(bench *b, const struct key_record *rec)
 	return r;
 }
 
-static struct key_record add(bench *b, uint8_t n, const char *name, enum key_state state)
+static struct key_info add(bench *b, uint8_t n, const char *name, enum key_state state)
 {
-	struct key_record rec = record(n, name, state);
+	struct key_info rec = record(n, name, state);
 
 	ASSERT_OK(put(b, &rec));
 	return rec;
@@ -180,9 +180,9 @@ static void expect_seed(bench *b)
 
 TEST_F(chain, form_of_a_value)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2), w = sealed(self, OP_KMS_V2);
-	size_t head = strlen(PREFIX) + strlen(rec.info.label) + 1;
+	size_t head = strlen(PREFIX) + strlen(rec.label) + 1;
 
 	EXPECT_MEMEQ(PREFIX "primary.1:", head, v.bytes, head);
 	EXPECT_EQ(head + KEKD_GCM_NONCE + SEED + KEKD_GCM_TAG, v.len);
@@ -325,11 +325,11 @@ TEST_F(chain, wrong_key_id)
 /* Another node has activated the key that is staged here, and this one reads what that one writes. */
 TEST_F(chain, key_id_of_a_node_that_is_ahead)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 
-	rec.info.state = KEY_STAGED;
-	rec.info.activation = 0;
+	rec.state = KEY_STAGED;
+	rec.activation = 0;
 	ASSERT_OK(keytable_put(self->keys, &rec, NULL));
 	EXPECT_OK(unseal(self, OP_KMS_V2, span_of_value(&v), v.key_id));
 }
@@ -337,10 +337,10 @@ TEST_F(chain, key_id_of_a_node_that_is_ahead)
 /* A key that was active twice: what the first activation made opens, under its own key_id only. */
 TEST_F(chain, key_id_of_another_activation)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 
-	rec.info.activation = 3;
+	rec.activation = 3;
 	ASSERT_OK(keytable_put(self->keys, &rec, NULL));
 	EXPECT_OK(unseal(self, OP_KMS_V2, span_of_value(&v), v.key_id));
 	EXPECT_ERR(-EBADMSG, unseal(self, OP_KMS_V2, span_of_value(&v),
@@ -410,11 +410,11 @@ TEST_F(chain, values_of_others)
 TEST_F(chain, label_with_colons)
 {
 	static char odd[] = "a:b";
-	struct key_record rec = record(1, odd, KEY_ACTIVE);
+	struct key_info rec = record(1, odd, KEY_ACTIVE);
 	struct value v;
 
 	self->names[0].name = odd;
-	snprintf(rec.info.label, sizeof(rec.info.label), "a:b::");
+	snprintf(rec.label, sizeof(rec.label), "a:b::");
 	ASSERT_OK(put(self, &rec));
 	v = sealed(self, OP_KMS_V2);
 	EXPECT_MEMEQ(PREFIX "a:b:::", strlen(PREFIX) + 6, v.bytes, strlen(PREFIX) + 6);
@@ -426,14 +426,14 @@ TEST_F(chain, label_with_colons)
 static void nested_labels(bench *b, uint8_t short_id, uint8_t long_id, enum op_purpose purpose)
 {
 	static char short_name[] = "a", long_name[] = "a:b";
-	struct key_record outer = record(short_id, short_name, KEY_DECRYPT_ONLY);
-	struct key_record inner = record(long_id, long_name, KEY_ACTIVE);
+	struct key_info outer = record(short_id, short_name, KEY_DECRYPT_ONLY);
+	struct key_info inner = record(long_id, long_name, KEY_ACTIVE);
 	struct value v;
 
 	b->names[0].name = long_name;
 	b->names[1].name = short_name;
-	snprintf(outer.info.label, sizeof(outer.info.label), "a");
-	snprintf(inner.info.label, sizeof(inner.info.label), "a:b");
+	snprintf(outer.label, sizeof(outer.label), "a");
+	snprintf(inner.label, sizeof(inner.label), "a:b");
 	ASSERT_OK(put(b, short_id < long_id ? &outer : &inner));
 	ASSERT_OK(put(b, short_id < long_id ? &inner : &outer));
 	v = sealed(b, purpose);
@@ -493,10 +493,10 @@ TEST_F(chain, key_of_another_chain)
 
 TEST_F(chain, stale)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2), w;
 
-	rec.info.state = KEY_DECRYPT_ONLY;
+	rec.state = KEY_DECRYPT_ONLY;
 	ASSERT_OK(keytable_put(self->keys, &rec, NULL));
 	add(self, 2, primary, KEY_ACTIVE);
 	EXPECT_OK(unseal(self, OP_KMS_V2, span_of_value(&v), v.key_id));
@@ -534,11 +534,11 @@ TEST_F(chain, states)
 		{ KEY_RETIRED, -ENOKEY, -EKEYREJECTED },
 		{ KEY_DESTROYED, -ENOKEY, -EKEYREJECTED },
 	};
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		rec.info.state = rows[i].state;
+		rec.state = rows[i].state;
 		ASSERT_OK(keytable_put(self->keys, &rec, NULL));
 		EXPECT_ERR(rows[i].encrypt, seal(self, OP_KMS_V2, span_of(seed, SEED)));
 		EXPECT_ERR(rows[i].decrypt, unseal(self, OP_KMS_V2, span_of_value(&v), v.key_id));
@@ -547,11 +547,11 @@ TEST_F(chain, states)
 
 TEST_F(chain, withdrawn)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 	const char *key_id;
 
-	ASSERT_OK(keytable_withdraw(self->keys, rec.info.id, -EKEYEXPIRED));
+	ASSERT_OK(keytable_withdraw(self->keys, rec.id, -EKEYEXPIRED));
 	EXPECT_ERR(-EKEYEXPIRED, seal(self, OP_KMS_V2, span_of(seed, SEED)));
 	EXPECT_ERR(-EKEYEXPIRED, unseal(self, OP_KMS_V2, span_of_value(&v), v.key_id));
 	EXPECT_ERR(-EKEYEXPIRED, chain_key_id(self->chain, &key_id));
@@ -564,11 +564,11 @@ TEST_F(chain, withdrawn)
 /* It has encrypted as much as it may: what it has written opens, and another key of the name writes. */
 TEST_F(chain, spent)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 	const char *key_id;
 
-	keytable_find(self->keys, rec.info.id)->spent = true;
+	keytable_find(self->keys, rec.id)->spent = true;
 	EXPECT_ERR(-EDQUOT, seal(self, OP_KMS_V2, span_of(seed, SEED)));
 	EXPECT_ERR(-EDQUOT, chain_key_id(self->chain, &key_id));
 	EXPECT_OK(unseal(self, OP_KMS_V2, span_of_value(&v), v.key_id));
@@ -579,11 +579,11 @@ TEST_F(chain, spent)
 
 TEST_F(chain, withdrawn_under_way)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 
 	prepare(self, OP_KMS_V2, span_of(seed, SEED));
 	ASSERT_OK(chain_encrypt(self->chain, &self->op));
-	ASSERT_OK(keytable_withdraw(self->keys, rec.info.id, -EKEYREVOKED));
+	ASSERT_OK(keytable_withdraw(self->keys, rec.id, -EKEYREVOKED));
 	EXPECT_GE(bed_run(&self->bed), 0);
 	EXPECT_EQ(1, self->called);
 	EXPECT_ERR(-EKEYREVOKED, self->result);
@@ -654,11 +654,11 @@ TEST_F(chain, no_key)
 /* Status and Encrypt read one and the same key. */
 TEST_F(chain, key_id_is_the_writing_key)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	const char *key_id;
 
 	add(self, 2, legacy, KEY_ACTIVE);
-	rec.info.activation = 7;
+	rec.activation = 7;
 	ASSERT_OK(keytable_put(self->keys, &rec, NULL));
 	ASSERT_OK(chain_key_id(self->chain, &key_id));
 	EXPECT_STREQ("01010101010101010101010101010101.7", key_id);
@@ -677,41 +677,41 @@ TEST_F(chain, unknown_provider)
 
 TEST_F(chain, table_refuses_a_second_key_of_a_label)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE), twin = rec;
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE), twin = rec;
 
-	memset(twin.info.id, 9, sizeof(twin.info.id));
+	memset(twin.id, 9, sizeof(twin.id));
 	EXPECT_ERR(-EEXIST, put(self, &twin));
-	EXPECT_NULL(keytable_find(self->keys, twin.info.id));
+	EXPECT_NULL(keytable_find(self->keys, twin.id));
 	/* Nor may a known key take another's label. */
 	add(self, 2, legacy, KEY_ACTIVE);
 	twin = record(2, legacy, KEY_ACTIVE);
-	snprintf(twin.info.label, sizeof(twin.info.label), "%s", rec.info.label);
+	snprintf(twin.label, sizeof(twin.label), "%s", rec.label);
 	EXPECT_ERR(-EEXIST, put(self, &twin));
-	EXPECT_STREQ("legacy.2", keytable_find(self->keys, twin.info.id)->label);
+	EXPECT_STREQ("legacy.2", keytable_find(self->keys, twin.id)->info.label);
 }
 
 TEST_F(chain, table_finds)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
-	const struct chain_key *k = keytable_find(self->keys, rec.info.id);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
+	const struct chain_key *k = keytable_find(self->keys, rec.id);
 
 	ASSERT_TRUE(k != NULL);
 	EXPECT_OK(chain_key_opens(k));
-	EXPECT_STREQ("primary.1", k->label);
-	ASSERT_OK(keytable_withdraw(self->keys, rec.info.id, -EKEYREVOKED));
+	EXPECT_STREQ("primary.1", k->info.label);
+	ASSERT_OK(keytable_withdraw(self->keys, rec.id, -EKEYREVOKED));
 	EXPECT_ERR(-EKEYREVOKED, chain_key_opens(k));
-	memset(rec.info.id, 8, sizeof(rec.info.id));
-	EXPECT_NULL(keytable_find(self->keys, rec.info.id));
-	EXPECT_ERR(-ENOKEY, keytable_withdraw(self->keys, rec.info.id, -EKEYREVOKED));
+	memset(rec.id, 8, sizeof(rec.id));
+	EXPECT_NULL(keytable_find(self->keys, rec.id));
+	EXPECT_ERR(-ENOKEY, keytable_withdraw(self->keys, rec.id, -EKEYREVOKED));
 }
 
 TEST_F(chain, table_bound)
 {
-	struct key_record rec = record(1, primary, KEY_STAGED);
+	struct key_info rec = record(1, primary, KEY_STAGED);
 
 	for (unsigned int i = 0; i <= KEKD_KEYS_MAX; i++) {
-		memcpy(rec.info.id, &i, sizeof(i));
-		snprintf(rec.info.label, sizeof(rec.info.label), "primary.%u", i);
+		memcpy(rec.id, &i, sizeof(i));
+		snprintf(rec.label, sizeof(rec.label), "primary.%u", i);
 		EXPECT_ERR(i < KEKD_KEYS_MAX ? 0 : -ENOBUFS, keytable_put(self->keys, &rec, NULL));
 	}
 }

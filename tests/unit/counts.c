@@ -61,7 +61,7 @@ static void used(struct keeper *k, const uint8_t *id, uint64_t encryptions)
 {
 	struct link_msg msg = { .encryptions = encryptions };
 
-	memcpy(msg.id, id, sizeof(msg.id));
+	memcpy(msg.key.id, id, sizeof(msg.key.id));
 	counts_add(k, &msg);
 }
 

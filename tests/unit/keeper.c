@@ -279,7 +279,7 @@ TEST_F(keeper, automatic_rotation_by_lies)
 		struct link_msg used = { .encryptions = UINT64_MAX };
 
 		ASSERT_OK(keyset_active(self->k.keys, "a", &key));
-		memcpy(used.id, key->rec.info.id, sizeof(used.id));
+		memcpy(used.key.id, key->rec.info.id, sizeof(used.key.id));
 		counts_add(&self->k, &used);
 		rotation_tick(&self->k, i * 60 * START_NS);
 	}
@@ -317,7 +317,7 @@ TEST_F(keeper, automatic_rotation_after_the_future)
 
 		ASSERT_OK(keyset_active(self->k.keys, "a", &key));
 		from_the_future(&self->k, key);
-		memcpy(used.id, key->rec.info.id, sizeof(used.id));
+		memcpy(used.key.id, key->rec.info.id, sizeof(used.key.id));
 		rotation_tick(&self->k, i * 60 * START_NS);
 		EXPECT_EQ(i, count_keys(&self->k)); /* not due */
 		counts_add(&self->k, &used);

@@ -49,7 +49,7 @@ static _noreturn_ void server(char name, int link_fd, int to, int reload_r)
 		link_fds_close(&fds);
 		switch (msg.type) {
 		case LINK_KEY:
-			dprintf(to, "%c key %s\n", name, key_state_name(msg.state));
+			dprintf(to, "%c key %s\n", name, key_state_name(msg.key.state));
 			break;
 		case LINK_SYNC:
 			dprintf(to, "%c sync\n", name);
@@ -650,7 +650,7 @@ TEST_F(workers, a_lie_does_not_lower_counts)
 	const struct keyset_key *key;
 
 	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
-	memcpy(used.id, key->rec.info.id, sizeof(used.id));
+	memcpy(used.key.id, key->rec.info.id, sizeof(used.key.id));
 	counts_add(&self->k, &used);
 	used.encryptions = UINT64_MAX - 3;
 	counts_add(&self->k, &used);
@@ -782,7 +782,7 @@ TEST_F(workers, counts_when_one_is_killed_at_the_end)
 	self->k.n_workers = 2;
 	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	counts_reserve(&self->k);
-	memcpy(used.id, key->rec.info.id, sizeof(used.id));
+	memcpy(used.key.id, key->rec.info.id, sizeof(used.key.id));
 	counts_add(&self->k, &used);
 	worker_reaped(&self->k, &self->k.workers[0], SIGKILL); /* it has never served */
 	EXPECT_EQ(3, counts_of(&self->k, key->rec.info.id)->encryptions);
