@@ -79,7 +79,7 @@ int key_alg_set(struct span name, struct key_info *k)
 
 bool key_alg_is_weak(const struct key_info *k)
 {
-	return k->key_bytes < 24;
+	return k->key_bytes == 16;
 }
 
 void key_id_format(const struct key_info *k, char ret[static KEY_ID_TEXT])

@@ -134,29 +134,20 @@ static void admin_text_put(char *to, size_t size, const char *from)
 	snprintf(to, size, "%s", from);
 }
 
-void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret)
+void keeper_key_fill(const struct keeper *k, const struct keyset_key *key, struct board_key *ret)
 {
 	const struct keeper_counts *counts = counts_of(k, key->rec.info.id);
-	struct admin_key a = { 0 };
 
-	memcpy(a.id, key->rec.info.id, sizeof(a.id));
-	memcpy(a.name, key->rec.info.name, sizeof(a.name));
-	memcpy(a.label, key->rec.info.label, sizeof(a.label));
-	key_id_format(&key->rec.info, a.key_id);
-	admin_text_put(a.kind, sizeof(a.kind), key_kind_name(key->rec.info.kind));
-	admin_text_put(a.state, sizeof(a.state), key_state_name(key->rec.info.state));
-	admin_text_put(a.alg, sizeof(a.alg), key_alg_name(&key->rec.info));
-	a.usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
-	a.activation = key->rec.info.activation;
-	a.created = (uint64_t)key->rec.info.created;
-	a.encryptions = counts->encryptions;
-	a.decryptions = counts->decryptions;
-	a.last_used = (uint64_t)counts_last_used(k, &key->rec);
-	a.marked = key->rec.info.marked;
-	*ret = a;
+	*ret = (struct board_key){
+		.info = key->rec.info,
+		.usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why,
+		.encryptions = counts->encryptions,
+		.decryptions = counts->decryptions,
+		.last_used = (uint64_t)counts_last_used(k, &key->rec),
+	};
 }
 
-int admin_send_key(struct admin_client *c, const struct admin_key *key)
+int admin_send_key(struct admin_client *c, const struct board_key *key)
 {
 	return admin_client_put(c, ADMIN_KEY, 0, key, sizeof(*key));
 }
@@ -170,7 +161,7 @@ int admin_end_with(struct admin_client *c, enum admin_reply_type type, const voi
 
 /* The key_id that a chain writes with; "" when its first provider has no keys, or may not be used. */
 static void writing_key_id(const struct keeper *k, const struct encconf_item *item,
-			   char ret[static KEKD_KEY_ID_HEX + 12])
+			   char ret[static KEY_ID_TEXT])
 {
 	const struct encconf_provider *p = &item->providers[0];
 	const struct keyset_key *key;
@@ -272,7 +263,7 @@ static int do_writes(struct keeper *k, struct admin_client *c,
 {
 	const struct encconf *enc = k->conf->enc;
 	_cleanup_free_ char *text = NULL;
-	char key_id[KEKD_KEY_ID_HEX + 12];
+	char key_id[KEY_ID_TEXT];
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 
@@ -291,11 +282,11 @@ static int do_key_list(struct keeper *k, struct admin_client *c,
 		       const struct admin_request *req _unused_)
 {
 	const struct list *head = keyset_list(k->keys);
-	struct admin_key key;
+	struct board_key key;
 	int r = 0;
 
 	for (const struct list *n = head->next; r == 0 && n != head; n = n->next) {
-		admin_key_fill(k, list_entry(n, struct keyset_key, link), &key);
+		keeper_key_fill(k, list_entry(n, struct keyset_key, link), &key);
 		r = admin_send_key(c, &key);
 	}
 	return r == 0 ? admin_end(c, 0, "") : r;

@@ -45,10 +45,10 @@ void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_k
 
 static int key_answer(struct keeper *k, struct admin_client *c, const struct keyset_key *key)
 {
-	struct admin_key a;
+	struct board_key a;
 	int r;
 
-	admin_key_fill(k, key, &a);
+	keeper_key_fill(k, key, &a);
 	r = admin_send_key(c, &a);
 	return r == 0 ? admin_end(c, 0, "") : r;
 }
@@ -66,12 +66,12 @@ static int only_staged(struct keeper *k, struct admin_client *c, const struct ke
 {
 	char text[sizeof(why->text)];
 	bool waits = why->waits;
-	struct admin_key a;
+	struct board_key a;
 	int r;
 
 	if (why->r == -EINPROGRESS)
 		return -EINPROGRESS;
-	admin_key_fill(k, key, &a);
+	keeper_key_fill(k, key, &a);
 	r = admin_send_key(c, &a);
 	if (r < 0)
 		return r;
@@ -168,7 +168,7 @@ static int dry_run(struct keeper *k, struct admin_client *c, struct keydoc_chang
 	const struct key_record *rec;
 	const struct keyset_key *key;
 	struct keydoc_refusal why;
-	struct admin_key a;
+	struct board_key a;
 	int r;
 
 	r = keeper_plan(k, change, &why, &next);
@@ -182,7 +182,7 @@ static int dry_run(struct keeper *k, struct admin_client *c, struct keydoc_chang
 		would.rec = *rec;
 	else
 		would.rec.info.state = KEY_DESTROYED;
-	admin_key_fill(k, &would, &a);
+	keeper_key_fill(k, &would, &a);
 	r = admin_send_key(c, &a);
 	return r == 0 ? admin_end(c, 0, "nothing was changed") : r;
 }
@@ -491,12 +491,12 @@ struct back {
 static void came_back(void *ctx, const struct keyset_key *key)
 {
 	struct back *b = ctx;
-	struct admin_key a;
+	struct board_key a;
 
 	audit(b->k, b->c, key, "loaded again");
 	counts_reserve(b->k);
 	server_send_key(b->k, key);
-	admin_key_fill(b->k, key, &a);
+	keeper_key_fill(b->k, key, &a);
 	if (b->r == 0)
 		b->r = admin_send_key(b->c, &a);
 }
@@ -552,9 +552,9 @@ void admin_verify_put(void *ctx, const struct key_record *rec, int r)
 {
 	struct admin_verify *v = ctx;
 	struct keyset_key key = { .rec = *rec };
-	struct admin_key a;
+	struct board_key a;
 
-	admin_key_fill(v->k, &key, &a);
+	keeper_key_fill(v->k, &key, &a);
 	a.usable = r;
 	v->bad += r < 0;
 	if (v->r == 0)

@@ -30,7 +30,7 @@ int import_take(struct keeper *k, const char *name, struct span blob, struct key
 		return r;
 	log_notice("key \"%s\" imported, %s", (*ret)->rec.info.name,
 		   key_alg_name(&(*ret)->rec.info));
-	if ((*ret)->rec.info.key_bytes < 24)
+	if (key_alg_is_weak(&(*ret)->rec.info))
 		log_warning("key \"%s\" is weak: some kernels let 16-byte keys be read out by who "
 			    "may use them; rotate to a key made here",
 			    (*ret)->rec.info.name);

@@ -84,25 +84,13 @@ int observer_exe(const struct keeper *k)
 	return k->observer ? k->observer->exe_fd : -1;
 }
 
-static void key_fill(const struct keeper *k, const struct keyset_key *key, struct board_key *ret)
-{
-	const struct keeper_counts *c = counts_of(k, key->rec.info.id);
-
-	memcpy(ret->label, key->rec.info.label, sizeof(ret->label));
-	snprintf(ret->state, sizeof(ret->state), "%s", key_state_name(key->rec.info.state));
-	ret->usable = key->why == 0 && k->sealed == 0;
-	ret->created = (uint64_t)key->rec.info.created;
-	ret->encryptions = c->encryptions;
-	ret->decryptions = c->decryptions;
-}
-
 static void keys_fill(const struct keeper *k, struct board *s)
 {
 	const struct list *head = keyset_list(k->keys);
 
 	s->n_keys = 0;
 	for (const struct list *n = head->next; n != head && s->n_keys < KEKD_KEYS_MAX; n = n->next)
-		key_fill(k, list_entry(n, struct keyset_key, link), &s->keys[s->n_keys++]);
+		keeper_key_fill(k, list_entry(n, struct keyset_key, link), &s->keys[s->n_keys++]);
 }
 
 static bool has_active(const struct keeper *k)

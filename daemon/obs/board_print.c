@@ -35,7 +35,7 @@ static void label_start(FILE *to, const char *name, const char *label, const cha
 
 static void key_start(FILE *to, const char *name, const struct board_key *k)
 {
-	label_start(to, name, "key", k->label);
+	label_start(to, name, "key", k->info.label);
 }
 
 static void print_usable(const struct board *s, FILE *to)
@@ -43,7 +43,8 @@ static void print_usable(const struct board *s, FILE *to)
 	board_head(to, "kekd_key_usable", "gauge", "1 if the kernel still has the key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		key_start(to, "kekd_key_usable", &s->keys[i]);
-		fprintf(to, ",state=\"%s\"} %d\n", s->keys[i].state, s->keys[i].usable);
+		fprintf(to, ",state=\"%s\"} %d\n", key_state_name(s->keys[i].info.state),
+			s->keys[i].usable == 0);
 	}
 }
 
@@ -62,10 +63,10 @@ static void print_ages(const struct board *s, FILE *to)
 {
 	board_head(to, "kekd_key_age_seconds", "gauge", "Since the key was made.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
-		const struct board_key *k = &s->keys[i];
+		uint64_t created = (uint64_t)s->keys[i].info.created;
 
-		key_start(to, "kekd_key_age_seconds", k);
-		fprintf(to, "} %" PRIu64 "\n", s->now > k->created ? s->now - k->created : 0);
+		key_start(to, "kekd_key_age_seconds", &s->keys[i]);
+		fprintf(to, "} %" PRIu64 "\n", s->now > created ? s->now - created : 0);
 	}
 }
 
