@@ -399,12 +399,6 @@ static int dispatch(struct keeper *k, struct admin_client *c, const struct admin
 	return cmd->run(k, c, req);
 }
 
-/* While one changes the keyset and waits for the disk, others that would wait; those that ask do not. */
-static bool must_wait(const struct keeper *k, const struct admin_request *req)
-{
-	return k->changing && commands[req->verb].flags & CHANGES;
-}
-
 /* A request whose change is on its way to etcd stays where it is until admin_resume(). */
 static int dispatched(struct keeper *k, struct admin_client *c, int r)
 {
@@ -437,6 +431,7 @@ void admin_resume(struct keeper *k)
 /* One request at most, so that each client has its turn. */
 static int serve_one(struct keeper *k, struct admin_client *c)
 {
+	const struct admin_request *req;
 	int r;
 
 	if (c == k->parked)
@@ -445,11 +440,13 @@ static int serve_one(struct keeper *k, struct admin_client *c)
 	if (r < 0 || admin_client_events(c) != POLLIN)
 		return r;
 	r = admin_client_read(c, now_ns());
-	if (r > 0 && must_wait(k, admin_client_request(c)))
-		return 0;
 	if (r <= 0)
 		return r < 0 ? r : admin_client_flush(c);
-	return dispatched(k, c, dispatch(k, c, admin_client_request(c)));
+	req = admin_client_request(c);
+	/* While one changes the keyset and waits for the disk, others that would wait; those that ask do not. */
+	if (k->changing && commands[req->verb].flags & CHANGES)
+		return 0;
+	return dispatched(k, c, dispatch(k, c, req));
 }
 
 void admin_serve(struct keeper *k, size_t client)

@@ -265,19 +265,6 @@ int admin_key_marked(struct keeper *k, struct admin_client *c, const struct admi
 	return admin_end_with(c, ADMIN_MARK, &mark, sizeof(mark));
 }
 
-/* @what for the log, with the reason that came along. @buf or @what. */
-static const char *with_proof(const struct admin_request *req, const char *what,
-			      char buf[static WHAT_MAX])
-{
-	if (req->flags & ADMIN_FORCE)
-		snprintf(buf, WHAT_MAX, "%s by force", what);
-	else
-		snprintf(buf, WHAT_MAX,
-			 "%s, as nothing needed it since the mark of generation %" PRIu64, what,
-			 req->proof.marked);
-	return buf;
-}
-
 /*
  * Evidence is of what this node holds now, and of the etcd that carries it: no time is looked at. What the change is
  * made on is that same document, also in etcd, where one transaction compares and puts.
@@ -344,7 +331,13 @@ static int step_on_evidence(struct keeper *k, struct admin_client *c,
 			return admin_refuse(c, &why);
 		change->evidence = req->proof.marked;
 	}
-	return step(k, c, req, change, with_proof(req, what, text));
+	if (req->flags & ADMIN_FORCE)
+		snprintf(text, sizeof(text), "%s by force", what);
+	else
+		snprintf(text, sizeof(text),
+			 "%s, as nothing needed it since the mark of generation %" PRIu64, what,
+			 req->proof.marked);
+	return step(k, c, req, change, text);
 }
 
 int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admin_request *req)

@@ -256,17 +256,6 @@ static int counts_text(struct keeper *k, char **ret, size_t *ret_len)
 	return 0;
 }
 
-/* Make room: forget the counts of keys that neither @doc has nor the keyset that is here. */
-static void keep_only(struct keeper *k, const struct keydoc *doc)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < k->n_counts; i++)
-		if (keydoc_key(doc, k->counts[i].id) || keyset_find(k->keys, k->counts[i].id))
-			k->counts[n++] = k->counts[i];
-	k->n_counts = n;
-}
-
 /* No sum overflows by what is far beyond the end of a key. */
 static void raise_to(struct keeper *k, const struct keyack_key *said)
 {
@@ -284,10 +273,14 @@ static void raise_to(struct keeper *k, const struct keyack_key *said)
 int counts_bring(struct keeper *k, const struct keydoc *doc, const struct keyack *ack)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
+	size_t len = 0, n = 0;
 	int r;
 
-	keep_only(k, doc);
+	/* Make room: forget the counts of keys that neither @doc has nor the keyset that is here. */
+	for (size_t i = 0; i < k->n_counts; i++)
+		if (keydoc_key(doc, k->counts[i].id) || keyset_find(k->keys, k->counts[i].id))
+			k->counts[n++] = k->counts[i];
+	k->n_counts = n;
 	for (size_t i = 0; i < ack->n_keys; i++) {
 		if (!keydoc_key(doc, ack->keys[i].id))
 			continue;

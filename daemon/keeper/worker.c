@@ -84,17 +84,6 @@ int worker_send_listener(struct keeper *k, struct worker *w, uint32_t index, int
 	return worker_tell(k, w, &msg, &fds);
 }
 
-static int send_listeners(struct keeper *k, struct worker *w)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < k->n_listen; i++)
-		r = worker_send_listener(k, w, (uint32_t)i, k->listen_fds[i]);
-	if (r == 0 && k->transform_fd >= 0)
-		r = worker_send_listener(k, w, LINK_TRANSFORM, k->transform_fd);
-	return r;
-}
-
 static int send_test_key(struct keeper *k, struct worker *w)
 {
 	struct link_msg msg = { .type = LINK_TESTKEY, .held = keeper_is_holder(k) };
@@ -252,8 +241,10 @@ static int feed(struct keeper *k, struct worker *w)
 
 	r = worker_send_conf(k, w, k->conf);
 	keeper_audit_feed(k, w);
-	if (r == 0)
-		r = send_listeners(k, w);
+	for (size_t i = 0; r == 0 && i < k->n_listen; i++)
+		r = worker_send_listener(k, w, (uint32_t)i, k->listen_fds[i]);
+	if (r == 0 && k->transform_fd >= 0)
+		r = worker_send_listener(k, w, LINK_TRANSFORM, k->transform_fd);
 	/* The server comes up, by what it has so far, while this is waited for. */
 	if (r == 0)
 		r = holders_start(k, w);
@@ -405,22 +396,11 @@ static void on_stats(struct keeper *k, struct worker *w, struct link_msg *msg)
 		w->stats.probe_r = probe_r;
 }
 
-/*
- * The first that holds sets the bound for all, from when it began, not from when it was heard: the keeper may
- * have been busy with a slow disk meanwhile.
- */
-static void bound_reload(struct keeper *k, uint64_t since)
-{
-	uint64_t now = now_ns(), until = (since < now ? since : now) + RELOAD_NS;
-
-	if (k->reload_until_ns == 0 || until < k->reload_until_ns)
-		k->reload_until_ns = until;
-}
-
 /* Who answers when nobody waits for it any more goes on by what is in force. */
 static void on_reloaded(struct keeper *k, struct worker *w, struct link_msg *msg)
 {
 	struct link_msg stay = { .type = LINK_RELOAD, .r = -ETIMEDOUT };
+	uint64_t now = now_ns(), until;
 
 	if (w->reload != RELOAD_ASKED) {
 		worker_tell(k, w, &stay, NULL);
@@ -428,8 +408,15 @@ static void on_reloaded(struct keeper *k, struct worker *w, struct link_msg *msg
 	}
 	w->reload = msg->r == 0 ? RELOAD_TAKEN : RELOAD_REFUSED;
 	w->reload_r = msg->r;
-	if (msg->r == 0)
-		bound_reload(k, msg->since_ns);
+	if (msg->r < 0)
+		return;
+	/*
+	 * The first that holds sets the bound for all, from when it began, not from when it was heard: the keeper may
+	 * have been busy with a slow disk meanwhile.
+	 */
+	until = (msg->since_ns < now ? msg->since_ns : now) + RELOAD_NS;
+	if (k->reload_until_ns == 0 || until < k->reload_until_ns)
+		k->reload_until_ns = until;
 }
 
 static void on_failed(struct keeper *k _unused_, struct worker *w _unused_, struct link_msg *msg)

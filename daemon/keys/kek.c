@@ -134,16 +134,6 @@ static int check_record(const struct root_key *root, const struct key_record *re
 	return check_blob(root, rec->blob, rec->info.key_bytes);
 }
 
-static int prove_value(const struct kek *kek, const struct key_record *rec)
-{
-	uint8_t value[KEKD_AES_BLOCK];
-	int r = kek_check_value(kek, rec, value);
-
-	if (r < 0)
-		return r;
-	return ct_equal(value, rec->check, sizeof(value)) ? 0 : -EBADMSG;
-}
-
 /* The key of @rec's blob, sealed and with a tfm; nothing is known yet of what its name is worth. */
 static int kek_open(const char *prefix, const struct root_key *root, const struct key_record *rec,
 		    struct kek **ret)
@@ -197,12 +187,15 @@ static int load_as(const char *prefix, const struct root_key *root, const struct
 		   struct kek **ret)
 {
 	_cleanup_(kek_freep) struct kek *kek = NULL;
+	uint8_t value[KEKD_AES_BLOCK];
 	int r = kek_open(prefix, root, rec, &kek);
 
 	if (r == 0)
-		r = prove_value(kek, rec);
+		r = kek_check_value(kek, rec, value);
 	if (r < 0)
 		return r;
+	if (!ct_equal(value, rec->check, sizeof(value)))
+		return -EBADMSG;
 	*ret = move_ptr(kek);
 	return 0;
 }

@@ -333,24 +333,19 @@ static void put_members(struct text_buf *b, const struct keydoc *doc)
 		text_append_hex(b, "removed", doc->removed[i].id, KEYDOC_NODE);
 }
 
-/* Is a blob under a root of a name of its own (keys/root.h)? */
-static bool has_renamed(const struct keydoc *doc)
-{
-	for (size_t i = 0; i < doc->n_keys; i++)
-		if (strstr(doc->keys[i].blob, ":kekd-root."))
-			return true;
-	return false;
-}
-
 /* A program that knows nothing of sealed keys takes a document that has none, and refuses another with words. */
 static const char *doc_version(const struct keydoc *doc)
 {
-	if (doc->rotating || has_renamed(doc))
-		return VERSION_ROTATE;
-	for (size_t i = 0; i < doc->n_keys; i++)
+	const char *version = doc->rotating ? VERSION_ROTATE : VERSION;
+
+	for (size_t i = 0; !doc->rotating && i < doc->n_keys; i++) {
+		/* Under a root of a name of its own (keys/root.h). */
+		if (strstr(doc->keys[i].blob, ":kekd-root."))
+			return VERSION_ROTATE;
 		if (doc->keys[i].info.kind == KEY_KIND_SEALED)
-			return VERSION_SEALED;
-	return VERSION;
+			version = VERSION_SEALED;
+	}
+	return version;
 }
 
 static void doc_put_all(struct text_buf *b, const struct keydoc *doc)

@@ -59,20 +59,15 @@ static const char *key_in_the_way(const struct keydoc *b, const struct key_recor
 	return rec->info.state == KEY_ACTIVE ? name_in_the_way(b, rec) : NULL;
 }
 
-/*
- * Who holds one root takes what is under that one too; who holds two, as his root is being rotated, also what is
- * under one of them. So a rotation leads from one root to another in two steps, and never in one.
- */
-static bool shares_root(const struct keydoc *b, const struct keydoc *a)
-{
-	return keydoc_has_root(b, a->root) || (a->rotating && keydoc_has_root(b, a->next_root));
-}
-
 bool keydoc_covers(const struct keydoc *b, const struct keydoc *a, const char **why)
 {
 	const char *reason = NULL;
 
-	if (!shares_root(b, a))
+	/*
+	 * Who holds one root takes what is under that one too; who holds two, as his root is being rotated, also what is
+	 * under one of them. So a rotation leads from one root to another in two steps, and never in one.
+	 */
+	if (!keydoc_has_root(b, a->root) && !(a->rotating && keydoc_has_root(b, a->next_root)))
 		reason = "it is sealed under another root key";
 	if (!reason && b->activations < a->activations)
 		reason = "an activation number has fallen";

@@ -9,14 +9,6 @@
 
 #include "daemon/keys/keydoc_next.h"
 
-/* Not a word of its state is believed but whether it opens. */
-static void as_guest(struct key_record *rec)
-{
-	rec->info.marked = 0;
-	if (key_state_opens(rec->info.state))
-		rec->info.state = KEY_DECRYPT_ONLY;
-}
-
 /* What other members have encrypted nobody says here: it is the share of each, at most. */
 static void add_shares(struct keydoc *next, const struct keydoc *theirs)
 {
@@ -62,7 +54,10 @@ static int add_key(struct keydoc *next, const struct key_record *rec, struct key
 				     rec->info.label);
 	here = &next->keys[next->n_keys++];
 	*here = *rec;
-	as_guest(here);
+	/* Not a word of its state is believed but whether it opens. */
+	here->info.marked = 0;
+	if (key_state_opens(rec->info.state))
+		here->info.state = KEY_DECRYPT_ONLY;
 	remember_no_more(next, rec->info.id);
 	return 0;
 }

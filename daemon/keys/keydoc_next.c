@@ -67,14 +67,6 @@ static bool next_is_named(const struct keydoc_change *by, const uint8_t node[sta
 	return false;
 }
 
-/* Whoever is to be removed, or has left, is not asked. */
-static bool is_asked(const struct step *s, const struct keydoc_member *m)
-{
-	bool removal = s->by->kind == KEYDOC_REMOVE || s->by->kind == KEYDOC_LEFT;
-
-	return !(removal && next_is_named(s->by, m->id));
-}
-
 #define CURE_MAX 192
 
 static void exchange_cure(const struct step *s, const struct keydoc_member *m,
@@ -112,10 +104,12 @@ static int next_answered(const struct step *s, const struct keydoc_member *m)
 
 static int all_answered(const struct step *s)
 {
+	bool removal = s->by->kind == KEYDOC_REMOVE || s->by->kind == KEYDOC_LEFT;
 	int r = 0;
 
+	/* Whoever is to be removed, or has left, is not asked. */
 	for (size_t i = 0; r == 0 && i < s->doc->n_members; i++)
-		if (is_asked(s, &s->doc->members[i]))
+		if (!removal || !next_is_named(s->by, s->doc->members[i].id))
 			r = next_answered(s, &s->doc->members[i]);
 	return r;
 }
@@ -216,17 +210,6 @@ static int do_stage(struct step *s)
 	return 0;
 }
 
-/* Rule 4: the number is above every one that was ever given. */
-static int give_number(struct keydoc *next, struct key_record *key, struct keydoc_refusal *why)
-{
-	if (next->activations == UINT32_MAX)
-		return keydoc_refuse(why, -EOVERFLOW, "no activation number is left");
-	key->info.activation = ++next->activations;
-	key->info.state = KEY_ACTIVE;
-	key->info.marked = 0;
-	return 0;
-}
-
 static int do_activate(struct step *s)
 {
 	struct key_record *old;
@@ -244,7 +227,13 @@ static int do_activate(struct step *s)
 		if (old->info.state == KEY_ACTIVE && strcmp(old->info.name, s->key->info.name) == 0)
 			old->info.state = KEY_DECRYPT_ONLY;
 	}
-	return give_number(s->next, s->key, s->why);
+	/* Rule 4: the number is above every one that was ever given. */
+	if (s->next->activations == UINT32_MAX)
+		return keydoc_refuse(s->why, -EOVERFLOW, "no activation number is left");
+	s->key->info.activation = ++s->next->activations;
+	s->key->info.state = KEY_ACTIVE;
+	s->key->info.marked = 0;
+	return 0;
 }
 
 static int do_give_up(struct step *s)
@@ -715,16 +704,6 @@ static int may_change(const struct step *s)
 		hand ? hand->name : "that is unknown");
 }
 
-static void next_head(struct keydoc *next, const struct keydoc_change *by, uint64_t generation)
-{
-	next->generation = generation + 1;
-	memcpy(next->nonce, by->nonce, sizeof(next->nonce));
-	memcpy(next->node, by->node, sizeof(next->node));
-	next->time = by->time;
-	next->is_merged = false;
-	memset(next->hash, 0, sizeof(next->hash));
-}
-
 int keydoc_next(const struct keydoc *doc, const struct keydoc_change *change,
 		const struct keydoc_heard *heard, struct keydoc **ret, struct keydoc_refusal *why)
 {
@@ -738,7 +717,12 @@ int keydoc_next(const struct keydoc *doc, const struct keydoc_change *change,
 	if (why->r < 0)
 		return why->r;
 	s.next = next;
-	next_head(next, change, doc->generation);
+	next->generation++;
+	memcpy(next->nonce, change->nonce, sizeof(next->nonce));
+	memcpy(next->node, change->node, sizeof(next->node));
+	next->time = change->time;
+	next->is_merged = false;
+	memset(next->hash, 0, sizeof(next->hash));
 	r = may_change(&s);
 	if (r == 0 && changes[change->kind].of_key) {
 		s.key = keydoc_key(next, change->id);

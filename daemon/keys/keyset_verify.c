@@ -33,15 +33,6 @@ static int prove_under(const struct keyset *set, const struct root_key *root,
 	return kek_prove(root, rec);
 }
 
-/* By the first root that the set has, which may be the one that is to come. */
-static int prove(const struct keyset *set, const struct keydoc *doc, const struct key_record *rec)
-{
-	struct key_record under;
-
-	keydoc_record_under(doc, rec, root_key_id(set->root), &under);
-	return prove_under(set, set->root, &under);
-}
-
 /* What this backend cannot open it does not miss. */
 static bool opens_every(const struct keyset *set, const struct root_key *root)
 {
@@ -99,10 +90,15 @@ int keyset_prove_second(const struct keyset *set, const struct key_record *rec, 
 int keyset_verify_doc(const struct keyset *set, const struct keydoc *doc, keyset_verify_fn *each,
 		      void *ctx)
 {
+	struct key_record under;
+
 	if (keyset_is_sealed(set))
 		return -EKEYEXPIRED;
-	for (size_t i = 0; i < doc->n_keys; i++)
-		each(ctx, &doc->keys[i], prove(set, doc, &doc->keys[i]));
+	/* By the first root that the set has, which may be the one that is to come. */
+	for (size_t i = 0; i < doc->n_keys; i++) {
+		keydoc_record_under(doc, &doc->keys[i], root_key_id(set->root), &under);
+		each(ctx, &doc->keys[i], prove_under(set, set->root, &under));
+	}
 	return 0;
 }
 

@@ -244,22 +244,17 @@ static const struct field {
 	{ "reblob", take_reblob, put_reblob, has_reblob, true },
 };
 
-static bool stands_in(const struct field *f, struct span text, const struct key_record *rec)
-{
-	if (f->optional)
-		return text_has(text, f->name);
-	return !f->stands || f->stands(rec);
-}
-
 int key_record_take(struct span *text, struct key_record *ret)
 {
 	struct span value;
 
 	*ret = (struct key_record){ 0 };
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		if (!stands_in(&fields[i], *text, ret))
+		const struct field *f = &fields[i];
+
+		if (f->optional ? !text_has(*text, f->name) : f->stands && !f->stands(ret))
 			continue;
-		if (text_take(text, fields[i].name, &value) < 0 || fields[i].take(value, ret) < 0)
+		if (text_take(text, f->name, &value) < 0 || f->take(value, ret) < 0)
 			return -EINVAL;
 	}
 	return 0;

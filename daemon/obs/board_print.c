@@ -38,18 +38,16 @@ static void key_start(FILE *to, const char *name, const struct board_key *k)
 	label_start(to, name, "key", k->info.label);
 }
 
-static void print_usable(const struct board *s, FILE *to)
+static void board_print_keys(const struct board *s, FILE *to)
 {
+	gauge(to, "kekd_key_encryptions_limit",
+	      "Messages under one key after which it is to be rotated.", s->key_limit);
 	board_head(to, "kekd_key_usable", "gauge", "1 if the kernel still has the key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		key_start(to, "kekd_key_usable", &s->keys[i]);
 		fprintf(to, ",state=\"%s\"} %d\n", key_state_name(s->keys[i].info.state),
 			s->keys[i].usable == 0);
 	}
-}
-
-static void print_operations(const struct board *s, FILE *to)
-{
 	board_head(to, "kekd_key_operations_total", "counter", "Messages by key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		key_start(to, "kekd_key_operations_total", &s->keys[i]);
@@ -57,10 +55,6 @@ static void print_operations(const struct board *s, FILE *to)
 		key_start(to, "kekd_key_operations_total", &s->keys[i]);
 		fprintf(to, ",direction=\"decrypt\"} %" PRIu64 "\n", s->keys[i].decryptions);
 	}
-}
-
-static void print_ages(const struct board *s, FILE *to)
-{
 	board_head(to, "kekd_key_age_seconds", "gauge", "Since the key was made.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		uint64_t created = (uint64_t)s->keys[i].info.created;
@@ -68,15 +62,6 @@ static void print_ages(const struct board *s, FILE *to)
 		key_start(to, "kekd_key_age_seconds", &s->keys[i]);
 		fprintf(to, "} %" PRIu64 "\n", s->now > created ? s->now - created : 0);
 	}
-}
-
-static void board_print_keys(const struct board *s, FILE *to)
-{
-	gauge(to, "kekd_key_encryptions_limit",
-	      "Messages under one key after which it is to be rotated.", s->key_limit);
-	print_usable(s, to);
-	print_operations(s, to);
-	print_ages(s, to);
 }
 
 static void print_state(const struct board *s, FILE *to)
