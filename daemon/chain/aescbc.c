@@ -52,12 +52,12 @@ static int aescbc_encrypt(struct provider *p, struct op *op)
 		return r;
 	if (op->in.len >= KEKD_VALUE_MAX) /* padded it would be more */
 		return -EMSGSIZE;
-	head = codec_prefix_len(PREFIX, span_str(k->label)) + KEKD_AES_BLOCK;
+	head = codec_prefix_len(PREFIX, span_str(k->info.label)) + KEKD_AES_BLOCK;
 	padded = pkcs7_padded(op->in.len);
 	if (op->out_cap < head + padded)
 		return -EMSGSIZE;
 
-	codec_prefix_put(op->out, PREFIX, span_str(k->label));
+	codec_prefix_put(op->out, PREFIX, span_str(k->info.label));
 	if (op->in.len > 0)
 		memcpy(op->out + head, op->in.data, op->in.len);
 	pkcs7_pad(op->out + head, op->in.len);

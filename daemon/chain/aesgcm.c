@@ -15,6 +15,7 @@
 #include "daemon/chain/codec.h"
 #include "daemon/chain/keyed.h"
 #include "daemon/chain/providers.h"
+#include "daemon/keys/record.h"
 
 #define PREFIX CODEC_ENC "aesgcm:v1:"
 
@@ -82,7 +83,7 @@ static int aesgcm_encrypt(struct provider *p, struct op *op)
 	r = keyed_writer(g, &k);
 	if (r < 0)
 		return r;
-	label = span_str(k->label);
+	label = span_str(k->info.label);
 	head = codec_prefix_len(PREFIX, label) + KEKD_GCM_NONCE;
 	if (op->out_cap < head + KEKD_GCM_TAG || op->in.len > op->out_cap - head - KEKD_GCM_TAG)
 		return -EMSGSIZE;
@@ -117,8 +118,9 @@ static struct chain_key *aesgcm_key_of(const struct keyed *g, const struct op *o
 		return keyed_nth(g, op->in, op->nth, ret_body);
 	keyed_walk(&walk, g, op->in);
 	while ((k = keyed_next(&walk, &body))) {
-		if (op->purpose == OP_KMS_V2 ? !key_id_names(k, op->context)
-					     : found && strlen(k->label) <= strlen(found->label))
+		if (op->purpose == OP_KMS_V2
+			    ? !key_id_names(k, op->context)
+			    : found && strlen(k->info.label) <= strlen(found->info.label))
 			continue;
 		found = k;
 		*ret_body = body;

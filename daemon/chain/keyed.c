@@ -60,9 +60,9 @@ struct chain_key *keyed_next(struct keyed_walk *w, struct span *ret_body)
 			struct chain_key *k = list_entry(w->at, struct chain_key, link);
 			struct span body;
 
-			if (k->secretbox != w->g->secretbox ||
-			    !codec_label_match(w->labelled, span_str(k->label), &body) ||
-			    strcmp(k->name, w->g->conf->keys[w->entry].name) != 0)
+			if (k->info.secretbox != w->g->secretbox ||
+			    !codec_label_match(w->labelled, span_str(k->info.label), &body) ||
+			    strcmp(k->info.name, w->g->conf->keys[w->entry].name) != 0)
 				continue;
 			*ret_body = body;
 			return k;
@@ -116,7 +116,7 @@ int keyed_writer(const struct keyed *g, struct chain_key **ret)
 	r = keytable_active(g->env.keys, g->conf->keys[0].name, &k);
 	if (r < 0)
 		return r;
-	if (k->secretbox != g->secretbox)
+	if (k->info.secretbox != g->secretbox)
 		return -ENOKEY;
 	*ret = k;
 	return 0;
@@ -144,7 +144,7 @@ int keyed_reader(const struct keyed *g, const struct op *op, struct chain_key **
 
 bool keyed_is_stale(const struct keyed *g, const struct chain_key *k)
 {
-	return k->state != KEY_ACTIVE || strcmp(k->name, g->conf->keys[0].name) != 0;
+	return k->info.state != KEY_ACTIVE || strcmp(k->info.name, g->conf->keys[0].name) != 0;
 }
 
 void keyed_note(struct op *op, const struct keyed *g, const struct chain_key *k)

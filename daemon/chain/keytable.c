@@ -52,7 +52,7 @@ struct chain_key *keytable_find(struct keytable *t, const uint8_t id[static KEKD
 	list_for_each (n, &t->keys) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
-		if (memcmp(k->id, id, KEKD_KEY_ID) == 0)
+		if (memcmp(k->info.id, id, KEKD_KEY_ID) == 0)
 			return k;
 	}
 	return NULL;
@@ -63,18 +63,18 @@ static struct chain_key *find_label(struct keytable *t, struct span label)
 	list_for_each (n, &t->keys) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
-		if (span_equal(span_str(k->label), label))
+		if (span_equal(span_str(k->info.label), label))
 			return k;
 	}
 	return NULL;
 }
 
-int keytable_put(struct keytable *t, const struct key_record *rec, struct engine_key *engine)
+int keytable_put(struct keytable *t, const struct key_info *info, struct engine_key *engine)
 {
-	struct chain_key *k = keytable_find(t, rec->id);
-	struct chain_key *same = find_label(t, span_str(rec->label));
+	struct chain_key *k = keytable_find(t, info->id);
+	struct chain_key *same = find_label(t, span_str(info->label));
 
-	if (same && same != k && rec->kind != KEY_KIND_IMPORTED)
+	if (same && same != k && info->kind != KEY_KIND_IMPORTED)
 		return -EEXIST;
 	if (!k) {
 		if (t->count >= KEKD_KEYS_MAX)
@@ -82,17 +82,12 @@ int keytable_put(struct keytable *t, const struct key_record *rec, struct engine
 		k = calloc(1, sizeof(*k));
 		if (!k)
 			return -ENOMEM;
-		memcpy(k->id, rec->id, KEKD_KEY_ID);
 		k->why = -EKEYREVOKED;
 		list_add_head(&t->keys, &k->link);
 		t->count++;
 	}
-	k->activation = rec->activation;
-	k->state = rec->state;
-	k->secretbox = rec->secretbox;
-	memcpy(k->name, rec->name, sizeof(k->name));
-	memcpy(k->label, rec->label, sizeof(k->label));
-	key_id_format(rec, k->key_id);
+	k->info = *info;
+	key_id_format(info, k->key_id);
 	if (engine) {
 		if (k->engine)
 			engine_key_remove(k->engine);
@@ -115,7 +110,7 @@ int keytable_put_soft(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
 
 static bool is_usable(const struct chain_key *k)
 {
-	return k->secretbox ? k->soft != NULL : k->engine != NULL;
+	return k->info.secretbox ? k->soft != NULL : k->engine != NULL;
 }
 
 void keytable_seal(struct keytable *t, int why, const char *text)
@@ -155,8 +150,8 @@ int keytable_active(struct keytable *t, const char *name, struct chain_key **ret
 	list_for_each (n, &t->keys) {
 		struct chain_key *k = list_entry(n, struct chain_key, link);
 
-		if (k->state == KEY_ACTIVE && strcmp(k->name, name) == 0 &&
-		    (!found || k->activation > found->activation))
+		if (k->info.state == KEY_ACTIVE && strcmp(k->info.name, name) == 0 &&
+		    (!found || k->info.activation > found->info.activation))
 			found = k;
 	}
 	if (!found)
@@ -171,7 +166,7 @@ int keytable_active(struct keytable *t, const char *name, struct chain_key **ret
 
 int chain_key_opens(const struct chain_key *k)
 {
-	if (k->state == KEY_RETIRED || k->state == KEY_DESTROYED)
+	if (k->info.state == KEY_RETIRED || k->info.state == KEY_DESTROYED)
 		return -EKEYREJECTED;
 	return is_usable(k) ? 0 : k->why;
 }

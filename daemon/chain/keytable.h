@@ -12,19 +12,14 @@
 #include <stdint.h>
 
 #include "daemon/base/cleanup.h"
-#include "daemon/keys/record.h"
+#include "daemon/base/keyinfo.h"
 #include <kekd/engine.h>
 
 struct chain_key {
 	struct list link;
-	uint8_t id[KEKD_KEY_ID];
-	uint32_t activation;
-	enum key_state state;
-	char name[KEKD_LABEL_MAX];
-	char label[KEKD_LABEL_MAX];
-	char key_id[KEKD_KEY_ID_HEX + 12]; /* id.activation */
+	struct key_info info;
+	char key_id[KEY_ID_TEXT];
 	bool spent;                        /* it opens values, and writes none any more */
-	bool secretbox;                    /* for the provider of that name, not AES */
 	struct engine_key *engine;         /* AES; NULL: withdrawn */
 	struct softkey *soft;              /* secretbox; NULL: withdrawn */
 	int why;                           /* withdrawn: -EKEYREVOKED, -EKEYEXPIRED, … */
@@ -46,7 +41,7 @@ DEFINE_CLEANUP(struct keytable *, keytable_free);
  * handle (consumed; an old one is removed). -ENOBUFS beyond KEKD_KEYS_MAX, -EEXIST when another
  * id has the same label, which only an imported key may share.
  */
-int keytable_put(struct keytable *t, const struct key_record *rec, struct engine_key *engine);
+int keytable_put(struct keytable *t, const struct key_info *info, struct engine_key *engine);
 /* Give the key of that id, put before, its bytes (consumed on success). -ENOKEY. */
 int keytable_put_soft(struct keytable *t, const uint8_t id[static KEKD_KEY_ID],
 		      struct softkey *soft);

@@ -45,14 +45,14 @@ static int secretbox_encrypt(struct provider *p, struct op *op)
 	r = keyed_writer(g, &k);
 	if (r < 0)
 		return r;
-	head = codec_prefix_len(PREFIX, span_str(k->label));
+	head = codec_prefix_len(PREFIX, span_str(k->info.label));
 	if (op->in.len > KEKD_VALUE_MAX || op->out_cap < head + NONCE + TAG + op->in.len)
 		return -EMSGSIZE;
 	nonce = op->out + head;
 	r = random_bytes(nonce, NONCE);
 	if (r < 0)
 		return r;
-	codec_prefix_put(op->out, PREFIX, span_str(k->label));
+	codec_prefix_put(op->out, PREFIX, span_str(k->info.label));
 	crypto_secretbox_easy(nonce + NONCE, op->in.data, op->in.len, nonce,
 			      softkey_bytes(k->soft));
 	op->out_len = head + NONCE + TAG + op->in.len;

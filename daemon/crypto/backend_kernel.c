@@ -83,17 +83,6 @@ static unsigned int kernel_room(const struct block_key *key)
 	return room;
 }
 
-static void slot_message(struct slot *slot, const struct block_run *run, size_t len)
-{
-	if (slot->told && slot->dir == run->dir) {
-		afalg_msg_again(&slot->msg, run->in, len);
-		return;
-	}
-	afalg_msg_init(&slot->msg, run->dir, run->in, len);
-	slot->told = true; /* or the operation fails, and the socket goes */
-	slot->dir = run->dir;
-}
-
 /*
  * A lone run is two system calls and its answer is there in this very turn. Through the ring it would
  * cost some 1 300 instructions more and another turn of the loop (tests/bench/run --icount, on 6.12 and
@@ -105,7 +94,13 @@ static void slot_start(struct slot *slot, struct block_run *run)
 	size_t len = run->blocks * KEKD_AES_BLOCK;
 	int r;
 
-	slot_message(slot, run, len);
+	if (slot->told && slot->dir == run->dir) {
+		afalg_msg_again(&slot->msg, run->in, len);
+	} else {
+		afalg_msg_init(&slot->msg, run->dir, run->in, len);
+		slot->told = true; /* or the operation fails, and the socket goes */
+		slot->dir = run->dir;
+	}
 	if (!run->alone) {
 		slot->run = run;
 		ring_exchange(ring, &slot->op, slot->fd, &slot->msg.hdr, run->out, len);

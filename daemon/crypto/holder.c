@@ -79,25 +79,20 @@ static int order_take(struct holder *h, const uint8_t id[static KEKD_KEY_ID])
 	return 0;
 }
 
-static int order_drop(struct holder *h, const uint8_t id[static KEKD_KEY_ID])
-{
-	struct held *held = holder_find(h, id);
-
-	if (held)
-		held_drop(held);
-	return 0;
-}
-
 static int order_do(struct holder *h)
 {
 	uint8_t id[KEKD_KEY_ID];
+	struct held *held;
 
 	memcpy(id, h->orders->id, sizeof(id));
 	switch (h->orders->what) {
 	case HOLDER_TAKE:
 		return order_take(h, id);
 	case HOLDER_DROP:
-		return order_drop(h, id);
+		held = holder_find(h, id);
+		if (held)
+			held_drop(held);
+		return 0;
 	case HOLDER_PING:
 		return 0;
 	case HOLDER_END:

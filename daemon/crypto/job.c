@@ -136,16 +136,10 @@ const struct job_mode job_modes[ENGINE_MODES] = {
 	[ENGINE_CBC_DECRYPT] = { .fill = cbc_decrypt_fill, .absorb = cbc_decrypt_absorb },
 };
 
-/* In place is fine; text that runs into itself at another place is not. */
-static bool job_overlaps(const struct engine_job *job)
+static int job_check(const struct engine_job *job)
 {
 	uintptr_t in = (uintptr_t)job->in.data, out = (uintptr_t)job->out;
 
-	return in != out && in < out + job->in.len && out < in + job->in.len;
-}
-
-static int job_check(const struct engine_job *job)
-{
 	if ((unsigned int)job->mode >= ENGINE_MODES)
 		return -EINVAL;
 	if (job->in.len > KEKD_VALUE_MAX || job->aad.len > KEKD_VALUE_MAX)
@@ -154,7 +148,10 @@ static int job_check(const struct engine_job *job)
 		return -EINVAL;
 	if (job->draw_iv && job->mode != ENGINE_GCM_SEAL && job->mode != ENGINE_CBC_ENCRYPT)
 		return -EINVAL;
-	return job_overlaps(job) ? -EINVAL : 0;
+	/* In place is fine; text that runs into itself at another place is not. */
+	if (in != out && in < out + job->in.len && out < in + job->in.len)
+		return -EINVAL;
+	return 0;
 }
 
 int job_begin(struct engine_job *job)

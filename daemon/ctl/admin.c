@@ -120,7 +120,7 @@ static size_t length_of(uint32_t type)
 {
 	switch (type) {
 	case ADMIN_KEY:
-		return sizeof(struct admin_key);
+		return sizeof(struct board_key);
 	case ADMIN_STATUS_REPLY:
 		return sizeof(struct admin_status);
 	case ADMIN_METRICS_REPLY:

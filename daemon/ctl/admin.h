@@ -19,7 +19,7 @@
 #include <kekd/limits.h>
 #include <kekd/span.h>
 
-#define ADMIN_VERSION  6
+#define ADMIN_VERSION  7
 #define ADMIN_BODY_MAX (1U << 20) /* bytes of a message behind its head; a verb may have less */
 
 enum admin_verb {
@@ -80,7 +80,7 @@ enum admin_flag {
 };
 
 enum admin_reply_type {
-	ADMIN_KEY = 1,       /* a struct admin_key */
+	ADMIN_KEY = 1,       /* a struct board_key */
 	ADMIN_STATUS_REPLY,  /* a struct admin_status */
 	ADMIN_METRICS_REPLY, /* a struct metrics */
 	ADMIN_MEMBER,        /* a struct admin_member */
@@ -142,24 +142,6 @@ struct admin_import {
 };
 _Static_assert(sizeof(struct admin_import) == 296, "as on the wire");
 
-struct admin_key {
-	uint8_t id[KEKD_KEY_ID];
-	char name[KEKD_LABEL_MAX];
-	char label[KEKD_LABEL_MAX];
-	char key_id[KEKD_KEY_ID_HEX + 12];
-	char kind[16];  /* "encrypted", "imported", "sealed" */
-	char alg[16];   /* "aes-256", … "secretbox" */
-	char state[16]; /* "active", … */
-	int32_t usable; /* 0, or why not: -EKEYREVOKED, … */
-	uint32_t activation;
-	uint32_t reserved;                 /* 0 */
-	uint64_t created;                  /* seconds since 1970 */
-	uint64_t encryptions, decryptions; /* by this keeper's servers */
-	uint64_t last_used;                /* seconds since 1970, 0: never; at the latest */
-	uint64_t marked; /* generation of the keyset that has marked it, 0: none */
-};
-_Static_assert(sizeof(struct admin_key) == 672, "as on the wire");
-
 struct admin_status {
 	char version[32];
 	char backend[16]; /* "kernel", "holder" */
@@ -173,9 +155,9 @@ struct admin_status {
 	uint32_t keys;
 	uint32_t sealed; /* the root key is not loaded; sealed_text says why */
 	uint64_t started;
-	uint64_t escrow_tested;            /* seconds since 1970, 0: not known */
-	uint64_t key_limit;                /* encryptions after which a key is to be rotated */
-	char key_id[KEKD_KEY_ID_HEX + 12]; /* active key of the first chain entry, or "" */
+	uint64_t escrow_tested;   /* seconds since 1970, 0: not known */
+	uint64_t key_limit;       /* encryptions after which a key is to be rotated */
+	char key_id[KEY_ID_TEXT]; /* active key of the first chain entry, or "" */
 	char socket[108];
 	char transform[108];   /* socket of kekd.v1.Transform, or "" */
 	uint32_t members;      /* of the keyset */

@@ -60,15 +60,16 @@ struct count {
 	bool quiet;
 };
 
-static void count_key(void *ctx, const struct admin_key *key)
+static void count_key(void *ctx, const struct board_key *key)
 {
 	struct count *n = ctx;
 
 	n->keys++;
 	n->bad += key->usable != 0;
 	if (!n->quiet || key->usable != 0)
-		printf("%-7s %-12s %s%s%s\n", key->usable == 0 ? "opens" : "FAILS", key->state,
-		       key->label, key->usable == 0 ? "" : ": ",
+		printf("%-7s %-12s %s%s%s\n", key->usable == 0 ? "opens" : "FAILS",
+		       key_state_name(key->info.state), key->info.label,
+		       key->usable == 0 ? "" : ": ",
 		       key->usable == 0 ? "" : errno_text(key->usable));
 }
 

@@ -171,45 +171,52 @@ static bool is_busy(const struct admin_member_key *k)
 	return !k->quiet || k->writes;
 }
 
-static bool stands_at(const struct admin_key *k, struct standstill *ret)
+static bool stands_at(const struct board_key *k, struct standstill *ret)
 {
-	if (strcmp(k->state, "staged") == 0)
+	switch (k->info.state) {
+	case KEY_STAGED:
 		*ret = (struct standstill){ "it becomes active when every member opens it",
 					    opens_not };
-	else if (strcmp(k->state, "decrypt-only") == 0 && k->marked == 0)
-		*ret = (struct standstill){
-			"when every member is quiet about it all is written anew and it is marked",
-			is_busy
-		};
-	else if (strcmp(k->state, "decrypt-only") == 0)
-		*ret = (struct standstill){ "it is marked; etcd is read, and it is retired", NULL };
-	else if (strcmp(k->state, "retired") == 0)
+		return true;
+	case KEY_DECRYPT_ONLY:
+		if (k->info.marked > 0)
+			*ret = (struct standstill){ "it is marked; etcd is read, and it is retired",
+						    NULL };
+		else
+			*ret = (struct standstill){
+				"when every member is quiet about it all is written anew and it is marked",
+				is_busy
+			};
+		return true;
+	case KEY_RETIRED:
 		*ret = (struct standstill){ "it is kept for rotation.keepRetired", NULL };
-	else
+		return true;
+	default:
 		return false;
-	return true;
+	}
 }
 
 static bool waits_for(const struct cluster_view *v, const struct admin_member *m,
-		      const struct admin_key *key, const struct standstill *at)
+		      const struct board_key *key, const struct standstill *at)
 {
 	const struct admin_member_key *k = NULL;
 
 	for (size_t i = 0; i < v->n_keys; i++)
 		if (strcmp(v->keys[i].member, m->name) == 0 &&
-		    strcmp(v->keys[i].label, key->label) == 0)
+		    strcmp(v->keys[i].label, key->info.label) == 0)
 			k = &v->keys[i];
 	return at->missing && (!k || at->missing(k));
 }
 
-static void print_rotation(const struct cluster_view *v, const struct admin_key *key)
+static void print_rotation(const struct cluster_view *v, const struct board_key *key)
 {
 	struct standstill at;
 	const char *before = "; it waits for";
 
 	if (!stands_at(key, &at))
 		return;
-	printf("  rotation         key %s is %s: %s", key->label, key->state, at.next);
+	printf("  rotation         key %s is %s: %s", key->info.label,
+	       key_state_name(key->info.state), at.next);
 	for (size_t i = 0; i < v->n_members; i++)
 		if (waits_for(v, &v->members[i], key, &at)) {
 			printf("%s %s", before, v->members[i].name);
@@ -218,7 +225,7 @@ static void print_rotation(const struct cluster_view *v, const struct admin_key 
 	puts("");
 }
 
-static json_t *rotation_json(const struct cluster_view *v, const struct admin_key *key)
+static json_t *rotation_json(const struct cluster_view *v, const struct board_key *key)
 {
 	json_t *names = json_array();
 	struct standstill at;
@@ -230,8 +237,9 @@ static json_t *rotation_json(const struct cluster_view *v, const struct admin_ke
 	for (size_t i = 0; i < v->n_members; i++)
 		if (waits_for(v, &v->members[i], key, &at))
 			json_array_append_new(names, json_string(v->members[i].name));
-	return json_pack("{s:s, s:s, s:I, s:s, s:o}", "key", key->label, "state", key->state,
-			 "marked", (json_int_t)key->marked, "next", at.next, "waitsFor", names);
+	return json_pack("{s:s, s:s, s:I, s:s, s:o}", "key", key->info.label, "state",
+			 key_state_name(key->info.state), "marked", (json_int_t)key->info.marked,
+			 "next", at.next, "waitsFor", names);
 }
 
 static void print_view(const struct cluster_view *v)

@@ -64,7 +64,7 @@ struct complete {
 	bool under_way;       /* a rotation was found */
 	bool stale;           /* etcd has values that need the key */
 	json_t *steps;        /* that were made, for the record */
-	struct admin_key key; /* that a change has answered with */
+	struct board_key key; /* that a change has answered with */
 };
 
 static time_t complete_seconds(void)
@@ -76,22 +76,24 @@ static time_t complete_seconds(void)
 }
 
 /* Put the step into the record, with @more, and tell people. */
-static void step_made(struct complete *c, const char *what, const struct admin_key *key,
+static void step_made(struct complete *c, const char *what, const struct board_key *key,
 		      json_t *more)
 {
-	json_t *step =
-		json_pack("{s:s, s:s, s:s}", "step", what, "key", key->label, "keyId", key->key_id);
+	char id[KEY_ID_TEXT];
+	json_t *step;
 
+	key_id_format(&key->info, id);
+	step = json_pack("{s:s, s:s, s:s}", "step", what, "key", key->info.label, "keyId", id);
 	if (more)
 		json_object_update(step, more);
 	json_decref(more);
 	json_array_append_new(c->steps, step);
 	c->until = complete_seconds() + c->patience;
-	printf("%s: key %s: %s\n", c->name, key->label, what);
+	printf("%s: key %s: %s\n", c->name, key->info.label, what);
 	fflush(stdout);
 }
 
-static void complete_key(void *ctx, const struct admin_key *key)
+static void complete_key(void *ctx, const struct board_key *key)
 {
 	((struct complete *)ctx)->key = *key;
 }
@@ -123,30 +125,30 @@ static int change_try(struct complete *c, struct admin_request *req)
 	return ctl_fail("%s", c->waits);
 }
 
-static struct admin_request request_of(const struct admin_key *key, enum admin_verb verb)
+static struct admin_request request_of(const struct board_key *key, enum admin_verb verb)
 {
 	struct admin_request req = { .verb = verb };
 
-	memcpy(req.id, key->id, sizeof(req.id));
+	memcpy(req.id, key->info.id, sizeof(req.id));
 	return req;
 }
 
 /* The first one of the name in that state that is there, in the keyset's order. */
-static const struct admin_key *find(const struct complete *c, const char *state)
+static const struct board_key *find(const struct complete *c, enum key_state state)
 {
 	for (size_t i = 0; i < c->keys.n; i++)
-		if (strcmp(c->keys.v[i].name, c->name) == 0 &&
-		    strcmp(c->keys.v[i].state, state) == 0)
+		if (strcmp(c->keys.v[i].info.name, c->name) == 0 &&
+		    c->keys.v[i].info.state == state)
 			return &c->keys.v[i];
 	return NULL;
 }
 
 /* --- a new key ----------------------------------------------------------------------------------- */
 
-static bool is_due(const struct complete *c, const struct admin_key *active)
+static bool is_due(const struct complete *c, const struct board_key *active)
 {
 	const struct config_rotation *r = &c->conf->rotation;
-	int64_t age = (int64_t)time(NULL) - (int64_t)active->created;
+	int64_t age = (int64_t)time(NULL) - (int64_t)active->info.created;
 
 	/* Each member counts its own messages, and has its share. */
 	return (r->max_age > 0 && age >= r->max_age / NS_PER_S) ||
@@ -166,7 +168,7 @@ static int stage(struct complete *c)
 	return r;
 }
 
-static int activate(struct complete *c, const struct admin_key *key)
+static int activate(struct complete *c, const struct board_key *key)
 {
 	struct admin_request req = request_of(key, ADMIN_KEY_ACTIVATE);
 	int r = change_try(c, &req);
@@ -233,9 +235,9 @@ static int quiet_ask(struct complete *c, struct quiet *q)
  * Is it of use to rewrite, and to ask for the mark? The keeper decides that, when it is asked for the mark. This question
  * only spares it some requests, and the audit their lines.
  */
-static int all_quiet(struct complete *c, const struct admin_key *key)
+static int all_quiet(struct complete *c, const struct board_key *key)
 {
-	struct quiet q = { .label = key->label };
+	struct quiet q = { .label = key->info.label };
 
 	if (quiet_ask(c, &q) != 0)
 		return 1;
@@ -247,7 +249,7 @@ static int all_quiet(struct complete *c, const struct admin_key *key)
 			  "started since"
 			: "not every member has said that it is quiet about key %1$s: see `kekctl cluster "
 			  "status`%2$s",
-		key->label, q.busy);
+		key->info.label, q.busy);
 	return STEP_WAITS;
 }
 
@@ -256,11 +258,12 @@ static int all_quiet(struct complete *c, const struct admin_key *key)
 /* What --resource has, or kekd knows; caller frees. NULL (said). */
 static char *resources_of(const struct complete *c)
 {
-	const struct admin_key *active = find(c, "active");
-	char *list = c->ctl->resource
-			     ? strdup(c->ctl->resource)
-			     : reencrypt_resources_of(c->ctl, active ? active->key_id : "");
+	const struct board_key *active = find(c, KEY_ACTIVE);
+	char id[KEY_ID_TEXT] = "", *list;
 
+	if (active)
+		key_id_format(&active->info, id);
+	list = c->ctl->resource ? strdup(c->ctl->resource) : reencrypt_resources_of(c->ctl, id);
 	if (list && *list)
 		return list;
 	free(list);
@@ -272,7 +275,7 @@ static char *resources_of(const struct complete *c)
 }
 
 /* Values that could not be rewritten are named. The scan finds out whether they need the key. */
-static int complete_rewrite(struct complete *c, const struct admin_key *old)
+static int complete_rewrite(struct complete *c, const struct board_key *old)
 {
 	_cleanup_free_ char *list = resources_of(c);
 	struct rewrite_counts counts = { 0 };
@@ -301,7 +304,7 @@ static int complete_rewrite(struct complete *c, const struct admin_key *old)
 	return 0;
 }
 
-static int mark(struct complete *c, const struct admin_key *key)
+static int mark(struct complete *c, const struct board_key *key)
 {
 	struct admin_request req = request_of(key, ADMIN_KEY_MARK);
 	int r = change_try(c, &req);
@@ -310,36 +313,38 @@ static int mark(struct complete *c, const struct admin_key *key)
 		return r;
 	c->marks++;
 	step_made(c, "marked", &c->key,
-		  json_pack("{s:I}", "generation", (json_int_t)c->key.marked));
+		  json_pack("{s:I}", "generation", (json_int_t)c->key.info.marked));
 	return 0;
 }
 
 /* Values need the key. If it opens them, they are rewritten once more. */
-static int needed(struct complete *c, const struct admin_key *key)
+static int needed(struct complete *c, const struct board_key *key)
 {
-	if (strcmp(key->state, "retired") == 0)
+	if (key->info.state == KEY_RETIRED)
 		return ctl_fail(
 			"values need key %s, which is retired: `kekctl key reopen %s`, then "
 			"this command again",
-			key->label, key->label);
+			key->info.label, key->info.label);
 	if (c->rewritings >= REWRITINGS_MAX)
 		return ctl_fail(
 			"values need key %s although all was rewritten: `kekctl scan --etcd` "
 			"says which; are they of resources that --resource does not name?",
-			key->label);
+			key->info.label);
 	c->stale = true;
 	return 0;
 }
 
 /* Scan the etcd that has the mark, and retire or destroy the key if no value needs it. */
-static int judge(struct complete *c, const struct admin_key *key, enum admin_verb verb)
+static int judge(struct complete *c, const struct board_key *key, enum admin_verb verb)
 {
 	struct admin_request req = request_of(key, verb);
 	struct ctl ctl = *c->ctl;
+	char id[KEY_ID_TEXT];
 	int r;
 
+	key_id_format(&key->info, id);
 	ctl.etcd = true;
-	ctl.uses = key->key_id;
+	ctl.uses = id;
 	ctl.resource = NULL;
 	ctl.json = false;
 	r = scan_evidence(&ctl, ctl.endpoints ? NULL : c->file, &req.proof);
@@ -349,7 +354,7 @@ static int judge(struct complete *c, const struct admin_key *key, enum admin_ver
 	if (r != 0)
 		return r != SCAN_UNREADABLE && c->marks < MARKS_MAX ? mark(c, key) : 1;
 	req.flags = ADMIN_PROOF;
-	memcpy(req.name, key->name, sizeof(req.name));
+	memcpy(req.name, key->info.name, sizeof(req.name));
 	r = change_try(c, &req);
 	if (r != 0)
 		return r;
@@ -357,16 +362,16 @@ static int judge(struct complete *c, const struct admin_key *key, enum admin_ver
 		  json_pack("{s:I, s:I, s:s}", "revision", (json_int_t)req.proof.revision,
 			    "generation", (json_int_t)req.proof.generation, "node", c->node));
 	printf("%s: at revision %" PRIu64 " of etcd no value needed key %s\n", c->name,
-	       req.proof.revision, key->label);
+	       req.proof.revision, key->info.label);
 	c->marks = 0;
 	return 0;
 }
 
-static int finish_old(struct complete *c, const struct admin_key *key)
+static int finish_old(struct complete *c, const struct board_key *key)
 {
 	int r;
 
-	if (key->marked > 0 && !c->stale)
+	if (key->info.marked > 0 && !c->stale)
 		return judge(c, key, ADMIN_KEY_RETIRE);
 	r = all_quiet(c, key);
 	if (r == 0 && (c->rewritings == 0 || c->stale))
@@ -375,7 +380,7 @@ static int finish_old(struct complete *c, const struct admin_key *key)
 }
 
 /* Asks the keeper without evidence: if it refuses only for the want of it, nothing else is in the way. */
-static int is_kept(struct complete *c, const struct admin_key *key, bool *ret)
+static int is_kept(struct complete *c, const struct board_key *key, bool *ret)
 {
 	struct admin_request req = request_of(key, ADMIN_KEY_DESTROY);
 	const struct ctl_exchange x = { .req = &req };
@@ -383,7 +388,7 @@ static int is_kept(struct complete *c, const struct admin_key *key, bool *ret)
 
 	req.version = ADMIN_VERSION;
 	req.flags = ADMIN_DRY_RUN;
-	memcpy(req.name, key->name, sizeof(req.name));
+	memcpy(req.name, key->info.name, sizeof(req.name));
 	if (ctl_exchange(c->ctl, &x, &end) != 0)
 		return 1;
 	snprintf(c->waits, sizeof(c->waits), "%s", end.text);
@@ -398,17 +403,18 @@ static int is_kept(struct complete *c, const struct admin_key *key, bool *ret)
 static int finish_retired(struct complete *c)
 {
 	for (size_t i = 0; i < c->keys.n; i++) {
-		const struct admin_key *key = &c->keys.v[i];
+		const struct board_key *key = &c->keys.v[i];
 		bool kept = true;
 		int r;
 
-		if (strcmp(key->name, c->name) != 0 || strcmp(key->state, "retired") != 0)
+		if (strcmp(key->info.name, c->name) != 0 || key->info.state != KEY_RETIRED)
 			continue;
 		r = is_kept(c, key, &kept);
 		if (r != 0)
 			return r;
 		if (!kept)
-			return key->marked == 0 ? mark(c, key) : judge(c, key, ADMIN_KEY_DESTROY);
+			return key->info.marked == 0 ? mark(c, key)
+						     : judge(c, key, ADMIN_KEY_DESTROY);
 	}
 	return STEP_NOTHING;
 }
@@ -417,16 +423,16 @@ static int finish_retired(struct complete *c)
 
 static int next(struct complete *c)
 {
-	const struct admin_key *staged, *old, *active;
+	const struct board_key *staged, *old, *active;
 	int r;
 
 	c->waits[0] = '\0';
 	ctl_keys_clear(&c->keys);
 	if (ctl_keys_get(c->ctl, &c->keys) != 0)
 		return 1;
-	staged = find(c, "staged");
-	old = find(c, "decrypt-only");
-	active = find(c, "active");
+	staged = find(c, KEY_STAGED);
+	old = find(c, KEY_DECRYPT_ONLY);
+	active = find(c, KEY_ACTIVE);
 	if (!active)
 		return ctl_fail("no key \"%s\" is active, so there is nothing to rotate from: see "
 				"`kekctl key list` and `kekctl key create`",

@@ -173,10 +173,15 @@ void ctl_admin_words(const struct ctl *ctl, int r, char *ret, size_t size)
 static int ctl_take(const struct ctl_exchange *x, const struct admin_message *m,
 		    struct admin_reply *reply)
 {
+	const struct board_key *key;
+
 	switch (m->head.type) {
 	case ADMIN_KEY:
+		key = (const struct board_key *)(const void *)m->data;
+		if (key_info_check(&key->info) < 0)
+			return -EPROTO;
 		if (x->each)
-			x->each(x->ctx, (const struct admin_key *)(const void *)m->data);
+			x->each(x->ctx, key);
 		return 0;
 	case ADMIN_STATUS_REPLY:
 		memcpy(&reply->status, m->data, sizeof(reply->status));

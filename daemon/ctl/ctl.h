@@ -152,7 +152,7 @@ struct admin_reply {
 /* The keeper has refused: why, in its words; always 1. */
 int ctl_refused(const struct admin_reply *end);
 
-typedef void ctl_each_fn(void *ctx, const struct admin_key *key);
+typedef void ctl_each_fn(void *ctx, const struct board_key *key);
 typedef void ctl_member_fn(void *ctx, const struct admin_member *member);
 typedef void ctl_cluster_fn(void *ctx, const struct admin_cluster *cluster);
 typedef void ctl_member_key_fn(void *ctx, const struct admin_member_key *key);
@@ -202,7 +202,7 @@ void ctl_time_text(uint64_t seconds, char ret[static 24]);
 
 /* A node's keys. Zero-initialised is none. */
 struct ctl_keys {
-	struct admin_key *v;
+	struct board_key *v;
 	size_t n;
 	bool full;
 };
@@ -214,8 +214,10 @@ void ctl_keys_clear(struct ctl_keys *keys);
 int ctl_key_change(const struct ctl *ctl, struct admin_request *req, ctl_each_fn *print);
 
 /* All of a key; the caller's reference. */
-json_t *ctl_key_json(const struct admin_key *key);
-void ctl_key_print(const struct admin_key *key);
+/* By what is unique for ever: its label, its key_id, or the first eight or more digits of its id? */
+bool ctl_key_is_named(const struct key_info *key, const char *what);
+json_t *ctl_key_json(const struct board_key *key);
+void ctl_key_print(const struct board_key *key);
 
 /* All of a file or pipe, of what a keyset's text may be at most; caller frees. 0 or 1 (said). */
 int ctl_read_text(int fd, const char *what, char **ret, size_t *ret_len);

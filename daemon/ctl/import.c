@@ -26,9 +26,9 @@
 
 #define NAMES_MAX 99 /* of one label */
 
-static void keep_key(void *ctx, const struct admin_key *key)
+static void keep_key(void *ctx, const struct board_key *key)
 {
-	*(struct admin_key *)ctx = *key;
+	*(struct board_key *)ctx = *key;
 }
 
 /* The @n-th name to try for a key called @label in the old configuration. -ENAMETOOLONG. */
@@ -46,7 +46,7 @@ static int import_one(const struct ctl *ctl, struct admin_import *in,
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_KEY_IMPORT };
 	struct admin_reply end = { .r = -EEXIST };
-	struct admin_key made = { 0 };
+	struct board_key made = { 0 };
 	const struct ctl_exchange x = {
 		.req = &req,
 		.blob = span_of(in, sizeof(*in)),
@@ -70,13 +70,14 @@ static int import_one(const struct ctl *ctl, struct admin_import *in,
 		return ctl_fail("key \"%s\" of %s, line %u: %s", key->name,
 				encconf_kind_name(p->kind), key->line,
 				*end.text ? end.text : errno_text(end.r));
-	printf("imported %-9s %-9s key \"%s\"", encconf_kind_name(p->kind), made.alg, key->name);
-	if (strcmp(key->name, made.name) != 0)
-		printf(" as \"%s\"", made.name);
-	puts(strcmp(made.alg, "aes-128") == 0 ? "  (weak: rotate it)" : "");
+	printf("imported %-9s %-9s key \"%s\"", encconf_kind_name(p->kind),
+	       key_alg_name(&made.info), key->name);
+	if (strcmp(key->name, made.info.name) != 0)
+		printf(" as \"%s\"", made.info.name);
+	puts(key_alg_is_weak(&made.info) ? "  (weak: rotate it)" : "");
 	free(key->name);
 	key->name = NULL;
-	return asprintf(&key->name, "%s", made.name) < 0 ? ctl_fail("out of memory") : 0;
+	return asprintf(&key->name, "%s", made.info.name) < 0 ? ctl_fail("out of memory") : 0;
 }
 
 static int import_all(const struct ctl *ctl, struct encconf *conf)

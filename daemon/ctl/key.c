@@ -17,59 +17,64 @@ void ctl_time_text(uint64_t seconds, char ret[static 24])
 		snprintf(ret, 24, "?");
 }
 
-json_t *ctl_key_json(const struct admin_key *k)
+json_t *ctl_key_json(const struct board_key *k)
 {
-	char created[24], used[24] = "", hash[72];
+	char created[24], used[24] = "", hash[72], id[KEY_ID_TEXT];
 
-	ctl_time_text(k->created, created);
+	ctl_time_text((uint64_t)k->info.created, created);
 	if (k->last_used > 0)
 		ctl_time_text(k->last_used, used);
-	ctl_key_id_hash(span_str(k->key_id), hash);
+	key_id_format(&k->info, id);
+	ctl_key_id_hash(span_str(id), hash);
 	return json_pack(
 		"{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I, s:s, s:I}",
-		"name", k->name, "label", k->label, "alg", k->alg, "weak",
-		strcmp(k->alg, "aes-128") == 0, "keyId", k->key_id, "keyIdHash", hash, "kind",
-		k->kind, "state", k->state, "activation", (int)k->activation, "created", created,
-		"usable", k->usable == 0, "why", k->usable == 0 ? "" : errno_text(k->usable),
-		"encryptions", (json_int_t)k->encryptions, "decryptions",
-		(json_int_t)k->decryptions, "lastUsed", used, "marked", (json_int_t)k->marked);
+		"name", k->info.name, "label", k->info.label, "alg", key_alg_name(&k->info), "weak",
+		key_alg_is_weak(&k->info), "keyId", id, "keyIdHash", hash, "kind",
+		key_kind_name(k->info.kind), "state", key_state_name(k->info.state), "activation",
+		(int)k->info.activation, "created", created, "usable", k->usable == 0, "why",
+		k->usable == 0 ? "" : errno_text(k->usable), "encryptions",
+		(json_int_t)k->encryptions, "decryptions", (json_int_t)k->decryptions, "lastUsed",
+		used, "marked", (json_int_t)k->info.marked);
 }
 
-void ctl_key_print(const struct admin_key *k)
+void ctl_key_print(const struct board_key *k)
 {
-	char created[24], used[24] = "never", hash[72];
+	char created[24], used[24] = "never", hash[72], id[KEY_ID_TEXT];
 
-	ctl_time_text(k->created, created);
+	ctl_time_text((uint64_t)k->info.created, created);
 	if (k->last_used > 0)
 		ctl_time_text(k->last_used, used);
-	ctl_key_id_hash(span_str(k->key_id), hash);
-	printf("%s\n  name         %s\n  state        %s\n  usable       %s\n", k->label, k->name,
-	       k->state, k->usable == 0 ? "yes" : errno_text(k->usable));
-	printf("  kind         %s\n  created      %s\n  last used    %s at the latest\n", k->kind,
-	       created, used);
-	if (k->marked > 0)
+	key_id_format(&k->info, id);
+	ctl_key_id_hash(span_str(id), hash);
+	printf("%s\n  name         %s\n  state        %s\n  usable       %s\n", k->info.label,
+	       k->info.name, key_state_name(k->info.state),
+	       k->usable == 0 ? "yes" : errno_text(k->usable));
+	printf("  kind         %s\n  created      %s\n  last used    %s at the latest\n",
+	       key_kind_name(k->info.kind), created, used);
+	if (k->info.marked > 0)
 		printf("  marked       in generation %llu of the keyset\n",
-		       (unsigned long long)k->marked);
+		       (unsigned long long)k->info.marked);
 	printf("  encryptions  %llu\n  decryptions  %llu\n", (unsigned long long)k->encryptions,
 	       (unsigned long long)k->decryptions);
-	printf("  key_id       %s\n               %s\n", k->key_id, hash);
+	printf("  key_id       %s\n               %s\n", id, hash);
 }
 
-static void collect(void *ctx, const struct admin_key *k)
+static void collect(void *ctx, const struct board_key *k)
 {
 	json_array_append_new(ctx, ctl_key_json(k));
 }
 
-static void print(void *ctx, const struct admin_key *k)
+static void print(void *ctx, const struct board_key *k)
 {
 	unsigned int *n = ctx;
-	char created[24];
+	char created[24], id[KEY_ID_TEXT];
 
+	key_id_format(&k->info, id);
 	if ((*n)++ == 0)
 		printf("%-16s %-12s %-9s %-20s %s\n", "NAME", "STATE", "KIND", "CREATED", "KEY_ID");
-	ctl_time_text(k->created, created);
-	printf("%-16s %-12s %-9s %-20s %s%s%s%s\n", k->name, k->state, k->kind, created, k->key_id,
-	       k->marked > 0 ? "  marked" : "",
+	ctl_time_text((uint64_t)k->info.created, created);
+	printf("%-16s %-12s %-9s %-20s %s%s%s%s\n", k->info.name, key_state_name(k->info.state),
+	       key_kind_name(k->info.kind), created, id, k->info.marked > 0 ? "  marked" : "",
 	       k->usable == 0 ? "" : "  NOT USABLE: ", k->usable == 0 ? "" : errno_text(k->usable));
 }
 
@@ -98,15 +103,17 @@ int ctl_key_list(const struct ctl *ctl, int argc, char **argv _unused_)
 	return ctl_print_json(list);
 }
 
-static void created(void *ctx, const struct admin_key *k)
+static void created(void *ctx, const struct board_key *k)
 {
 	const struct ctl *ctl = ctx;
+	char id[KEY_ID_TEXT];
 
+	key_id_format(&k->info, id);
 	if (ctl->json)
 		ctl_print_json(ctl_key_json(k));
 	else
-		printf("created %s key \"%s\", %s, key_id %s\n", k->kind, k->name, k->state,
-		       k->key_id);
+		printf("created %s key \"%s\", %s, key_id %s\n", key_kind_name(k->info.kind),
+		       k->info.name, key_state_name(k->info.state), id);
 }
 
 int ctl_key_create(const struct ctl *ctl, int argc, char **argv)

@@ -23,10 +23,10 @@ void ctl_keys_clear(struct ctl_keys *keys)
 	*keys = (struct ctl_keys){ 0 };
 }
 
-static void keys_add(void *ctx, const struct admin_key *key)
+static void keys_add(void *ctx, const struct board_key *key)
 {
 	struct ctl_keys *keys = ctx;
-	struct admin_key *v = reallocarray(keys->v, keys->n + 1, sizeof(*v));
+	struct board_key *v = reallocarray(keys->v, keys->n + 1, sizeof(*v));
 
 	if (!v) {
 		keys->full = true;
@@ -46,38 +46,31 @@ int ctl_keys_get(const struct ctl *ctl, struct ctl_keys *ret)
 	return r == 0 && ret->full ? ctl_fail("out of memory") : r;
 }
 
-/* By what is unique for ever. */
-static bool step_is_named(const struct admin_key *key, const char *what)
+bool ctl_key_is_named(const struct key_info *key, const char *what)
 {
 	size_t len = strlen(what);
+	char id[KEY_ID_TEXT];
 
-	return strcmp(key->label, what) == 0 || strcmp(key->key_id, what) == 0 ||
-	       (len >= PREFIX_MIN && len <= KEKD_KEY_ID_HEX &&
-		strncmp(key->key_id, what, len) == 0);
+	key_id_format(key, id);
+	return strcmp(key->label, what) == 0 || strcmp(id, what) == 0 ||
+	       (len >= PREFIX_MIN && len <= KEKD_KEY_ID_HEX && strncmp(id, what, len) == 0);
 }
 
-/* By a name, if the key is in one of the states (space-separated) that the command is about. */
-static bool is_meant(const struct admin_key *key, const char *what, const char *states)
-{
-	const char *found = strstr(states, key->state);
-
-	return strcmp(key->name, what) == 0 && found &&
-	       strchr(" ", found[strlen(key->state)]) != NULL;
-}
-
-static int choose(const struct ctl_keys *keys, const char *what, const char *states,
-		  const struct admin_key **ret)
+/* By what is unique for ever, or by a name if only one key of it is in one of @states (bits), which the command is about. */
+static int choose(const struct ctl_keys *keys, const char *what, unsigned int states,
+		  const struct board_key **ret)
 {
 	size_t exact = 0, by_name = 0;
 
 	for (size_t i = 0; i < keys->n; i++) {
-		if (step_is_named(&keys->v[i], what)) {
+		if (ctl_key_is_named(&keys->v[i].info, what)) {
 			exact++;
 			*ret = &keys->v[i];
 		}
 	}
 	for (size_t i = 0; exact == 0 && i < keys->n; i++) {
-		if (is_meant(&keys->v[i], what, states)) {
+		if (strcmp(keys->v[i].info.name, what) == 0 &&
+		    states >> keys->v[i].info.state & 1) {
 			by_name++;
 			*ret = &keys->v[i];
 		}
@@ -90,25 +83,27 @@ static int choose(const struct ctl_keys *keys, const char *what, const char *sta
 			exact + by_name);
 }
 
-static void print_step(void *ctx, const struct admin_key *key)
+static void print_step(void *ctx, const struct board_key *key)
 {
 	const struct ctl *ctl = ctx;
+	char id[KEY_ID_TEXT];
 
+	key_id_format(&key->info, id);
 	if (ctl->json)
 		ctl_print_json(ctl_key_json(key));
 	else
 		printf("%skey \"%s\" is %s, key_id %s\n", ctl->dry_run ? "would be: " : "",
-		       key->name, key->state, key->key_id);
+		       key->info.name, key_state_name(key->info.state), id);
 }
 
 /* A change, and what is known of its key. */
 struct step {
 	struct admin_request *req;
-	struct admin_key key;
+	struct board_key key;
 	bool has_key, waited;
 };
 
-static void step_key(void *ctx, const struct admin_key *key)
+static void step_key(void *ctx, const struct board_key *key)
 {
 	struct step *s = ctx;
 
@@ -126,7 +121,7 @@ static void step_again(void *ctx)
 	if (!makes || !s->has_key)
 		return;
 	s->req->verb = ADMIN_KEY_ACTIVATE;
-	memcpy(s->req->id, s->key.id, sizeof(s->req->id));
+	memcpy(s->req->id, s->key.info.id, sizeof(s->req->id));
 }
 
 /* As it is now, where another node has made the change that was waited for. */
@@ -137,7 +132,7 @@ static void step_look(const struct ctl *ctl, struct step *s)
 	if (ctl_keys_get(ctl, &keys) != 0)
 		return;
 	for (size_t i = 0; i < keys.n; i++)
-		if (memcmp(keys.v[i].id, s->req->id, sizeof(s->req->id)) == 0)
+		if (memcmp(keys.v[i].info.id, s->req->id, sizeof(s->req->id)) == 0)
 			step_key(s, &keys.v[i]);
 }
 
@@ -198,7 +193,7 @@ int ctl_key_rotate(const struct ctl *ctl, int argc, char **argv)
 }
 
 /* --proof: what kekctl scan wrote is for this key, and of which mark. */
-static int proof_put(const struct ctl *ctl, const struct admin_key *key, struct admin_request *req)
+static int proof_put(const struct ctl *ctl, const struct board_key *key, struct admin_request *req)
 {
 	if (!ctl->proof)
 		return 0;
@@ -207,11 +202,11 @@ static int proof_put(const struct ctl *ctl, const struct admin_key *key, struct 
 }
 
 static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_verb verb,
-		      const char *states)
+		      unsigned int states)
 {
 	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
 	struct admin_request req = { .verb = verb };
-	const struct admin_key *key;
+	const struct board_key *key;
 	int r;
 
 	if (argc != 1)
@@ -223,18 +218,19 @@ static int id_request(const struct ctl *ctl, int argc, char **argv, enum admin_v
 		r = proof_put(ctl, key, &req);
 	if (r != 0)
 		return r;
-	memcpy(req.id, key->id, sizeof(req.id));
+	memcpy(req.id, key->info.id, sizeof(req.id));
 	return step_ask(ctl, &req);
 }
 
 int ctl_key_activate(const struct ctl *ctl, int argc, char **argv)
 {
-	return id_request(ctl, argc, argv, ADMIN_KEY_ACTIVATE, "staged");
+	return id_request(ctl, argc, argv, ADMIN_KEY_ACTIVATE, 1U << KEY_STAGED);
 }
 
 int ctl_key_mark(const struct ctl *ctl, int argc, char **argv)
 {
-	int r = id_request(ctl, argc, argv, ADMIN_KEY_MARK, "decrypt-only retired");
+	int r = id_request(ctl, argc, argv, ADMIN_KEY_MARK,
+			   1U << KEY_DECRYPT_ONLY | 1U << KEY_RETIRED);
 
 	if (r == 0 && !ctl->json && !ctl->dry_run)
 		printf("It is evidence if etcd as it is from now on needs the key no more: kekctl scan "
@@ -245,19 +241,19 @@ int ctl_key_mark(const struct ctl *ctl, int argc, char **argv)
 
 int ctl_key_retire(const struct ctl *ctl, int argc, char **argv)
 {
-	return id_request(ctl, argc, argv, ADMIN_KEY_RETIRE, "decrypt-only");
+	return id_request(ctl, argc, argv, ADMIN_KEY_RETIRE, 1U << KEY_DECRYPT_ONLY);
 }
 
 int ctl_key_reopen(const struct ctl *ctl, int argc, char **argv)
 {
-	return id_request(ctl, argc, argv, ADMIN_KEY_REOPEN, "retired");
+	return id_request(ctl, argc, argv, ADMIN_KEY_REOPEN, 1U << KEY_RETIRED);
 }
 
 /* The name as the operator types it, without the line's end. */
-static int name_typed(const struct ctl *ctl, const struct admin_key *key, char *ret, size_t size)
+static int name_typed(const struct ctl *ctl, const struct board_key *key, char *ret, size_t size)
 {
 	if (ctl->yes_destroy || ctl->dry_run) {
-		snprintf(ret, size, "%s", ctl->yes_destroy ? ctl->yes_destroy : key->name);
+		snprintf(ret, size, "%s", ctl->yes_destroy ? ctl->yes_destroy : key->info.name);
 		return 0;
 	}
 	if (!isatty(STDIN_FILENO))
@@ -265,7 +261,7 @@ static int name_typed(const struct ctl *ctl, const struct admin_key *key, char *
 				"--yes-destroy NAME");
 	fprintf(stderr,
 		"Key %s is destroyed for ever, with every value that needs it.\nType its name: ",
-		key->label);
+		key->info.label);
 	if (!fgets(ret, (int)size, stdin))
 		return ctl_fail("nothing was destroyed");
 	ret[strcspn(ret, "\n")] = '\0';
@@ -276,35 +272,35 @@ int ctl_key_destroy(const struct ctl *ctl, int argc, char **argv)
 {
 	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
 	struct admin_request req = { .verb = ADMIN_KEY_DESTROY };
-	const struct admin_key *key;
+	const struct board_key *key;
 	int r;
 
 	if (argc != 1)
 		return ctl_usage("key destroy takes one key: its id, key_id, label or name");
 	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
-		r = choose(&keys, argv[0], "retired", &key);
+		r = choose(&keys, argv[0], 1U << KEY_RETIRED, &key);
 	if (r == 0)
 		r = proof_put(ctl, key, &req);
 	if (r == 0)
 		r = name_typed(ctl, key, req.name, sizeof(req.name));
 	if (r != 0)
 		return r;
-	memcpy(req.id, key->id, sizeof(req.id));
+	memcpy(req.id, key->info.id, sizeof(req.id));
 	return step_ask(ctl, &req);
 }
 
 int ctl_key_show(const struct ctl *ctl, int argc, char **argv)
 {
 	_cleanup_(ctl_keys_clear) struct ctl_keys keys = { 0 };
-	const struct admin_key *key;
+	const struct board_key *key;
 	int r;
 
 	if (argc != 1)
 		return ctl_usage("key show takes one key: its id, key_id, label or name");
 	r = ctl_keys_get(ctl, &keys);
 	if (r == 0)
-		r = choose(&keys, argv[0], "active", &key);
+		r = choose(&keys, argv[0], 1U << KEY_ACTIVE, &key);
 	if (r != 0)
 		return r;
 	if (ctl->json)
@@ -330,15 +326,16 @@ int ctl_key_reload(const struct ctl *ctl, int argc, char **argv _unused_)
 	return r;
 }
 
-static void print_verified(void *ctx, const struct admin_key *key)
+static void print_verified(void *ctx, const struct board_key *key)
 {
 	json_t *list = ctx;
 
 	if (list)
 		json_array_append_new(list, ctl_key_json(key));
 	else
-		printf("%-7s %-12s %s%s%s\n", key->usable == 0 ? "opens" : "FAILS", key->state,
-		       key->label, key->usable == 0 ? "" : ": ",
+		printf("%-7s %-12s %s%s%s\n", key->usable == 0 ? "opens" : "FAILS",
+		       key_state_name(key->info.state), key->info.label,
+		       key->usable == 0 ? "" : ": ",
 		       key->usable == 0 ? "" : errno_text(key->usable));
 }
 

@@ -11,20 +11,12 @@
 #include "daemon/ctl/ctl.h"
 #include "daemon/obs/board.h"
 
-static void key_add(void *ctx, const struct admin_key *k)
+static void key_add(void *ctx, const struct board_key *k)
 {
 	struct board *s = ctx;
-	struct board_key *key;
 
-	if (s->n_keys == KEKD_KEYS_MAX)
-		return;
-	key = &s->keys[s->n_keys++];
-	memcpy(key->label, k->label, sizeof(key->label));
-	memcpy(key->state, k->state, sizeof(key->state));
-	key->usable = k->usable == 0;
-	key->created = k->created;
-	key->encryptions = k->encryptions;
-	key->decryptions = k->decryptions;
+	if (s->n_keys < KEKD_KEYS_MAX)
+		s->keys[s->n_keys++] = *k;
 }
 
 static void status_add(struct board *s, const struct admin_status *st)

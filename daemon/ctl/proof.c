@@ -99,16 +99,14 @@ int proof_begin(struct scan *s)
 				"nobody writes with it",
 				s->use.name),
 		       SCAN_FAILED;
-	if (sodium_hex2bin(req.id, sizeof(req.id), key->key_id, 2 * sizeof(req.id), NULL, NULL,
-			   NULL) != 0)
-		return ctl_fail("%s: not a key_id", key->key_id), SCAN_FAILED;
+	memcpy(req.id, key->info.id, sizeof(req.id));
 	if (ctl_ask_with(s->ctl, &x, &end) != 0)
 		return SCAN_FAILED;
 	if (s->mark.is.marked == 0)
 		return ctl_fail(
 			       "no proof: key %s is not marked: first have everything rewritten, then "
 			       "`kekctl key mark %s`",
-			       key->label, key->label),
+			       key->info.label, key->info.label),
 		       SCAN_FAILED;
 	return named_get(s);
 }
@@ -272,10 +270,10 @@ static json_t *proof_json(const struct scan *s)
 	const struct rules_key *key = s->use.key;
 
 	return json_pack("{s:s, s:i, s:s, s:{s:s, s:s, s:s}, s:I, s:I, s:o, s:{s:s, s:I}}", "kind",
-			 KIND, "version", VERSION, "says", SAYS, "key", "name", key->name, "label",
-			 key->label, "keyId", key->key_id, "count", (json_int_t)0, "values",
-			 (json_int_t)i->values, "mark", mark_json(&s->mark.is), "etcd", "source",
-			 s->file.source, "revision", (json_int_t)i->revision);
+			 KIND, "version", VERSION, "says", SAYS, "key", "name", key->info.name,
+			 "label", key->info.label, "keyId", key->key_id, "count", (json_int_t)0,
+			 "values", (json_int_t)i->values, "mark", mark_json(&s->mark.is), "etcd",
+			 "source", s->file.source, "revision", (json_int_t)i->revision);
 }
 
 /* Over the compact form with sorted keys and without this field. -ENOMEM. */
@@ -391,13 +389,15 @@ static bool mark_take(json_t *of, struct admin_mark *ret)
 	return true;
 }
 
-static int check(const char *path, json_t *proof, const struct admin_key *key,
+static int check(const char *path, json_t *proof, const struct board_key *key,
 		 struct admin_mark *ret)
 {
 	json_int_t version = json_integer_value(json_object_get(proof, "version"));
 	json_t *of = json_object_get(proof, "key");
 	uint64_t count = 1;
+	char id[KEY_ID_TEXT];
 
+	key_id_format(&key->info, id);
 	if (strcmp(proof_text_of(proof, "kind"), KIND) == 0 && version < VERSION)
 		return ctl_fail(
 			"%s: a proof of an earlier kekctl says too little: `kekctl key mark`, and "
@@ -407,8 +407,8 @@ static int check(const char *path, json_t *proof, const struct admin_key *key,
 	    !is_whole(proof))
 		return ctl_fail("%s: not a proof of kekctl scan, or altered", path);
 	/* Imported keys of different clusters share a label, but no id. */
-	if (strcmp(proof_text_of(of, "label"), key->label) != 0 ||
-	    strcmp(proof_text_of(of, "keyId"), key->key_id) != 0)
+	if (strcmp(proof_text_of(of, "label"), key->info.label) != 0 ||
+	    strcmp(proof_text_of(of, "keyId"), id) != 0)
 		return ctl_fail("%s: the proof is for another key, %s", path,
 				proof_text_of(of, "label"));
 	if (!number_take(proof, "count", &count) || count != 0)
@@ -418,7 +418,7 @@ static int check(const char *path, json_t *proof, const struct admin_key *key,
 		       : ctl_fail("%s: the proof says nothing of a mark", path);
 }
 
-int proof_check(const char *path, const struct admin_key *key, struct admin_mark *ret)
+int proof_check(const char *path, const struct board_key *key, struct admin_mark *ret)
 {
 	json_t *proof = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
 	int r;

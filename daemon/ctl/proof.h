@@ -23,6 +23,6 @@ int proof_write(const struct scan *s, const char *path);
 int proof_take(const struct scan *s, struct admin_mark *ret);
 
 /* Is @path such a file for @key, whole as it was written? The mark it is of, for the keeper to judge. 0 or 1 (said). */
-int proof_check(const char *path, const struct admin_key *key, struct admin_mark *ret);
+int proof_check(const char *path, const struct board_key *key, struct admin_mark *ret);
 
 #endif

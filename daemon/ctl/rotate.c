@@ -198,8 +198,8 @@ static int seal_anew(const struct ctl *ctl, const struct keydoc *doc, struct spa
 			return ctl_fail(
 				"key %s cannot be sealed anew: %s. If `kekctl key verify` says that "
 				"it is damaged, `kekctl restore FILE` mends it. Nothing was changed",
-				doc->keys[i].label, errno_text(r));
-		text_append_hex(b, "key", doc->keys[i].id, KEKD_KEY_ID);
+				doc->keys[i].info.label, errno_text(r));
+		text_append_hex(b, "key", doc->keys[i].info.id, KEKD_KEY_ID);
 		text_append(b, "blob %s\n", blob);
 	}
 	return b->r < 0 ? ctl_fail("the keyset is too large") : 0;

@@ -43,17 +43,11 @@ static int keys_get(struct scan *s)
 	if (!keys)
 		return ctl_fail("out of memory"), SCAN_FAILED;
 	for (size_t i = 0; i < list.n; i++) {
-		const struct admin_key *k = &list.v[i];
+		const struct board_key *k = &list.v[i];
 
-		keys[i] = (struct rules_key){
-			.activation = k->activation,
-			.active = strcmp(k->state, "active") == 0,
-			.gone = strcmp(k->state, "retired") == 0 ||
-				strcmp(k->state, "destroyed") == 0 || k->usable < 0,
-		};
-		memcpy(keys[i].label, k->label, sizeof(keys[i].label));
-		memcpy(keys[i].name, k->name, sizeof(keys[i].name));
-		memcpy(keys[i].key_id, k->key_id, sizeof(keys[i].key_id));
+		keys[i].info = k->info;
+		keys[i].gone = !key_state_opens(k->info.state) || k->usable < 0;
+		key_id_format(&k->info, keys[i].key_id);
 	}
 	s->rules.keys = keys;
 	s->rules.n_keys = list.n;
@@ -129,15 +123,6 @@ static int config_get(struct scan *s, struct encconf **ret)
 
 /* --uses KEY: an id, key_id or label of kekd's; a name that one key has; a name of the configuration. */
 
-static bool scan_is_named(const struct rules_key *k, const char *what)
-{
-	size_t len = strlen(what);
-
-	return strcmp(k->label, what) == 0 || strcmp(k->key_id, what) == 0 ||
-	       (len >= ID_PREFIX_MIN && len <= KEKD_KEY_ID_HEX &&
-		strncmp(k->key_id, what, len) == 0);
-}
-
 static size_t keys_match(const struct rules *rules, const char *what, bool by_name,
 			 const struct rules_key **ret)
 {
@@ -146,7 +131,7 @@ static size_t keys_match(const struct rules *rules, const char *what, bool by_na
 	for (size_t i = 0; i < rules->n_keys; i++) {
 		const struct rules_key *k = &rules->keys[i];
 
-		if (by_name ? strcmp(k->name, what) != 0 : !scan_is_named(k, what))
+		if (by_name ? strcmp(k->info.name, what) != 0 : !ctl_key_is_named(&k->info, what))
 			continue;
 		*ret = k;
 		n++;
@@ -245,7 +230,7 @@ static bool scan_has_name(const struct scan *s, const struct stored *v)
 static int needs(const struct scan *s, struct span value, bool *ret)
 {
 	const struct rules_key *key = s->use.key;
-	struct span label = span_str(key ? key->label : s->use.name);
+	struct span label = span_str(key ? key->info.label : s->use.name);
 	struct stored v;
 	int r;
 

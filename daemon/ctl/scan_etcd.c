@@ -169,6 +169,6 @@ int scan_etcd(struct scan *s, const char *path, dump_each_fn *each)
 		return ctl_fail(
 			"that is where key %s was marked, so it has to be marked again: `kekctl key "
 			"mark %s`, then scan at once",
-			s->use.key->label, s->use.key->label);
+			s->use.key->info.label, s->use.key->info.label);
 	return r == 0 && conf ? others_read(s, &conf->others, each) : r;
 }

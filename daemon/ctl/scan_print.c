@@ -10,7 +10,7 @@
 
 static const char *kek_text(const struct report_row *row)
 {
-	return row->kek ? row->kek->label : row->hash;
+	return row->kek ? row->kek->info.label : row->hash;
 }
 
 /* JSON. */
@@ -37,8 +37,9 @@ static json_t *row_json(const struct report_row *row)
 		json_object_set_new(j, "keyIdHash", json_string(row->hash));
 	if (row->kek)
 		json_object_set_new(j, "key",
-				    json_pack("{s:s, s:s, s:s}", "name", row->kek->name, "label",
-					      row->kek->label, "keyId", row->kek->key_id));
+				    json_pack("{s:s, s:s, s:s}", "name", row->kek->info.name,
+					      "label", row->kek->info.label, "keyId",
+					      row->kek->key_id));
 	return j;
 }
 

@@ -107,9 +107,9 @@ static void print_screen(const struct sample *now, const struct sample *old)
 		puts("audit      CANNOT BE WRITTEN");
 	printf("\n%-44s %-13s %12s %12s\n", "KEY", "STATE", "ENCRYPTED", "DECRYPTED");
 	for (uint32_t i = 0; i < b->n_keys && i < 20; i++)
-		printf("%-44.44s %-13s %12" PRIu64 " %12" PRIu64 "\n", b->keys[i].label,
-		       b->keys[i].usable ? b->keys[i].state : "UNUSABLE", b->keys[i].encryptions,
-		       b->keys[i].decryptions);
+		printf("%-44.44s %-13s %12" PRIu64 " %12" PRIu64 "\n", b->keys[i].info.label,
+		       b->keys[i].usable == 0 ? key_state_name(b->keys[i].info.state) : "UNUSABLE",
+		       b->keys[i].encryptions, b->keys[i].decryptions);
 	print_members(&b->cluster);
 }
 

@@ -37,7 +37,7 @@ int rules_labels(const struct rules *rules, struct stored_labels *ret)
 	if (!v)
 		return -ENOMEM;
 	for (size_t i = 0; i < rules->n_keys; i++)
-		v[n++] = span_str(rules->keys[i].label);
+		v[n++] = span_str(rules->keys[i].info.label);
 	for (size_t i = 0; rules->conf && i < rules->conf->items_count; i++)
 		for (size_t p = 0; p < rules->conf->items[i].providers_count; p++)
 			for (size_t k = 0; k < rules->conf->items[i].providers[p].keys_count; k++)
@@ -123,7 +123,7 @@ static const struct rules_key *rules_key_of(const struct rules *rules, const str
 			return &rules->keys[i];
 	/* Imported keys may share a label; any that is of use will do. */
 	for (size_t i = 0; s->label.len > 0 && i < rules->n_keys; i++) {
-		if (!span_equal(span_str(rules->keys[i].label), s->label))
+		if (!span_equal(span_str(rules->keys[i].info.label), s->label))
 			continue;
 		if (!found || (found->gone && !rules->keys[i].gone))
 			found = &rules->keys[i];
@@ -163,7 +163,7 @@ static bool provider_fits(const struct rules *rules, const struct encconf_provid
 	for (size_t i = 0; i < p->keys_count; i++) {
 		if (rules->literal && span_equal(span_str(p->keys[i].name), s->label))
 			return true;
-		if (!rules->literal && key && strcmp(p->keys[i].name, key->name) == 0)
+		if (!rules->literal && key && strcmp(p->keys[i].name, key->info.name) == 0)
 			return true;
 	}
 	return s->kind == STORED_PLAIN;
@@ -180,12 +180,12 @@ static bool provider_writes(const struct rules *rules, const struct encconf_prov
 		return !rules->kms_socket || !p->kms.path ||
 		       strcmp(p->kms.path, rules->kms_socket) != 0;
 	if (is_kms(s))
-		return key && key->active;
+		return key && key->info.state == KEY_ACTIVE;
 	if (s->kind == STORED_PLAIN)
 		return true;
 	if (rules->literal)
 		return span_equal(span_str(p->keys[0].name), s->label);
-	return key->active && strcmp(p->keys[0].name, key->name) == 0;
+	return key->info.state == KEY_ACTIVE && strcmp(p->keys[0].name, key->info.name) == 0;
 }
 
 /*
@@ -196,7 +196,7 @@ static bool envelope_current(const struct encconf_provider *p, const struct stor
 			     const struct rules_key *key)
 {
 	return is_kms(s) && s->own && p->kind != ENCCONF_KMS && p->keys_count > 0 && key &&
-	       key->active && strcmp(p->keys[0].name, key->name) == 0;
+	       key->info.state == KEY_ACTIVE && strcmp(p->keys[0].name, key->info.name) == 0;
 }
 
 static bool any_reads(const struct rules *rules, const struct encconf_item *item,
@@ -235,7 +235,7 @@ static enum verdict judge_by_keys(const struct stored *s, struct judgement *j)
 		j->why = "kekd has no such key";
 		return VERDICT_UNREADABLE;
 	}
-	if (j->key->active)
+	if (j->key->info.state == KEY_ACTIVE)
 		return VERDICT_CURRENT;
 	j->why = "the key is not the active one";
 	return VERDICT_STALE;
@@ -277,7 +277,7 @@ static bool is_shared(const struct rules *rules, const struct encconf_item *item
 	    (s->own && j->key && span_equal(span_str(j->key->key_id), s->key_id)))
 		return false;
 	for (size_t i = 0; i < rules->n_keys; i++)
-		n += span_equal(span_str(rules->keys[i].label), s->label);
+		n += span_equal(span_str(rules->keys[i].info.label), s->label);
 	return n > 1 || (item && rules->literal && conf_holders(item, s) > 1);
 }
 

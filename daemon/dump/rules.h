@@ -14,6 +14,7 @@
 #ifndef KEKD_DUMP_RULES_H
 #define KEKD_DUMP_RULES_H
 
+#include "daemon/base/keyinfo.h"
 #include "daemon/chain/encconf.h"
 #include "daemon/dump/resource.h"
 #include "daemon/dump/stored.h"
@@ -31,10 +32,9 @@ const char *verdict_name(enum verdict v);
 
 /* A key of kekd. */
 struct rules_key {
-	char label[KEKD_LABEL_MAX], name[KEKD_LABEL_MAX];
-	char key_id[KEKD_KEY_ID_HEX + 12];
-	uint32_t activation; /* of those of a name the highest writes now, or did last */
-	bool active;
+	struct key_info
+		info; /* of those of a name the one of the highest activation writes now, or did last */
+	char key_id[KEY_ID_TEXT];
 	bool gone; /* retired, destroyed, or not usable: opens nothing now */
 };
 

@@ -42,10 +42,10 @@ void acks_close(struct keeper *k)
  */
 static bool is_quiet(const struct keeper *k, const struct keyset_key *key, uint64_t now)
 {
-	const struct keeper_counts *c = counts_of(k, key->rec.id);
+	const struct keeper_counts *c = counts_of(k, key->rec.info.id);
 	uint64_t since = c->wrote_ns > k->started_ns ? c->wrote_ns : k->started_ns;
 
-	if (key->rec.state == KEY_ACTIVE && keyset_may_write(k->keys))
+	if (key->rec.info.state == KEY_ACTIVE && keyset_may_write(k->keys))
 		return false;
 	return now - since >= QUIET_NS;
 }
@@ -55,17 +55,17 @@ static void key_put(const struct keeper *k, const struct keyset_key *key, uint64
 {
 	struct keyack_key *a = &ack->keys[ack->n_keys];
 
-	if (!key_state_opens(key->rec.state))
+	if (!key_state_opens(key->rec.info.state))
 		return;
-	memcpy(a->id, key->rec.id, sizeof(a->id));
+	memcpy(a->id, key->rec.info.id, sizeof(a->id));
 	a->why = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
 	a->quiet = is_quiet(k, key, now);
-	a->uses = counts_of(k, key->rec.id)->reserved;
+	a->uses = counts_of(k, key->rec.info.id)->reserved;
 	ack->n_keys++;
-	if (key->rec.state != KEY_ACTIVE || !keyset_may_write(k->keys))
+	if (key->rec.info.state != KEY_ACTIVE || !keyset_may_write(k->keys))
 		return;
-	memcpy(ack->writes[ack->n_writes].id, key->rec.id, sizeof(key->rec.id));
-	ack->writes[ack->n_writes++].activation = key->rec.activation;
+	memcpy(ack->writes[ack->n_writes].id, key->rec.info.id, sizeof(key->rec.info.id));
+	ack->writes[ack->n_writes++].activation = key->rec.info.activation;
 }
 
 /* Only of members, who wait for that: nodes that were given up would take their room. */

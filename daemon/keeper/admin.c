@@ -134,29 +134,20 @@ static void admin_text_put(char *to, size_t size, const char *from)
 	snprintf(to, size, "%s", from);
 }
 
-void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret)
+void keeper_key_fill(const struct keeper *k, const struct keyset_key *key, struct board_key *ret)
 {
-	const struct keeper_counts *counts = counts_of(k, key->rec.id);
-	struct admin_key a = { 0 };
+	const struct keeper_counts *counts = counts_of(k, key->rec.info.id);
 
-	memcpy(a.id, key->rec.id, sizeof(a.id));
-	memcpy(a.name, key->rec.name, sizeof(a.name));
-	memcpy(a.label, key->rec.label, sizeof(a.label));
-	key_id_format(&key->rec, a.key_id);
-	admin_text_put(a.kind, sizeof(a.kind), key_kind_name(key->rec.kind));
-	admin_text_put(a.state, sizeof(a.state), key_state_name(key->rec.state));
-	admin_text_put(a.alg, sizeof(a.alg), key_alg_name(&key->rec));
-	a.usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
-	a.activation = key->rec.activation;
-	a.created = (uint64_t)key->rec.created;
-	a.encryptions = counts->encryptions;
-	a.decryptions = counts->decryptions;
-	a.last_used = (uint64_t)counts_last_used(k, &key->rec);
-	a.marked = key->rec.marked;
-	*ret = a;
+	*ret = (struct board_key){
+		.info = key->rec.info,
+		.usable = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why,
+		.encryptions = counts->encryptions,
+		.decryptions = counts->decryptions,
+		.last_used = (uint64_t)counts_last_used(k, &key->rec),
+	};
 }
 
-int admin_send_key(struct admin_client *c, const struct admin_key *key)
+int admin_send_key(struct admin_client *c, const struct board_key *key)
 {
 	return admin_client_put(c, ADMIN_KEY, 0, key, sizeof(*key));
 }
@@ -170,7 +161,7 @@ int admin_end_with(struct admin_client *c, enum admin_reply_type type, const voi
 
 /* The key_id that a chain writes with; "" when its first provider has no keys, or may not be used. */
 static void writing_key_id(const struct keeper *k, const struct encconf_item *item,
-			   char ret[static KEKD_KEY_ID_HEX + 12])
+			   char ret[static KEY_ID_TEXT])
 {
 	const struct encconf_provider *p = &item->providers[0];
 	const struct keyset_key *key;
@@ -178,7 +169,7 @@ static void writing_key_id(const struct keeper *k, const struct encconf_item *it
 	ret[0] = '\0';
 	if (p->keys_count > 0 && k->sealed == 0 && custody_is_confirmed(k) &&
 	    keyset_active(k->keys, p->keys[0].name, &key) == 0)
-		key_id_format(&key->rec, ret);
+		key_id_format(&key->rec.info, ret);
 }
 
 static const char *const root_names[] = {
@@ -272,7 +263,7 @@ static int do_writes(struct keeper *k, struct admin_client *c,
 {
 	const struct encconf *enc = k->conf->enc;
 	_cleanup_free_ char *text = NULL;
-	char key_id[KEKD_KEY_ID_HEX + 12];
+	char key_id[KEY_ID_TEXT];
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 
@@ -291,11 +282,11 @@ static int do_key_list(struct keeper *k, struct admin_client *c,
 		       const struct admin_request *req _unused_)
 {
 	const struct list *head = keyset_list(k->keys);
-	struct admin_key key;
+	struct board_key key;
 	int r = 0;
 
 	for (const struct list *n = head->next; r == 0 && n != head; n = n->next) {
-		admin_key_fill(k, list_entry(n, struct keyset_key, link), &key);
+		keeper_key_fill(k, list_entry(n, struct keyset_key, link), &key);
 		r = admin_send_key(c, &key);
 	}
 	return r == 0 ? admin_end(c, 0, "") : r;
@@ -408,12 +399,6 @@ static int dispatch(struct keeper *k, struct admin_client *c, const struct admin
 	return cmd->run(k, c, req);
 }
 
-/* While one changes the keyset and waits for the disk, others that would wait; those that ask do not. */
-static bool must_wait(const struct keeper *k, const struct admin_request *req)
-{
-	return k->changing && commands[req->verb].flags & CHANGES;
-}
-
 /* A request whose change is on its way to etcd stays where it is until admin_resume(). */
 static int dispatched(struct keeper *k, struct admin_client *c, int r)
 {
@@ -446,6 +431,7 @@ void admin_resume(struct keeper *k)
 /* One request at most, so that each client has its turn. */
 static int serve_one(struct keeper *k, struct admin_client *c)
 {
+	const struct admin_request *req;
 	int r;
 
 	if (c == k->parked)
@@ -454,11 +440,13 @@ static int serve_one(struct keeper *k, struct admin_client *c)
 	if (r < 0 || admin_client_events(c) != POLLIN)
 		return r;
 	r = admin_client_read(c, now_ns());
-	if (r > 0 && must_wait(k, admin_client_request(c)))
-		return 0;
 	if (r <= 0)
 		return r < 0 ? r : admin_client_flush(c);
-	return dispatched(k, c, dispatch(k, c, admin_client_request(c)));
+	req = admin_client_request(c);
+	/* While one changes the keyset and waits for the disk, others that would wait; those that ask do not. */
+	if (k->changing && commands[req->verb].flags & CHANGES)
+		return 0;
+	return dispatched(k, c, dispatch(k, c, req));
 }
 
 void admin_serve(struct keeper *k, size_t client)

@@ -231,13 +231,6 @@ int admin_client_put(struct admin_client *c, enum admin_reply_type type, int wor
 	return 0;
 }
 
-static void queue_clear(struct admin_client *c)
-{
-	free(c->out);
-	c->out = NULL;
-	c->out_len = c->out_done = c->out_size = 0;
-}
-
 int admin_client_flush(struct admin_client *c)
 {
 	while (has_queued(c)) {
@@ -248,6 +241,8 @@ int admin_client_flush(struct admin_client *c)
 			return errno == EAGAIN ? 0 : -errno;
 		c->out_done += (size_t)n;
 	}
-	queue_clear(c);
+	free(c->out);
+	c->out = NULL;
+	c->out_len = c->out_done = c->out_size = 0;
 	return c->ending ? -ENODATA : 0;
 }

@@ -55,16 +55,16 @@ static int put_keys(const struct keeper *k, struct admin_client *c, const char *
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < doc->n_keys; i++) {
-		const struct keyack_key *said = keyack_key(ack, doc->keys[i].id);
+		const struct keyack_key *said = keyack_key(ack, doc->keys[i].info.id);
 		struct admin_member_key key = { 0 };
 
-		if (!key_state_opens(doc->keys[i].state))
+		if (!key_state_opens(doc->keys[i].info.state))
 			continue;
 		snprintf(key.member, sizeof(key.member), "%s", member);
-		snprintf(key.label, sizeof(key.label), "%s", doc->keys[i].label);
+		snprintf(key.label, sizeof(key.label), "%s", doc->keys[i].info.label);
 		key.opens = said ? said->why : -ENOKEY;
 		key.quiet = said && said->quiet;
-		key.writes = keyack_writes_with(ack, doc->keys[i].id);
+		key.writes = keyack_writes_with(ack, doc->keys[i].info.id);
 		r = admin_client_put(c, ADMIN_MEMBER_KEY, 0, &key, sizeof(key));
 	}
 	return r;

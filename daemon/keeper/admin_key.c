@@ -33,8 +33,8 @@ static void audit(struct keeper *k, struct admin_client *c, const struct keyset_
 
 	keeper_audit_key(k, peer, key, what);
 	log_notice("audit: key %s: %s, now %s, activation %u; asked by uid %u, pid %d",
-		   key->rec.label, what, key_state_name(key->rec.state), key->rec.activation,
-		   peer->uid, peer->pid);
+		   key->rec.info.label, what, key_state_name(key->rec.info.state),
+		   key->rec.info.activation, peer->uid, peer->pid);
 }
 
 void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
@@ -45,10 +45,10 @@ void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_k
 
 static int key_answer(struct keeper *k, struct admin_client *c, const struct keyset_key *key)
 {
-	struct admin_key a;
+	struct board_key a;
 	int r;
 
-	admin_key_fill(k, key, &a);
+	keeper_key_fill(k, key, &a);
 	r = admin_send_key(c, &a);
 	return r == 0 ? admin_end(c, 0, "") : r;
 }
@@ -66,12 +66,12 @@ static int only_staged(struct keeper *k, struct admin_client *c, const struct ke
 {
 	char text[sizeof(why->text)];
 	bool waits = why->waits;
-	struct admin_key a;
+	struct board_key a;
 	int r;
 
 	if (why->r == -EINPROGRESS)
 		return -EINPROGRESS;
-	admin_key_fill(k, key, &a);
+	keeper_key_fill(k, key, &a);
 	r = admin_send_key(c, &a);
 	if (r < 0)
 		return r;
@@ -156,8 +156,8 @@ int admin_key_import(struct keeper *k, struct admin_client *c, const struct admi
 		return admin_refuse(c, &why);
 	if (r == 0)
 		audit(k, c, key, "imported");
-	if (key->rec.state == KEY_STAGED || k->resumed)
-		r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, &why);
+	if (key->rec.info.state == KEY_STAGED || k->resumed)
+		r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.info.id, &why);
 	return r < 0 && r != -EALREADY ? only_staged(k, c, key, &why) : key_answer(k, c, key);
 }
 
@@ -168,7 +168,7 @@ static int dry_run(struct keeper *k, struct admin_client *c, struct keydoc_chang
 	const struct key_record *rec;
 	const struct keyset_key *key;
 	struct keydoc_refusal why;
-	struct admin_key a;
+	struct board_key a;
 	int r;
 
 	r = keeper_plan(k, change, &why, &next);
@@ -181,8 +181,8 @@ static int dry_run(struct keeper *k, struct admin_client *c, struct keydoc_chang
 	if (rec)
 		would.rec = *rec;
 	else
-		would.rec.state = KEY_DESTROYED;
-	admin_key_fill(k, &would, &a);
+		would.rec.info.state = KEY_DESTROYED;
+	keeper_key_fill(k, &would, &a);
 	r = admin_send_key(c, &a);
 	return r == 0 ? admin_end(c, 0, "nothing was changed") : r;
 }
@@ -206,7 +206,7 @@ static int step(struct keeper *k, struct admin_client *c, const struct admin_req
 	if (r < 0)
 		return admin_refuse(c, &why);
 	key = keyset_find(k->keys, req->id);
-	gone.rec.state = KEY_DESTROYED;
+	gone.rec.info.state = KEY_DESTROYED;
 	gone.why = -EKEYREJECTED;
 	audit(k, c, key ? key : &gone, what);
 	return key_answer(k, c, key ? key : &gone);
@@ -241,7 +241,7 @@ static void mark_fill(const struct keeper *k, const struct keyset_key *key, stru
 	memcpy(ret->doc, doc->hash, sizeof(ret->doc));
 	memcpy(ret->cluster, doc->cluster, sizeof(ret->cluster));
 	ret->generation = doc->generation;
-	ret->marked = key->rec.marked;
+	ret->marked = key->rec.info.marked;
 	ret->etcds = k->conf->config->others.said ? k->conf->config->others.count + 1 : 0;
 	if (doc->carrier == KEYDOC_ETCD)
 		cluster_place(k, &ret->revision, &ret->etcd);
@@ -263,19 +263,6 @@ int admin_key_marked(struct keeper *k, struct admin_client *c, const struct admi
 			"etcd carries the keyset, and this node has not seen there what it "
 			"holds: see `kekctl cluster status`");
 	return admin_end_with(c, ADMIN_MARK, &mark, sizeof(mark));
-}
-
-/* @what for the log, with the reason that came along. @buf or @what. */
-static const char *with_proof(const struct admin_request *req, const char *what,
-			      char buf[static WHAT_MAX])
-{
-	if (req->flags & ADMIN_FORCE)
-		snprintf(buf, WHAT_MAX, "%s by force", what);
-	else
-		snprintf(buf, WHAT_MAX,
-			 "%s, as nothing needed it since the mark of generation %" PRIu64, what,
-			 req->proof.marked);
-	return buf;
 }
 
 /*
@@ -301,13 +288,13 @@ static int evidence_judge(const struct keeper *k, const struct keyset_key *key,
 			why, -EPERM,
 			"key %s is not marked any more, or was not: `kekctl key mark`, "
 			"then scan, and take that proof",
-			key->rec.label);
+			key->rec.info.label);
 	if (said->marked != now.marked)
 		return keydoc_refuse(why, -EPERM,
 				     "key %s was marked again, in generation %" PRIu64
 				     ", and the proof is of the mark of generation %" PRIu64
 				     ": scan again",
-				     key->rec.label, now.marked, said->marked);
+				     key->rec.info.label, now.marked, said->marked);
 	if (memcmp(said->doc, now.doc, sizeof(now.doc)) != 0)
 		return keydoc_refuse(why, -EPERM,
 				     "the proof is of generation %" PRIu64
@@ -344,7 +331,13 @@ static int step_on_evidence(struct keeper *k, struct admin_client *c,
 			return admin_refuse(c, &why);
 		change->evidence = req->proof.marked;
 	}
-	return step(k, c, req, change, with_proof(req, what, text));
+	if (req->flags & ADMIN_FORCE)
+		snprintf(text, sizeof(text), "%s by force", what);
+	else
+		snprintf(text, sizeof(text),
+			 "%s, as nothing needed it since the mark of generation %" PRIu64, what,
+			 req->proof.marked);
+	return step(k, c, req, change, text);
 }
 
 int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admin_request *req)
@@ -358,9 +351,9 @@ int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admi
 /* By the time that has passed here: the clock may have been set since. What was before this start it knows by that. */
 static bool is_kept(const struct keeper *k, const struct keyset_key *key)
 {
-	int64_t since = counts_of(k, key->rec.id)->retired_at;
+	int64_t since = counts_of(k, key->rec.info.id)->retired_at;
 
-	return key->rec.state == KEY_RETIRED && since != 0 &&
+	return key->rec.info.state == KEY_RETIRED && since != 0 &&
 	       boot_ns() - since < k->conf->config->rotation.keep_retired;
 }
 
@@ -370,7 +363,7 @@ int admin_key_destroy(struct keeper *k, struct admin_client *c, const struct adm
 	struct keydoc_change change = { .kind = KEYDOC_DESTROY };
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
 
-	if (key && strcmp(key->rec.name, req->name) != 0)
+	if (key && strcmp(key->rec.info.name, req->name) != 0)
 		return admin_end(c, -EINVAL, "the name typed is not the name of this key");
 	if (key && is_kept(k, key))
 		return admin_end(c, -EBUSY,
@@ -433,9 +426,9 @@ static const struct keyset_key *former(const struct keeper *k, const struct keys
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (key->rec.state == KEY_DECRYPT_ONLY && key->rec.activation > 0 &&
-		    strcmp(key->rec.name, active->rec.name) == 0 &&
-		    (!found || key->rec.activation > found->rec.activation))
+		if (key->rec.info.state == KEY_DECRYPT_ONLY && key->rec.info.activation > 0 &&
+		    strcmp(key->rec.info.name, active->rec.info.name) == 0 &&
+		    (!found || key->rec.info.activation > found->rec.info.activation))
 			found = key;
 	}
 	return found;
@@ -448,8 +441,8 @@ static const struct keyset_key *former(const struct keeper *k, const struct keys
 static bool may_abort(struct keeper *k, const struct keyset_key *active)
 {
 	if (!is_over(k))
-		k->abort_asked = active->rec.activation;
-	return k->abort_asked == active->rec.activation;
+		k->abort_asked = active->rec.info.activation;
+	return k->abort_asked == active->rec.info.activation;
 }
 
 /*
@@ -464,7 +457,7 @@ int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin
 
 	if (k->resumed) {
 		change.kind = cluster_outcome_kind(k);
-		memcpy(of.id, cluster_outcome_key(k)->id, sizeof(of.id));
+		memcpy(of.id, cluster_outcome_key(k)->info.id, sizeof(of.id));
 		return step(k, c, &of, &change, "rotation aborted");
 	}
 	if (!staged) {
@@ -478,7 +471,7 @@ int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin
 		change.kind = KEYDOC_ACTIVATE;
 		staged = old;
 	}
-	memcpy(of.id, staged->rec.id, sizeof(of.id));
+	memcpy(of.id, staged->rec.info.id, sizeof(of.id));
 	return step(k, c, &of, &change, "rotation aborted");
 }
 
@@ -491,12 +484,12 @@ struct back {
 static void came_back(void *ctx, const struct keyset_key *key)
 {
 	struct back *b = ctx;
-	struct admin_key a;
+	struct board_key a;
 
 	audit(b->k, b->c, key, "loaded again");
 	counts_reserve(b->k);
 	server_send_key(b->k, key);
-	admin_key_fill(b->k, key, &a);
+	keeper_key_fill(b->k, key, &a);
 	if (b->r == 0)
 		b->r = admin_send_key(b->c, &a);
 }
@@ -552,9 +545,9 @@ void admin_verify_put(void *ctx, const struct key_record *rec, int r)
 {
 	struct admin_verify *v = ctx;
 	struct keyset_key key = { .rec = *rec };
-	struct admin_key a;
+	struct board_key a;
 
-	admin_key_fill(v->k, &key, &a);
+	keeper_key_fill(v->k, &key, &a);
 	a.usable = r;
 	v->bad += r < 0;
 	if (v->r == 0)

@@ -549,8 +549,8 @@ static int mend(struct keeper *k, const struct keydoc *backup, struct keydoc **r
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < next->n_keys; i++) {
-		const struct keyset_key *key = keyset_find(k->keys, next->keys[i].id);
-		const struct key_record *saved = keydoc_key(backup, next->keys[i].id);
+		const struct keyset_key *key = keyset_find(k->keys, next->keys[i].info.id);
+		const struct key_record *saved = keydoc_key(backup, next->keys[i].info.id);
 
 		if (!key || (key->why != -EINVAL && key->why != -EBADMSG) || !saved ||
 		    strcmp(saved->blob, next->keys[i].blob) == 0)
@@ -636,12 +636,12 @@ static int restored(struct keeper *k, struct admin_client *c, const char *what)
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (key->rec.state != KEY_ACTIVE || !counts_spent(k, &key->rec))
+		if (key->rec.info.state != KEY_ACTIVE || !counts_spent(k, &key->rec))
 			continue;
 		keydoc_refuse(&why, 0,
 			      "restored; the key %s has encrypted as much as it may and only opens "
 			      "values: `kekctl key rotate %s`",
-			      key->rec.label, key->rec.name);
+			      key->rec.info.label, key->rec.info.name);
 		return admin_refuse(c, &why);
 	}
 	return admin_end(c, 0, "restored; `kekctl key verify` proves that all keys open");

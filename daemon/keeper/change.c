@@ -20,11 +20,11 @@ static void key_changed(void *ctx, const struct keyset_key *key, enum key_state 
 {
 	struct keeper *k = ctx;
 
-	if (key->rec.state == KEY_ACTIVE)
+	if (key->rec.info.state == KEY_ACTIVE)
 		counts_reserve(k);
-	if (key->rec.state == KEY_RETIRED && from != KEY_DESTROYED && from != KEY_RETIRED)
+	if (key->rec.info.state == KEY_RETIRED && from != KEY_DESTROYED && from != KEY_RETIRED)
 		counts_retired(k, key);
-	if (from != KEY_DESTROYED && key_state_opens(from) && key_state_opens(key->rec.state))
+	if (from != KEY_DESTROYED && key_state_opens(from) && key_state_opens(key->rec.info.state))
 		server_send_state(k, key);
 	else
 		server_send_key(k, key);
@@ -83,7 +83,7 @@ void keeper_membership(struct keeper *k)
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (key->rec.state == KEY_ACTIVE && key->why == 0)
+		if (key->rec.info.state == KEY_ACTIVE && key->why == 0)
 			server_send_state(k, key);
 	}
 }
@@ -156,7 +156,7 @@ static int keeper_staged(struct keeper *k, const struct keydoc_refusal *why,
 {
 	if (why->r < 0)
 		return why->r;
-	*ret = keyset_find(k->keys, cluster_outcome_key(k)->id);
+	*ret = keyset_find(k->keys, cluster_outcome_key(k)->info.id);
 	if (!*ret)
 		return -ENOKEY;
 	counts_made(k, *ret);
@@ -232,11 +232,11 @@ int keeper_make(struct keeper *k, const char *name, struct keydoc_refusal *why,
 	int r;
 
 	if (cluster_outcome(k, KEYDOC_ACTIVATE, NULL, why)) {
-		*ret = keyset_find(k->keys, cluster_outcome_key(k)->id);
+		*ret = keyset_find(k->keys, cluster_outcome_key(k)->info.id);
 		return why->r;
 	}
 	r = keeper_stage(k, name, why, ret);
 	if (r < 0 && r != -EALREADY)
 		return r;
-	return keeper_step(k, KEYDOC_ACTIVATE, (*ret)->rec.id, why);
+	return keeper_step(k, KEYDOC_ACTIVATE, (*ret)->rec.info.id, why);
 }

@@ -279,7 +279,7 @@ bool cluster_outcome(struct keeper *k, enum keydoc_change_kind kind, const uint8
 	struct cluster *c = k->cluster;
 
 	if (!c || !k->resumed || c->outcome.kind != kind || c->outcome.used ||
-	    (id && memcmp(c->outcome.key.id, id, sizeof(c->outcome.key.id)) != 0))
+	    (id && memcmp(c->outcome.key.info.id, id, sizeof(c->outcome.key.info.id)) != 0))
 		return false;
 	c->outcome.used = true;
 	*why = c->outcome.why;
@@ -388,7 +388,7 @@ int cluster_offer(void *ctx, const struct keydoc_change *change, struct keydoc *
 	if (r < 0)
 		return r;
 	c->offer.key = (struct key_record){ 0 };
-	memcpy(c->offer.key.id, change->id, sizeof(c->offer.key.id));
+	memcpy(c->offer.key.info.id, change->id, sizeof(c->offer.key.info.id));
 	if (change->kind == KEYDOC_STAGE)
 		c->offer.key = *change->key;
 	else if (keydoc_key(keyset_doc(k->keys), change->id))

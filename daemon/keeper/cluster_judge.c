@@ -17,15 +17,6 @@
 #define MUTE_NS  (600 * NS_PER_S)
 #define CLONE_NS (600 * NS_PER_S)
 
-static void taken(struct keeper *k, const char *what)
-{
-	const struct keydoc *doc = keyset_doc(k->keys);
-
-	log_notice("audit: keyset: %s, generation %" PRIu64 ", %zu keys", what, doc->generation,
-		   doc->n_keys);
-	keeper_audit_key(k, NULL, NULL, what);
-}
-
 static void confirm(struct keeper *k)
 {
 	if (k->confirmed)
@@ -46,7 +37,9 @@ int cluster_take(struct keeper *k, struct cluster *c, struct keydoc **doc, const
 	}
 	*doc = NULL;
 	c->current = true;
-	taken(k, what);
+	log_notice("audit: keyset: %s, generation %" PRIu64 ", %zu keys", what,
+		   keyset_doc(k->keys)->generation, keyset_doc(k->keys)->n_keys);
+	keeper_audit_key(k, NULL, NULL, what);
 	cluster_say(c, "%s", "");
 	confirm(k);
 	cluster_hurry(k);
@@ -58,7 +51,8 @@ static void name_reopened(void *ctx, const struct key_record *rec)
 	struct cluster *c = ctx;
 	size_t n = strlen(c->reopened);
 
-	snprintf(c->reopened + n, sizeof(c->reopened) - n, "%s%s", n > 0 ? ", " : "", rec->label);
+	snprintf(c->reopened + n, sizeof(c->reopened) - n, "%s%s", n > 0 ? ", " : "",
+		 rec->info.label);
 }
 
 bool cluster_is_full_member(const struct keeper *k)

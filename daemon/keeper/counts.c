@@ -100,7 +100,7 @@ static bool any_was_active(const struct keeper *k)
 	const struct list *head = keyset_list(k->keys);
 
 	for (const struct list *n = head->next; n != head; n = n->next)
-		if (list_entry(n, struct keyset_key, link)->rec.activation > 0)
+		if (list_entry(n, struct keyset_key, link)->rec.info.activation > 0)
 			return true;
 	return false;
 }
@@ -129,8 +129,9 @@ static void grant_unwritten(struct keeper *k)
 
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct key_record *rec = &list_entry(n, struct keyset_key, link)->rec;
-		struct keeper_counts *c =
-			rec->activation > 0 && !counts_find(k, rec->id) ? add(k, rec->id) : NULL;
+		struct keeper_counts *c = rec->info.activation > 0 && !counts_find(k, rec->info.id)
+						  ? add(k, rec->info.id)
+						  : NULL;
 
 		if (c)
 			c->encryptions = c->reserved = COUNTS_ROOM;
@@ -255,17 +256,6 @@ static int counts_text(struct keeper *k, char **ret, size_t *ret_len)
 	return 0;
 }
 
-/* Make room: forget the counts of keys that neither @doc has nor the keyset that is here. */
-static void keep_only(struct keeper *k, const struct keydoc *doc)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < k->n_counts; i++)
-		if (keydoc_key(doc, k->counts[i].id) || keyset_find(k->keys, k->counts[i].id))
-			k->counts[n++] = k->counts[i];
-	k->n_counts = n;
-}
-
 /* No sum overflows by what is far beyond the end of a key. */
 static void raise_to(struct keeper *k, const struct keyack_key *said)
 {
@@ -283,10 +273,14 @@ static void raise_to(struct keeper *k, const struct keyack_key *said)
 int counts_bring(struct keeper *k, const struct keydoc *doc, const struct keyack *ack)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
+	size_t len = 0, n = 0;
 	int r;
 
-	keep_only(k, doc);
+	/* Make room: forget the counts of keys that neither @doc has nor the keyset that is here. */
+	for (size_t i = 0; i < k->n_counts; i++)
+		if (keydoc_key(doc, k->counts[i].id) || keyset_find(k->keys, k->counts[i].id))
+			k->counts[n++] = k->counts[i];
+	k->n_counts = n;
 	for (size_t i = 0; i < ack->n_keys; i++) {
 		if (!keydoc_key(doc, ack->keys[i].id))
 			continue;
@@ -386,7 +380,7 @@ bool counts_behind(const struct keeper *k)
 /* Not on a node that is leaving: it writes with none. */
 static bool is_written_with(const struct keeper *k, const struct keyset_key *key)
 {
-	return key->rec.state == KEY_ACTIVE && keyset_may_write(k->keys);
+	return key->rec.info.state == KEY_ACTIVE && keyset_may_write(k->keys);
 }
 
 /* Those that were active until now: that is use, though the server's last report is still on its way. */
@@ -424,8 +418,8 @@ static bool shares_are_gone(const struct keeper *k, const struct key_record *rec
 
 bool counts_spent(const struct keeper *k, const struct key_record *rec)
 {
-	return !rec->secretbox &&
-	       (counts_of(k, rec->id)->reserved > KEKD_KEY_MESSAGES || shares_are_gone(k, rec));
+	return !rec->info.secretbox && (counts_of(k, rec->info.id)->reserved > KEKD_KEY_MESSAGES ||
+					shares_are_gone(k, rec));
 }
 
 static void say_spent(struct keeper *k, const struct keyset_key *key)
@@ -433,9 +427,9 @@ static void say_spent(struct keeper *k, const struct keyset_key *key)
 	log_error(
 		"key %s: %s encrypted as many messages as %s may with one key, and only opens values from "
 		"now on: `kekctl key rotate %s`",
-		key->rec.label,
+		key->rec.info.label,
 		shares_are_gone(k, &key->rec) ? "members that are gone may have" : "has",
-		shares_are_gone(k, &key->rec) ? "all together" : "one node", key->rec.name);
+		shares_are_gone(k, &key->rec) ? "all together" : "one node", key->rec.info.name);
 	server_send_state(k, key);
 }
 
@@ -448,7 +442,7 @@ void counts_reserve(struct keeper *k)
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 		struct keeper_counts *c =
-			key->rec.state == KEY_ACTIVE ? counts_get(k, key->rec.id) : NULL;
+			key->rec.info.state == KEY_ACTIVE ? counts_get(k, key->rec.info.id) : NULL;
 
 		if (!c)
 			continue;
@@ -473,7 +467,7 @@ static uint64_t believed(uint64_t n)
 void counts_add(struct keeper *k, const struct link_msg *used)
 {
 	uint64_t encryptions = believed(used->encryptions);
-	struct keeper_counts *c = counts_get(k, used->id);
+	struct keeper_counts *c = counts_get(k, used->key.id);
 
 	if (!c)
 		return;
@@ -521,7 +515,7 @@ void counts_end(struct keeper *k)
 
 void counts_made(struct keeper *k, const struct keyset_key *key)
 {
-	struct keeper_counts *c = counts_get(k, key->rec.id);
+	struct keeper_counts *c = counts_get(k, key->rec.info.id);
 
 	if (!c)
 		return;
@@ -531,7 +525,7 @@ void counts_made(struct keeper *k, const struct keyset_key *key)
 
 void counts_retired(struct keeper *k, const struct keyset_key *key)
 {
-	struct keeper_counts *c = counts_get(k, key->rec.id);
+	struct keeper_counts *c = counts_get(k, key->rec.info.id);
 
 	if (c)
 		c->retired_at = boot_ns();
@@ -539,7 +533,7 @@ void counts_retired(struct keeper *k, const struct keyset_key *key)
 
 void counts_touch(struct keeper *k, const struct keyset_key *key)
 {
-	struct keeper_counts *c = counts_get(k, key->rec.id);
+	struct keeper_counts *c = counts_get(k, key->rec.info.id);
 
 	if (c)
 		c->used_at = boot_ns();
@@ -555,7 +549,7 @@ const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[s
 
 time_t counts_last_used(const struct keeper *k, const struct key_record *rec)
 {
-	const struct keeper_counts *c = counts_of(k, rec->id);
+	const struct keeper_counts *c = counts_of(k, rec->info.id);
 
 	if (c->used_at == 0 && c->complete)
 		return 0;
@@ -564,16 +558,17 @@ time_t counts_last_used(const struct keeper *k, const struct key_record *rec)
 
 bool counts_is_ahead(const struct keeper *k, const struct key_record *rec)
 {
-	return counts_of(k, rec->id)->made_at == 0 && rec->created > time(NULL) + KEYDOC_AHEAD_S;
+	return counts_of(k, rec->info.id)->made_at == 0 &&
+	       rec->info.created > time(NULL) + KEYDOC_AHEAD_S;
 }
 
 int64_t counts_age(const struct keeper *k, const struct key_record *rec)
 {
-	const struct keeper_counts *c = counts_of(k, rec->id);
+	const struct keeper_counts *c = counts_of(k, rec->info.id);
 
 	if (c->made_at != 0)
 		return (boot_ns() - c->made_at) / NS_PER_S;
 	if (counts_is_ahead(k, rec))
 		return (boot_ns() - k->started_at) / NS_PER_S;
-	return time(NULL) - rec->created;
+	return time(NULL) - rec->info.created;
 }

@@ -344,8 +344,8 @@ static void key_gone(void *ctx, const struct keyset_key *key)
 {
 	struct keeper *k = ctx;
 
-	log_error("key %s was taken away in the kernel: %s; all use of it stops", key->rec.label,
-		  errno_text(key->why));
+	log_error("key %s was taken away in the kernel: %s; all use of it stops",
+		  key->rec.info.label, errno_text(key->why));
 	keeper_audit_key(k, NULL, key, "taken away in the kernel");
 	server_send_withdraw(k, key, k->sealed < 0 ? -EKEYEXPIRED : key->why);
 }
@@ -377,7 +377,7 @@ static void root_watch(struct keeper *k)
 	for (struct list *n = keyset_list(k->keys)->next; n != keyset_list(k->keys); n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		if (r < 0 && key_state_opens(key->rec.state))
+		if (r < 0 && key_state_opens(key->rec.info.state))
 			server_send_withdraw(k, key, -EKEYEXPIRED);
 		else if (r == 0 && key->why == 0)
 			server_send_key(k, key);

@@ -27,7 +27,8 @@ int holders_take(struct keeper *k, struct worker *w, const struct keyset_key *ke
 		return -ENOMEM;
 	r = keyset_key_bytes(k->keys, key, bytes);
 	if (r == 0)
-		r = holder_take(w->holder, key->rec.id, span_of(bytes, key->rec.key_bytes));
+		r = holder_take(w->holder, key->rec.info.id,
+				span_of(bytes, key->rec.info.key_bytes));
 	secmem_free(bytes, KEKD_AES_KEY_MAX);
 	return r == -EPIPE ? 0 : r;
 }
@@ -35,7 +36,7 @@ int holders_take(struct keeper *k, struct worker *w, const struct keyset_key *ke
 void holders_drop(struct worker *w, const struct keyset_key *key)
 {
 	if (w->holder)
-		holder_drop(w->holder, key->rec.id);
+		holder_drop(w->holder, key->rec.info.id);
 }
 
 int holders_start(struct keeper *k, struct worker *w)

@@ -20,20 +20,22 @@ int import_take(struct keeper *k, const char *name, struct span blob, struct key
 
 	if (blob.len != sizeof(*in) || in->key_bytes > sizeof(in->key))
 		return keydoc_refuse(why, -EINVAL, "not a key that kekctl sends");
-	want.key_bytes = in->key_bytes;
-	want.secretbox = in->secretbox != 0;
-	snprintf(want.name, sizeof(want.name), "%s", name);
-	snprintf(want.label, sizeof(want.label), "%.*s", (int)sizeof(in->label), in->label);
+	want.info.key_bytes = in->key_bytes;
+	want.info.secretbox = in->secretbox != 0;
+	snprintf(want.info.name, sizeof(want.info.name), "%s", name);
+	snprintf(want.info.label, sizeof(want.info.label), "%.*s", (int)sizeof(in->label),
+		 in->label);
 	r = keeper_import(k, &want, span_of(in->key, in->key_bytes), why, ret);
 	if (r < 0)
 		return r;
-	log_notice("key \"%s\" imported, %s", (*ret)->rec.name, key_alg_name(&(*ret)->rec));
-	if ((*ret)->rec.key_bytes < 24)
+	log_notice("key \"%s\" imported, %s", (*ret)->rec.info.name,
+		   key_alg_name(&(*ret)->rec.info));
+	if (key_alg_is_weak(&(*ret)->rec.info))
 		log_warning("key \"%s\" is weak: some kernels let 16-byte keys be read out by who "
 			    "may use them; rotate to a key made here",
-			    (*ret)->rec.name);
+			    (*ret)->rec.info.name);
 	if (k->conf->config->root_source == CONFIG_ROOT_EPHEMERAL)
 		log_warning("the root key is ephemeral: key \"%s\" is lost when kekd ends",
-			    (*ret)->rec.name);
+			    (*ret)->rec.info.name);
 	return 0;
 }

@@ -347,19 +347,6 @@ int keeper_turn(struct keeper *k)
 	return servers_start_if_due(k);
 }
 
-static int loop(struct keeper *k)
-{
-	int r = servers_start_if_due(k);
-
-	while (r == 0 && !k->ended) {
-		fdspare_fill(&k->spare, k->signal_fd);
-		r = keeper_turn(k);
-	}
-	if (r < 0)
-		log_error("keeper: %s", errno_text(r));
-	return r < 0 ? EXIT_FAILURE : k->status;
-}
-
 static void unit_finding(void *ctx _unused_, bool problem, const char *text, const char *cure)
 {
 	if (problem)
@@ -397,6 +384,7 @@ int keeper_check(const struct keeper_options *opt)
 int keeper_main(const struct keeper_options *opt)
 {
 	_cleanup_(keeper_freep) struct keeper *k = NULL;
+	int r;
 
 	if (keeper_new(opt, &k) < 0)
 		return EXIT_FAILURE;
@@ -406,5 +394,12 @@ int keeper_main(const struct keeper_options *opt)
 		return EXIT_FAILURE;
 	if (k->store)
 		key_store_set_write(k->store, writes_document, k);
-	return loop(k);
+	r = servers_start_if_due(k);
+	while (r == 0 && !k->ended) {
+		fdspare_fill(&k->spare, k->signal_fd);
+		r = keeper_turn(k);
+	}
+	if (r < 0)
+		log_error("keeper: %s", errno_text(r));
+	return r < 0 ? EXIT_FAILURE : k->status;
 }

@@ -629,8 +629,8 @@ int admin_end(struct admin_client *c, int result, const char *text);
 /* The only other one, and an END that says 0. */
 int admin_end_with(struct admin_client *c, enum admin_reply_type type, const void *data,
 		   size_t len);
-void admin_key_fill(const struct keeper *k, const struct keyset_key *key, struct admin_key *ret);
-int admin_send_key(struct admin_client *c, const struct admin_key *key);
+void keeper_key_fill(const struct keeper *k, const struct keyset_key *key, struct board_key *ret);
+int admin_send_key(struct admin_client *c, const struct board_key *key);
 void admin_accept(struct keeper *k);
 /* @fd, consumed, is a client from now on if its peer may be one. */
 void admin_add(struct keeper *k, int fd);

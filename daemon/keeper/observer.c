@@ -84,27 +84,6 @@ int observer_exe(const struct keeper *k)
 	return k->observer ? k->observer->exe_fd : -1;
 }
 
-static void key_fill(const struct keeper *k, const struct keyset_key *key, struct board_key *ret)
-{
-	const struct keeper_counts *c = counts_of(k, key->rec.id);
-
-	memcpy(ret->label, key->rec.label, sizeof(ret->label));
-	snprintf(ret->state, sizeof(ret->state), "%s", key_state_name(key->rec.state));
-	ret->usable = key->why == 0 && k->sealed == 0;
-	ret->created = (uint64_t)key->rec.created;
-	ret->encryptions = c->encryptions;
-	ret->decryptions = c->decryptions;
-}
-
-static void keys_fill(const struct keeper *k, struct board *s)
-{
-	const struct list *head = keyset_list(k->keys);
-
-	s->n_keys = 0;
-	for (const struct list *n = head->next; n != head && s->n_keys < KEKD_KEYS_MAX; n = n->next)
-		key_fill(k, list_entry(n, struct keyset_key, link), &s->keys[s->n_keys++]);
-}
-
 static bool has_active(const struct keeper *k)
 {
 	const struct encconf_provider *p = &k->conf->enc->items[0].providers[0];
@@ -143,7 +122,7 @@ void keeper_health(const struct keeper *k, uint64_t now, struct board_health *re
 	for (const struct list *n = head->next; n != head; n = n->next) {
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 
-		ret->keys_unusable += key_state_opens(key->rec.state) && key->why < 0;
+		ret->keys_unusable += key_state_opens(key->rec.info.state) && key->why < 0;
 		ret->keys_ahead += counts_is_ahead(k, &key->rec);
 	}
 }
@@ -174,16 +153,10 @@ static void observer_fill(const struct keeper *k, struct board *s, uint64_t now)
 	s->probed_ns = server_probed_ns(k);
 	cluster_board(k, now, &s->cluster);
 	server_metrics(k, &s->metrics);
-	keys_fill(k, s);
-}
-
-static void page_write(struct keeper *k, struct observer *o, uint64_t now)
-{
-	if (now - o->written_ns < WRITE_NS)
-		return;
-	o->written_ns = now;
-	observer_fill(k, &o->s, now);
-	board_write(o->page, &o->s);
+	s->n_keys = 0;
+	for (const struct list *n = keyset_list(k->keys)->next;
+	     n != keyset_list(k->keys) && s->n_keys < KEKD_KEYS_MAX; n = n->next)
+		keeper_key_fill(k, list_entry(n, struct keyset_key, link), &s->keys[s->n_keys++]);
 }
 
 static void observer_start(struct keeper *k, struct observer *o, uint64_t now)
@@ -214,7 +187,11 @@ void observer_tick(struct keeper *k, uint64_t now)
 
 	if (!o)
 		return;
-	page_write(k, o, now);
+	if (now - o->written_ns >= WRITE_NS) {
+		o->written_ns = now;
+		observer_fill(k, &o->s, now);
+		board_write(o->page, &o->s);
+	}
 	if (o->pid == 0 && !k->stopping && now >= o->start_at_ns)
 		observer_start(k, o, now);
 }

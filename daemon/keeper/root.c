@@ -207,7 +207,7 @@ static int blobs_prove(const struct keeper *k, const struct keydoc_blob *blobs, 
 				why, r,
 				"key %s, sealed anew, does not open under the new root key, or is "
 				"another one: %s. Nothing was changed",
-				rec->label, errno_text(r));
+				rec->info.label, errno_text(r));
 	}
 	return 0;
 }
@@ -234,18 +234,6 @@ static int rotation_begin(struct keeper *k, struct span text, struct keydoc_refu
 	return keeper_change(k, &change, why);
 }
 
-static const char *rotation_words(const struct keeper *k, enum keydoc_change_kind kind)
-{
-	bool by_hand = keyset_doc(k->keys)->carrier == KEYDOC_HAND;
-
-	switch (kind) {
-	case KEYDOC_ROOT_BEGIN:
-		return by_hand ? "both root keys open the keyset: bring it to every node" : "";
-	default:
-		return by_hand ? "bring the keyset to every node" : "";
-	}
-}
-
 int admin_root_rotate(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	const struct op_peer *peer = admin_client_peer(c);
@@ -267,5 +255,10 @@ int admin_root_rotate(struct keeper *k, struct admin_client *c, const struct adm
 		return admin_refuse(c, &why);
 	log_notice("audit: %s, asked by uid %u, pid %d", what, peer->uid, peer->pid);
 	keeper_audit_root(k, peer, what, 0);
-	return admin_end(c, 0, rotation_words(k, change.kind));
+	if (keyset_doc(k->keys)->carrier != KEYDOC_HAND)
+		return admin_end(c, 0, "");
+	return admin_end(c, 0,
+			 change.kind == KEYDOC_ROOT_BEGIN
+				 ? "both root keys open the keyset: bring it to every node"
+				 : "bring the keyset to every node");
 }

@@ -160,13 +160,6 @@ static int end_await(pid_t pid, uint64_t end_ns)
 	return p[1].revents ? -ECANCELED : 0;
 }
 
-/* The command and what it started. It may not be the leader of its group yet. */
-static void command_kill(pid_t pid)
-{
-	kill(-pid, SIGKILL);
-	kill(pid, SIGKILL);
-}
-
 /* m->r and what belongs to it. -ECANCELED: the keeper is gone. */
 static int command_run(const struct config *c, struct rootcmd_msg *m)
 {
@@ -193,7 +186,9 @@ static int command_run(const struct config *c, struct rootcmd_msg *m)
 	r = secret_read(out, RUNNER_LINK, (int)(c->root_timeout / 1000000), &secret);
 	ended = r == -ETIME || r == -EMSGSIZE || r == -ECANCELED ? r : end_await(pid, end_ns);
 	if (ended < 0) {
-		command_kill(pid);
+		/* The command and what it started. It may not be the leader of its group yet. */
+		kill(-pid, SIGKILL);
+		kill(pid, SIGKILL);
 		r = ended;
 	}
 	if (r == -ECANCELED)

@@ -39,7 +39,7 @@ static bool too_often(const struct keeper *k, const char *name)
 
 		if (counts_is_ahead(k, &key->rec))
 			continue; /* a clock that was ahead has made it, nobody knows when */
-		n += strcmp(key->rec.name, name) == 0 && counts_age(k, &key->rec) <= HOUR_S;
+		n += strcmp(key->rec.info.name, name) == 0 && counts_age(k, &key->rec) <= HOUR_S;
 	}
 	return n >= HOUR_MAX;
 }
@@ -62,7 +62,7 @@ static const char *due(const struct keeper *k, const struct keyset_key *key)
 
 	if (c->max_age > 0 && counts_age(k, &key->rec) >= c->max_age / NS_PER_S)
 		return "age";
-	if (counts_of(k, key->rec.id)->encryptions >= rotation_limit(k) ||
+	if (counts_of(k, key->rec.info.id)->encryptions >= rotation_limit(k) ||
 	    key->rec.uses >= KEKD_KEY_LIMIT / 4 || counts_spent(k, &key->rec))
 		return by_number;
 	return NULL;
@@ -75,19 +75,19 @@ static int rotate_now(struct keeper *k, const char *name, struct keydoc_refusal 
 	int r;
 
 	if (cluster_outcome(k, KEYDOC_ACTIVATE, NULL, why)) {
-		key = keyset_find(k->keys, cluster_outcome_key(k)->id);
+		key = keyset_find(k->keys, cluster_outcome_key(k)->info.id);
 		r = why->r == 0 && !key ? -ENOKEY : why->r;
 	} else {
 		r = keeper_stage(k, name, why, &key);
 		if (r == 0)
 			keeper_audit_key(k, NULL, key, "created by automatic rotation");
 		if (r == 0 || r == -EALREADY)
-			r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.id, why);
+			r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.info.id, why);
 	}
 	if (r == 0) {
 		keeper_audit_key(k, NULL, key, "activated by automatic rotation");
 		log_notice("key %s: activated, activation %u, by automatic rotation",
-			   key->rec.label, key->rec.activation);
+			   key->rec.info.label, key->rec.info.activation);
 	}
 	return r;
 }
@@ -153,15 +153,16 @@ static void say_ahead(struct keeper *k, const struct keyset_key *key)
 	char when[32] = "?";
 	struct tm tm;
 
-	if (!counts_is_ahead(k, &key->rec) || memcmp(k->ahead, key->rec.id, sizeof(k->ahead)) == 0)
+	if (!counts_is_ahead(k, &key->rec) ||
+	    memcmp(k->ahead, key->rec.info.id, sizeof(k->ahead)) == 0)
 		return;
-	memcpy(k->ahead, key->rec.id, sizeof(k->ahead));
-	if (gmtime_r(&key->rec.created, &tm))
+	memcpy(k->ahead, key->rec.info.id, sizeof(k->ahead));
+	if (gmtime_r(&key->rec.info.created, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	log_warning(
 		"key %s was made at %s, which this machine's clock has not reached: its age counts from "
 		"the start of this kekd. Put the clock right, or rotate the key: kekctl key rotate %s",
-		key->rec.label, when, key->rec.name);
+		key->rec.info.label, when, key->rec.info.name);
 }
 
 static int look_at(struct keeper *k, const char *name)
@@ -176,10 +177,10 @@ static int look_at(struct keeper *k, const char *name)
 	if (!reason)
 		return 0;
 	if (!may_rotate(k)) {
-		if (memcmp(k->warned, key->rec.id, sizeof(k->warned)) != 0)
+		if (memcmp(k->warned, key->rec.info.id, sizeof(k->warned)) != 0)
 			log_warning("key %s should be rotated for its %s: kekctl key rotate %s",
-				    key->rec.label, reason, name);
-		memcpy(k->warned, key->rec.id, sizeof(k->warned));
+				    key->rec.info.label, reason, name);
+		memcpy(k->warned, key->rec.info.id, sizeof(k->warned));
 		return 0;
 	}
 	if (!is_turn(k) || !keyset_may_write(k->keys))
@@ -189,7 +190,7 @@ static int look_at(struct keeper *k, const char *name)
 			log_warning("key %s should be rotated for its %s, but its name has had %d "
 				    "new keys within an hour: it is rotated when that has passed. "
 				    "Look at rotation.maxEncryptions",
-				    key->rec.label, reason, HOUR_MAX);
+				    key->rec.info.label, reason, HOUR_MAX);
 		k->rotate_r = -EDQUOT;
 		return -EDQUOT;
 	}

@@ -111,15 +111,6 @@ static int transform_socket(struct keeper *k, struct listener_passed *passed, si
 	return r;
 }
 
-static int metrics_tcp(struct keeper *k, const char *listen)
-{
-	int r = loopback_listen(listen, &k->metrics_fd);
-
-	if (r < 0)
-		log_error("metrics: cannot listen on %s: %s", listen, errno_text(r));
-	return r;
-}
-
 static int metrics_socket(struct keeper *k, struct listener_passed *passed, size_t n)
 {
 	const struct config *c = k->conf->config;
@@ -132,8 +123,12 @@ static int metrics_socket(struct keeper *k, struct listener_passed *passed, size
 	k->metrics_fd = passed_take(passed, n, listen);
 	if (k->metrics_fd >= 0)
 		return 0;
-	if (listen[0] != '/')
-		return metrics_tcp(k, listen);
+	if (listen[0] != '/') {
+		r = loopback_listen(listen, &k->metrics_fd);
+		if (r < 0)
+			log_error("metrics: cannot listen on %s: %s", listen, errno_text(r));
+		return r;
+	}
 	r = listener_open(listen, SOCK_STREAM, c->socket_mode, gid, &k->metrics_name,
 			  &k->metrics_fd);
 	k->metrics_ours = r == 0;

@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/base/io.h"
 #include "daemon/base/log.h"
 #include "daemon/crypto/holder.h"
 #include "daemon/server/link.h"
@@ -105,22 +106,16 @@ static int descriptors(const struct program *p, int *ret_exe_fd)
 	return close_range((unsigned int)last + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
-static void signals(void)
+static int child_prepare(const struct program *p, pid_t parent, int *ret_exe_fd)
 {
 	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP };
 	sigset_t none;
+	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		signal(ignored[i], SIG_IGN); /* stays over exec */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static int child_prepare(const struct program *p, pid_t parent, int *ret_exe_fd)
-{
-	int r;
-
-	signals();
 	r = descriptors(p, ret_exe_fd);
 	if (r == 0)
 		r = sandbox_drop_all(p->uid, p->gid);
@@ -219,19 +214,10 @@ int spawn_holder(int exe_fd, uid_t uid, gid_t gid, const int fds[static HOLDER_F
 	return spawn(&p, ret_pid);
 }
 
-static int child_wait(pid_t pid)
-{
-	int status;
-
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
-}
-
 int spawn_kill(pid_t pid, uid_t uid)
 {
 	pid_t helper;
+	int status;
 
 	if (kill(pid, SIGKILL) == 0)
 		return 0;
@@ -242,5 +228,7 @@ int spawn_kill(pid_t pid, uid_t uid)
 		return -errno;
 	if (helper == 0)
 		_exit(setresuid(uid, uid, uid) < 0 || kill(pid, SIGKILL) < 0 ? errno : 0);
-	return child_wait(helper);
+	if (io_retry(waitpid(helper, &status, 0)) < 0)
+		return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }

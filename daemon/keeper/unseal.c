@@ -21,14 +21,6 @@
 #include "daemon/keys/secret.h"
 #include "daemon/sys/afalg.h"
 
-static void tell_server(struct keeper *k)
-{
-	const struct list *head = keyset_list(k->keys);
-
-	for (const struct list *n = head->next; n != head; n = n->next)
-		server_send_key(k, list_entry(n, struct keyset_key, link));
-}
-
 /*
  * The ring may have died with the root that was in it. This process can put keys into no other than that one
  * (sys/sandbox_keeper.c) and the session itself, which then takes its place.
@@ -86,49 +78,30 @@ static int root_judge(const struct keeper *k, const struct unseal_proof *proof,
 		here, here);
 }
 
-static int root_named(const struct keeper *k, const struct unseal_proof *proof,
-		      struct keydoc_refusal *why)
-{
-	char here[2 * KEY_ROOT_ID + 1], asked[2 * KEY_ROOT_ID + 1];
-
-	if (!proof || !proof->id)
-		return 0;
-	custody_root_id(k, here);
-	key_hex(proof->id, KEY_ROOT_ID, asked);
-	return strcmp(here, asked) == 0
-		       ? 0
-		       : keydoc_refuse(
-				 why, -EKEYREJECTED,
-				 "still sealed: the root key that was given is %s, and not %s",
-				 here, asked);
-}
-
 static int root_prove(struct keeper *k, const struct unseal_proof *proof,
 		      struct keydoc_refusal *why)
 {
-	int r = root_named(k, proof, why);
+	char here[2 * KEY_ROOT_ID + 1], asked[2 * KEY_ROOT_ID + 1];
+	int r;
 
-	if (r < 0)
-		return r;
+	if (proof && proof->id) {
+		custody_root_id(k, here);
+		key_hex(proof->id, KEY_ROOT_ID, asked);
+		if (strcmp(here, asked) != 0)
+			return keydoc_refuse(
+				why, -EKEYREJECTED,
+				"still sealed: the root key that was given is %s, and not %s", here,
+				asked);
+	}
 	r = custody_keys_open(k);
 	if (r < 0)
 		return keydoc_refuse(why, r, "the key store cannot be read: %s", errno_text(r));
 	return root_judge(k, proof, why);
 }
 
-static int root_take(struct keeper *k, struct span secret, struct keydoc_refusal *why)
-{
-	int r = root_make_again(k, secret);
-
-	if (r == 0)
-		return 0;
-	return keydoc_refuse(
-		why, r, "the root key cannot be loaded: %s. %s", errno_text(r),
-		custody_root_cure(k, k->conf->config->root_source == CONFIG_ROOT_TRUSTED, r));
-}
-
 static void unsealed(struct keeper *k)
 {
+	const struct list *head = keyset_list(k->keys);
 	char id[2 * KEY_ROOT_ID + 1];
 
 	custody_root_id(k, id);
@@ -140,7 +113,8 @@ static void unsealed(struct keeper *k)
 			   : "");
 	rootcmd_end(k);
 	server_send_sealed(k);
-	tell_server(k);
+	for (const struct list *n = head->next; n != head; n = n->next)
+		server_send_key(k, list_entry(n, struct keyset_key, link));
 	custody_names_check(k, k->conf);
 }
 
@@ -148,11 +122,15 @@ static void unsealed(struct keeper *k)
 static int unseal(struct keeper *k, struct span secret, const struct unseal_proof *proof,
 		  struct keydoc_refusal *why)
 {
+	const bool by_tpm = k->conf->config->root_source == CONFIG_ROOT_TRUSTED;
 	int r;
 
 	roots_drop(k);
-	r = root_take(k, secret, why);
-	if (r == 0)
+	r = root_make_again(k, secret);
+	if (r < 0)
+		keydoc_refuse(why, r, "the root key cannot be loaded: %s. %s", errno_text(r),
+			      custody_root_cure(k, by_tpm, r));
+	else
 		r = root_prove(k, proof, why);
 	if (r < 0) {
 		roots_drop(k);

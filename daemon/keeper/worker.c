@@ -84,17 +84,6 @@ int worker_send_listener(struct keeper *k, struct worker *w, uint32_t index, int
 	return worker_tell(k, w, &msg, &fds);
 }
 
-static int send_listeners(struct keeper *k, struct worker *w)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < k->n_listen; i++)
-		r = worker_send_listener(k, w, (uint32_t)i, k->listen_fds[i]);
-	if (r == 0 && k->transform_fd >= 0)
-		r = worker_send_listener(k, w, LINK_TRANSFORM, k->transform_fd);
-	return r;
-}
-
 static int send_test_key(struct keeper *k, struct worker *w)
 {
 	struct link_msg msg = { .type = LINK_TESTKEY, .held = keeper_is_holder(k) };
@@ -137,20 +126,22 @@ enum key_state worker_key_state(const struct keeper *k, const struct keyset_key 
 {
 	const struct keyset_key *active;
 
-	if (key->rec.state == KEY_ACTIVE && key->why == 0 &&
-	    (!custody_is_confirmed(k) || keyset_active(k->keys, key->rec.name, &active) < 0 ||
+	if (key->rec.info.state == KEY_ACTIVE && key->why == 0 &&
+	    (!custody_is_confirmed(k) || keyset_active(k->keys, key->rec.info.name, &active) < 0 ||
 	     active != key))
 		return KEY_DECRYPT_ONLY;
-	return key->rec.state;
+	return key->rec.info.state;
 }
 
 static void key_msg(const struct keeper *k, const struct keyset_key *key, enum key_state state,
 		    struct link_msg *ret)
 {
-	*ret = (struct link_msg){ .type = LINK_KEY };
-	link_from_record(ret, &key->rec);
-	ret->state = state;
-	ret->spent = counts_spent(k, &key->rec);
+	*ret = (struct link_msg){
+		.type = LINK_KEY,
+		.spent = counts_spent(k, &key->rec),
+		.key = key->rec.info,
+	};
+	ret->key.state = state;
 }
 
 void worker_send_state(struct keeper *k, struct worker *w, const struct keyset_key *key)
@@ -176,8 +167,8 @@ static void not_given(struct keeper *k, struct worker *w, const struct keyset_ke
 		worker_send_withdraw(k, w, key, why);
 		return;
 	}
-	log_error("key %s: cannot be given to a server: %s; the server is replaced", key->rec.label,
-		  errno_text(why));
+	log_error("key %s: cannot be given to a server: %s; the server is replaced",
+		  key->rec.info.label, errno_text(why));
 	worker_kill(k, w);
 }
 
@@ -192,7 +183,7 @@ void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key
 		return;
 	fdspare_use(&k->spare);
 	key_msg(k, key, state, &msg);
-	if (why == 0 && key_state_opens(key->rec.state))
+	if (why == 0 && key_state_opens(key->rec.info.state))
 		why = k->sealed < 0 ? -EKEYEXPIRED : key_fds(key, &fds);
 	if (why == 0 && key->held)
 		why = holders_take(k, w, key);
@@ -215,7 +206,7 @@ void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyse
 {
 	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
 
-	memcpy(msg.id, key->rec.id, sizeof(msg.id));
+	memcpy(msg.key.id, key->rec.info.id, sizeof(msg.key.id));
 	worker_tell(k, w, &msg, NULL);
 	holders_drop(w, key);
 }
@@ -250,8 +241,10 @@ static int feed(struct keeper *k, struct worker *w)
 
 	r = worker_send_conf(k, w, k->conf);
 	keeper_audit_feed(k, w);
-	if (r == 0)
-		r = send_listeners(k, w);
+	for (size_t i = 0; r == 0 && i < k->n_listen; i++)
+		r = worker_send_listener(k, w, (uint32_t)i, k->listen_fds[i]);
+	if (r == 0 && k->transform_fd >= 0)
+		r = worker_send_listener(k, w, LINK_TRANSFORM, k->transform_fd);
 	/* The server comes up, by what it has so far, while this is waited for. */
 	if (r == 0)
 		r = holders_start(k, w);
@@ -322,7 +315,7 @@ static void on_ready(struct keeper *k, struct worker *w, struct link_msg *msg)
 
 static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 {
-	const struct keyset_key *key = keyset_find(k->keys, need->id);
+	const struct keyset_key *key = keyset_find(k->keys, need->key.id);
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
 	struct link_msg msg = { .type = LINK_SOCKET };
 	int r;
@@ -333,7 +326,7 @@ static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 	r = kek_accept(key->kek, &fds.fd[0]);
 	if (short_of(r)) {
 		log_warning("key %s: no op socket for a server now: %s; it asks again",
-			    key->rec.label, errno_text(r));
+			    key->rec.info.label, errno_text(r));
 		return;
 	}
 	if (r < 0) {
@@ -341,7 +334,7 @@ static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 		return;
 	}
 	fds.n = 1;
-	memcpy(msg.id, need->id, sizeof(msg.id));
+	memcpy(msg.key.id, need->key.id, sizeof(msg.key.id));
 	worker_tell(k, w, &msg, &fds);
 }
 
@@ -403,22 +396,11 @@ static void on_stats(struct keeper *k, struct worker *w, struct link_msg *msg)
 		w->stats.probe_r = probe_r;
 }
 
-/*
- * The first that holds sets the bound for all, from when it began, not from when it was heard: the keeper may
- * have been busy with a slow disk meanwhile.
- */
-static void bound_reload(struct keeper *k, uint64_t since)
-{
-	uint64_t now = now_ns(), until = (since < now ? since : now) + RELOAD_NS;
-
-	if (k->reload_until_ns == 0 || until < k->reload_until_ns)
-		k->reload_until_ns = until;
-}
-
 /* Who answers when nobody waits for it any more goes on by what is in force. */
 static void on_reloaded(struct keeper *k, struct worker *w, struct link_msg *msg)
 {
 	struct link_msg stay = { .type = LINK_RELOAD, .r = -ETIMEDOUT };
+	uint64_t now = now_ns(), until;
 
 	if (w->reload != RELOAD_ASKED) {
 		worker_tell(k, w, &stay, NULL);
@@ -426,8 +408,15 @@ static void on_reloaded(struct keeper *k, struct worker *w, struct link_msg *msg
 	}
 	w->reload = msg->r == 0 ? RELOAD_TAKEN : RELOAD_REFUSED;
 	w->reload_r = msg->r;
-	if (msg->r == 0)
-		bound_reload(k, msg->since_ns);
+	if (msg->r < 0)
+		return;
+	/*
+	 * The first that holds sets the bound for all, from when it began, not from when it was heard: the keeper may
+	 * have been busy with a slow disk meanwhile.
+	 */
+	until = (msg->since_ns < now ? msg->since_ns : now) + RELOAD_NS;
+	if (k->reload_until_ns == 0 || until < k->reload_until_ns)
+		k->reload_until_ns = until;
 }
 
 static void on_failed(struct keeper *k _unused_, struct worker *w _unused_, struct link_msg *msg)

@@ -193,18 +193,6 @@ static size_t reload_count(const struct keeper *k, enum worker_reload what)
 	return n;
 }
 
-/* Those that hold go on, by the new configuration with @r 0, otherwise by the old one. */
-static void reload_tell(struct keeper *k, int r)
-{
-	struct link_msg msg = { .type = LINK_RELOAD, .r = r };
-
-	each_worker (w) {
-		if (w->reload == RELOAD_TAKEN)
-			worker_tell(k, w, &msg, NULL);
-		w->reload = RELOAD_NONE;
-	}
-}
-
 /*
  * 0 if all that live can; otherwise the first refusal. Not after the bound, though the last answer is here:
  * who holds gives up soon after it (HOLD_NS of the server), and must end if it then hears go.
@@ -230,27 +218,32 @@ static bool reload_pends(const struct keeper *k)
 
 void server_reload_end(struct keeper *k)
 {
-	int r;
+	struct link_msg msg = { .type = LINK_RELOAD };
 
 	if (!k->next_conf || reload_pends(k))
 		return;
-	r = reload_verdict(k);
+	msg.r = reload_verdict(k);
 	log_debug("reload: of the servers %zu can, %zu cannot, %zu have not answered",
 		  reload_count(k, RELOAD_TAKEN), reload_count(k, RELOAD_REFUSED),
 		  reload_count(k, RELOAD_ASKED));
 	k->reload_until_ns = 0;
-	reload_tell(k, r);
-	if (r == 0) {
+	/* Those that hold go on, by the new configuration with r 0, otherwise by the old one. */
+	each_worker (w) {
+		if (w->reload == RELOAD_TAKEN)
+			worker_tell(k, w, &msg, NULL);
+		w->reload = RELOAD_NONE;
+	}
+	if (msg.r == 0) {
 		conf_free(k->conf);
 		k->conf = move_ptr(k->next_conf);
 		keeper_audit_reload(k);
 		log_notice("configuration reloaded");
 	} else {
 		log_error("reload refused by the server: %s; the old configuration stays",
-			  errno_text(r));
+			  errno_text(msg.r));
 		conf_free(move_ptr(k->next_conf));
 	}
-	keeper_reloaded(k, r);
+	keeper_reloaded(k, msg.r);
 	notify_state("READY=1");
 }
 

@@ -22,33 +22,28 @@ int key_binding(const struct key_record *rec, uint8_t ret[static SHA256_LEN])
 {
 	const struct span parts[] = {
 		with_nul(TEXT),
-		span_of(rec->id, sizeof(rec->id)),
-		with_nul(key_alg_name(rec)),
-		with_nul(rec->name),
-		span_str(rec->label),
+		span_of(rec->info.id, sizeof(rec->info.id)),
+		with_nul(key_alg_name(&rec->info)),
+		with_nul(rec->info.name),
+		span_str(rec->info.label),
 	};
 
 	return sha256(parts, ARRAY_SIZE(parts), ret);
 }
 
-/* Not the zero block, whose value is H, and no counter block of any message. */
-static int harmless_block(const uint8_t digest[static SHA256_LEN],
-			  uint8_t ret[static KEKD_AES_BLOCK])
-{
-	static const uint8_t zero[KEKD_GCM_NONCE];
-
-	if (memcmp(digest, zero, sizeof(zero)) == 0)
-		return -EINVAL;
-	memset(ret, 0, KEKD_AES_BLOCK);
-	memcpy(ret, digest, KEKD_GCM_NONCE);
-	return 0;
-}
-
 int key_check_block(const struct key_record *rec, uint8_t ret[static KEKD_AES_BLOCK])
 {
+	static const uint8_t zero[KEKD_GCM_NONCE];
 	uint8_t binding[SHA256_LEN];
 	int r;
 
 	r = key_binding(rec, binding);
-	return r < 0 ? r : harmless_block(binding, ret);
+	if (r < 0)
+		return r;
+	/* Not the zero block, whose value is H, and no counter block of any message. */
+	if (memcmp(binding, zero, sizeof(zero)) == 0)
+		return -EINVAL;
+	memset(ret, 0, KEKD_AES_BLOCK);
+	memcpy(ret, binding, KEKD_GCM_NONCE);
+	return 0;
 }

@@ -61,7 +61,7 @@ static int stream_xor(const struct root_key *root, const struct key_record *rec,
 	int r;
 
 	r = imported_mac_of(root, STREAM_TEXT, rec, nonce, SPAN_NULL, stream);
-	for (size_t i = 0; r == 0 && i < rec->key_bytes; i++)
+	for (size_t i = 0; r == 0 && i < rec->info.key_bytes; i++)
 		out[i] = in[i] ^ stream[i];
 	secmem_wipe(stream, sizeof(stream));
 	return r;
@@ -115,7 +115,7 @@ static int blob_parse(const char *blob, size_t len, struct sealed *ret)
 
 static bool is_size(const struct key_record *rec)
 {
-	return strcmp(key_alg_name(rec), "?") != 0;
+	return strcmp(key_alg_name(&rec->info), "?") != 0;
 }
 
 int imported_seal(const struct root_key *root, struct key_record *rec, struct span key)
@@ -124,7 +124,7 @@ int imported_seal(const struct root_key *root, struct key_record *rec, struct sp
 	struct sealed s;
 	int r;
 
-	if (!imported_kind(rec->kind) || !is_size(rec) || key.len != rec->key_bytes)
+	if (!imported_kind(rec->info.kind) || !is_size(rec) || key.len != rec->info.key_bytes)
 		return -EINVAL;
 	memcpy(made.root, root_key_id(root), sizeof(made.root));
 	r = random_bytes(s.nonce, sizeof(s.nonce));
@@ -150,20 +150,20 @@ int imported_open(const struct root_key *root, const struct key_record *rec,
 	int r;
 
 	memset(ret, 0, KEKD_AES_KEY_MAX);
-	if (!imported_kind(rec->kind) || !is_size(rec))
+	if (!imported_kind(rec->info.kind) || !is_size(rec))
 		return -EINVAL;
 	if (memcmp(rec->root, root_key_id(root), sizeof(rec->root)) != 0)
 		return -EKEYREJECTED;
-	r = blob_parse(rec->blob, rec->key_bytes, &s);
+	r = blob_parse(rec->blob, rec->info.key_bytes, &s);
 	if (r == 0)
-		r = imported_mac_of(root, TAG_TEXT, rec, s.nonce, span_of(s.text, rec->key_bytes),
-				    tag);
+		r = imported_mac_of(root, TAG_TEXT, rec, s.nonce,
+				    span_of(s.text, rec->info.key_bytes), tag);
 	if (r < 0)
 		return r;
 	if (!ct_equal(tag, s.tag, sizeof(tag)))
 		return -EBADMSG;
 	r = stream_xor(root, rec, s.nonce, s.text, ret);
-	if (r == 0 && !imported_is(rec, span_of(ret, rec->key_bytes)))
+	if (r == 0 && !imported_is(rec, span_of(ret, rec->info.key_bytes)))
 		r = -EBADMSG;
 	if (r < 0)
 		secmem_wipe(ret, KEKD_AES_KEY_MAX);
@@ -174,6 +174,6 @@ bool imported_is(const struct key_record *rec, struct span key)
 {
 	uint8_t value[KEKD_AES_BLOCK];
 
-	return key.len == rec->key_bytes && imported_check_value(rec, key, value) == 0 &&
+	return key.len == rec->info.key_bytes && imported_check_value(rec, key, value) == 0 &&
 	       ct_equal(value, rec->check, sizeof(value));
 }

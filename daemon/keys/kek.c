@@ -26,7 +26,7 @@ struct kek {
 static void kek_describe(const char *prefix, const struct key_record *rec,
 			 char ret[static DESC_SIZE])
 {
-	key_hex(rec->id, sizeof(rec->id), stpcpy(ret, prefix));
+	key_hex(rec->info.id, sizeof(rec->info.id), stpcpy(ret, prefix));
 }
 
 static int kek_new(key_serial ring, struct kek **ret)
@@ -126,21 +126,12 @@ static int kek_check_value(const struct kek *kek, const struct key_record *rec,
 /* What can be said of @rec before the kernel is asked. */
 static int check_record(const struct root_key *root, const struct key_record *rec)
 {
-	if (rec->kind != KEY_KIND_ENCRYPTED || rec->key_bytes < 24 || root_key_is_by_value(root))
+	if (rec->info.kind != KEY_KIND_ENCRYPTED || rec->info.key_bytes < 24 ||
+	    root_key_is_by_value(root))
 		return -EOPNOTSUPP;
 	if (memcmp(rec->root, root_key_id(root), sizeof(rec->root)) != 0)
 		return -EKEYREJECTED;
-	return check_blob(root, rec->blob, rec->key_bytes);
-}
-
-static int prove_value(const struct kek *kek, const struct key_record *rec)
-{
-	uint8_t value[KEKD_AES_BLOCK];
-	int r = kek_check_value(kek, rec, value);
-
-	if (r < 0)
-		return r;
-	return ct_equal(value, rec->check, sizeof(value)) ? 0 : -EBADMSG;
+	return check_blob(root, rec->blob, rec->info.key_bytes);
 }
 
 /* The key of @rec's blob, sealed and with a tfm; nothing is known yet of what its name is worth. */
@@ -177,8 +168,8 @@ int kek_generate(const struct root_key *root, struct key_record *rec, struct kek
 	struct key_record made = *rec;
 	int r;
 
-	made.kind = KEY_KIND_ENCRYPTED;
-	made.key_bytes = KEKD_AES_KEY_MAX;
+	made.info.kind = KEY_KIND_ENCRYPTED;
+	made.info.key_bytes = KEKD_AES_KEY_MAX;
 	memcpy(made.root, root_key_id(root), sizeof(made.root));
 	r = root_key_make(root, made.blob);
 	if (r == 0)
@@ -196,12 +187,15 @@ static int load_as(const char *prefix, const struct root_key *root, const struct
 		   struct kek **ret)
 {
 	_cleanup_(kek_freep) struct kek *kek = NULL;
+	uint8_t value[KEKD_AES_BLOCK];
 	int r = kek_open(prefix, root, rec, &kek);
 
 	if (r == 0)
-		r = prove_value(kek, rec);
+		r = kek_check_value(kek, rec, value);
 	if (r < 0)
 		return r;
+	if (!ct_equal(value, rec->check, sizeof(value)))
+		return -EBADMSG;
 	*ret = move_ptr(kek);
 	return 0;
 }

@@ -72,7 +72,7 @@ void keydoc_free(struct keydoc *doc)
 struct key_record *keydoc_key(const struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID])
 {
 	for (size_t i = 0; i < doc->n_keys; i++)
-		if (memcmp(doc->keys[i].id, id, KEKD_KEY_ID) == 0)
+		if (memcmp(doc->keys[i].info.id, id, KEKD_KEY_ID) == 0)
 			return &doc->keys[i];
 	return NULL;
 }
@@ -80,7 +80,8 @@ struct key_record *keydoc_key(const struct keydoc *doc, const uint8_t id[static 
 const struct key_record *keydoc_active(const struct keydoc *doc, const char *name)
 {
 	for (size_t i = 0; i < doc->n_keys; i++)
-		if (doc->keys[i].state == KEY_ACTIVE && strcmp(doc->keys[i].name, name) == 0)
+		if (doc->keys[i].info.state == KEY_ACTIVE &&
+		    strcmp(doc->keys[i].info.name, name) == 0)
 			return &doc->keys[i];
 	return NULL;
 }
@@ -332,24 +333,19 @@ static void put_members(struct text_buf *b, const struct keydoc *doc)
 		text_append_hex(b, "removed", doc->removed[i].id, KEYDOC_NODE);
 }
 
-/* Is a blob under a root of a name of its own (keys/root.h)? */
-static bool has_renamed(const struct keydoc *doc)
-{
-	for (size_t i = 0; i < doc->n_keys; i++)
-		if (strstr(doc->keys[i].blob, ":kekd-root."))
-			return true;
-	return false;
-}
-
 /* A program that knows nothing of sealed keys takes a document that has none, and refuses another with words. */
 static const char *doc_version(const struct keydoc *doc)
 {
-	if (doc->rotating || has_renamed(doc))
-		return VERSION_ROTATE;
-	for (size_t i = 0; i < doc->n_keys; i++)
-		if (doc->keys[i].kind == KEY_KIND_SEALED)
-			return VERSION_SEALED;
-	return VERSION;
+	const char *version = doc->rotating ? VERSION_ROTATE : VERSION;
+
+	for (size_t i = 0; !doc->rotating && i < doc->n_keys; i++) {
+		/* Under a root of a name of its own (keys/root.h). */
+		if (strstr(doc->keys[i].blob, ":kekd-root."))
+			return VERSION_ROTATE;
+		if (doc->keys[i].info.kind == KEY_KIND_SEALED)
+			version = VERSION_SEALED;
+	}
+	return version;
 }
 
 static void doc_put_all(struct text_buf *b, const struct keydoc *doc)
@@ -489,11 +485,12 @@ static int take_lists(struct span *text, struct keydoc *doc)
 /* Is @rec the one active key of its name, with the highest number? Yes for keys that are not active. */
 static bool leads(const struct keydoc *doc, const struct key_record *rec)
 {
-	for (size_t i = 0; rec->state == KEY_ACTIVE && i < doc->n_keys; i++) {
+	for (size_t i = 0; rec->info.state == KEY_ACTIVE && i < doc->n_keys; i++) {
 		const struct key_record *other = &doc->keys[i];
 
-		if (other != rec && strcmp(other->name, rec->name) == 0 &&
-		    (other->state == KEY_ACTIVE || other->activation >= rec->activation))
+		if (other != rec && strcmp(other->info.name, rec->info.name) == 0 &&
+		    (other->info.state == KEY_ACTIVE ||
+		     other->info.activation >= rec->info.activation))
 			return false;
 	}
 	return true;
@@ -527,7 +524,7 @@ static bool is_past_sound(const struct keydoc *doc)
 		if (keydoc_is_removed(doc, doc->members[i].id))
 			return false;
 	for (size_t i = 0; i < doc->n_keys; i++)
-		if (keydoc_is_gone(doc, doc->keys[i].id))
+		if (keydoc_is_gone(doc, doc->keys[i].info.id))
 			return false;
 	return doc->forgotten <= doc->generation;
 }
@@ -543,8 +540,9 @@ static bool is_sound(const struct keydoc *doc)
 
 		if ((rec->reblob[0] != '\0') != doc->rotating)
 			return false;
-		if (keydoc_key(doc, rec->id) != rec || rec->activation > doc->activations ||
-		    rec->marked > doc->generation || !leads(doc, rec))
+		if (keydoc_key(doc, rec->info.id) != rec ||
+		    rec->info.activation > doc->activations || rec->info.marked > doc->generation ||
+		    !leads(doc, rec))
 			return false;
 	}
 	if (doc->rotating && memcmp(doc->root, doc->next_root, KEY_ROOT_ID) == 0)

@@ -9,8 +9,9 @@
 
 bool keydoc_same_key(const struct key_record *a, const struct key_record *b)
 {
-	return strcmp(a->name, b->name) == 0 && strcmp(a->label, b->label) == 0 &&
-	       a->kind == b->kind && a->key_bytes == b->key_bytes && a->secretbox == b->secretbox &&
+	return strcmp(a->info.name, b->info.name) == 0 &&
+	       strcmp(a->info.label, b->info.label) == 0 && a->info.kind == b->info.kind &&
+	       a->info.key_bytes == b->info.key_bytes && a->info.secretbox == b->info.secretbox &&
 	       memcmp(a->check, b->check, sizeof(a->check)) == 0;
 }
 
@@ -22,8 +23,8 @@ static const struct key_record *last_activated(const struct keydoc *doc, const c
 	for (size_t i = 0; i < doc->n_keys; i++) {
 		const struct key_record *rec = &doc->keys[i];
 
-		if (strcmp(rec->name, name) == 0 && rec->activation > 0 &&
-		    (!last || rec->activation > last->activation))
+		if (strcmp(rec->info.name, name) == 0 && rec->info.activation > 0 &&
+		    (!last || rec->info.activation > last->info.activation))
 			last = rec;
 	}
 	return last;
@@ -35,43 +36,38 @@ static const struct key_record *last_activated(const struct keydoc *doc, const c
  */
 static const char *name_in_the_way(const struct keydoc *b, const struct key_record *active)
 {
-	const struct key_record *last = last_activated(b, active->name);
+	const struct key_record *last = last_activated(b, active->info.name);
 
-	if (!last || last->activation < active->activation)
+	if (!last || last->info.activation < active->info.activation)
 		return "an activation number has fallen";
-	if (last->activation == active->activation &&
-	    memcmp(last->id, active->id, sizeof(active->id)) != 0)
+	if (last->info.activation == active->info.activation &&
+	    memcmp(last->info.id, active->info.id, sizeof(active->info.id)) != 0)
 		return "two keys were activated under the same number";
 	return NULL;
 }
 
 static const char *key_in_the_way(const struct keydoc *b, const struct key_record *rec)
 {
-	const struct key_record *there = keydoc_key(b, rec->id);
+	const struct key_record *there = keydoc_key(b, rec->info.id);
 
-	if (!there && !keydoc_is_gone(b, rec->id))
+	if (!there && !keydoc_is_gone(b, rec->info.id))
 		return "a key that is here is not known there";
 	if (there && !keydoc_same_key(rec, there))
 		return "a key of the same id is another one there";
-	if (there && there->activation < rec->activation)
+	if (there && there->info.activation < rec->info.activation)
 		return "an activation number has fallen";
-	return rec->state == KEY_ACTIVE ? name_in_the_way(b, rec) : NULL;
-}
-
-/*
- * Who holds one root takes what is under that one too; who holds two, as his root is being rotated, also what is
- * under one of them. So a rotation leads from one root to another in two steps, and never in one.
- */
-static bool shares_root(const struct keydoc *b, const struct keydoc *a)
-{
-	return keydoc_has_root(b, a->root) || (a->rotating && keydoc_has_root(b, a->next_root));
+	return rec->info.state == KEY_ACTIVE ? name_in_the_way(b, rec) : NULL;
 }
 
 bool keydoc_covers(const struct keydoc *b, const struct keydoc *a, const char **why)
 {
 	const char *reason = NULL;
 
-	if (!shares_root(b, a))
+	/*
+	 * Who holds one root takes what is under that one too; who holds two, as his root is being rotated, also what is
+	 * under one of them. So a rotation leads from one root to another in two steps, and never in one.
+	 */
+	if (!keydoc_has_root(b, a->root) && !(a->rotating && keydoc_has_root(b, a->next_root)))
 		reason = "it is sealed under another root key";
 	if (!reason && b->activations < a->activations)
 		reason = "an activation number has fallen";

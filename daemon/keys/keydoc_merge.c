@@ -9,19 +9,11 @@
 
 #include "daemon/keys/keydoc_next.h"
 
-/* Not a word of its state is believed but whether it opens. */
-static void as_guest(struct key_record *rec)
-{
-	rec->marked = 0;
-	if (key_state_opens(rec->state))
-		rec->state = KEY_DECRYPT_ONLY;
-}
-
 /* What other members have encrypted nobody says here: it is the share of each, at most. */
 static void add_shares(struct keydoc *next, const struct keydoc *theirs)
 {
 	for (size_t i = 0; i < theirs->n_keys; i++)
-		key_record_add_uses(keydoc_key(next, theirs->keys[i].id),
+		key_record_add_uses(keydoc_key(next, theirs->keys[i].info.id),
 				    theirs->n_members * KEKD_KEY_MESSAGES);
 }
 
@@ -38,31 +30,35 @@ static void remember_no_more(struct keydoc *doc, const uint8_t id[static KEKD_KE
 
 static int add_key(struct keydoc *next, const struct key_record *rec, struct keydoc_refusal *why)
 {
-	struct key_record *here = keydoc_key(next, rec->id);
+	struct key_record *here = keydoc_key(next, rec->info.id);
 
 	if (here && !keydoc_same_key(here, rec))
 		return keydoc_refuse(why, -EEXIST,
-				     "key %s is another key there: nothing was merged", rec->label);
+				     "key %s is another key there: nothing was merged",
+				     rec->info.label);
 	if (here) {
-		if (rec->activation > here->activation && here->state != KEY_ACTIVE)
-			here->activation = rec->activation;
+		if (rec->info.activation > here->info.activation && here->info.state != KEY_ACTIVE)
+			here->info.activation = rec->info.activation;
 		if (here->uses < rec->uses)
 			here->uses = rec->uses;
-		if (here->state == KEY_RETIRED && key_state_opens(rec->state)) {
-			here->state = KEY_DECRYPT_ONLY;
+		if (here->info.state == KEY_RETIRED && key_state_opens(rec->info.state)) {
+			here->info.state = KEY_DECRYPT_ONLY;
 			here->retired = 0;
 		}
-		if (here->state == KEY_STAGED && here->activation > 0)
-			here->state = KEY_DECRYPT_ONLY;
+		if (here->info.state == KEY_STAGED && here->info.activation > 0)
+			here->info.state = KEY_DECRYPT_ONLY;
 		return 0;
 	}
 	if (next->n_keys == KEKD_KEYS_MAX)
 		return keydoc_refuse(why, -ENOBUFS, "%s: both keysets have too many keys for one",
-				     rec->label);
+				     rec->info.label);
 	here = &next->keys[next->n_keys++];
 	*here = *rec;
-	as_guest(here);
-	remember_no_more(next, rec->id);
+	/* Not a word of its state is believed but whether it opens. */
+	here->info.marked = 0;
+	if (key_state_opens(rec->info.state))
+		here->info.state = KEY_DECRYPT_ONLY;
+	remember_no_more(next, rec->info.id);
 	return 0;
 }
 
@@ -103,7 +99,7 @@ static void add_past(struct keydoc *next, const struct keydoc *theirs)
 static bool merge_has_name(const struct keydoc *doc, const char *name)
 {
 	for (size_t i = 0; i < doc->n_keys; i++)
-		if (strcmp(doc->keys[i].name, name) == 0)
+		if (strcmp(doc->keys[i].info.name, name) == 0)
 			return true;
 	return false;
 }
@@ -115,12 +111,12 @@ static int give_numbers(struct keydoc *next, const struct keydoc *theirs,
 	for (size_t i = 0; i < next->n_keys; i++) {
 		struct key_record *key = &next->keys[i];
 
-		key->marked = 0;
-		if (key->state != KEY_ACTIVE || !merge_has_name(theirs, key->name))
+		key->info.marked = 0;
+		if (key->info.state != KEY_ACTIVE || !merge_has_name(theirs, key->info.name))
 			continue;
 		if (next->activations == UINT32_MAX)
 			return keydoc_refuse(why, -EOVERFLOW, "no activation number is left");
-		key->activation = ++next->activations;
+		key->info.activation = ++next->activations;
 	}
 	return 0;
 }
@@ -195,13 +191,13 @@ int keydoc_again(const struct keydoc *ours, const struct keydoc *theirs,
 	memset(next->hash, 0, sizeof(next->hash));
 	for (size_t i = 0; i < next->n_keys; i++) {
 		struct key_record *key = &next->keys[i];
-		const struct key_record *there = theirs ? keydoc_key(theirs, key->id) : NULL;
+		const struct key_record *there = theirs ? keydoc_key(theirs, key->info.id) : NULL;
 
-		key->marked = 0;
-		if (key->state != KEY_RETIRED ||
-		    (theirs && !(there && key_state_opens(there->state))))
+		key->info.marked = 0;
+		if (key->info.state != KEY_RETIRED ||
+		    (theirs && !(there && key_state_opens(there->info.state))))
 			continue;
-		key->state = KEY_DECRYPT_ONLY;
+		key->info.state = KEY_DECRYPT_ONLY;
 		key->retired = 0;
 		reopened(ctx, key);
 	}
@@ -224,7 +220,7 @@ int keydoc_restore(const struct keydoc *backup, const struct keydoc_member *memb
 	add_shares(next, backup);
 	/* What was evidence then says nothing of the etcd that is there now. */
 	for (size_t i = 0; i < next->n_keys; i++)
-		next->keys[i].marked = 0;
+		next->keys[i].info.marked = 0;
 	next->members[0] = *member;
 	next->n_members = 1;
 	next->carrier = KEYDOC_ALONE;

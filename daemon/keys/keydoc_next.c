@@ -67,14 +67,6 @@ static bool next_is_named(const struct keydoc_change *by, const uint8_t node[sta
 	return false;
 }
 
-/* Whoever is to be removed, or has left, is not asked. */
-static bool is_asked(const struct step *s, const struct keydoc_member *m)
-{
-	bool removal = s->by->kind == KEYDOC_REMOVE || s->by->kind == KEYDOC_LEFT;
-
-	return !(removal && next_is_named(s->by, m->id));
-}
-
 #define CURE_MAX 192
 
 static void exchange_cure(const struct step *s, const struct keydoc_member *m,
@@ -112,10 +104,12 @@ static int next_answered(const struct step *s, const struct keydoc_member *m)
 
 static int all_answered(const struct step *s)
 {
+	bool removal = s->by->kind == KEYDOC_REMOVE || s->by->kind == KEYDOC_LEFT;
 	int r = 0;
 
+	/* Whoever is to be removed, or has left, is not asked. */
 	for (size_t i = 0; r == 0 && i < s->doc->n_members; i++)
-		if (is_asked(s, &s->doc->members[i]))
+		if (!removal || !next_is_named(s->by, s->doc->members[i].id))
 			r = next_answered(s, &s->doc->members[i]);
 	return r;
 }
@@ -134,7 +128,7 @@ static int all_open(const struct step *s)
 				keydoc_refuse(s->why, -EBUSY,
 					      "node %s does not open key %s: see `kekctl key list` "
 					      "there%s",
-					      m->name, s->key->label,
+					      m->name, s->key->info.label,
 					      by_hand(s, ", then exchange acknowledgements with it "
 							 "again")));
 	}
@@ -153,7 +147,7 @@ static int nobody_writes(const struct step *s, bool quiet)
 			return next_waits(
 				s, keydoc_refuse(
 					   s->why, -EBUSY, "node %s writes with key %s, or may%s",
-					   m->name, s->key->label,
+					   m->name, s->key->info.label,
 					   by_hand(s, ": exchange acknowledgements with it, then "
 						      "run this command again")));
 		if (quiet && (!key || !key->quiet))
@@ -164,7 +158,7 @@ static int nobody_writes(const struct step *s, bool quiet)
 					"node %s has answered with key %s within the last five "
 					"minutes, or was started since: an API server may still "
 					"write with what the key has wrapped%s",
-					m->name, s->key->label,
+					m->name, s->key->info.label,
 					by_hand(s,
 						". Wait, exchange acknowledgements with it, then "
 						"run this command again")));
@@ -176,7 +170,7 @@ static int wrong_state(const struct step *s, const char *wanted)
 {
 	return keydoc_refuse(s->why, -EPERM,
 			     "key %s is %s, and this takes one that is %s: see `kekctl key list`",
-			     s->key->label, key_state_name(s->key->state), wanted);
+			     s->key->info.label, key_state_name(s->key->info.state), wanted);
 }
 
 /* A key that is new, and a node that is, would need both roots. */
@@ -196,7 +190,7 @@ static int do_stage(struct step *s)
 
 	if (no_rotation(s) < 0)
 		return s->why->r;
-	if (keydoc_key(s->doc, key->id) || keydoc_is_gone(s->doc, key->id))
+	if (keydoc_key(s->doc, key->info.id) || keydoc_is_gone(s->doc, key->info.id))
 		return keydoc_refuse(s->why, -EEXIST,
 				     "a key of this id is or was there: try again");
 	if (s->doc->n_keys >= KEKD_KEYS_MAX)
@@ -205,9 +199,9 @@ static int do_stage(struct step *s)
 			"the keyset is full: retire and destroy old keys (`kekctl key list`)");
 	s->key = &s->next->keys[s->next->n_keys++];
 	*s->key = *key;
-	s->key->state = KEY_STAGED;
-	s->key->activation = 0;
-	s->key->marked = s->key->uses = 0;
+	s->key->info.state = KEY_STAGED;
+	s->key->info.activation = 0;
+	s->key->info.marked = s->key->uses = 0;
 	s->key->retired = 0;
 	if (!keydoc_fits(s->next))
 		return keydoc_refuse(
@@ -216,42 +210,37 @@ static int do_stage(struct step *s)
 	return 0;
 }
 
-/* Rule 4: the number is above every one that was ever given. */
-static int give_number(struct keydoc *next, struct key_record *key, struct keydoc_refusal *why)
-{
-	if (next->activations == UINT32_MAX)
-		return keydoc_refuse(why, -EOVERFLOW, "no activation number is left");
-	key->activation = ++next->activations;
-	key->state = KEY_ACTIVE;
-	key->marked = 0;
-	return 0;
-}
-
 static int do_activate(struct step *s)
 {
 	struct key_record *old;
 	int r;
 
-	if (s->key->state == KEY_ACTIVE)
-		return keydoc_refuse(s->why, -EALREADY, "key %s is active", s->key->label);
-	if (s->key->state != KEY_STAGED && s->key->state != KEY_DECRYPT_ONLY)
+	if (s->key->info.state == KEY_ACTIVE)
+		return keydoc_refuse(s->why, -EALREADY, "key %s is active", s->key->info.label);
+	if (s->key->info.state != KEY_STAGED && s->key->info.state != KEY_DECRYPT_ONLY)
 		return wrong_state(s, "staged or decrypt-only");
 	r = all_open(s);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < s->next->n_keys; i++) {
 		old = &s->next->keys[i];
-		if (old->state == KEY_ACTIVE && strcmp(old->name, s->key->name) == 0)
-			old->state = KEY_DECRYPT_ONLY;
+		if (old->info.state == KEY_ACTIVE && strcmp(old->info.name, s->key->info.name) == 0)
+			old->info.state = KEY_DECRYPT_ONLY;
 	}
-	return give_number(s->next, s->key, s->why);
+	/* Rule 4: the number is above every one that was ever given. */
+	if (s->next->activations == UINT32_MAX)
+		return keydoc_refuse(s->why, -EOVERFLOW, "no activation number is left");
+	s->key->info.activation = ++s->next->activations;
+	s->key->info.state = KEY_ACTIVE;
+	s->key->info.marked = 0;
+	return 0;
 }
 
 static int do_give_up(struct step *s)
 {
-	if (s->key->state != KEY_STAGED)
+	if (s->key->info.state != KEY_STAGED)
 		return wrong_state(s, "staged");
-	s->key->state = KEY_DECRYPT_ONLY;
+	s->key->info.state = KEY_DECRYPT_ONLY;
 	return 0;
 }
 
@@ -260,20 +249,20 @@ static int do_mark(struct step *s)
 {
 	int r = 0;
 
-	if (s->key->state != KEY_DECRYPT_ONLY && s->key->state != KEY_RETIRED)
+	if (s->key->info.state != KEY_DECRYPT_ONLY && s->key->info.state != KEY_RETIRED)
 		return wrong_state(s, "decrypt-only or retired");
 	for (size_t i = 0; i < s->doc->n_keys; i++)
-		if (s->doc->keys[i].state == KEY_STAGED &&
-		    strcmp(s->doc->keys[i].name, s->key->name) == 0)
+		if (s->doc->keys[i].info.state == KEY_STAGED &&
+		    strcmp(s->doc->keys[i].info.name, s->key->info.name) == 0)
 			return keydoc_refuse(
 				s->why, -EBUSY,
 				"key %s is staged: end that rotation first, with `kekctl key rotate "
 				"%s` or `kekctl key rotate %s --abort`",
-				s->doc->keys[i].label, s->key->name, s->key->name);
-	if (s->key->state == KEY_DECRYPT_ONLY)
+				s->doc->keys[i].info.label, s->key->info.name, s->key->info.name);
+	if (s->key->info.state == KEY_DECRYPT_ONLY)
 		r = nobody_writes(s, true);
 	if (r == 0)
-		s->key->marked = s->next->generation;
+		s->key->info.marked = s->next->generation;
 	return r;
 }
 
@@ -282,20 +271,20 @@ static int has_evidence(const struct step *s)
 {
 	if (s->by->vouched || (s->by->forced && s->by->kind == KEYDOC_RETIRE))
 		return 0;
-	if (s->by->evidence != 0 && s->by->evidence == s->key->marked)
+	if (s->by->evidence != 0 && s->by->evidence == s->key->info.marked)
 		return 0;
-	if (s->key->marked == 0)
+	if (s->key->info.marked == 0)
 		return keydoc_refuse(
 			s->why, -EAGAIN,
 			"key %s is not marked, so nothing says since when no value needs it: `kekctl key "
 			"mark %s`, then `kekctl scan --etcd --uses %s --proof FILE`, and --proof FILE here. "
 			"--force takes your word for it",
-			s->key->label, s->key->label, s->key->label);
+			s->key->info.label, s->key->info.label, s->key->info.label);
 	return keydoc_refuse(
 		s->why, -EAGAIN,
 		"there is no evidence that no value needs key %s since it was marked: see "
 		"`kekctl scan --etcd --uses %s --proof FILE`",
-		s->key->label, s->key->label);
+		s->key->info.label, s->key->info.label);
 }
 
 /* By the clock that is furthest ahead: one that is slow must not shorten how long the key is kept. */
@@ -313,28 +302,28 @@ static int do_retire(struct step *s)
 {
 	int r;
 
-	if (s->key->state == KEY_RETIRED)
-		return keydoc_refuse(s->why, -EALREADY, "key %s is retired", s->key->label);
-	if (s->key->state != KEY_DECRYPT_ONLY)
+	if (s->key->info.state == KEY_RETIRED)
+		return keydoc_refuse(s->why, -EALREADY, "key %s is retired", s->key->info.label);
+	if (s->key->info.state != KEY_DECRYPT_ONLY)
 		return wrong_state(s, "decrypt-only");
 	r = has_evidence(s); /* first: time brings none */
 	if (r == 0)
 		r = nobody_writes(s, !s->by->forced);
 	if (r < 0)
 		return r;
-	s->key->state = KEY_RETIRED;
+	s->key->info.state = KEY_RETIRED;
 	s->key->retired = latest(s);
-	s->key->marked = 0;
+	s->key->info.marked = 0;
 	return 0;
 }
 
 static int do_reopen(struct step *s)
 {
-	if (s->key->state != KEY_RETIRED)
+	if (s->key->info.state != KEY_RETIRED)
 		return wrong_state(s, "retired");
-	s->key->state = KEY_DECRYPT_ONLY;
+	s->key->info.state = KEY_DECRYPT_ONLY;
 	s->key->retired = 0;
-	s->key->marked = 0;
+	s->key->info.marked = 0;
 	return 0;
 }
 
@@ -351,14 +340,14 @@ static int is_kept_long_enough(const struct step *s)
 				"key %s was retired at a time that the clock of node %s has not reached: "
 				"it is behind, or another was ahead then (rotation.keepRetired). Put the clock right, or begin "
 				"again: `kekctl key reopen`, `kekctl key retire`",
-				s->key->label, m->name);
+				s->key->info.label, m->name);
 		if (!ack || ack->time - s->key->retired < s->heard->keep_retired)
 			return keydoc_refuse(
 				s->why, -EBUSY,
 				"key %s was retired less than %" PRId64
 				" s ago by the clock of node %s (rotation.keepRetired): backups of "
 				"etcd may need it for so long",
-				s->key->label, s->heard->keep_retired, m->name);
+				s->key->info.label, s->heard->keep_retired, m->name);
 	}
 	return 0;
 }
@@ -368,7 +357,7 @@ static int do_destroy(struct step *s)
 	uint8_t id[KEKD_KEY_ID];
 	int r;
 
-	if (s->key->state != KEY_RETIRED)
+	if (s->key->info.state != KEY_RETIRED)
 		return wrong_state(s, "retired");
 	r = is_kept_long_enough(s);
 	if (r == 0)
@@ -388,13 +377,13 @@ static int opens_all(const struct step *s, const struct keyack *ack)
 {
 	for (size_t i = 0; i < s->doc->n_keys; i++) {
 		const struct key_record *rec = &s->doc->keys[i];
-		const struct keyack_key *key = keyack_key(ack, rec->id);
+		const struct keyack_key *key = keyack_key(ack, rec->info.id);
 
-		if (key_state_opens(rec->state) && (!key || key->why != 0))
+		if (key_state_opens(rec->info.state) && (!key || key->why != 0))
 			return keydoc_refuse(
 				s->why, -EBUSY,
 				"node %s does not open key %s: see `kekctl key list` there",
-				ack->name, rec->label);
+				ack->name, rec->info.label);
 	}
 	return 0;
 }
@@ -483,9 +472,9 @@ static int has_stopped(const struct step *s, const struct keydoc_member *m)
 		ack && memcmp(ack->doc, s->doc->hash, sizeof(ack->doc)) == 0 && ack->n_writes == 0;
 
 	for (size_t i = 0; quiet && i < s->doc->n_keys; i++) {
-		const struct keyack_key *key = keyack_key(ack, s->doc->keys[i].id);
+		const struct keyack_key *key = keyack_key(ack, s->doc->keys[i].info.id);
 
-		quiet = !key_state_opens(s->doc->keys[i].state) || (key && key->quiet);
+		quiet = !key_state_opens(s->doc->keys[i].info.state) || (key && key->quiet);
 	}
 	if (quiet)
 		return 0;
@@ -513,7 +502,7 @@ static void add_uses(struct step *s, const uint8_t node[static KEYDOC_NODE])
 
 	for (size_t i = 0; i < s->next->n_keys; i++) {
 		struct key_record *key = &s->next->keys[i];
-		const struct keyack_key *said = ack ? keyack_key(ack, key->id) : NULL;
+		const struct keyack_key *said = ack ? keyack_key(ack, key->info.id) : NULL;
 
 		key_record_add_uses(key, said && said->uses > least ? said->uses : least);
 	}
@@ -601,7 +590,7 @@ static int all_have_root(const struct step *s, const uint8_t root[static KEY_ROO
 static const struct keydoc_blob *blob_of(const struct step *s, const struct key_record *key)
 {
 	for (size_t i = 0; i < s->by->n_blobs; i++)
-		if (memcmp(s->by->blobs[i].id, key->id, KEKD_KEY_ID) == 0)
+		if (memcmp(s->by->blobs[i].id, key->info.id, KEKD_KEY_ID) == 0)
 			return &s->by->blobs[i];
 	return NULL;
 }
@@ -629,7 +618,7 @@ static int do_root_begin(struct step *s)
 				s->why, -EAGAIN,
 				"key %s has come since the keyset was sealed anew: run the "
 				"command again",
-				key->label);
+				key->info.label);
 		memcpy(key->reblob, b->blob, sizeof(key->reblob));
 	}
 	s->next->rotating = true;
@@ -715,16 +704,6 @@ static int may_change(const struct step *s)
 		hand ? hand->name : "that is unknown");
 }
 
-static void next_head(struct keydoc *next, const struct keydoc_change *by, uint64_t generation)
-{
-	next->generation = generation + 1;
-	memcpy(next->nonce, by->nonce, sizeof(next->nonce));
-	memcpy(next->node, by->node, sizeof(next->node));
-	next->time = by->time;
-	next->is_merged = false;
-	memset(next->hash, 0, sizeof(next->hash));
-}
-
 int keydoc_next(const struct keydoc *doc, const struct keydoc_change *change,
 		const struct keydoc_heard *heard, struct keydoc **ret, struct keydoc_refusal *why)
 {
@@ -738,7 +717,12 @@ int keydoc_next(const struct keydoc *doc, const struct keydoc_change *change,
 	if (why->r < 0)
 		return why->r;
 	s.next = next;
-	next_head(next, change, doc->generation);
+	next->generation++;
+	memcpy(next->nonce, change->nonce, sizeof(next->nonce));
+	memcpy(next->node, change->node, sizeof(next->node));
+	next->time = change->time;
+	next->is_merged = false;
+	memset(next->hash, 0, sizeof(next->hash));
 	r = may_change(&s);
 	if (r == 0 && changes[change->kind].of_key) {
 		s.key = keydoc_key(next, change->id);

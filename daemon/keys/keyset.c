@@ -195,7 +195,7 @@ bool keyset_root(const struct keyset *set, struct keydoc_root *ret)
 int keyset_active(const struct keyset *set, const char *name, const struct keyset_key **ret)
 {
 	const struct key_record *rec = set->doc ? keydoc_active(set->doc, name) : NULL;
-	const struct keyset_key *key = rec ? keyset_find(set, rec->id) : NULL;
+	const struct keyset_key *key = rec ? keyset_find(set, rec->info.id) : NULL;
 
 	if (!set->doc && set->why != -ENODATA)
 		return set->why;
@@ -212,8 +212,8 @@ int keyset_active(const struct keyset *set, const char *name, const struct keyse
 const struct keyset_key *keyset_staged(const struct keyset *set, const char *name)
 {
 	list_for_each (n, &set->keys)
-		if (keyset_entry(n)->rec.state == KEY_STAGED &&
-		    strcmp(keyset_entry(n)->rec.name, name) == 0)
+		if (keyset_entry(n)->rec.info.state == KEY_STAGED &&
+		    strcmp(keyset_entry(n)->rec.info.name, name) == 0)
 			return keyset_entry(n);
 	return NULL;
 }
@@ -221,7 +221,7 @@ const struct keyset_key *keyset_staged(const struct keyset *set, const char *nam
 const struct keyset_key *keyset_find(const struct keyset *set, const uint8_t id[static KEKD_KEY_ID])
 {
 	list_for_each (n, &set->keys)
-		if (memcmp(keyset_entry(n)->rec.id, id, KEKD_KEY_ID) == 0)
+		if (memcmp(keyset_entry(n)->rec.info.id, id, KEKD_KEY_ID) == 0)
 			return keyset_entry(n);
 	return NULL;
 }
@@ -238,7 +238,7 @@ int keyset_reload(struct keyset *set, keyset_gone_fn *back, void *ctx)
 	list_for_each (n, &set->keys) {
 		struct keyset_key *key = keyset_entry(n);
 
-		if (!key_state_opens(key->rec.state) || key->why == 0)
+		if (!key_state_opens(key->rec.info.state) || key->why == 0)
 			continue;
 		keyset_key_load(set, key);
 		if (key->why == 0)
@@ -270,7 +270,7 @@ void keyset_poll(struct keyset *set, keyset_gone_fn *gone, void *ctx)
 			continue;
 		keyset_key_drop(key);
 		key->why = r;
-		log_error("key %s was withdrawn: %s", key->rec.label, afalg_cure(key->why));
+		log_error("key %s was withdrawn: %s", key->rec.info.label, afalg_cure(key->why));
 		gone(ctx, key);
 	}
 }

@@ -100,7 +100,7 @@ static int doc_load(struct keyset *set)
 static void doc_call(keyset_changed_fn *changed, void *ctx, const struct keyset_key *key,
 		     enum key_state from)
 {
-	log_debug("key %s: %s, was %s", key->rec.label, key_state_name(key->rec.state),
+	log_debug("key %s: %s, was %s", key->rec.info.label, key_state_name(key->rec.info.state),
 		  from == KEY_DESTROYED ? "not there" : key_state_name(from));
 	if (changed)
 		changed(ctx, key, from);
@@ -109,10 +109,10 @@ static void doc_call(keyset_changed_fn *changed, void *ctx, const struct keyset_
 /* A key that is not in the document any more. */
 static void key_destroyed(struct keyset_key *key, keyset_changed_fn *changed, void *ctx)
 {
-	enum key_state from = key->rec.state;
+	enum key_state from = key->rec.info.state;
 
 	keyset_key_drop(key);
-	key->rec.state = KEY_DESTROYED;
+	key->rec.info.state = KEY_DESTROYED;
 	doc_call(changed, ctx, key, from);
 	list_del(&key->link);
 	keyset_key_free(key);
@@ -132,10 +132,10 @@ static void record_set(const struct keyset *set, const struct key_record *rec,
 static void key_follow(const struct keyset *set, struct keyset_key *key,
 		       const struct key_record *rec, keyset_changed_fn *changed, void *ctx)
 {
-	enum key_state from = key->rec.state;
+	enum key_state from = key->rec.info.state;
 	struct key_record under;
-	bool opened = key_state_opens(from), opens = key_state_opens(rec->state);
-	bool same = from == rec->state && key->rec.activation == rec->activation;
+	bool opened = key_state_opens(from), opens = key_state_opens(rec->info.state);
+	bool same = from == rec->info.state && key->rec.info.activation == rec->info.activation;
 	bool mended;
 
 	record_set(set, rec, &under);
@@ -167,7 +167,7 @@ static int keys_reserve(const struct keyset *set, const struct keydoc *doc, stru
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < doc->n_keys; i++) {
-		if (keyset_find(set, doc->keys[i].id))
+		if (keyset_find(set, doc->keys[i].info.id))
 			continue;
 		r = keyset_key_new(&key);
 		if (r == 0)
@@ -182,7 +182,8 @@ static void key_appear(struct keyset *set, const struct key_record *rec, struct 
 {
 	struct keyset_key *key;
 
-	if (made && *made && memcmp((*made)->rec.id, rec->id, sizeof(rec->id)) == 0) {
+	if (made && *made &&
+	    memcmp((*made)->rec.info.id, rec->info.id, sizeof(rec->info.id)) == 0) {
 		key = move_ptr(*made);
 		key->rec = *rec;
 	} else {
@@ -203,9 +204,9 @@ static void follow(struct keyset *set, struct keyset_key **made, struct list *sp
 		for (size_t i = 0; i < set->doc->n_keys; i++) {
 			const struct key_record *rec = &set->doc->keys[i];
 			struct keyset_key *key =
-				(struct keyset_key *)(uintptr_t)keyset_find(set, rec->id);
+				(struct keyset_key *)(uintptr_t)keyset_find(set, rec->info.id);
 
-			if ((rec->state == KEY_ACTIVE) != active)
+			if ((rec->info.state == KEY_ACTIVE) != active)
 				continue;
 			if (key)
 				key_follow(set, key, rec, changed, ctx);
@@ -214,11 +215,11 @@ static void follow(struct keyset *set, struct keyset_key **made, struct list *sp
 		}
 	}
 	list_for_each_safe (n, &set->keys)
-		if (!keydoc_key(set->doc, keyset_entry(n)->rec.id))
+		if (!keydoc_key(set->doc, keyset_entry(n)->rec.info.id))
 			key_destroyed(keyset_entry(n), changed, ctx);
 	for (size_t i = 0; i < set->doc->n_keys; i++) {
 		struct keyset_key *key =
-			(struct keyset_key *)(uintptr_t)keyset_find(set, set->doc->keys[i].id);
+			(struct keyset_key *)(uintptr_t)keyset_find(set, set->doc->keys[i].info.id);
 
 		if (!key)
 			continue;

@@ -41,12 +41,12 @@ static int imported_generate(const struct keyset *set _unused_, struct keyset_ke
 /* The bytes in locked memory, for as long as it takes to bring them to where they belong. */
 int keyset_key_place(const struct keyset *set, struct keyset_key *key, const uint8_t *bytes)
 {
-	struct span span = span_of(bytes, key->rec.key_bytes);
+	struct span span = span_of(bytes, key->rec.info.key_bytes);
 
-	key->held = root_key_is_in_memory(set->root) && !key->rec.secretbox;
+	key->held = root_key_is_in_memory(set->root) && !key->rec.info.secretbox;
 	if (key->held)
 		return 0;
-	if (!key->rec.secretbox)
+	if (!key->rec.info.secretbox)
 		return kek_from_bytes(set->root, &key->rec, span, &key->kek);
 	return softkey_from_bytes(span, &key->soft);
 }
@@ -58,8 +58,8 @@ static int sealed_generate(const struct keyset *set, struct keyset_key *key)
 
 	if (!bytes)
 		return -ENOMEM;
-	key->rec.kind = KEY_KIND_SEALED;
-	key->rec.key_bytes = KEKD_AES_KEY_MAX;
+	key->rec.info.kind = KEY_KIND_SEALED;
+	key->rec.info.key_bytes = KEKD_AES_KEY_MAX;
 	r = random_bytes(bytes, KEKD_AES_KEY_MAX);
 	if (r == 0)
 		r = imported_seal(set->root, &key->rec, span_of(bytes, KEKD_AES_KEY_MAX));
@@ -122,12 +122,12 @@ int keyset_key_generate(const struct keyset *set, enum key_kind kind, struct key
 
 int keyset_key_alive(const struct keyset_key *key)
 {
-	return kinds[key->rec.kind].alive(key);
+	return kinds[key->rec.info.kind].alive(key);
 }
 
 void keyset_key_free(struct keyset_key *key)
 {
-	kinds[key->rec.kind].free(key);
+	kinds[key->rec.info.kind].free(key);
 	free(key);
 }
 
@@ -146,7 +146,7 @@ static bool label_is_taken(const struct keyset *set, const struct keyset_key *ke
 {
 	list_for_each (n, &set->keys)
 		if (keyset_entry(n) != key &&
-		    strcmp(keyset_entry(n)->rec.label, key->rec.label) == 0)
+		    strcmp(keyset_entry(n)->rec.info.label, key->rec.info.label) == 0)
 			return true;
 	return false;
 }
@@ -154,7 +154,7 @@ static bool label_is_taken(const struct keyset *set, const struct keyset_key *ke
 /* What an operator should know about a key that stays unusable. NULL: it is so by intention. */
 static const char *explain(const struct keyset *set, const struct keyset_key *key)
 {
-	if (!key_state_opens(key->rec.state))
+	if (!key_state_opens(key->rec.info.state))
 		return NULL;
 	switch (key->why) {
 	case -EBADMSG:
@@ -168,32 +168,33 @@ static const char *explain(const struct keyset *set, const struct keyset_key *ke
 	case -EEXIST:
 		return "another key has the same label";
 	case -EOPNOTSUPP:
-		if (key->rec.kind == set->kind)
+		if (key->rec.info.kind == set->kind)
 			return "no key of its size can be held";
-		if (set->kind == KEY_KIND_SEALED && key->rec.kind == KEY_KIND_ENCRYPTED)
+		if (set->kind == KEY_KIND_SEALED && key->rec.info.kind == KEY_KIND_ENCRYPTED)
 			return "the kernel that made it alone can open it, by its serial: it needs "
 			       "`custody: serial`. A cluster with a member like this one makes its "
 			       "keys with `kekctl key rotate --portable`";
 		return "no key of its kind can be held";
 	default:
-		return key->rec.kind == KEY_KIND_ENCRYPTED ? afalg_cure(key->why)
-							   : errno_text(key->why);
+		return key->rec.info.kind == KEY_KIND_ENCRYPTED ? afalg_cure(key->why)
+								: errno_text(key->why);
 	}
 }
 
 static int key_open(const struct keyset *set, struct keyset_key *key)
 {
-	if (!key_state_opens(key->rec.state))
+	if (!key_state_opens(key->rec.info.state))
 		return -EKEYREJECTED;
 	if (keyset_is_sealed(set))
 		return -EKEYEXPIRED;
-	if (key->rec.kind == KEY_KIND_IMPORTED)
-		return kinds[key->rec.kind].load(set, key); /* old configurations repeat names */
-	if (key->rec.kind != set->kind && key->rec.kind != KEY_KIND_SEALED)
+	if (key->rec.info.kind == KEY_KIND_IMPORTED)
+		return kinds[key->rec.info.kind].load(set,
+						      key); /* old configurations repeat names */
+	if (key->rec.info.kind != set->kind && key->rec.info.kind != KEY_KIND_SEALED)
 		return -EOPNOTSUPP;
 	if (label_is_taken(set, key))
 		return -EEXIST;
-	return kinds[key->rec.kind].load(set, key);
+	return kinds[key->rec.info.kind].load(set, key);
 }
 
 void keyset_key_load(const struct keyset *set, struct keyset_key *key)
@@ -203,11 +204,11 @@ void keyset_key_load(const struct keyset *set, struct keyset_key *key)
 	key->why = key_open(set, key);
 	text = key->why < 0 && !keyset_is_sealed(set) ? explain(set, key) : NULL;
 	if (text)
-		log_warning("key %s cannot be used: %s", key->rec.label, text);
+		log_warning("key %s cannot be used: %s", key->rec.info.label, text);
 }
 
 void keyset_key_drop(struct keyset_key *key)
 {
-	kinds[key->rec.kind].free(key);
+	kinds[key->rec.info.kind].free(key);
 	key->why = -EKEYREJECTED;
 }

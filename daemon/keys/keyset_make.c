@@ -22,16 +22,16 @@ static bool is_plain_name(const char *name)
 static int fresh_record(const char *name, struct key_record *ret)
 {
 	char hex[KEKD_KEY_ID_HEX + 1];
-	struct key_record rec = { .state = KEY_STAGED };
+	struct key_record rec = { .info.state = KEY_STAGED };
 	int r;
 
-	r = random_bytes(rec.id, sizeof(rec.id));
+	r = random_bytes(rec.info.id, sizeof(rec.info.id));
 	if (r < 0)
 		return r;
-	rec.created = time(NULL);
-	key_hex(rec.id, sizeof(rec.id), hex);
-	snprintf(rec.name, sizeof(rec.name), "%s", name);
-	snprintf(rec.label, sizeof(rec.label), "%.*s.%s", KEKD_KEY_NAME_MAX, name, hex);
+	rec.info.created = time(NULL);
+	key_hex(rec.info.id, sizeof(rec.info.id), hex);
+	snprintf(rec.info.name, sizeof(rec.info.name), "%s", name);
+	snprintf(rec.info.label, sizeof(rec.info.label), "%.*s.%s", KEKD_KEY_NAME_MAX, name, hex);
 	*ret = rec;
 	return 0;
 }
@@ -47,7 +47,7 @@ static bool is_secretbox(const struct keyset *set, const char *name)
 	for (const struct list *n = set->keys.next; n != &set->keys; n = n->next) {
 		const struct key_record *rec = &list_entry(n, struct keyset_key, link)->rec;
 
-		if (rec->secretbox && strcmp(rec->name, name) == 0)
+		if (rec->info.secretbox && strcmp(rec->info.name, name) == 0)
 			return true;
 	}
 	return false;
@@ -85,7 +85,8 @@ static int stage_kind(struct keyset *set, const char *name, enum key_kind kind,
 		return keydoc_refuse(why, -EOPNOTSUPP, "keys for secretbox are imported, not made");
 	if (staged) {
 		*ret = staged;
-		return keydoc_refuse(why, -EALREADY, "key %s is staged already", staged->rec.label);
+		return keydoc_refuse(why, -EALREADY, "key %s is staged already",
+				     staged->rec.info.label);
 	}
 	r = keyset_key_new(&key);
 	if (r == 0)
@@ -110,19 +111,19 @@ int keyset_stage_portable(struct keyset *set, const char *name, const struct key
 {
 	int r = stage_kind(set, name, KEY_KIND_SEALED, heard, why, changed, ctx, ret);
 
-	if (r == -EALREADY && (*ret)->rec.kind != KEY_KIND_SEALED)
+	if (r == -EALREADY && (*ret)->rec.info.kind != KEY_KIND_SEALED)
 		return keydoc_refuse(
 			why, -EEXIST,
 			"key %s is staged already and is not portable: give it up with "
 			"`kekctl key rotate --abort`",
-			(*ret)->rec.label);
+			(*ret)->rec.info.label);
 	return r;
 }
 
 static bool name_is_taken(const struct keyset *set, const char *name)
 {
 	for (size_t i = 0; i < set->doc->n_keys; i++)
-		if (strcmp(set->doc->keys[i].name, name) == 0)
+		if (strcmp(set->doc->keys[i].info.name, name) == 0)
 			return true;
 	return false;
 }
@@ -134,9 +135,9 @@ static struct keyset_key *find_imported(struct keyset *set, const struct key_rec
 	list_for_each (n, &set->keys) {
 		const struct key_record *rec = &keyset_entry(n)->rec;
 
-		if (rec->kind == KEY_KIND_IMPORTED && keyset_entry(n)->why == 0 &&
-		    rec->secretbox == want->secretbox && strcmp(rec->label, want->label) == 0 &&
-		    imported_is(rec, bytes))
+		if (rec->info.kind == KEY_KIND_IMPORTED && keyset_entry(n)->why == 0 &&
+		    rec->info.secretbox == want->info.secretbox &&
+		    strcmp(rec->info.label, want->info.label) == 0 && imported_is(rec, bytes))
 			return keyset_entry(n);
 	}
 	return NULL;
@@ -146,8 +147,8 @@ static struct keyset_key *find_imported(struct keyset *set, const struct key_rec
 static bool label_is_generated(const struct keyset *set, const char *label)
 {
 	for (size_t i = 0; i < set->doc->n_keys; i++)
-		if (set->doc->keys[i].kind != KEY_KIND_IMPORTED &&
-		    strcmp(set->doc->keys[i].label, label) == 0)
+		if (set->doc->keys[i].info.kind != KEY_KIND_IMPORTED &&
+		    strcmp(set->doc->keys[i].info.label, label) == 0)
 			return true;
 	return false;
 }
@@ -157,13 +158,13 @@ static int import_make(struct keyset *set, const struct key_record *want, struct
 {
 	int r;
 
-	r = fresh_record(want->name, &key->rec);
+	r = fresh_record(want->info.name, &key->rec);
 	if (r < 0)
 		return r;
-	memcpy(key->rec.label, want->label, sizeof(key->rec.label));
-	key->rec.kind = KEY_KIND_IMPORTED;
-	key->rec.key_bytes = want->key_bytes;
-	key->rec.secretbox = want->secretbox;
+	memcpy(key->rec.info.label, want->info.label, sizeof(key->rec.info.label));
+	key->rec.info.kind = KEY_KIND_IMPORTED;
+	key->rec.info.key_bytes = want->info.key_bytes;
+	key->rec.info.secretbox = want->info.secretbox;
 	r = imported_seal(set->root, &key->rec, bytes);
 	return r < 0 ? r : keyset_key_place(set, key, bytes.data);
 }
@@ -182,10 +183,11 @@ int keyset_import(struct keyset *set, const struct key_record *want, struct span
 	if (same) {
 		*ret = same;
 		return keydoc_refuse(why, -EALREADY, "key %s has been imported before",
-				     same->rec.label);
+				     same->rec.info.label);
 	}
-	if (name_is_taken(set, want->name) || label_is_generated(set, want->label))
-		return keydoc_refuse(why, -EEXIST, "another key has the name \"%s\"", want->name);
+	if (name_is_taken(set, want->info.name) || label_is_generated(set, want->info.label))
+		return keydoc_refuse(why, -EEXIST, "another key has the name \"%s\"",
+				     want->info.name);
 	r = keyset_key_new(&key);
 	if (r == 0)
 		r = import_make(set, want, bytes, key);

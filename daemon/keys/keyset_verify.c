@@ -26,20 +26,11 @@ static int prove_imported(const struct root_key *root, const struct key_record *
 static int prove_under(const struct keyset *set, const struct root_key *root,
 		       const struct key_record *rec)
 {
-	if (imported_kind(rec->kind))
+	if (imported_kind(rec->info.kind))
 		return prove_imported(root, rec);
-	if (rec->kind != set->kind)
+	if (rec->info.kind != set->kind)
 		return -EOPNOTSUPP;
 	return kek_prove(root, rec);
-}
-
-/* By the first root that the set has, which may be the one that is to come. */
-static int prove(const struct keyset *set, const struct keydoc *doc, const struct key_record *rec)
-{
-	struct key_record under;
-
-	keydoc_record_under(doc, rec, root_key_id(set->root), &under);
-	return prove_under(set, set->root, &under);
 }
 
 /* What this backend cannot open it does not miss. */
@@ -58,7 +49,7 @@ static bool opens_every(const struct keyset *set, const struct root_key *root)
 		r = prove_under(set, root, &under);
 		if (r == 0 || r == -EOPNOTSUPP)
 			continue;
-		log_warning("key %s does not open under the root key %s: %s", under.label, hex,
+		log_warning("key %s does not open under the root key %s: %s", under.info.label, hex,
 			    errno_text(r));
 		return false;
 	}
@@ -99,10 +90,15 @@ int keyset_prove_second(const struct keyset *set, const struct key_record *rec, 
 int keyset_verify_doc(const struct keyset *set, const struct keydoc *doc, keyset_verify_fn *each,
 		      void *ctx)
 {
+	struct key_record under;
+
 	if (keyset_is_sealed(set))
 		return -EKEYEXPIRED;
-	for (size_t i = 0; i < doc->n_keys; i++)
-		each(ctx, &doc->keys[i], prove(set, doc, &doc->keys[i]));
+	/* By the first root that the set has, which may be the one that is to come. */
+	for (size_t i = 0; i < doc->n_keys; i++) {
+		keydoc_record_under(doc, &doc->keys[i], root_key_id(set->root), &under);
+		each(ctx, &doc->keys[i], prove_under(set, set->root, &under));
+	}
 	return 0;
 }
 

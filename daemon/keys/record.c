@@ -10,123 +10,68 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const state_names[] = {
-	[KEY_STAGED] = "staged",
-	[KEY_ACTIVE] = "active",
-	[KEY_DECRYPT_ONLY] = "decrypt-only",
-	[KEY_RETIRED] = "retired",
-	[KEY_DESTROYED] = "destroyed",
-};
-_Static_assert(ARRAY_SIZE(state_names) == KEY_STATES, "a name for each state");
-
-static const char *const kind_names[] = {
-	[KEY_KIND_ENCRYPTED] = "encrypted",
-	[KEY_KIND_IMPORTED] = "imported",
-	[KEY_KIND_SEALED] = "sealed",
-};
-_Static_assert(ARRAY_SIZE(kind_names) == KEY_KINDS, "a name for each kind");
-
-static const struct alg {
-	const char *name;
-	unsigned int key_bytes;
-	bool secretbox;
-} algs[] = {
-	{ "aes-128", 16, false },
-	{ "aes-192", 24, false },
-	{ "aes-256", 32, false },
-	{ "secretbox", 32, true },
-};
-
-const char *key_state_name(enum key_state s)
-{
-	return s < KEY_STATES ? state_names[s] : "?";
-}
-
-const char *key_kind_name(enum key_kind k)
-{
-	return k < KEY_KINDS ? kind_names[k] : "?";
-}
-
-bool key_state_opens(enum key_state s)
-{
-	return s == KEY_STAGED || s == KEY_ACTIVE || s == KEY_DECRYPT_ONLY;
-}
-
 void key_record_add_uses(struct key_record *rec, uint64_t n)
 {
-	if (rec->activation > 0 && __builtin_add_overflow(rec->uses, n, &rec->uses))
+	if (rec->info.activation > 0 && __builtin_add_overflow(rec->uses, n, &rec->uses))
 		rec->uses = UINT64_MAX;
-}
-
-const char *key_alg_name(const struct key_record *rec)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(algs); i++)
-		if (algs[i].key_bytes == rec->key_bytes && algs[i].secretbox == rec->secretbox)
-			return algs[i].name;
-	return "?";
 }
 
 static int take_id(struct span v, struct key_record *rec)
 {
-	return text_hex(v, rec->id, sizeof(rec->id));
+	return text_hex(v, rec->info.id, sizeof(rec->info.id));
 }
 
 static int record_take_name(struct span v, struct key_record *rec)
 {
-	return text_plain(v, rec->name, sizeof(rec->name));
+	return text_plain(v, rec->info.name, sizeof(rec->info.name));
 }
 
 static int take_label(struct span v, struct key_record *rec)
 {
-	return text_plain(v, rec->label, sizeof(rec->label));
+	return text_plain(v, rec->info.label, sizeof(rec->info.label));
 }
 
 static int take_kind(struct span v, struct key_record *rec)
 {
-	size_t i;
-	int r = text_choice(v, kind_names, KEY_KINDS, &i);
-
-	if (r == 0)
-		rec->kind = (enum key_kind)i;
-	return r;
-}
-
-static int take_alg(struct span v, struct key_record *rec)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(algs); i++) {
-		if (!span_equal(v, span_str(algs[i].name)))
-			continue;
-		rec->key_bytes = algs[i].key_bytes;
-		rec->secretbox = algs[i].secretbox;
-		return rec->secretbox && rec->kind != KEY_KIND_IMPORTED ? -EINVAL : 0;
+	for (enum key_kind kind = 0; kind < KEY_KINDS; kind++) {
+		rec->info.kind = kind;
+		if (span_equal(v, span_str(key_kind_name(kind))))
+			return 0;
 	}
 	return -EINVAL;
 }
 
+static int take_alg(struct span v, struct key_record *rec)
+{
+	int r = key_alg_set(v, &rec->info);
+
+	return r == 0 && rec->info.secretbox && rec->info.kind != KEY_KIND_IMPORTED ? -EINVAL : r;
+}
+
 static int take_state(struct span v, struct key_record *rec)
 {
-	size_t i;
-	int r = text_choice(v, state_names, KEY_DESTROYED, &i);
-
-	if (r == 0)
-		rec->state = (enum key_state)i;
-	return r;
+	for (enum key_state state = 0; state < KEY_DESTROYED; state++) {
+		rec->info.state = state;
+		if (span_equal(v, span_str(key_state_name(state))))
+			return 0;
+	}
+	return -EINVAL;
 }
 
 /* A key that is active has been activated, one that is only staged never was. */
 static int take_activation(struct span v, struct key_record *rec)
 {
-	int r = text_u32(v, &rec->activation);
+	int r = text_u32(v, &rec->info.activation);
 
-	if (r == 0 && ((rec->state == KEY_ACTIVE && rec->activation == 0) ||
-		       (rec->state == KEY_STAGED && rec->activation != 0)))
+	if (r == 0 && ((rec->info.state == KEY_ACTIVE && rec->info.activation == 0) ||
+		       (rec->info.state == KEY_STAGED && rec->info.activation != 0)))
 		r = -EINVAL;
 	return r;
 }
 
 static int take_created(struct span v, struct key_record *rec)
 {
-	return text_time(v, &rec->created);
+	return text_time(v, &rec->info.created);
 }
 
 static int take_retired(struct span v, struct key_record *rec)
@@ -137,9 +82,10 @@ static int take_retired(struct span v, struct key_record *rec)
 /* What is written with, or may be soon, bears no mark. */
 static int take_marked(struct span v, struct key_record *rec)
 {
-	int r = text_u64(v, &rec->marked);
+	int r = text_u64(v, &rec->info.marked);
 
-	return r == 0 && (rec->state == KEY_STAGED || rec->state == KEY_ACTIVE || rec->marked == 0)
+	return r == 0 && (rec->info.state == KEY_STAGED || rec->info.state == KEY_ACTIVE ||
+			  rec->info.marked == 0)
 		       ? -EINVAL
 		       : r;
 }
@@ -177,37 +123,37 @@ static int take_reblob(struct span v, struct key_record *rec)
 
 static void put_id(struct text_buf *b, const struct key_record *rec)
 {
-	text_append_hex(b, "key", rec->id, sizeof(rec->id));
+	text_append_hex(b, "key", rec->info.id, sizeof(rec->info.id));
 }
 
 static void put_name(struct text_buf *b, const struct key_record *rec)
 {
-	text_append(b, "name %s\n", rec->name);
+	text_append(b, "name %s\n", rec->info.name);
 }
 
 static void put_label(struct text_buf *b, const struct key_record *rec)
 {
-	text_append(b, "label %s\n", rec->label);
+	text_append(b, "label %s\n", rec->info.label);
 }
 
 static void record_put_kind(struct text_buf *b, const struct key_record *rec)
 {
-	text_append(b, "kind %s\n", key_kind_name(rec->kind));
+	text_append(b, "kind %s\n", key_kind_name(rec->info.kind));
 }
 
 static void put_alg(struct text_buf *b, const struct key_record *rec)
 {
-	text_append(b, "alg %s\n", key_alg_name(rec));
+	text_append(b, "alg %s\n", key_alg_name(&rec->info));
 }
 
 static void put_state(struct text_buf *b, const struct key_record *rec)
 {
-	text_append(b, "state %s\n", key_state_name(rec->state));
+	text_append(b, "state %s\n", key_state_name(rec->info.state));
 }
 
 static void put_activation(struct text_buf *b, const struct key_record *rec)
 {
-	text_append(b, "activation %" PRIu32 "\n", rec->activation);
+	text_append(b, "activation %" PRIu32 "\n", rec->info.activation);
 }
 
 static void record_put_time(struct text_buf *b, const char *field, time_t t)
@@ -222,7 +168,7 @@ static void record_put_time(struct text_buf *b, const char *field, time_t t)
 
 static void put_created(struct text_buf *b, const struct key_record *rec)
 {
-	record_put_time(b, "created", rec->created);
+	record_put_time(b, "created", rec->info.created);
 }
 
 static void put_retired(struct text_buf *b, const struct key_record *rec)
@@ -232,7 +178,7 @@ static void put_retired(struct text_buf *b, const struct key_record *rec)
 
 static void put_marked(struct text_buf *b, const struct key_record *rec)
 {
-	text_append(b, "marked %" PRIu64 "\n", rec->marked);
+	text_append(b, "marked %" PRIu64 "\n", rec->info.marked);
 }
 
 static void put_uses(struct text_buf *b, const struct key_record *rec)
@@ -262,12 +208,12 @@ static bool has_reblob(const struct key_record *rec)
 
 static bool is_retired(const struct key_record *rec)
 {
-	return rec->state == KEY_RETIRED;
+	return rec->info.state == KEY_RETIRED;
 }
 
 static bool is_marked(const struct key_record *rec)
 {
-	return rec->marked != 0;
+	return rec->info.marked != 0;
 }
 
 static bool has_uses(const struct key_record *rec)
@@ -298,22 +244,17 @@ static const struct field {
 	{ "reblob", take_reblob, put_reblob, has_reblob, true },
 };
 
-static bool stands_in(const struct field *f, struct span text, const struct key_record *rec)
-{
-	if (f->optional)
-		return text_has(text, f->name);
-	return !f->stands || f->stands(rec);
-}
-
 int key_record_take(struct span *text, struct key_record *ret)
 {
 	struct span value;
 
 	*ret = (struct key_record){ 0 };
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		if (!stands_in(&fields[i], *text, ret))
+		const struct field *f = &fields[i];
+
+		if (f->optional ? !text_has(*text, f->name) : f->stands && !f->stands(ret))
 			continue;
-		if (text_take(text, fields[i].name, &value) < 0 || fields[i].take(value, ret) < 0)
+		if (text_take(text, f->name, &value) < 0 || f->take(value, ret) < 0)
 			return -EINVAL;
 	}
 	return 0;
@@ -333,12 +274,6 @@ void key_record_append(struct text_buf *b, const struct key_record *rec)
 	text = span_of(b->data + start, b->len - start);
 	if (key_record_take(&text, &back) < 0 || text.len > 0)
 		b->r = -EINVAL;
-}
-
-void key_id_format(const struct key_record *rec, char ret[static KEKD_KEY_ID_HEX + 12])
-{
-	key_hex(rec->id, sizeof(rec->id), ret);
-	snprintf(ret + KEKD_KEY_ID_HEX, 12, ".%" PRIu32, rec->activation);
 }
 
 /* One key has one hex form (text.h), so that the texts can be compared. */

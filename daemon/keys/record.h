@@ -29,46 +29,15 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "daemon/base/keyinfo.h"
 #include "daemon/keys/text.h"
-#include <kekd/limits.h>
 
 #define KEY_BLOB_MAX 512 /* with NUL */
 #define KEY_ROOT_ID  8   /* bytes of a root's fingerprint */
 
-/* The life of a key; which changes are allowed is keys/keydoc_next.h's business. */
-enum key_state {
-	KEY_STAGED,
-	KEY_ACTIVE,
-	KEY_DECRYPT_ONLY,
-	KEY_RETIRED,
-	KEY_DESTROYED, /* only said of a key that is gone: no document holds it */
-	KEY_STATES,
-};
-
-enum key_kind {
-	KEY_KIND_ENCRYPTED, /* made and sealed by the kernel, which alone can open it */
-	KEY_KIND_IMPORTED,  /* from outside */
-	KEY_KIND_SEALED,    /* made here and portable: sealed as an imported one is */
-	KEY_KINDS,
-};
-
-/* Never NULL: "?" for a value that is none. Static. */
-const char *key_state_name(enum key_state s);
-const char *key_kind_name(enum key_kind k);
-/* May a key in this state open values? */
-bool key_state_opens(enum key_state s);
-
 struct key_record {
-	uint8_t id[KEKD_KEY_ID];
-	char name[KEKD_LABEL_MAX];
-	char label[KEKD_LABEL_MAX];
-	enum key_kind kind;
-	unsigned int key_bytes; /* 16, 24, 32 */
-	bool secretbox;         /* XSalsa20-Poly1305, 32 bytes, imported only; else AES */
-	enum key_state state;
-	uint32_t activation;
-	time_t created, retired;   /* retired: 0 in other states */
-	uint64_t marked;           /* 0: not */
+	struct key_info info;
+	time_t retired;            /* 0 in other states */
 	uint64_t uses;             /* encryptions by members that are gone, at most */
 	uint8_t root[KEY_ROOT_ID]; /* that sealed it: the document's, not in the block */
 	char blob[KEY_BLOB_MAX];
@@ -87,11 +56,6 @@ void key_record_append(struct text_buf *b, const struct key_record *rec);
 /* Members that are gone may have encrypted @n messages more with it; none with a key that was never active. */
 void key_record_add_uses(struct key_record *rec, uint64_t n);
 
-/* "aes-256", "secretbox"; "?" for a size that the algorithm does not have. Static. */
-const char *key_alg_name(const struct key_record *rec);
-
-/* "4f0c….1": what Status shows. */
-void key_id_format(const struct key_record *rec, char ret[static KEKD_KEY_ID_HEX + 12]);
 /* The activation in @s if that is a key_id of the same key as @key_id, which has that form. -EINVAL. */
 int key_id_of(const char *key_id, struct span s, uint32_t *ret_activation);
 /* -EINVAL unless it is exactly that form. */

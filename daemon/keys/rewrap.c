@@ -24,7 +24,7 @@ struct rewrap {
 static bool has_encrypted(const struct keydoc *doc)
 {
 	for (size_t i = 0; i < doc->n_keys; i++)
-		if (doc->keys[i].kind == KEY_KIND_ENCRYPTED)
+		if (doc->keys[i].info.kind == KEY_KIND_ENCRYPTED)
 			return true;
 	return false;
 }
@@ -82,7 +82,7 @@ static int rewrap_imported(const struct rewrap *w, struct key_record *rec)
 		return -ENOMEM;
 	r = imported_open(w->old, rec, bytes);
 	if (r == 0)
-		r = imported_seal(w->next, rec, span_of(bytes, rec->key_bytes));
+		r = imported_seal(w->next, rec, span_of(bytes, rec->info.key_bytes));
 	secmem_free(bytes, KEKD_AES_KEY_MAX);
 	return r;
 }
@@ -128,9 +128,9 @@ int rewrap_key(const struct rewrap *w, const struct key_record *rec, char ret[st
 	struct key_record made = *rec;
 	int r = -EOPNOTSUPP;
 
-	if (imported_kind(rec->kind))
+	if (imported_kind(rec->info.kind))
 		r = rewrap_imported(w, &made);
-	else if (rec->kind == KEY_KIND_ENCRYPTED)
+	else if (rec->info.kind == KEY_KIND_ENCRYPTED)
 		r = rewrap_encrypted(w, &made);
 	if (r == 0)
 		memcpy(ret, made.blob, sizeof(made.blob));

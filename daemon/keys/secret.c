@@ -104,15 +104,6 @@ static int wait_readable(int fd, int peer, int64_t end_ms)
 	return n > 0 ? 0 : -ETIME;
 }
 
-static int check_source(int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ? 0 : -EPERM;
-}
-
 static int read_to_end(int fd, int peer, int64_t end_ms, struct secret *s)
 {
 	ssize_t n;
@@ -136,11 +127,14 @@ static int read_to_end(int fd, int peer, int64_t end_ms, struct secret *s)
 int secret_read(int fd, int peer, int timeout_ms, struct secret *ret)
 {
 	_cleanup_secret_ struct secret s = { 0 };
+	struct stat st;
 	int r;
 
-	r = check_source(fd);
-	if (r == 0)
-		r = secret_new(&s);
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
+		return -EPERM;
+	r = secret_new(&s);
 	if (r == 0)
 		r = read_to_end(fd, peer, timeout_ms < 0 ? -1 : now_ms() + timeout_ms, &s);
 	if (r < 0)

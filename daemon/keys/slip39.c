@@ -446,16 +446,6 @@ int slip39_fits(const struct slip39_share *a, const struct slip39_share *b)
 	return a->number == b->number ? -EEXIST : 0;
 }
 
-static int all_fit(const struct slip39_share *shares, size_t n)
-{
-	int r = 0;
-
-	for (size_t i = 1; i < n; i++)
-		for (size_t j = 0; r == 0 && j < i; j++)
-			r = slip39_fits(&shares[j], &shares[i]);
-	return r;
-}
-
 /* What was shared, into w->secret. */
 static int shared_find(struct slip39_work *w, const struct slip39_share *shares, size_t n)
 {
@@ -477,12 +467,14 @@ static int shared_find(struct slip39_work *w, const struct slip39_share *shares,
 int slip39_combine(const struct slip39_share *shares, size_t n, uint8_t ret[static SLIP39_SECRET])
 {
 	_cleanup_(slip39_work_freep) struct slip39_work *w = NULL;
-	int r;
+	int r = 0;
 
 	if (n == 0 || n < shares[0].threshold)
 		return -ENODATA;
 	n = shares[0].threshold;
-	r = all_fit(shares, n);
+	for (size_t i = 1; i < n; i++)
+		for (size_t j = 0; r == 0 && j < i; j++)
+			r = slip39_fits(&shares[j], &shares[i]);
 	if (r == 0)
 		r = slip39_work_new(&w);
 	if (r < 0)

@@ -117,11 +117,6 @@ static int import_memfd(int fd, struct softkey *key)
 	return 0;
 }
 
-static int import_pipe(int fd, struct softkey *key)
-{
-	return read(fd, key, sizeof(*key)) == (ssize_t)sizeof(*key) ? 0 : -EINVAL;
-}
-
 int softkey_import(int fd, struct softkey **ret)
 {
 	_cleanup_(softkey_freep) struct softkey *key = NULL;
@@ -134,7 +129,7 @@ int softkey_import(int fd, struct softkey **ret)
 	if (r < 0)
 		return r;
 	if (S_ISFIFO(st.st_mode))
-		r = import_pipe(fd, key);
+		r = read(fd, key, sizeof(*key)) == (ssize_t)sizeof(*key) ? 0 : -EINVAL;
 	else if (S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof(*key))
 		r = import_memfd(fd, key);
 	else

@@ -194,16 +194,6 @@ static char *plain_path(const char *path)
 	return strndup(path, len);
 }
 
-static int lock_dir(const struct key_store *s)
-{
-	if (flock(s->dir, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return -errno;
-	log_error("key store %s: another kekd has it open", s->path);
-	return -EBUSY;
-}
-
 int key_store_open(const char *path, struct key_store **ret)
 {
 	_cleanup_(key_store_closep) struct key_store *s = calloc(1, sizeof(*s));
@@ -222,8 +212,10 @@ int key_store_open(const char *path, struct key_store **ret)
 	if (s->dir < 0)
 		return -errno;
 	r = store_check_dir(s);
-	if (r == 0)
-		r = lock_dir(s);
+	if (r == 0 && flock(s->dir, LOCK_EX | LOCK_NB) < 0)
+		r = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (r == -EBUSY)
+		log_error("key store %s: another kekd has it open", s->path);
 	if (r == 0)
 		r = clean_up(s);
 	if (r < 0)
@@ -324,19 +316,6 @@ static int store_write_tmp(const struct key_store *s, const char *tmp, const cha
 	return r;
 }
 
-/* What happened to the name @file is to last. */
-static int sync_dir(const struct key_store *s, const char *file)
-{
-	int r = fsync(s->dir) < 0 ? -errno : 0;
-
-	durable_step();
-	if (r < 0)
-		log_error(
-			"key store %s: whether the last change of %s outlives a crash is unknown: %s",
-			s->path, file, errno_text(r));
-	return r;
-}
-
 /* For file systems without hard links. 1: done. @r: why there is no link. */
 static int copy_instead(struct key_store *s, const char *tmp, int r)
 {
@@ -404,7 +383,14 @@ static int store_write(struct key_store *s, const char *file, const char *text, 
 	}
 	if (is_keyset)
 		s->keep_prev = false;
-	return sync_dir(s, file);
+	/* What happened to the name is to last. */
+	r = fsync(s->dir) < 0 ? -errno : 0;
+	durable_step();
+	if (r < 0)
+		log_error(
+			"key store %s: whether the last change of %s outlives a crash is unknown: %s",
+			s->path, file, errno_text(r));
+	return r;
 }
 
 int key_store_write(struct key_store *s, const char *file, const char *text, size_t len)

@@ -6,18 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void key_hex(const void *data, size_t len, char *ret)
-{
-	static const char digit[] = "0123456789abcdef";
-	const uint8_t *b = data;
-
-	for (size_t i = 0; i < len; i++) {
-		*ret++ = digit[b[i] >> 4];
-		*ret++ = digit[b[i] & 15];
-	}
-	*ret = '\0';
-}
-
 static int nibble(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -97,17 +85,6 @@ int text_name(struct span v, char *ret, size_t size)
 		return -EINVAL;
 	memcpy(ret, name, strlen(name) + 1);
 	return 0;
-}
-
-int text_choice(struct span v, const char *const *names, size_t n, size_t *ret)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!span_equal(v, span_str(names[i])))
-			continue;
-		*ret = i;
-		return 0;
-	}
-	return -EINVAL;
 }
 
 int text_time_format(time_t t, char ret[static TEXT_TIME_LEN + 1])

@@ -13,10 +13,9 @@
 #include <time.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/keyinfo.h"
 #include <kekd/span.h>
 
-/* Lower-case hex of @len bytes and a NUL: 2 * len + 1 bytes at @ret. */
-void key_hex(const void *data, size_t len, char *ret);
 /* Exactly @len bytes of lower-case hex. -EINVAL, and @ret is undefined then. */
 int key_unhex(const char *hex, size_t hex_len, uint8_t *ret, size_t len);
 
@@ -35,8 +34,6 @@ int text_plain(struct span v, char *ret, size_t size);
 int text_name(struct span v, char *ret, size_t size);
 /* RFC 3339 in UTC, "2026-01-31T12:00:00Z". */
 int text_time(struct span v, time_t *ret);
-/* One of @names; its index. */
-int text_choice(struct span v, const char *const *names, size_t n, size_t *ret);
 
 #define TEXT_TIME_LEN 20
 /* -EINVAL: a year that has not four digits. */

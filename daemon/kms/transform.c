@@ -254,23 +254,18 @@ static void transform_op_done(struct op *op, int r)
 	call_drop(o->call);
 }
 
-/* With the chain that has the data key, whatever resources that is for: the KMS socket is not told any. */
-static int open_own(struct transform_service *s, struct secpool *pool, struct op *op)
-{
-	int r = -EINVAL;
-
-	for (size_t i = 0; i < s->n_items && (r == -EINVAL || r == -ENOKEY); i++)
-		r = own_decrypt(s->items[i].chain, pool, op);
-	return r;
-}
-
 /* @chain: NULL when there is none for the resource. */
 static int op_open(struct transform_call *c, struct op *op, struct chain *chain)
 {
+	const struct transform_service *s = c->service;
 	int r = chain ? chain_decrypt(chain, op) : -ENOENT;
 
-	if ((r == -EINVAL || r == -ENOKEY || r == -ENOENT) && own_match(op->in))
-		r = open_own(c->service, c->pool, op);
+	if ((r != -EINVAL && r != -ENOKEY && r != -ENOENT) || !own_match(op->in))
+		return r;
+	/* With the chain that has the data key, whatever resources that is for: the KMS socket is not told any. */
+	r = -EINVAL;
+	for (size_t i = 0; i < s->n_items && (r == -EINVAL || r == -ENOKEY); i++)
+		r = own_decrypt(s->items[i].chain, c->pool, op);
 	return r;
 }
 

@@ -189,25 +189,19 @@ static int line_keep(struct audit *a, const struct line *l)
 	return 0;
 }
 
-/* How many lines were lost, where they would have stood. */
-static void say_dropped(struct audit *a)
-{
-	struct line l = { .len = 0 };
-
-	if (a->unsaid == 0)
-		return;
-	line_put_time(&l);
-	line_put(&l, ",\"event\":\"dropped\",\"lines\":%" PRIu64 "}\n", a->unsaid);
-	if (line_keep(a, &l) == 0)
-		a->unsaid = 0;
-}
-
 int audit_add(struct audit *a, const struct audit_line *in)
 {
 	struct line l;
 	int r;
 
-	say_dropped(a);
+	/* How many lines were lost, where they would have stood. */
+	if (a->unsaid > 0) {
+		l.len = 0;
+		line_put_time(&l);
+		line_put(&l, ",\"event\":\"dropped\",\"lines\":%" PRIu64 "}\n", a->unsaid);
+		if (line_keep(a, &l) == 0)
+			a->unsaid = 0;
+	}
 	line_make(&l, in);
 	r = line_keep(a, &l);
 	/* A turn may bring more than there is room for: what the target takes now makes some. */
@@ -286,19 +280,10 @@ static void give_up(struct audit *a)
 	a->len = keep;
 }
 
-/* What was written makes room; a line that is begun stays whole, for another file. */
-static void compact(struct audit *a)
-{
-	size_t start = line_start(a);
-
-	memmove(a->buf, a->buf + start, a->len - start);
-	a->len -= start;
-	a->done -= start;
-}
-
 int audit_flush(struct audit *a)
 {
 	int r = a->fd < 0 ? -EBADF : 0;
+	size_t start;
 
 	if (a->len == a->done)
 		return 0;
@@ -309,10 +294,11 @@ int audit_flush(struct audit *a)
 		give_up(a);
 		r = 0;
 	}
-	if (a->len == a->done)
-		a->len = a->done = 0;
-	else
-		compact(a);
+	/* What was written makes room; a line that is begun stays whole, for another file. */
+	start = a->len == a->done ? a->len : line_start(a);
+	memmove(a->buf, a->buf + start, a->len - start);
+	a->len -= start;
+	a->done -= start;
 	return r;
 }
 

@@ -20,20 +20,13 @@ struct board_page {
 	struct board s;
 };
 
-static int page_seal(int fd)
-{
-	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
-
-	return fcntl(fd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
-}
-
 int board_page_new(struct board_page **ret, int *ret_fd)
 {
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 	const size_t size = sizeof(struct board_page);
 	_cleanup_close_ int fd = memfd_create("kekd-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	_cleanup_(board_page_freep) struct board_page *page = NULL;
 	void *p;
-	int r;
 
 	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
 		return -errno;
@@ -41,9 +34,8 @@ int board_page_new(struct board_page **ret, int *ret_fd)
 	if (p == MAP_FAILED)
 		return -errno;
 	page = p;
-	r = page_seal(fd);
-	if (r < 0)
-		return r;
+	if (fcntl(fd, F_ADD_SEALS, seals) < 0)
+		return -errno;
 	*ret = move_ptr(page);
 	*ret_fd = move_fd(fd);
 	return 0;

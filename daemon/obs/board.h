@@ -14,16 +14,19 @@
 #include <stdint.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/keyinfo.h"
 #include "daemon/obs/metrics.h"
 #include <kekd/limits.h>
 
+/* A key, for the page and for kekctl, which the admin protocol brings it to as it is. */
 struct board_key {
-	char label[KEKD_LABEL_MAX];
-	char state[16];
-	bool usable;
-	uint64_t created; /* seconds since 1970 */
-	uint64_t encryptions, decryptions;
+	struct key_info info;
+	int32_t usable;                    /* 0, or why not: -EKEYREVOKED, … */
+	uint32_t reserved;                 /* 0 */
+	uint64_t encryptions, decryptions; /* by this keeper's servers */
+	uint64_t last_used;                /* seconds since 1970, 0: never; at the latest */
 };
+_Static_assert(sizeof(struct board_key) == 600, "as on the wire");
 
 /* What is not well and no counter tells; 0: it is. `kekctl status` gets it too. */
 struct board_health {

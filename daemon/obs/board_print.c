@@ -35,20 +35,20 @@ static void label_start(FILE *to, const char *name, const char *label, const cha
 
 static void key_start(FILE *to, const char *name, const struct board_key *k)
 {
-	label_start(to, name, "key", k->label);
+	label_start(to, name, "key", k->info.label);
 }
 
-static void print_usable(const struct board *s, FILE *to)
+static void board_print_keys(const struct board *s, FILE *to)
 {
+	gauge(to, "kekd_key_encryptions_limit",
+	      "Number of messages that one key encrypts before it is due for rotation.",
+	      s->key_limit);
 	board_head(to, "kekd_key_usable", "gauge", "1 if the key is loaded and can be used.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
 		key_start(to, "kekd_key_usable", &s->keys[i]);
-		fprintf(to, ",state=\"%s\"} %d\n", s->keys[i].state, s->keys[i].usable);
+		fprintf(to, ",state=\"%s\"} %d\n", key_state_name(s->keys[i].info.state),
+			s->keys[i].usable == 0);
 	}
-}
-
-static void print_operations(const struct board *s, FILE *to)
-{
 	board_head(to, "kekd_key_operations_total", "counter",
 		   "Messages encrypted and decrypted, by key.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
@@ -57,39 +57,27 @@ static void print_operations(const struct board *s, FILE *to)
 		key_start(to, "kekd_key_operations_total", &s->keys[i]);
 		fprintf(to, ",direction=\"decrypt\"} %" PRIu64 "\n", s->keys[i].decryptions);
 	}
-}
-
-static void print_ages(const struct board *s, FILE *to)
-{
 	board_head(to, "kekd_key_age_seconds", "gauge", "Seconds since the key was made.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {
-		const struct board_key *k = &s->keys[i];
+		uint64_t created = (uint64_t)s->keys[i].info.created;
 
-		key_start(to, "kekd_key_age_seconds", k);
-		fprintf(to, "} %" PRIu64 "\n", s->now > k->created ? s->now - k->created : 0);
+		key_start(to, "kekd_key_age_seconds", &s->keys[i]);
+		fprintf(to, "} %" PRIu64 "\n", s->now > created ? s->now - created : 0);
 	}
-}
-
-static void board_print_keys(const struct board *s, FILE *to)
-{
-	gauge(to, "kekd_key_encryptions_limit",
-	      "Number of messages that one key encrypts before it is due for rotation.",
-	      s->key_limit);
-	print_usable(s, to);
-	print_operations(s, to);
-	print_ages(s, to);
 }
 
 static void print_state(const struct board *s, FILE *to)
 {
 	board_head(to, "kekd_build_info", "gauge",
-		   "Always 1; its labels are the version, the backend and the custody.");
+		   "Always 1; its labels are the version, the backend and "
+		   "the custody.");
 	fprintf(to, "kekd_build_info{version=\"%s\",backend=\"%s\",custody=\"%s\"} 1\n", s->version,
 		s->backend, s->custody);
 	board_head(to, "kekd_ring_info", "gauge", "Always 1; its label is the event loop in use.");
 	fprintf(to, "kekd_ring_info{ring=\"%s\"} 1\n", s->ring);
 	gauge(to, "kekd_serving",
-	      "1 if a server answers calls and the first chain has an active key.",
+	      "1 if a server answers calls and the first chain has an "
+	      "active key.",
 	      s->serving && s->active && !s->sealed);
 	gauge(to, "kekd_selftest_passed", "1 if the present server passed its known-answer tests.",
 	      s->serving);
@@ -99,7 +87,8 @@ static void print_state(const struct board *s, FILE *to)
 	      "is known.",
 	      s->escrow_tested);
 	board_head(to, "kekd_root_info", "gauge",
-		   "Always 1; its label is the fingerprint of a root key that is loaded.");
+		   "Always 1; its label is the fingerprint of a root key "
+		   "that is loaded.");
 	if (*s->root_id)
 		fprintf(to, "kekd_root_info{fingerprint=\"%s\"} 1\n", s->root_id);
 	if (*s->root_second)
@@ -109,7 +98,8 @@ static void print_state(const struct board *s, FILE *to)
 	      "under two root keys.",
 	      s->root_rotating);
 	gauge(to, "kekd_probe_ok",
-	      "1 if the last test encryption and decryption with each active key succeeded.",
+	      "1 if the last test encryption and decryption with each "
+	      "active key succeeded.",
 	      s->metrics.probes > 0 && s->metrics.probe_r == 0);
 	gauge(to, "kekd_key_store_stalled",
 	      "1 while a write to the key store's disk has been pending for more than 5 seconds.",
@@ -169,16 +159,23 @@ static void print_cluster(const struct board_cluster *c, FILE *to)
 		return;
 	gauge(to, "kekd_cluster_etcd_up", "1 if etcd answers.", !c->away);
 	gauge(to, "kekd_cluster_current",
-	      "1 if the keyset in etcd is the one that this node holds.", c->current);
+	      "1 if the keyset in etcd is the one that this node "
+	      "holds.",
+	      c->current);
 	gauge(to, "kekd_cluster_confirmed",
-	      "1 if this node has read etcd since its start and may encrypt.", c->confirmed);
+	      "1 if this node has read etcd since its start and may "
+	      "encrypt.",
+	      c->confirmed);
 	gauge(to, "kekd_cluster_alarm",
-	      "1 if a person has to act; kekctl cluster status says on what.", c->alarm);
+	      "1 if a person has to act; kekctl cluster status says "
+	      "on what.",
+	      c->alarm);
 	board_head(to, "kekd_cluster_put_back_total", "counter",
 		   "How often etcd had lost changes of the keyset and a member put them back.");
 	fprintf(to, "kekd_cluster_put_back_total %" PRIu64 "\n", c->put_back);
 	gauge(to, "kekd_cluster_change_pending_seconds",
-	      "Seconds for which a change has been waiting for etcd; 0 if none waits.",
+	      "Seconds for which a change has been waiting for etcd; "
+	      "0 if none waits.",
 	      c->pending == BOARD_NEVER ? 0 : c->pending);
 	board_head(to, "kekd_cluster_certificate_days", "gauge",
 		   "Days until the client certificate for etcd expires; -1 if it has expired.");

@@ -29,19 +29,12 @@ uint64_t metrics_bound_ns(size_t bucket)
 	return bounds[bucket].ns;
 }
 
-static size_t method_index(const char *method)
+void metrics_observe(struct metrics *m, const char *method, unsigned int code, uint64_t ns)
 {
-	size_t i = 0;
+	size_t i = 0, bucket = 0;
 
 	while (i < METRICS_METHODS - 1 && strcmp(methods[i], method) != 0)
 		i++;
-	return i;
-}
-
-void metrics_observe(struct metrics *m, const char *method, unsigned int code, uint64_t ns)
-{
-	size_t i = method_index(method), bucket = 0;
-
 	while (ns > bounds[bucket].ns)
 		bucket++;
 	m->requests[i][code < METRICS_CODES ? code : GRPC_UNKNOWN]++;
@@ -77,27 +70,6 @@ void metrics_upstream(struct metrics *m, const char *path, uint64_t calls, uint6
 		u->last = last;
 }
 
-static void add_upstreams(struct metrics *total, const struct metrics *more)
-{
-	for (uint32_t i = 0; i < more->n_upstreams && i < METRICS_UPSTREAMS; i++) {
-		const struct metrics_upstream *u = &more->upstreams[i];
-		char path[sizeof(u->path) + 1] = { 0 };
-
-		memcpy(path, u->path, sizeof(u->path));
-		metrics_upstream(total, path, u->calls, u->failures, u->last);
-	}
-}
-
-static void metrics_add_engine(struct metrics *total, const struct metrics *more)
-{
-	for (size_t i = 0; i < METRICS_RUNS; i++)
-		total->runs[i] += more->runs[i];
-	total->run_blocks += more->run_blocks;
-	total->jobs += more->jobs;
-	total->job_errors += more->job_errors;
-	total->broken_runs += more->broken_runs;
-}
-
 void metrics_add(struct metrics *total, const struct metrics *more)
 {
 	for (size_t i = 0; i < METRICS_METHODS; i++) {
@@ -115,8 +87,19 @@ void metrics_add(struct metrics *total, const struct metrics *more)
 	total->audit_lines += more->audit_lines;
 	total->audit_dropped += more->audit_dropped;
 	total->log_dropped += more->log_dropped;
-	metrics_add_engine(total, more);
-	add_upstreams(total, more);
+	for (size_t i = 0; i < METRICS_RUNS; i++)
+		total->runs[i] += more->runs[i];
+	total->run_blocks += more->run_blocks;
+	total->jobs += more->jobs;
+	total->job_errors += more->job_errors;
+	total->broken_runs += more->broken_runs;
+	for (uint32_t i = 0; i < more->n_upstreams && i < METRICS_UPSTREAMS; i++) {
+		const struct metrics_upstream *u = &more->upstreams[i];
+		char path[sizeof(u->path) + 1] = { 0 };
+
+		memcpy(path, u->path, sizeof(u->path));
+		metrics_upstream(total, path, u->calls, u->failures, u->last);
+	}
 }
 
 void metrics_add_now(struct metrics *total, const struct metrics *one)
@@ -151,16 +134,6 @@ static void print_requests(const struct metrics *m, FILE *to)
 					"\n",
 					methods[i], grpc_status_name((unsigned int)j),
 					m->requests[i][j]);
-}
-
-static void print_refusals(const struct metrics *m, FILE *to)
-{
-	metrics_head(to, "kekd_refusals_total", "counter",
-		     "Requests and connections of allowed peers that were refused, by the "
-		     "limit they reached.");
-	for (size_t i = 0; i < REFUSALS; i++)
-		fprintf(to, "kekd_refusals_total{reason=\"%s\"} %" PRIu64 "\n",
-			refusal_name((enum refusal)i), m->refusals[i]);
 }
 
 static void print_histogram(const struct metrics *m, size_t i, FILE *to)
@@ -198,39 +171,17 @@ static void print_runs(const struct metrics *m, FILE *to)
 	fprintf(to, "kekd_engine_run_blocks_count %" PRIu64 "\n", sum);
 }
 
-static void print_engine(const struct metrics *m, FILE *to)
-{
-	print_runs(m, to);
-	one(to, "kekd_engine_jobs_total", "counter",
-	    "Messages that the engine has finished, failed ones included.", m->jobs);
-	one(to, "kekd_engine_job_errors_total", "counter",
-	    "Messages that failed in the engine for another reason than a wrong tag.",
-	    m->job_errors);
-	one(to, "kekd_engine_broken_runs_total", "counter",
-	    "Operations of the kernel's cipher that failed, after each of which its "
-	    "socket was replaced.",
-	    m->broken_runs);
-	one(to, "kekd_engine_queue_length", "gauge", "Number of messages in the engine.",
-	    m->queued);
-}
-
-/* As a label's value: backslash, quote and line feed are escaped. */
-static void print_escaped(const char *s, FILE *to)
-{
-	for (; *s; s++) {
-		if (*s == '\\' || *s == '"')
-			putc('\\', to);
-		if (*s == '\n')
-			fputs("\\n", to);
-		else
-			putc(*s, to);
-	}
-}
-
 static void print_upstream(const char *name, const char *path, uint64_t value, FILE *to)
 {
 	fprintf(to, "%s{plugin=\"", name);
-	print_escaped(path, to);
+	for (; *path; path++) { /* backslash, quote and line feed are escaped */
+		if (*path == '\\' || *path == '"')
+			putc('\\', to);
+		if (*path == '\n')
+			fputs("\\n", to);
+		else
+			putc(*path, to);
+	}
 	fprintf(to, "\"} %" PRIu64 "\n", value);
 }
 
@@ -247,19 +198,10 @@ static void print_upstreams(const struct metrics *m, FILE *to)
 	for (uint32_t i = 0; i < m->n_upstreams; i++)
 		print_upstream("kekd_upstream_calls_total", u[i].path, u[i].calls, to);
 	metrics_head(to, "kekd_upstream_failures_total", "counter",
-		     "Calls to another KMS plugin that failed or were refused.");
+		     "Calls to another KMS plugin that failed or were "
+		     "refused.");
 	for (uint32_t i = 0; i < m->n_upstreams; i++)
 		print_upstream("kekd_upstream_failures_total", u[i].path, u[i].failures, to);
-}
-
-static void print_audit(const struct metrics *m, FILE *to)
-{
-	one(to, "kekd_audit_lines_total", "counter", "Audit lines that were written.",
-	    m->audit_lines);
-	one(to, "kekd_audit_dropped_total", "counter",
-	    "Audit lines that were dropped because they could not be written.", m->audit_dropped);
-	one(to, "kekd_audit_stuck", "gauge", "1 while the audit cannot be written.",
-	    m->audit_stuck != 0);
 }
 
 void metrics_print(const struct metrics *m, FILE *to)
@@ -272,7 +214,12 @@ void metrics_print(const struct metrics *m, FILE *to)
 	one(to, "kekd_refused_peers_total", "counter",
 	    "Connections refused because their uid and gid are not in allowedPeers.",
 	    m->refused_peers);
-	print_refusals(m, to);
+	metrics_head(to, "kekd_refusals_total", "counter",
+		     "Requests and connections of allowed peers that were refused, by the "
+		     "limit they reached.");
+	for (size_t i = 0; i < REFUSALS; i++)
+		fprintf(to, "kekd_refusals_total{reason=\"%s\"} %" PRIu64 "\n",
+			refusal_name((enum refusal)i), m->refusals[i]);
 	one(to, "kekd_protocol_errors_total", "counter",
 	    "Connections closed because they broke the protocol.", m->protocol_errors);
 	one(to, "kekd_open_connections", "gauge", "Number of open connections.", m->connections);
@@ -282,7 +229,27 @@ void metrics_print(const struct metrics *m, FILE *to)
 	    "Test encryptions and decryptions with the active keys.", m->probes);
 	one(to, "kekd_log_dropped_total", "counter",
 	    "Log lines that were lost because the log's reader did not keep up.", m->log_dropped);
-	print_engine(m, to);
-	print_audit(m, to);
+	print_runs(m, to);
+	one(to, "kekd_engine_jobs_total", "counter",
+	    "Messages that the engine has finished, failed ones "
+	    "included.",
+	    m->jobs);
+	one(to, "kekd_engine_job_errors_total", "counter",
+	    "Messages that failed in the engine for another reason than a wrong tag.",
+	    m->job_errors);
+	one(to, "kekd_engine_broken_runs_total", "counter",
+	    "Operations of the kernel's cipher that failed, after each of which its "
+	    "socket was replaced.",
+	    m->broken_runs);
+	one(to, "kekd_engine_queue_length", "gauge", "Number of messages in the engine.",
+	    m->queued);
+	one(to, "kekd_audit_lines_total", "counter", "Audit lines that were written.",
+	    m->audit_lines);
+	one(to, "kekd_audit_dropped_total", "counter",
+	    "Audit lines that were dropped because they could not "
+	    "be written.",
+	    m->audit_dropped);
+	one(to, "kekd_audit_stuck", "gauge", "1 while the audit cannot be written.",
+	    m->audit_stuck != 0);
 	print_upstreams(m, to);
 }

@@ -21,16 +21,15 @@ static void log_key(int fd, bool sent, const struct link_msg *msg, unsigned int 
 	const char *verb = sent ? "sent" : "took", *type = link_type_name(msg->type);
 	char hex[KEKD_KEY_ID_HEX + 1];
 
-	key_hex(msg->id, sizeof(msg->id), hex);
+	key_hex(msg->key.id, sizeof(msg->key.id), hex);
 	if (msg->type == LINK_USED)
 		log_debug("link %d: %s %s %s, encryptions %llu, decryptions %llu", fd, verb, type,
 			  hex, (unsigned long long)msg->encryptions,
 			  (unsigned long long)msg->decryptions);
 	else if (msg->type == LINK_KEY)
 		log_debug("link %d: %s %s %s %s%s%s, activation %u, %u descriptors", fd, verb, type,
-			  hex, sent ? msg->label : "", sent ? ", " : "",
-			  msg->state < KEY_STATES ? key_state_name(msg->state) : "in no state",
-			  msg->activation, n_fds);
+			  hex, sent ? msg->key.label : "", sent ? ", " : "",
+			  key_state_name(msg->key.state), msg->key.activation, n_fds);
 	else
 		log_debug("link %d: %s %s %s, r %d, %u descriptors", fd, verb, type, hex, msg->r,
 			  n_fds);
@@ -99,12 +98,10 @@ int link_recv(int fd, struct link_msg *ret, struct link_fds *ret_fds)
 	if (r < 0)
 		return r;
 	fds.n = (unsigned int)n;
-	if (len != sizeof(*ret)) {
+	if (len != sizeof(*ret) || key_info_check(&ret->key) < 0) {
 		link_fds_close(&fds);
 		return -EPROTO;
 	}
-	ret->name[sizeof(ret->name) - 1] = '\0';
-	ret->label[sizeof(ret->label) - 1] = '\0';
 	ret->text[sizeof(ret->text) - 1] = '\0';
 	*ret_fds = fds;
 	PROBE_LINK_IN(link_type_name(ret->type));
@@ -123,29 +120,4 @@ void link_fds_close(struct link_fds *fds)
 int link_fds_take(struct link_fds *fds, unsigned int i)
 {
 	return i < fds->n ? move_fd(fds->fd[i]) : -1;
-}
-
-void link_from_record(struct link_msg *msg, const struct key_record *rec)
-{
-	memcpy(msg->id, rec->id, sizeof(msg->id));
-	memcpy(msg->name, rec->name, sizeof(msg->name));
-	memcpy(msg->label, rec->label, sizeof(msg->label));
-	msg->activation = rec->activation;
-	msg->state = rec->state;
-	msg->kind = rec->kind;
-	msg->key_bytes = rec->key_bytes;
-	msg->secretbox = rec->secretbox;
-}
-
-void link_to_record(const struct link_msg *msg, struct key_record *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	memcpy(ret->id, msg->id, sizeof(ret->id));
-	memcpy(ret->name, msg->name, sizeof(ret->name));
-	memcpy(ret->label, msg->label, sizeof(ret->label));
-	ret->activation = msg->activation;
-	ret->kind = msg->kind < KEY_KINDS ? (enum key_kind)msg->kind : KEY_KIND_ENCRYPTED;
-	ret->key_bytes = msg->key_bytes;
-	ret->secretbox = msg->secretbox;
-	ret->state = msg->state < KEY_STATES ? (enum key_state)msg->state : KEY_RETIRED;
 }

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/keys/record.h"
+#include "daemon/base/keyinfo.h"
 #include "daemon/obs/metrics.h"
 
 #define LINK_FDS    4
@@ -56,16 +56,10 @@ struct link_msg {
 	uint32_t type;
 	int32_t r;
 	uint32_t index;
-	uint32_t activation;
-	uint32_t state; /* enum key_state */
 	uint32_t held;  /* the key is in the holder, and no fd is needed */
-	uint32_t kind;  /* enum key_kind */
-	uint32_t key_bytes, secretbox;
 	uint32_t spent; /* it has encrypted as much as it may */
 	uint64_t encryptions, decryptions, since_ns;
-	uint8_t id[KEKD_KEY_ID];
-	char name[KEKD_LABEL_MAX];
-	char label[KEKD_LABEL_MAX];
+	struct key_info key; /* KEY; of TESTKEY, SOCKET, WITHDRAW, NEED and USED the id */
 	char text[256];
 	uint32_t n_peer_uids, n_peer_gids;
 	uint32_t peer_uids[LINK_PEERS], peer_gids[LINK_PEERS];
@@ -100,9 +94,5 @@ const char *link_type_name(uint32_t type);
 void link_fds_close(struct link_fds *fds);
 /* Take fd @i; ownership moves. */
 int link_fds_take(struct link_fds *fds, unsigned int i);
-
-/* The part of a record that travels. */
-void link_from_record(struct link_msg *msg, const struct key_record *rec);
-void link_to_record(const struct link_msg *msg, struct key_record *ret);
 
 #endif

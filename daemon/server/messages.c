@@ -327,7 +327,7 @@ static void need_socket(void *ctx, const uint8_t id[static KEKD_KEY_ID])
 	struct link_msg msg = { .type = LINK_NEED };
 	int r;
 
-	memcpy(msg.id, id, KEKD_KEY_ID);
+	memcpy(msg.key.id, id, KEKD_KEY_ID);
 	r = server_tell(s, &msg);
 	if (r < 0)
 		s->link_error = r;
@@ -337,8 +337,8 @@ static void need_socket(void *ctx, const uint8_t id[static KEKD_KEY_ID])
 static int key_block(struct server *s, const struct link_msg *msg, struct block_key **ret)
 {
 	if (!msg->held)
-		return backend_kernel_new(s->ring, msg->id, need_socket, s, ret);
-	return s->holder ? backend_holder_new(s->holder, msg->id, ret) : -EPROTO;
+		return backend_kernel_new(s->ring, msg->key.id, need_socket, s, ret);
+	return s->holder ? backend_holder_new(s->holder, msg->key.id, ret) : -EPROTO;
 }
 
 /* @block consumed, whatever happens; op sockets of @fds become its own. */
@@ -367,18 +367,18 @@ static int on_testkey(struct server *s, const struct link_msg *msg, struct link_
 }
 
 /* Not a key of the engine: its bytes go to the table, for the provider secretbox. */
-static int on_key_secretbox(struct server *s, const struct key_record *rec,
+static int on_key_secretbox(struct server *s, const struct key_info *key,
 			    const struct link_fds *fds)
 {
 	_cleanup_(softkey_freep) struct softkey *soft = NULL;
 	int r;
 
-	r = keytable_put(s->keys, rec, NULL);
+	r = keytable_put(s->keys, key, NULL);
 	if (r < 0 || fds->n == 0)
 		return r;
 	r = softkey_import(fds->fd[0], &soft);
 	if (r == 0)
-		r = keytable_put_soft(s->keys, rec->id, soft);
+		r = keytable_put_soft(s->keys, key->id, soft);
 	if (r == 0)
 		soft = NULL; /* the table's now */
 	return r;
@@ -388,31 +388,29 @@ static int on_key(struct server *s, const struct link_msg *msg, struct link_fds 
 {
 	struct engine_key *engine = NULL;
 	struct block_key *block;
-	struct key_record rec;
 	int r = 0;
 
-	link_to_record(msg, &rec);
-	if (rec.secretbox)
-		return on_key_secretbox(s, &rec, fds);
+	if (msg->key.secretbox)
+		return on_key_secretbox(s, &msg->key, fds);
 	if (fds->n > 0 || msg->held) {
 		r = key_block(s, msg, &block);
 		if (r == 0)
 			r = engine_key_over(s, block, fds, &engine);
 		if (r == 0)
-			engine_key_label(engine, rec.label);
+			engine_key_label(engine, msg->key.label);
 	}
 	if (r == 0)
-		r = keytable_put(s->keys, &rec, engine);
+		r = keytable_put(s->keys, &msg->key, engine);
 	if (r < 0 && engine)
 		engine_key_remove(engine);
 	if (r == 0)
-		keytable_find(s->keys, rec.id)->spent = msg->spent;
+		keytable_find(s->keys, msg->key.id)->spent = msg->spent;
 	return r;
 }
 
 static int on_socket(struct server *s, const struct link_msg *msg, struct link_fds *fds)
 {
-	struct chain_key *k = keytable_find(s->keys, msg->id);
+	struct chain_key *k = keytable_find(s->keys, msg->key.id);
 	struct block_key *block = k && k->engine ? engine_key_block(k->engine) : NULL;
 
 	if (!block || !backend_kernel_owns(block))
@@ -445,7 +443,7 @@ static int on_key_or_say(struct server *s, const struct link_msg *msg, struct li
 	int r = on_key(s, msg, fds);
 
 	if (r < 0)
-		log_error("key %s: cannot be used: %s", msg->label, errno_text(r));
+		log_error("key %s: cannot be used: %s", msg->key.label, errno_text(r));
 	return s->going && (r == -ENOMEM || r == -ENOBUFS) ? r : 0;
 }
 
@@ -478,7 +476,7 @@ static int on_reload(struct server *s, const struct link_msg *msg, struct link_f
 /* A key that was never taken has nothing to withdraw. */
 static int on_withdraw(struct server *s, const struct link_msg *msg, struct link_fds *fds _unused_)
 {
-	keytable_withdraw(s->keys, msg->id, msg->r);
+	keytable_withdraw(s->keys, msg->key.id, msg->r);
 	return 0;
 }
 

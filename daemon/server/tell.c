@@ -35,7 +35,7 @@ int server_tell_used(struct server *s)
 
 		if (k->encryptions == 0 && k->decryptions == 0)
 			continue;
-		memcpy(msg.id, k->id, sizeof(msg.id));
+		memcpy(msg.key.id, k->info.id, sizeof(msg.key.id));
 		msg.encryptions = k->encryptions;
 		msg.decryptions = k->decryptions;
 		r = link_send(s->link_fd, &msg, NULL);

@@ -66,26 +66,16 @@ int keyring_new(const char *name, key_serial *ret)
 	return 0;
 }
 
-/* -ENOKEY unless @ring, or a keyring below it, holds a living key of that type and description. */
-static int keyring_find(key_serial ring, const char *type, const char *desc, key_serial *ret)
-{
-	long key = keyctl_search(ring, type, desc, 0);
-
-	if (key < 0)
-		return -errno;
-	*ret = (key_serial)key;
-	return 0;
-}
-
 static int keyring_add(key_serial ring, const char *type, const char *desc, struct span payload,
 		       key_serial *ret)
 {
 	key_serial key;
-	int r;
 
-	r = keyring_find(ring, type, desc, &key);
-	if (r != -ENOKEY)
-		return r < 0 ? r : -EEXIST;
+	/* A living key of that type and description, here or in a keyring below. */
+	if (keyctl_search(ring, type, desc, 0) >= 0)
+		return -EEXIST;
+	if (errno != ENOKEY)
+		return -errno;
 	key = add_key(type, desc, payload.data, payload.len, ring);
 	if (key < 0)
 		return -errno;

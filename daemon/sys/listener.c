@@ -487,21 +487,9 @@ static int take_passed(struct listener_passed *ret, int fd, const char **names)
 	return 0;
 }
 
-static int take_all_passed(struct listener_passed *ret, size_t n)
-{
-	const char *names = getenv("LISTEN_FDNAMES");
-	int r = 0;
-
-	for (size_t i = 0; i < n && r == 0; i++)
-		r = take_passed(&ret[i], PASSED_FD_FIRST + (int)i, &names);
-	if (r < 0)
-		for (size_t i = 0; i < n; i++)
-			close(PASSED_FD_FIRST + (int)i);
-	return r;
-}
-
 int listener_from_systemd(struct listener_passed *ret, size_t max, size_t *ret_n)
 {
+	const char *names = getenv("LISTEN_FDNAMES");
 	unsigned long n = 0;
 	int r = passed_count(&n);
 
@@ -511,8 +499,12 @@ int listener_from_systemd(struct listener_passed *ret, size_t max, size_t *ret_n
 		r = -E2BIG;
 	if (r == -E2BIG)
 		log_error("listener: systemd passed %lu sockets, %zu can be used", n, max);
-	if (r == 0)
-		r = take_all_passed(ret, n);
+	if (r == 0) {
+		for (size_t i = 0; i < n && r == 0; i++)
+			r = take_passed(&ret[i], PASSED_FD_FIRST + (int)i, &names);
+		for (size_t i = 0; i < n && r < 0; i++)
+			close(PASSED_FD_FIRST + (int)i);
+	}
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_PIDFDID");
 	unsetenv("LISTEN_FDS");

@@ -47,16 +47,6 @@ void ring_init(struct ring *ring, const struct ring_twin *twin)
 	list_init(&ring->done);
 }
 
-static int epoll_instead(int refused, struct ring **ret)
-{
-	int r = ring_epoll_new(ret);
-
-	if (r < 0)
-		return r;
-	ring_uring_explain(refused, (*ret)->why, sizeof((*ret)->why));
-	return 0;
-}
-
 int ring_new(enum ring_kind want, unsigned int entries, struct ring **ret)
 {
 	char why[256];
@@ -69,9 +59,13 @@ int ring_new(enum ring_kind want, unsigned int entries, struct ring **ret)
 	r = ring_uring_new(entries, ret);
 	if (r == 0)
 		return 0;
-	if (want == RING_AUTO)
-		return epoll_instead(r, ret);
 	ring_uring_explain(r, why, sizeof(why));
+	if (want == RING_AUTO) {
+		r = ring_epoll_new(ret);
+		if (r == 0)
+			snprintf((*ret)->why, sizeof((*ret)->why), "%s", why);
+		return r;
+	}
 	log_error("ring: io_uring was asked for, but %s", why);
 	return r;
 }
@@ -151,20 +145,13 @@ void ring_timer(struct ring *ring, struct ring_op *op, uint64_t when_ns)
 	timeq_set(&ring->timers, &op->timer, when_ns);
 }
 
-static size_t msg_bytes(const struct msghdr *msg)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < msg->msg_iovlen; i++)
-		n += msg->msg_iov[i].iov_len;
-	return n;
-}
-
 static void exchange_set(struct ring_op *op, const struct msghdr *msg, void *buf, size_t len)
 {
 	op->exchange.msg = msg;
 	op->exchange.buf = buf;
-	op->exchange.send_len = msg_bytes(msg);
+	op->exchange.send_len = 0;
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		op->exchange.send_len += msg->msg_iov[i].iov_len;
 	op->exchange.len = len;
 }
 
@@ -276,19 +263,10 @@ static int64_t turn_timeout(const struct ring *ring, bool nowait)
 	return when - now < INT64_MAX ? (int64_t)(when - now) : INT64_MAX;
 }
 
-static void expire_timers(struct ring *ring)
-{
-	struct timeq_node *node;
-
-	if (!ring->timers.root)
-		return;
-	while ((node = timeq_take(&ring->timers, ring_now(ring))))
-		ring_done(ring, container_of(node, struct ring_op, timer), 0);
-}
-
 int ring_turn(struct ring *ring, bool nowait)
 {
 	struct list batch = LIST_INIT(batch);
+	struct timeq_node *node;
 	int r;
 
 	assert(!ring->turning);
@@ -296,7 +274,8 @@ int ring_turn(struct ring *ring, bool nowait)
 	ring->now = 0;
 	if (r < 0)
 		return r;
-	expire_timers(ring);
+	while (ring->timers.root && (node = timeq_take(&ring->timers, ring_now(ring))))
+		ring_done(ring, container_of(node, struct ring_op, timer), 0);
 	ring->turning = true;
 	list_splice_tail(&batch, &ring->done);
 	if (ring->twin->reap)

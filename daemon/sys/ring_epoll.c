@@ -176,13 +176,6 @@ static int try_once(struct epoll_ring *e, struct ring_op *op)
 	return n < 0 ? -errno : (int)n;
 }
 
-/* The same calls as the io_uring twin's two submissions. */
-static int try_exchange(struct epoll_ring *e, struct ring_op *op)
-{
-	e->ring.stats.enters += 2;
-	return ring_exchange_plain(op);
-}
-
 /* Ask for what the slot's waiting operations need. -EPERM: a file that cannot be waited for. */
 static int slot_arm(struct epoll_ring *e, int fd)
 {
@@ -216,7 +209,9 @@ static void op_advance(struct epoll_ring *e, struct ring_op *op)
 	int r;
 
 	if (op->kind == RING_OP_EXCHANGE) {
-		op_finish(e, op, try_exchange(e, op));
+		/* The same calls as the io_uring twin's two submissions. */
+		e->ring.stats.enters += 2;
+		op_finish(e, op, ring_exchange_plain(op));
 		return;
 	}
 	r = try_once(e, op);

@@ -80,18 +80,14 @@ static struct uring *uring_of(struct ring *ring)
 	return container_of(ring, struct uring, ring);
 }
 
-/* Submit what is queued. Errors come back at the next wait, which knows what to do. */
-static void flush(struct uring *u)
-{
-	u->ring.stats.enters++;
-	(void)io_uring_submit(&u->io);
-}
-
 /* Room for @n submissions, made if need be. */
 static bool have_room(struct uring *u, unsigned int n)
 {
-	if (io_uring_sq_space_left(&u->io) < n)
-		flush(u);
+	if (io_uring_sq_space_left(&u->io) < n) {
+		/* Errors come back at the next wait, which knows what to do. */
+		u->ring.stats.enters++;
+		(void)io_uring_submit(&u->io);
+	}
 	return io_uring_sq_space_left(&u->io) >= n;
 }
 

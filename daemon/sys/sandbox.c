@@ -90,11 +90,6 @@ static int bounding_set(uint64_t mask)
 	return 0;
 }
 
-static int no_new_privs(void)
-{
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
-}
-
 int sandbox_keep_caps(uint64_t mask)
 {
 	uint64_t have = 0;
@@ -107,7 +102,9 @@ int sandbox_keep_caps(uint64_t mask)
 		r = -errno;
 	if (r == 0)
 		r = caps_set(have & mask);
-	return r == 0 ? no_new_privs() : r;
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = -errno;
+	return r;
 }
 
 int sandbox_drop_all(uid_t uid, gid_t gid)

@@ -268,13 +268,6 @@ static int rules_fork(scmp_filter_ctx ctx)
 				SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
 }
 
-/* isatty(3) of the log, and the window size for nothing else; TIOCSTI would type for the operator. */
-static int rules_ioctl(scmp_filter_ctx ctx)
-{
-	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-				SCMP_A1(SCMP_CMP_EQ, TCGETS, 0));
-}
-
 int sandbox_seccomp_keeper(int32_t ring)
 {
 	_cleanup_(seccomp_releasep) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -289,7 +282,9 @@ int sandbox_seccomp_keeper(int32_t ring)
 		r = rules_socket(ctx);
 	if (r == 0)
 		r = rules_fork(ctx);
+	/* isatty(3) of the log, and the window size for nothing else; TIOCSTI would type for the operator. */
 	if (r == 0)
-		r = rules_ioctl(ctx);
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_EQ, TCGETS, 0));
 	return r == 0 ? seccomp_load(ctx) : r;
 }

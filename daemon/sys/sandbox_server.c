@@ -90,13 +90,6 @@ static const int server_killed[] = {
 	SCMP_SYS(pidfd_getfd),
 };
 
-/* abort(3) raises a signal to this very thread group; nobody else may be signalled. */
-static int rules_self_signal(scmp_filter_ctx ctx)
-{
-	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
-}
-
 int sandbox_seccomp_server(void)
 {
 	_cleanup_(seccomp_releasep) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -113,7 +106,9 @@ int sandbox_seccomp_server(void)
 		r = rules_fstat(ctx);
 	if (r == 0)
 		r = rules_fcntl(ctx);
+	/* abort(3) raises a signal to this very thread group; nobody else may be signalled. */
 	if (r == 0)
-		r = rules_self_signal(ctx);
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 	return r == 0 ? seccomp_load(ctx) : r;
 }

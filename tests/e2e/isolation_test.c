@@ -124,15 +124,17 @@ static int can_serve(void)
 
 FIXTURE_SETUP(keeper)
 {
-	struct key_record rec = { .state = KEY_ACTIVE, .activation = 1, .id = { 1 } };
+	struct key_record rec = { .info.state = KEY_ACTIVE,
+				  .info.activation = 1,
+				  .info.id = { 1 } };
 	struct cell *c = &self->cell;
 	int pair[2];
 
 	(void)variant;
 	SKIP_UNLESS("afalg", geteuid() == 0 && can_serve() == 0,
 		    "needs root and AF_ALG with ecb(aes)");
-	snprintf(rec.name, sizeof(rec.name), "primary");
-	snprintf(rec.label, sizeof(rec.label), "primary.1");
+	snprintf(rec.info.name, sizeof(rec.info.name), "primary");
+	snprintf(rec.info.label, sizeof(rec.info.label), "primary.1");
 	ASSERT_OK(keyring_new_session());
 	ASSERT_OK(keyring_new("kekd-isolation", &c->keys[2]));
 	ASSERT_OK(maker_start(&self->maker));

@@ -123,7 +123,7 @@ static int make_kernel(struct known *k)
 
 	_Static_assert(sizeof(blob) == 81, "no holes");
 	_Static_assert(sizeof(k->mac_key) == ROOT_LEN, "the kernel's MAC is under the root itself");
-	k->rec.kind = KEY_KIND_ENCRYPTED;
+	k->rec.info.kind = KEY_KIND_ENCRYPTED;
 	memcpy(k->mac_key, k->root, ROOT_LEN);
 	r = kernel_seal(k, &blob);
 	if (r == 0)
@@ -138,7 +138,7 @@ static int make_sealed(struct known *k)
 	_cleanup_(root_key_freep) struct root_key *root = NULL;
 	int r = root_key_new_in_memory(span_of(k->root, ROOT_LEN), &root);
 
-	k->rec.kind = KEY_KIND_SEALED;
+	k->rec.info.kind = KEY_KIND_SEALED;
 	memcpy(k->mac_key, k->root, ROOT_LEN);
 	return r < 0 ? r : imported_seal(root, &k->rec, span_of(k->kek, sizeof(k->kek)));
 }
@@ -167,15 +167,15 @@ static int make(struct known *k, const char *backend)
 	int r = -EINVAL;
 
 	if (random_get(k->kek, sizeof(k->kek)) < 0 || random_get(k->root, ROOT_LEN) < 0 ||
-	    random_get(k->rec.id, sizeof(k->rec.id)) < 0)
+	    random_get(k->rec.info.id, sizeof(k->rec.info.id)) < 0)
 		return -EIO;
-	k->rec.key_bytes = sizeof(k->kek);
-	k->rec.state = KEY_ACTIVE;
-	k->rec.activation = 1;
-	k->rec.created = time(NULL);
-	key_hex(k->rec.id, sizeof(k->rec.id), hex);
-	strcpy(k->rec.name, NAME);
-	snprintf(k->rec.label, sizeof(k->rec.label), "%s.%s", NAME, hex);
+	k->rec.info.key_bytes = sizeof(k->kek);
+	k->rec.info.state = KEY_ACTIVE;
+	k->rec.info.activation = 1;
+	k->rec.info.created = time(NULL);
+	key_hex(k->rec.info.id, sizeof(k->rec.info.id), hex);
+	strcpy(k->rec.info.name, NAME);
+	snprintf(k->rec.info.label, sizeof(k->rec.info.label), "%s.%s", NAME, hex);
 	for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
 		if (strcmp(backends[i].name, backend) == 0) {
 			r = backends[i].make(k);
@@ -212,11 +212,11 @@ static int keyset_make(const struct known *k, const struct keydoc_member *self, 
 	if (r == 0)
 		r = random_get(nonce, sizeof(nonce));
 	if (r == 0)
-		r = keydoc_begin(cluster, nonce, self, k->rec.root, k->rec.created, ret);
+		r = keydoc_begin(cluster, nonce, self, k->rec.root, k->rec.info.created, ret);
 	if (r < 0)
 		return r;
 	(*ret)->keys[(*ret)->n_keys++] = k->rec;
-	(*ret)->activations = k->rec.activation;
+	(*ret)->activations = k->rec.info.activation;
 	return 0;
 }
 
@@ -293,7 +293,7 @@ static int save(const struct known *k, const char *dir)
 	if (r == 0)
 		r = put(fd, "root", k->root, sizeof(k->root));
 	if (r == 0)
-		r = put(fd, "label", k->rec.label, strlen(k->rec.label));
+		r = put(fd, "label", k->rec.info.label, strlen(k->rec.info.label));
 	return r < 0 ? r : store(k, dir);
 }
 

@@ -117,9 +117,9 @@ static void try_key_id(const uint8_t *data, size_t size)
 	char id[KEKD_KEY_ID_HEX + 12];
 	struct key_record rec = { 0 };
 
-	if (key_id_parse((const char *)data, size, rec.id, &rec.activation) < 0)
+	if (key_id_parse((const char *)data, size, rec.info.id, &rec.info.activation) < 0)
 		return;
-	key_id_format(&rec, id);
+	key_id_format(&rec.info, id);
 	require(strlen(id) == size && memcmp(id, data, size) == 0);
 }
 

@@ -55,13 +55,10 @@ static bool ended(const char *s, size_t size)
 
 static void require_sound(const struct link_msg *msg)
 {
-	struct key_record rec;
-
-	require(ended(msg->name, sizeof(msg->name)) && ended(msg->label, sizeof(msg->label)) &&
+	require(ended(msg->key.name, sizeof(msg->key.name)) &&
+		ended(msg->key.label, sizeof(msg->key.label)) &&
 		ended(msg->text, sizeof(msg->text)));
-	link_to_record(msg, &rec);
-	require(rec.state < KEY_STATES);
-	require(ended(rec.name, sizeof(rec.name)) && ended(rec.label, sizeof(rec.label)));
+	require(msg->key.state < KEY_STATES && msg->key.kind < KEY_KINDS);
 }
 
 /* The lowest free descriptor tells whether one was left open. */
@@ -99,7 +96,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require_sound(&msg);
 		link_fds_close(&got);
 	} else {
-		require(len != sizeof(msg) || n > LINK_FDS);
+		memcpy(&msg, packet, sizeof(msg));
+		require(len != sizeof(msg) || n > LINK_FDS || key_info_check(&msg.key) < 0);
 	}
 	require(lowest_free() == before);
 	close(fds[0]);

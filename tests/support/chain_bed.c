@@ -69,7 +69,7 @@ void chain_bed_close(struct chain_bed *b)
 	free(b->out);
 }
 
-static int soft_put(struct chain_bed *b, const struct key_record *rec, const uint8_t *bytes)
+static int soft_put(struct chain_bed *b, const struct key_info *rec, const uint8_t *bytes)
 {
 	struct softkey *soft;
 	int r;
@@ -82,7 +82,7 @@ static int soft_put(struct chain_bed *b, const struct key_record *rec, const uin
 
 int chain_bed_key(struct chain_bed *b, const struct chain_bed_key *key)
 {
-	struct key_record rec = {
+	struct key_info rec = {
 		.id = { b->ids },
 		.kind = KEY_KIND_IMPORTED,
 		.key_bytes = (unsigned int)key->len,

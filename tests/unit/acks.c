@@ -65,12 +65,12 @@ static const struct keyack_key *say(struct ktest_data_of_acks *self, const struc
 	keyack_free(self->ack);
 	self->ack = NULL;
 	ASSERT_OK(acks_own(&self->k, &self->ack));
-	return keyack_key(self->ack, key->rec.id);
+	return keyack_key(self->ack, key->rec.info.id);
 }
 
 static struct keeper_counts *counts(struct ktest_data_of_acks *self, const struct keyset_key *key)
 {
-	return (struct keeper_counts *)(uintptr_t)counts_of(&self->k, key->rec.id);
+	return (struct keeper_counts *)(uintptr_t)counts_of(&self->k, key->rec.info.id);
 }
 
 static uint64_t ago(uint64_t seconds)
@@ -96,8 +96,8 @@ TEST_F(acks, says_what_it_holds)
 	EXPECT_EQ(counts(self, self->active)->reserved, key->uses);
 	ASSERT_EQ(2U, ack->n_keys);
 	ASSERT_EQ(1U, ack->n_writes);
-	EXPECT_TRUE(keyack_writes_with(ack, self->active->rec.id));
-	EXPECT_EQ(self->active->rec.activation, ack->writes[0].activation);
+	EXPECT_TRUE(keyack_writes_with(ack, self->active->rec.info.id));
+	EXPECT_EQ(self->active->rec.info.activation, ack->writes[0].activation);
 }
 
 /* Others answer to the number, so that nobody's old words make a change. */
@@ -135,7 +135,7 @@ TEST_F(acks, says_nothing_of_a_retired_key)
 	struct keydoc_change change = { .kind = KEYDOC_RETIRE, .vouched = true, .forced = true };
 	struct keydoc_refusal why;
 
-	memcpy(change.id, self->old->rec.id, sizeof(change.id));
+	memcpy(change.id, self->old->rec.info.id, sizeof(change.id));
 	ASSERT_OK(keeper_change(&self->k, &change, &why));
 	EXPECT_NULL(say(self, self->old));
 	EXPECT_NOT_NULL(say(self, self->active));
@@ -196,7 +196,7 @@ TEST_F(acks, one_that_is_leaving_gets_quiet)
 	EXPECT_LT(0U, counts(self, self->active)->wrote_ns);
 	counts(self, self->active)->wrote_ns = ago(400);
 	EXPECT_TRUE(say(self, self->active)->quiet);
-	EXPECT_EQ(KEY_ACTIVE, self->active->rec.state);
+	EXPECT_EQ(KEY_ACTIVE, self->active->rec.info.state);
 }
 
 /* @number tells several of one node apart. */

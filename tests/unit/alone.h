@@ -28,11 +28,12 @@ static inline struct keyack *alone_ack(struct keyset *set)
 		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
 		struct keyack_key *a = &ack->keys[ack->n_keys++];
 
-		memcpy(a->id, key->rec.id, sizeof(a->id));
+		memcpy(a->id, key->rec.info.id, sizeof(a->id));
 		a->why = key->why;
-		a->quiet = key->rec.state != KEY_ACTIVE;
-		if (key->rec.state == KEY_ACTIVE)
-			memcpy(ack->writes[ack->n_writes++].id, key->rec.id, sizeof(key->rec.id));
+		a->quiet = key->rec.info.state != KEY_ACTIVE;
+		if (key->rec.info.state == KEY_ACTIVE)
+			memcpy(ack->writes[ack->n_writes++].id, key->rec.info.id,
+			       sizeof(key->rec.info.id));
 	}
 	return ack;
 }
@@ -111,7 +112,7 @@ static inline int alone_create(struct keyset *set, const char *name, const struc
 {
 	int r = alone_stage(set, name, ret);
 
-	return r < 0 ? r : alone_step(set, KEYDOC_ACTIVATE, (*ret)->rec.id);
+	return r < 0 ? r : alone_step(set, KEYDOC_ACTIVATE, (*ret)->rec.info.id);
 }
 
 #endif

@@ -44,12 +44,12 @@ TEST_F(board, written_and_read)
 {
 	EXPECT_ERR(-EAGAIN, board_read(self->mapped, self->seen));
 	self->s->n_keys = 2;
-	strcpy(self->s->keys[1].label, "second");
+	strcpy(self->s->keys[1].info.label, "second");
 	self->s->keys[1].encryptions = 7;
 	board_write(self->page, self->s);
 	ASSERT_OK(board_read(self->mapped, self->seen));
 	EXPECT_EQ(2U, self->seen->n_keys);
-	EXPECT_STREQ("second", self->seen->keys[1].label);
+	EXPECT_STREQ("second", self->seen->keys[1].info.label);
 	EXPECT_EQ(7U, self->seen->keys[1].encryptions);
 }
 
@@ -157,8 +157,9 @@ static bool prints(const struct board *s, const char *line)
 TEST_F(board, labels_are_escaped)
 {
 	self->s->n_keys = 1;
-	strcpy(self->s->keys[0].label, "a\"b\\c");
-	strcpy(self->s->keys[0].state, "active");
+	strcpy(self->s->keys[0].info.label, "a\"b\\c");
+	self->s->keys[0].info.state = KEY_ACTIVE;
+	self->s->keys[0].usable = -ENOKEY;
 	EXPECT_TRUE(prints(self->s, "kekd_key_usable{key=\"a\\\"b\\\\c\",state=\"active\"} 0\n"));
 }
 

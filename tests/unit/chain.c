@@ -65,9 +65,9 @@ FIXTURE_TEARDOWN(chain)
 }
 
 /* Key number @n of the chain entry @name. */
-static struct key_record record(uint8_t n, const char *name, enum key_state state)
+static struct key_info record(uint8_t n, const char *name, enum key_state state)
 {
-	struct key_record rec = { .key_bytes = 32, .state = state, .activation = 1 };
+	struct key_info rec = { .key_bytes = 32, .state = state, .activation = 1 };
 
 	memset(rec.id, n, sizeof(rec.id));
 	snprintf(rec.name, sizeof(rec.name), "%s", name);
@@ -75,7 +75,7 @@ static struct key_record record(uint8_t n, const char *name, enum key_state stat
 	return rec;
 }
 
-static int put(bench *b, const struct key_record *rec)
+static int put(bench *b, const struct key_info *rec)
 {
 	uint8_t key[32];
 	int n, r;
@@ -89,9 +89,9 @@ static int put(bench *b, const struct key_record *rec)
 	return r;
 }
 
-static struct key_record add(bench *b, uint8_t n, const char *name, enum key_state state)
+static struct key_info add(bench *b, uint8_t n, const char *name, enum key_state state)
 {
-	struct key_record rec = record(n, name, state);
+	struct key_info rec = record(n, name, state);
 
 	ASSERT_OK(put(b, &rec));
 	return rec;
@@ -180,7 +180,7 @@ static void expect_seed(bench *b)
 
 TEST_F(chain, form_of_a_value)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2), w = sealed(self, OP_KMS_V2);
 	size_t head = strlen(PREFIX) + strlen(rec.label) + 1;
 
@@ -325,7 +325,7 @@ TEST_F(chain, wrong_key_id)
 /* Another node has activated the key that is staged here, and this one reads what that one writes. */
 TEST_F(chain, key_id_of_a_node_that_is_ahead)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 
 	rec.state = KEY_STAGED;
@@ -337,7 +337,7 @@ TEST_F(chain, key_id_of_a_node_that_is_ahead)
 /* A key that was active twice: what the first activation made opens, under its own key_id only. */
 TEST_F(chain, key_id_of_another_activation)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 
 	rec.activation = 3;
@@ -410,7 +410,7 @@ TEST_F(chain, values_of_others)
 TEST_F(chain, label_with_colons)
 {
 	static char odd[] = "a:b";
-	struct key_record rec = record(1, odd, KEY_ACTIVE);
+	struct key_info rec = record(1, odd, KEY_ACTIVE);
 	struct value v;
 
 	self->names[0].name = odd;
@@ -426,8 +426,8 @@ TEST_F(chain, label_with_colons)
 static void nested_labels(bench *b, uint8_t short_id, uint8_t long_id, enum op_purpose purpose)
 {
 	static char short_name[] = "a", long_name[] = "a:b";
-	struct key_record outer = record(short_id, short_name, KEY_DECRYPT_ONLY);
-	struct key_record inner = record(long_id, long_name, KEY_ACTIVE);
+	struct key_info outer = record(short_id, short_name, KEY_DECRYPT_ONLY);
+	struct key_info inner = record(long_id, long_name, KEY_ACTIVE);
 	struct value v;
 
 	b->names[0].name = long_name;
@@ -493,7 +493,7 @@ TEST_F(chain, key_of_another_chain)
 
 TEST_F(chain, stale)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2), w;
 
 	rec.state = KEY_DECRYPT_ONLY;
@@ -534,7 +534,7 @@ TEST_F(chain, states)
 		{ KEY_RETIRED, -ENOKEY, -EKEYREJECTED },
 		{ KEY_DESTROYED, -ENOKEY, -EKEYREJECTED },
 	};
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -547,7 +547,7 @@ TEST_F(chain, states)
 
 TEST_F(chain, withdrawn)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 	const char *key_id;
 
@@ -564,7 +564,7 @@ TEST_F(chain, withdrawn)
 /* It has encrypted as much as it may: what it has written opens, and another key of the name writes. */
 TEST_F(chain, spent)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	struct value v = sealed(self, OP_KMS_V2);
 	const char *key_id;
 
@@ -579,7 +579,7 @@ TEST_F(chain, spent)
 
 TEST_F(chain, withdrawn_under_way)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 
 	prepare(self, OP_KMS_V2, span_of(seed, SEED));
 	ASSERT_OK(chain_encrypt(self->chain, &self->op));
@@ -654,7 +654,7 @@ TEST_F(chain, no_key)
 /* Status and Encrypt read one and the same key. */
 TEST_F(chain, key_id_is_the_writing_key)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	const char *key_id;
 
 	add(self, 2, legacy, KEY_ACTIVE);
@@ -677,7 +677,7 @@ TEST_F(chain, unknown_provider)
 
 TEST_F(chain, table_refuses_a_second_key_of_a_label)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE), twin = rec;
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE), twin = rec;
 
 	memset(twin.id, 9, sizeof(twin.id));
 	EXPECT_ERR(-EEXIST, put(self, &twin));
@@ -687,17 +687,17 @@ TEST_F(chain, table_refuses_a_second_key_of_a_label)
 	twin = record(2, legacy, KEY_ACTIVE);
 	snprintf(twin.label, sizeof(twin.label), "%s", rec.label);
 	EXPECT_ERR(-EEXIST, put(self, &twin));
-	EXPECT_STREQ("legacy.2", keytable_find(self->keys, twin.id)->label);
+	EXPECT_STREQ("legacy.2", keytable_find(self->keys, twin.id)->info.label);
 }
 
 TEST_F(chain, table_finds)
 {
-	struct key_record rec = add(self, 1, primary, KEY_ACTIVE);
+	struct key_info rec = add(self, 1, primary, KEY_ACTIVE);
 	const struct chain_key *k = keytable_find(self->keys, rec.id);
 
 	ASSERT_TRUE(k != NULL);
 	EXPECT_OK(chain_key_opens(k));
-	EXPECT_STREQ("primary.1", k->label);
+	EXPECT_STREQ("primary.1", k->info.label);
 	ASSERT_OK(keytable_withdraw(self->keys, rec.id, -EKEYREVOKED));
 	EXPECT_ERR(-EKEYREVOKED, chain_key_opens(k));
 	memset(rec.id, 8, sizeof(rec.id));
@@ -707,7 +707,7 @@ TEST_F(chain, table_finds)
 
 TEST_F(chain, table_bound)
 {
-	struct key_record rec = record(1, primary, KEY_STAGED);
+	struct key_info rec = record(1, primary, KEY_STAGED);
 
 	for (unsigned int i = 0; i <= KEKD_KEYS_MAX; i++) {
 		memcpy(rec.id, &i, sizeof(i));

@@ -61,7 +61,7 @@ static void used(struct keeper *k, const uint8_t *id, uint64_t encryptions)
 {
 	struct link_msg msg = { .encryptions = encryptions };
 
-	memcpy(msg.id, id, sizeof(msg.id));
+	memcpy(msg.key.id, id, sizeof(msg.key.id));
 	counts_add(k, &msg);
 }
 
@@ -107,12 +107,12 @@ TEST_F(counts, first_room_needs_no_line)
 {
 	const struct keyset_key *key = make(&self->k, "a");
 
-	EXPECT_EQ(0U, counts_of(&self->k, key->rec.id)->encryptions);
-	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.id)->reserved);
+	EXPECT_EQ(0U, counts_of(&self->k, key->rec.info.id)->encryptions);
+	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.info.id)->reserved);
 	EXPECT_FALSE(scratch_has(&self->dir, KEY_STORE_COUNTS));
 	crash(&self->k);
-	key = keyset_find(self->k.keys, keyset_doc(self->k.keys)->keys[0].id);
-	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.id)->encryptions);
+	key = keyset_find(self->k.keys, keyset_doc(self->k.keys)->keys[0].info.id);
+	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.info.id)->encryptions);
 	counts_reserve(&self->k); /* the second room is written down */
 	EXPECT_TRUE(scratch_has(&self->dir, KEY_STORE_COUNTS));
 	crash(&self->k);
@@ -126,7 +126,7 @@ TEST_F(counts, a_key_that_was_never_active_has_no_room)
 
 	make(&self->k, "a");
 	ASSERT_OK(keeper_stage(&self->k, "a", &why, &key));
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	crash(&self->k);
 	EXPECT_EQ(0U, counts_of(&self->k, id)->encryptions);
 }
@@ -137,7 +137,7 @@ TEST_F(counts, a_rotation_costs_no_write)
 	uint8_t old[KEKD_KEY_ID];
 	ino_t file;
 
-	memcpy(old, key->rec.id, sizeof(old));
+	memcpy(old, key->rec.info.id, sizeof(old));
 	used_up(&self->k, old);
 	file = inode(&self->dir);
 	make(&self->k, "a");
@@ -152,9 +152,9 @@ TEST_F(counts, the_first_room_of_a_busy_machine_is_written)
 {
 	const struct keyset_key *key = make(&self->k, "a");
 
-	used(&self->k, key->rec.id, 10 * FIRST);
+	used(&self->k, key->rec.info.id, 10 * FIRST);
 	key = make(&self->k, "a");
-	EXPECT_EQ(40 * FIRST, counts_of(&self->k, key->rec.id)->reserved);
+	EXPECT_EQ(40 * FIRST, counts_of(&self->k, key->rec.info.id)->reserved);
 	crash(&self->k);
 }
 
@@ -165,9 +165,9 @@ TEST_F(counts, a_key_whose_line_says_zero)
 	struct keydoc_refusal why;
 
 	ASSERT_OK(keeper_stage(&self->k, "b", &why, &key));
-	used_up(&self->k, other->rec.id);
-	ASSERT_OK(keeper_step(&self->k, KEYDOC_ACTIVATE, key->rec.id, &why));
-	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.id)->reserved);
+	used_up(&self->k, other->rec.info.id);
+	ASSERT_OK(keeper_step(&self->k, KEYDOC_ACTIVATE, key->rec.info.id, &why));
+	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.info.id)->reserved);
 	crash(&self->k);
 }
 
@@ -177,11 +177,11 @@ TEST_F(counts, a_key_that_is_spent)
 	const struct keyset_key *key = make(&self->k, "a"), *next;
 
 	while (!counts_spent(&self->k, &key->rec))
-		used(&self->k, key->rec.id, KEKD_KEY_MESSAGES / 16);
-	EXPECT_LE(KEKD_KEY_MESSAGES / 2, counts_of(&self->k, key->rec.id)->encryptions);
-	EXPECT_GE(KEKD_KEY_MESSAGES, counts_of(&self->k, key->rec.id)->encryptions);
+		used(&self->k, key->rec.info.id, KEKD_KEY_MESSAGES / 16);
+	EXPECT_LE(KEKD_KEY_MESSAGES / 2, counts_of(&self->k, key->rec.info.id)->encryptions);
+	EXPECT_GE(KEKD_KEY_MESSAGES, counts_of(&self->k, key->rec.info.id)->encryptions);
 	crash(&self->k);
-	key = keyset_find(self->k.keys, keyset_doc(self->k.keys)->keys[0].id);
+	key = keyset_find(self->k.keys, keyset_doc(self->k.keys)->keys[0].info.id);
 	counts_reserve(&self->k);
 	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
 	next = make(&self->k, "a");
@@ -195,9 +195,9 @@ TEST_F(counts, a_report_of_a_long_time)
 
 	self->config.workers = KEKD_WORKERS_MAX;
 	key = make(&self->k, "a");
-	used(&self->k, key->rec.id, KEKD_KEY_MESSAGES / 4);
+	used(&self->k, key->rec.info.id, KEKD_KEY_MESSAGES / 4);
 	EXPECT_FALSE(counts_spent(&self->k, &key->rec));
-	used(&self->k, key->rec.id, UINT32_MAX);
+	used(&self->k, key->rec.info.id, UINT32_MAX);
 	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
 	next = make(&self->k, "a");
 	counts_reserve(&self->k);
@@ -211,7 +211,7 @@ TEST_F(counts, after_a_clean_end)
 	const struct keyset_key *key = make(&self->k, "a");
 	uint8_t id[KEKD_KEY_ID];
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	used(&self->k, id, 5);
 	counts_end(&self->k);
 	start_again(&self->k);
@@ -226,7 +226,7 @@ TEST_F(counts, after_a_clean_end_without_use)
 	const struct keyset_key *key = make(&self->k, "a");
 	uint8_t id[KEKD_KEY_ID];
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	counts_end(&self->k);
 	start_again(&self->k);
 	EXPECT_EQ(0U, counts_of(&self->k, id)->encryptions);
@@ -244,7 +244,7 @@ TEST_F(counts, of_a_key_that_is_not_there_once)
 	snprintf(keyset, sizeof(keyset), "%s", scratch_path(&self->dir, KEY_STORE_KEYSET));
 	snprintf(aside, sizeof(aside), "%s", scratch_path(&self->dir, "aside"));
 	make(&self->k, "other");
-	memcpy(id, make(&self->k, "a")->rec.id, sizeof(id));
+	memcpy(id, make(&self->k, "a")->rec.info.id, sizeof(id));
 	make(&self->k, "third"); /* so that the one before has it too, and the one before that */
 	used(&self->k, id, 5);
 	counts_end(&self->k);
@@ -265,10 +265,10 @@ TEST_F(counts, a_server_that_died)
 {
 	const struct keyset_key *key = make(&self->k, "a");
 
-	used(&self->k, key->rec.id, 5);
+	used(&self->k, key->rec.info.id, 5);
 	counts_server_died(&self->k);
-	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.id)->encryptions);
-	EXPECT_EQ(2 * FIRST, counts_of(&self->k, key->rec.id)->reserved);
+	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.info.id)->encryptions);
+	EXPECT_EQ(2 * FIRST, counts_of(&self->k, key->rec.info.id)->reserved);
 	crash(&self->k);
 }
 
@@ -279,10 +279,10 @@ TEST_F(counts, one_of_many_servers_died)
 
 	self->config.workers = KEKD_WORKERS_MAX;
 	key = make(&self->k, "a");
-	EXPECT_EQ(KEKD_WORKERS_MAX * FIRST, counts_of(&self->k, key->rec.id)->reserved);
+	EXPECT_EQ(KEKD_WORKERS_MAX * FIRST, counts_of(&self->k, key->rec.info.id)->reserved);
 	counts_server_died(&self->k);
-	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.id)->encryptions);
-	EXPECT_EQ(KEKD_WORKERS_MAX * FIRST, counts_of(&self->k, key->rec.id)->reserved);
+	EXPECT_EQ(FIRST, counts_of(&self->k, key->rec.info.id)->encryptions);
+	EXPECT_EQ(KEKD_WORKERS_MAX * FIRST, counts_of(&self->k, key->rec.info.id)->reserved);
 	crash(&self->k);
 }
 
@@ -291,14 +291,14 @@ TEST_F(counts, when_it_was_last_written_with)
 {
 	const struct keyset_key *old = make(&self->k, "a"), *next;
 
-	EXPECT_EQ(0U, counts_of(&self->k, old->rec.id)->wrote_ns);
+	EXPECT_EQ(0U, counts_of(&self->k, old->rec.info.id)->wrote_ns);
 	next = make(&self->k, "a");
-	EXPECT_LT(0U, counts_of(&self->k, old->rec.id)->wrote_ns);
-	EXPECT_EQ(0U, counts_of(&self->k, next->rec.id)->wrote_ns);
-	used(&self->k, next->rec.id, 0); /* it has opened values */
-	EXPECT_EQ(0U, counts_of(&self->k, next->rec.id)->wrote_ns);
-	used(&self->k, next->rec.id, 1);
-	EXPECT_LT(0U, counts_of(&self->k, next->rec.id)->wrote_ns);
+	EXPECT_LT(0U, counts_of(&self->k, old->rec.info.id)->wrote_ns);
+	EXPECT_EQ(0U, counts_of(&self->k, next->rec.info.id)->wrote_ns);
+	used(&self->k, next->rec.info.id, 0); /* it has opened values */
+	EXPECT_EQ(0U, counts_of(&self->k, next->rec.info.id)->wrote_ns);
+	used(&self->k, next->rec.info.id, 1);
+	EXPECT_LT(0U, counts_of(&self->k, next->rec.info.id)->wrote_ns);
 }
 
 /* A disk that refuses: the room that is on record is said to be used up when it is, and not before. */
@@ -306,13 +306,13 @@ TEST_F(counts, a_disk_that_refuses)
 {
 	const struct keyset_key *key = make(&self->k, "a");
 
-	used(&self->k, key->rec.id, FIRST / 10);
+	used(&self->k, key->rec.info.id, FIRST / 10);
 	ASSERT_EQ(0,
 		  mkdir(scratch_path(&self->dir, KEY_STORE_COUNTS ".tmp"), 0700)); /* in the way */
-	used(&self->k, key->rec.id, FIRST * 9 / 10);
+	used(&self->k, key->rec.info.id, FIRST * 9 / 10);
 	EXPECT_TRUE(self->k.counts_failed);
 	EXPECT_FALSE(counts_behind(&self->k));
-	used(&self->k, key->rec.id, 1);
+	used(&self->k, key->rec.info.id, 1);
 	EXPECT_TRUE(counts_behind(&self->k));
 	/* It is tried again by itself, not at once. */
 	counts_tick(&self->k, now_ns());
@@ -342,7 +342,7 @@ TEST_F(counts, no_altered_file_is_believed)
 	uint8_t id[KEKD_KEY_ID];
 	size_t len;
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	used_up(&self->k, id);
 	start_again(&self->k);
 	EXPECT_LT(FIRST, counts_of(&self->k, id)->encryptions);
@@ -368,7 +368,7 @@ TEST_F(counts, another_nodes_file)
 	const struct keyset_key *key = make(&self->k, "a");
 	uint8_t id[KEKD_KEY_ID];
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	used_up(&self->k, id);
 	ASSERT_EQ(0, unlink(scratch_path(&self->dir, KEY_STORE_NODE)));
 	start_again(&self->k);
@@ -383,11 +383,11 @@ TEST_F(counts, an_older_file_is_believed)
 	uint64_t before;
 	size_t len;
 
-	used_up(&self->k, key->rec.id);
+	used_up(&self->k, key->rec.info.id);
 	text = file_of(self, &len);
-	before = counts_of(&self->k, key->rec.id)->reserved;
-	used(&self->k, key->rec.id, 10 * FIRST);
-	EXPECT_LT(before, counts_of(&self->k, key->rec.id)->reserved);
+	before = counts_of(&self->k, key->rec.info.id)->reserved;
+	used(&self->k, key->rec.info.id, 10 * FIRST);
+	EXPECT_LT(before, counts_of(&self->k, key->rec.info.id)->reserved);
 	ASSERT_OK(key_store_write(self->k.store, KEY_STORE_COUNTS, text, len));
 	key = NULL;
 	start_again(&self->k);
@@ -436,7 +436,7 @@ static const struct keyset_key *restore(fix *f, const struct saved *s)
 	ASSERT_OK(counts_bring(&f->k, s->doc, s->ack));
 	ASSERT_OK(keydoc_restore(s->doc, keyset_self(f->k.keys), nonce, 1, &next));
 	ASSERT_OK(keeper_take(&f->k, next, &why));
-	return keyset_find(f->k.keys, s->doc->keys[0].id);
+	return keyset_find(f->k.keys, s->doc->keys[0].info.id);
 }
 
 static void take_with(struct keeper *k, void (*alter)(struct keydoc *doc))
@@ -457,20 +457,20 @@ TEST_F(counts, come_with_a_backup)
 	struct saved s;
 	uint64_t granted;
 
-	used(&self->k, key->rec.id, 5 * FIRST);
-	granted = counts_of(&self->k, key->rec.id)->reserved;
+	used(&self->k, key->rec.info.id, 5 * FIRST);
+	granted = counts_of(&self->k, key->rec.info.id)->reserved;
 	s = save(&self->k);
 	new_machine(self);
 	key = restore(self, &s);
-	EXPECT_EQ(granted, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_EQ(granted, counts_of(&self->k, key->rec.info.id)->encryptions);
 	EXPECT_FALSE(counts_spent(&self->k, &key->rec));
 	crash(&self->k);
-	key = keyset_find(self->k.keys, s.doc->keys[0].id);
-	EXPECT_LE(granted, counts_of(&self->k, key->rec.id)->encryptions);
+	key = keyset_find(self->k.keys, s.doc->keys[0].info.id);
+	EXPECT_LE(granted, counts_of(&self->k, key->rec.info.id)->encryptions);
 	/* The same again: nothing is added to what is known. */
-	granted = counts_of(&self->k, key->rec.id)->encryptions;
+	granted = counts_of(&self->k, key->rec.info.id)->encryptions;
 	ASSERT_OK(counts_bring(&self->k, s.doc, s.ack));
-	EXPECT_EQ(granted, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_EQ(granted, counts_of(&self->k, key->rec.info.id)->encryptions);
 	saved_free(&s);
 }
 
@@ -480,7 +480,7 @@ TEST_F(counts, of_a_spent_key_come_with_a_backup)
 	struct saved s;
 
 	while (!counts_spent(&self->k, &key->rec))
-		used(&self->k, key->rec.id, KEKD_KEY_MESSAGES / 16);
+		used(&self->k, key->rec.info.id, KEKD_KEY_MESSAGES / 16);
 	s = save(&self->k);
 	new_machine(self);
 	key = restore(self, &s);
@@ -507,7 +507,7 @@ static void says(struct keeper *k, uint8_t node, uint64_t uses)
 
 	ASSERT_OK(keyack_new(&ack));
 	memset(ack->node, node, sizeof(ack->node));
-	memcpy(ack->keys[0].id, keyset_doc(k->keys)->keys[0].id, KEKD_KEY_ID);
+	memcpy(ack->keys[0].id, keyset_doc(k->keys)->keys[0].info.id, KEKD_KEY_ID);
 	ack->keys[0].uses = uses;
 	ack->n_keys = 1;
 	ASSERT_OK(acks_take(k, ack));
@@ -522,21 +522,21 @@ TEST_F(counts, of_all_members_are_in_a_backup)
 	take_with(&self->k, with_another_member);
 	says(&self->k, 0x33, 1000); /* it is no member */
 	s = save(&self->k);
-	EXPECT_EQ(FIRST, keyack_key(s.ack, key->rec.id)->uses);
+	EXPECT_EQ(FIRST, keyack_key(s.ack, key->rec.info.id)->uses);
 	saved_free(&s);
 	says(&self->k, 0x22, 7);
 	says(&self->k, 0x22, 5); /* its last word counts */
 	s = save(&self->k);
-	EXPECT_EQ(FIRST + 5, keyack_key(s.ack, key->rec.id)->uses);
-	EXPECT_EQ(FIRST, keyack_key(s.ack, keyset_doc(self->k.keys)->keys[1].id)->uses);
+	EXPECT_EQ(FIRST + 5, keyack_key(s.ack, key->rec.info.id)->uses);
+	EXPECT_EQ(FIRST, keyack_key(s.ack, keyset_doc(self->k.keys)->keys[1].info.id)->uses);
 	saved_free(&s);
 	says(&self->k, 0x22, UINT64_MAX);
 	s = save(&self->k);
-	EXPECT_EQ(UINT64_MAX, keyack_key(s.ack, key->rec.id)->uses);
+	EXPECT_EQ(UINT64_MAX, keyack_key(s.ack, key->rec.info.id)->uses);
 	new_machine(self);
 	key = restore(self, &s);
 	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
-	used(&self->k, key->rec.id, UINT32_MAX);
+	used(&self->k, key->rec.info.id, UINT32_MAX);
 	EXPECT_TRUE(counts_spent(&self->k, &key->rec));
 	saved_free(&s);
 }
@@ -548,7 +548,7 @@ TEST_F(counts, come_to_a_table_that_is_full)
 	uint8_t id[KEKD_KEY_ID];
 	struct saved s;
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	make(&self->k, "b");
 	s = save(&self->k);
 	new_machine(self);
@@ -562,7 +562,7 @@ TEST_F(counts, come_to_a_table_that_is_full)
 	restore(self, &s);
 	EXPECT_EQ(2U, self->k.n_counts);
 	EXPECT_EQ(3 * FIRST, counts_of(&self->k, id)->encryptions);
-	EXPECT_EQ(FIRST, counts_of(&self->k, s.doc->keys[1].id)->encryptions);
+	EXPECT_EQ(FIRST, counts_of(&self->k, s.doc->keys[1].info.id)->encryptions);
 	saved_free(&s);
 }
 
@@ -591,7 +591,7 @@ TEST_F(counts, of_keys_that_are_here_stay)
 	make(&self->k, "a");
 	s = save(&self->k);
 	key = make(&self->k, "b");
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	used(&self->k, id, 5 * FIRST);
 	EXPECT_OK(counts_bring(&self->k, s.doc, s.ack));
 	EXPECT_EQ(5 * FIRST, counts_of(&self->k, id)->encryptions);
@@ -606,7 +606,7 @@ TEST_F(counts, were_said_before)
 	uint8_t id[KEKD_KEY_ID];
 	uint64_t granted;
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	used(&self->k, id, 5 * FIRST);
 	granted = counts_of(&self->k, id)->reserved;
 	ASSERT_OK(acks_own(&self->k, &ack));
@@ -632,7 +632,7 @@ TEST_F(counts, were_exact_after_a_clean_end)
 	_cleanup_(keyack_freep) struct keyack *ack = NULL;
 	uint8_t id[KEKD_KEY_ID];
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	used(&self->k, id, 5);
 	ASSERT_OK(acks_own(&self->k, &ack));
 	counts_end(&self->k);
@@ -658,7 +658,7 @@ TEST_F(counts, members_that_are_gone)
 	const struct keyset_key *key = make(&self->k, "a");
 	uint8_t id[KEKD_KEY_ID];
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	take_with(&self->k, with_all_shares_but_one);
 	key = keyset_find(self->k.keys, id);
 	EXPECT_FALSE(counts_spent(&self->k, &key->rec));
@@ -671,7 +671,7 @@ TEST_F(counts, members_that_are_gone_had_it_all)
 	const struct keyset_key *key = make(&self->k, "a");
 	uint8_t id[KEKD_KEY_ID];
 
-	memcpy(id, key->rec.id, sizeof(id));
+	memcpy(id, key->rec.info.id, sizeof(id));
 	take_with(&self->k, with_all_shares_but_one);
 	take_with(&self->k, with_one_message_more);
 	EXPECT_TRUE(counts_spent(&self->k, &keyset_find(self->k.keys, id)->rec));
@@ -698,11 +698,11 @@ TEST_F(counts, a_child_writes)
 
 	self->k.signal_fd = sigchld_fd();
 	self->k.writes_aside = true;
-	used(&self->k, key->rec.id, FIRST);
+	used(&self->k, key->rec.info.id, FIRST);
 	ASSERT_TRUE(writes_busy(&self->k));
 	granted = c->granted;
 	EXPECT_LT(granted, c->reserved);
-	used(&self->k, key->rec.id, c->reserved - c->encryptions);
+	used(&self->k, key->rec.info.id, c->reserved - c->encryptions);
 	EXPECT_TRUE(self->k.counts_due);
 	EXPECT_TRUE(writes_wait(&self->k, UINT64_MAX / 2));
 	EXPECT_LT(granted, c->granted);

@@ -91,11 +91,11 @@ static void tell(struct life *l)
 	for (size_t i = 0; i < l->told->n; i++) {
 		const struct keyset_key *key = keyset_find(l->set, l->told->keys[i].id);
 
-		l->told->keys[i].rank = key ? key->rec.state : KEY_DESTROYED;
+		l->told->keys[i].rank = key ? key->rec.info.state : KEY_DESTROYED;
 		if (key)
-			l->told->keys[i].activation = key->rec.activation;
-		if (key && key->rec.activation > l->told->activation)
-			l->told->activation = key->rec.activation;
+			l->told->keys[i].activation = key->rec.info.activation;
+		if (key && key->rec.info.activation > l->told->activation)
+			l->told->activation = key->rec.info.activation;
 	}
 }
 
@@ -105,7 +105,7 @@ static size_t stage(struct life *l)
 	size_t i = l->told->n;
 
 	ASSERT_OK(alone_stage(l->set, NAME, &key));
-	memcpy(l->told->keys[i].id, key->rec.id, KEKD_KEY_ID);
+	memcpy(l->told->keys[i].id, key->rec.info.id, KEKD_KEY_ID);
 	l->told->n++;
 	tell(l);
 	return i;
@@ -172,7 +172,7 @@ static size_t active_keys(const struct keyset *set)
 	size_t n = 0;
 
 	for (const struct list *i = keyset_list(set)->next; i != keyset_list(set); i = i->next)
-		n += list_entry(i, struct keyset_key, link)->rec.state == KEY_ACTIVE;
+		n += list_entry(i, struct keyset_key, link)->rec.info.state == KEY_ACTIVE;
 	return n;
 }
 
@@ -198,20 +198,20 @@ static void examine(struct life *l, const struct told *told)
 	EXPECT_FALSE(keyset_is_previous(l->set));
 	for (size_t i = 0; i < told->n; i++) {
 		const struct keyset_key *key = keyset_find(l->set, told->keys[i].id);
-		enum key_state now = key ? key->rec.state : KEY_DESTROYED;
+		enum key_state now = key ? key->rec.info.state : KEY_DESTROYED;
 
 		EXPECT_TRUE(may_become(told->keys[i].rank, now));
 		EXPECT_TRUE(key || keydoc_is_gone(keyset_doc(l->set), told->keys[i].id));
 		if (!key)
 			continue;
-		EXPECT_LE(told->keys[i].activation, key->rec.activation);
+		EXPECT_LE(told->keys[i].activation, key->rec.info.activation);
 		if (key_state_opens(now))
 			EXPECT_OK(key->why);
 	}
 	EXPECT_LE(active_keys(l->set), 1U);
 	if (told->activation > 0) {
 		ASSERT_OK(keyset_active(l->set, NAME, &active));
-		EXPECT_LE(told->activation, active->rec.activation);
+		EXPECT_LE(told->activation, active->rec.info.activation);
 	}
 }
 
@@ -237,7 +237,7 @@ static void check(struct ktest_data_of_crash *self)
 	EXPECT_OK(keyset_verify(l.set, accept_one, NULL));
 	r = alone_stage(l.set, NAME, &key);
 	EXPECT_TRUE(r == 0 || r == -EALREADY); /* one that the dead had staged is taken up */
-	EXPECT_OK(alone_step(l.set, KEYDOC_ACTIVATE, key->rec.id));
+	EXPECT_OK(alone_step(l.set, KEYDOC_ACTIVATE, key->rec.info.id));
 	EXPECT_EQ(1U, active_keys(l.set));
 	close_store(&l);
 }

@@ -188,11 +188,11 @@ static void expect_unchanged(const fix *f)
 
 	EXPECT_MEMEQ(f->was->hash, SHA256_LEN, doc->hash, SHA256_LEN);
 	for (size_t i = 0; i < doc->n_keys; i++) {
-		const struct keyset_key *key = keyset_find(f->life.set, doc->keys[i].id);
+		const struct keyset_key *key = keyset_find(f->life.set, doc->keys[i].info.id);
 
 		ASSERT_NOT_NULL(key);
-		EXPECT_EQ(doc->keys[i].state, key->rec.state);
-		EXPECT_EQ(key_state_opens(key->rec.state), key->why == 0);
+		EXPECT_EQ(doc->keys[i].info.state, key->rec.info.state);
+		EXPECT_EQ(key_state_opens(key->rec.info.state), key->why == 0);
 	}
 }
 
@@ -256,7 +256,7 @@ static void must(fix *f, const uint8_t *id, enum keydoc_change_kind kind)
 
 static const uint8_t *newest(const fix *f)
 {
-	return list_entry(keyset_list(f->life.set)->prev, struct keyset_key, link)->rec.id;
+	return list_entry(keyset_list(f->life.set)->prev, struct keyset_key, link)->rec.info.id;
 }
 
 static void live(fix *f)

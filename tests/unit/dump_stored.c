@@ -288,10 +288,13 @@ TEST(what_a_pattern_covers)
 /* The judgement. */
 
 static const struct rules_key keys[] = {
-	{ .label = "primary.22", .name = "primary", .key_id = "22.1", .active = true },
-	{ .label = "primary.11", .name = "primary", .key_id = "11.1" },
-	{ .label = "primary.00", .name = "primary", .key_id = "00.1", .gone = true },
-	{ .label = "old", .name = "old.2", .key_id = "33.1", .active = true },
+	{ .info.label = "primary.22",
+	  .info.name = "primary",
+	  .key_id = "22.1",
+	  .info.state = KEY_ACTIVE },
+	{ .info.label = "primary.11", .info.name = "primary", .key_id = "11.1" },
+	{ .info.label = "primary.00", .info.name = "primary", .key_id = "00.1", .gone = true },
+	{ .info.label = "old", .info.name = "old.2", .key_id = "33.1", .info.state = KEY_ACTIVE },
 };
 
 static enum verdict judge(const char *yaml, bool literal, struct span value, const char *key)
@@ -397,8 +400,14 @@ TEST(judged_by_a_configuration_of_the_apiserver)
 TEST(a_label_that_keys_share)
 {
 	static const struct rules_key shared[] = {
-		{ .label = "key1", .name = "key1", .key_id = "44.1", .active = true },
-		{ .label = "key1", .name = "key1.2", .key_id = "55.1", .active = true },
+		{ .info.label = "key1",
+		  .info.name = "key1",
+		  .key_id = "44.1",
+		  .info.state = KEY_ACTIVE },
+		{ .info.label = "key1",
+		  .info.name = "key1.2",
+		  .key_id = "55.1",
+		  .info.state = KEY_ACTIVE },
 	};
 	struct rules rules = { .keys = shared, .n_keys = ARRAY_SIZE(shared) };
 	struct judgement j = { 0 };

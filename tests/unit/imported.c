@@ -73,16 +73,16 @@ static struct key_record record(const char *name, const char *label, unsigned in
 				bool secretbox)
 {
 	struct key_record rec = {
-		.id = { 7 },
-		.kind = KEY_KIND_IMPORTED,
-		.state = KEY_ACTIVE,
-		.activation = 1,
-		.key_bytes = bytes,
-		.secretbox = secretbox,
+		.info.id = { 7 },
+		.info.kind = KEY_KIND_IMPORTED,
+		.info.state = KEY_ACTIVE,
+		.info.activation = 1,
+		.info.key_bytes = bytes,
+		.info.secretbox = secretbox,
 	};
 
-	snprintf(rec.name, sizeof(rec.name), "%s", name);
-	snprintf(rec.label, sizeof(rec.label), "%s", label);
+	snprintf(rec.info.name, sizeof(rec.info.name), "%s", name);
+	snprintf(rec.info.label, sizeof(rec.info.label), "%s", label);
 	return rec;
 }
 
@@ -96,7 +96,7 @@ TEST_F(imported, opens_what_it_sealed)
 		struct span key = span_of(secret, sizes[i]);
 
 		ASSERT_OK(imported_seal(self->root, &rec, key));
-		EXPECT_EQ(KEY_KIND_IMPORTED, rec.kind);
+		EXPECT_EQ(KEY_KIND_IMPORTED, rec.info.kind);
 		EXPECT_NULL(strstr(rec.blob, "3332206279746573")); /* "32 bytes" */
 		ASSERT_OK(imported_open(self->root, &rec, out));
 		EXPECT_MEMEQ(secret, sizes[i], out, sizes[i]);
@@ -146,16 +146,16 @@ TEST_F(imported, bound_to_its_record)
 
 	ASSERT_OK(imported_seal(self->root, &rec, span_of(secret, 32)));
 	moved = rec;
-	moved.id[0]++;
+	moved.info.id[0]++;
 	EXPECT_ERR(-EBADMSG, imported_open(self->root, &moved, out));
 	moved = rec;
-	moved.name[0] = 'b';
+	moved.info.name[0] = 'b';
 	EXPECT_ERR(-EBADMSG, imported_open(self->root, &moved, out));
 	moved = rec;
-	moved.label[0] = 'b';
+	moved.info.label[0] = 'b';
 	EXPECT_ERR(-EBADMSG, imported_open(self->root, &moved, out));
 	moved = rec;
-	moved.secretbox = true;
+	moved.info.secretbox = true;
 	EXPECT_ERR(-EBADMSG, imported_open(self->root, &moved, out));
 	moved = rec;
 	moved.root[0]++;
@@ -167,9 +167,9 @@ TEST_F(imported, refuses_other_lengths)
 	struct key_record rec = record("a", "a", 17, false);
 
 	EXPECT_ERR(-EINVAL, imported_seal(self->root, &rec, span_of(secret, 17)));
-	rec.key_bytes = 16;
+	rec.info.key_bytes = 16;
 	EXPECT_ERR(-EINVAL, imported_seal(self->root, &rec, span_of(secret, 32)));
-	rec.secretbox = true;
+	rec.info.secretbox = true;
 	EXPECT_ERR(-EINVAL, imported_seal(self->root, &rec, span_of(secret, 16)));
 	EXPECT_STREQ("", rec.blob);
 }
@@ -178,9 +178,9 @@ TEST_F(imported, refuses_other_lengths)
 static void import_active(struct keyset *set, const struct key_record *want, const uint8_t *bytes,
 			  const struct keyset_key **ret)
 {
-	ASSERT_OK(alone_import(set, want, span_of(bytes, want->key_bytes), ret));
-	EXPECT_EQ(KEY_STAGED, (*ret)->rec.state);
-	ASSERT_OK(alone_step(set, KEYDOC_ACTIVATE, (*ret)->rec.id));
+	ASSERT_OK(alone_import(set, want, span_of(bytes, want->info.key_bytes), ret));
+	EXPECT_EQ(KEY_STAGED, (*ret)->rec.info.state);
+	ASSERT_OK(alone_step(set, KEYDOC_ACTIVATE, (*ret)->rec.info.id));
 }
 
 /* The bytes are where they belong: AES in the kernel, or nowhere here, for a holder; the rest in memory. */
@@ -199,7 +199,7 @@ TEST_F(imported, set_places_keys)
 	ASSERT_NOT_NULL(key->soft);
 	EXPECT_MEMEQ(secret, 32, softkey_bytes(key->soft), 32);
 	ASSERT_OK(keyset_active(self->set, "a", &key));
-	EXPECT_STREQ("a", key->rec.label);
+	EXPECT_STREQ("a", key->rec.info.label);
 }
 
 static void restart(struct ktest_data_of_imported *self)
@@ -216,8 +216,8 @@ TEST_F(imported, set_comes_back_from_the_store)
 	import_active(self->set, &aes, secret, &key);
 	restart(self);
 	ASSERT_OK(keyset_active(self->set, "a", &key));
-	EXPECT_EQ(KEY_KIND_IMPORTED, key->rec.kind);
-	EXPECT_EQ(24U, key->rec.key_bytes);
+	EXPECT_EQ(KEY_KIND_IMPORTED, key->rec.info.kind);
+	EXPECT_EQ(24U, key->rec.info.key_bytes);
 	EXPECT_TRUE(imported_is(&key->rec, span_of(secret, 24)));
 	if (!variant->kernel) {
 		uint8_t bytes[KEKD_AES_KEY_MAX];
@@ -238,8 +238,8 @@ TEST_F(imported, set_takes_a_key_once)
 	EXPECT_ERR(-EEXIST, alone_import(self->set, &a, span_of(other, 32), &third));
 	EXPECT_NULL(third);
 	import_active(self->set, &b, other, &third);
-	EXPECT_STREQ("b", third->rec.name);
-	EXPECT_STREQ("a", third->rec.label);
+	EXPECT_STREQ("b", third->rec.info.name);
+	EXPECT_STREQ("a", third->rec.info.label);
 	/* Two of one label live side by side, also after a restart. */
 	restart(self);
 	EXPECT_OK(keyset_active(self->set, "a", &first));
@@ -261,14 +261,14 @@ TEST_F(imported, set_takes_it_through_its_life)
 	uint8_t id[KEKD_KEY_ID];
 
 	import_active(self->set, &a, secret, &old);
-	memcpy(id, old->rec.id, sizeof(id));
+	memcpy(id, old->rec.info.id, sizeof(id));
 	ASSERT_OK(alone_create(self->set, "a", &made));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.info.state);
 	EXPECT_OK(old->why);
 	EXPECT_OK(why_after_restart(self, id));
 	ASSERT_OK(keyset_active(self->set, "a", &active));
-	EXPECT_NE(KEY_KIND_IMPORTED, active->rec.kind);
-	EXPECT_EQ(2U, active->rec.activation);
+	EXPECT_NE(KEY_KIND_IMPORTED, active->rec.info.kind);
+	EXPECT_EQ(2U, active->rec.info.activation);
 	old = keyset_find(self->set, id);
 	ASSERT_OK(alone_step(self->set, KEYDOC_RETIRE, id));
 	EXPECT_NULL(old->kek);
@@ -331,8 +331,8 @@ TEST_F(imported, set_takes_it_with_a_document)
 	doc = document(self->set);
 	ASSERT_OK(imported_seal(self->root, &a, span_of(secret, 32)));
 	ASSERT_OK(imported_seal(self->root, &wrong, span_of(other, 32)));
-	wrong.id[0]++;
-	wrong.activation = doc->activations = 2;
+	wrong.info.id[0]++;
+	wrong.info.activation = doc->activations = 2;
 	doc->keys[doc->n_keys++] = a;
 	doc->keys[doc->n_keys++] = wrong;
 	ASSERT_OK(keyset_take(self->set, doc, &why, NULL, NULL));
@@ -340,8 +340,8 @@ TEST_F(imported, set_takes_it_with_a_document)
 	ASSERT_OK(imported_open(self->root, &key->rec, out));
 	EXPECT_MEMEQ(secret, 32, out, 32);
 	EXPECT_ERR(-EBADMSG, keyset_active(self->set, "b", &key));
-	EXPECT_ERR(-EBADMSG, why_after_restart(self, wrong.id));
-	EXPECT_OK(why_after_restart(self, a.id));
+	EXPECT_ERR(-EBADMSG, why_after_restart(self, wrong.info.id));
+	EXPECT_OK(why_after_restart(self, a.info.id));
 }
 
 /* An AES key under that name would write what the provider secretbox cannot read. */
@@ -352,7 +352,7 @@ TEST_F(imported, no_key_is_made_for_secretbox)
 
 	ASSERT_OK(alone_import(self->set, &box, span_of(secret, 32), &key));
 	EXPECT_ERR(-EOPNOTSUPP, alone_stage(self->set, "s", &key));
-	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, key->rec.id));
+	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, key->rec.info.id));
 	EXPECT_ERR(-EOPNOTSUPP, alone_stage(self->set, "s", &key));
 }
 
@@ -363,7 +363,7 @@ TEST_F(imported, no_label_of_a_generated_key)
 	struct key_record rec;
 
 	ASSERT_OK(alone_create(self->set, "a", &made));
-	rec = record("b", made->rec.label, 32, false);
+	rec = record("b", made->rec.info.label, 32, false);
 	EXPECT_ERR(-EEXIST, alone_import(self->set, &rec, span_of(secret, 32), &key));
 }
 
@@ -373,17 +373,17 @@ TEST_F(imported, set_makes_a_portable_key)
 	const struct keyset_key *key;
 
 	ASSERT_OK(alone_stage_portable(self->set, "a", &key));
-	EXPECT_EQ(KEY_KIND_SEALED, key->rec.kind);
-	EXPECT_EQ(32U, key->rec.key_bytes);
+	EXPECT_EQ(KEY_KIND_SEALED, key->rec.info.kind);
+	EXPECT_EQ(32U, key->rec.info.key_bytes);
 	EXPECT_EQ(variant->kernel, key->kek != NULL);
 	EXPECT_EQ(!variant->kernel, key->held);
 	if (variant->kernel)
 		EXPECT_EQ(variant->by_value, kek_serial(key->kek) == 0);
 	EXPECT_ERR(-EALREADY, alone_stage_portable(self->set, "a", &key));
-	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, key->rec.id));
+	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, key->rec.info.id));
 	restart(self);
 	ASSERT_OK(keyset_active(self->set, "a", &key));
-	EXPECT_EQ(KEY_KIND_SEALED, key->rec.kind);
+	EXPECT_EQ(KEY_KIND_SEALED, key->rec.info.kind);
 	EXPECT_EQ(variant->kernel, key->kek != NULL);
 }
 
@@ -395,7 +395,7 @@ TEST_F(imported, kind_fits_the_root)
 	const struct keyset_key *key;
 
 	ASSERT_OK(alone_stage(self->set, "a", &key));
-	EXPECT_EQ(fits, key->rec.kind);
+	EXPECT_EQ(fits, key->rec.info.kind);
 	if (fits == KEY_KIND_ENCRYPTED)
 		EXPECT_ERR(-EEXIST, alone_stage_portable(self->set, "a", &key));
 }
@@ -427,7 +427,7 @@ TEST(in_memory_is_by_value)
 	ASSERT_OK(root_key_mac(memory, span_str("text"), mac[0]));
 	ASSERT_OK(root_key_mac(value, span_str("text"), mac[1]));
 	EXPECT_MEMEQ(mac[0], ROOT_MAC, mac[1], ROOT_MAC);
-	rec.kind = KEY_KIND_SEALED;
+	rec.info.kind = KEY_KIND_SEALED;
 	ASSERT_OK(imported_seal(memory, &rec, span_of(secret, 32)));
 	ASSERT_OK(imported_open(value, &rec, bytes));
 	EXPECT_MEMEQ(secret, 32, bytes, 32);
@@ -450,7 +450,7 @@ TEST(by_value_is_by_serial)
 	EXPECT_OK(root_key_check(value));
 	by[0] = serial;
 	by[1] = value;
-	rec.kind = KEY_KIND_SEALED;
+	rec.info.kind = KEY_KIND_SEALED;
 	ASSERT_OK(imported_seal(by[1], &rec, span_of(secret, 32)));
 	for (size_t i = 0; i < 2; i++) {
 		ASSERT_OK(root_key_mac(by[i], span_str("text"), mac[i]));
@@ -473,7 +473,7 @@ TEST(by_value_opens_no_kernel_key)
 
 	test_need_afalg();
 	ASSERT_OK(root_key_new_by_value(span_of(root_secret, 32), &value));
-	rec.kind = KEY_KIND_ENCRYPTED;
+	rec.info.kind = KEY_KIND_ENCRYPTED;
 	EXPECT_ERR(-EOPNOTSUPP, kek_load(value, &rec, &kek));
 	EXPECT_ERR(-EOPNOTSUPP, kek_generate(value, &rec, &kek));
 	EXPECT_ERR(-EINVAL, root_key_new_by_value(span_of(root_secret, SECRET_MIN - 1), &value));

@@ -258,8 +258,8 @@ static void made_before(struct keeper *k, const struct keyset_key *key, time_t s
 {
 	const struct keydoc *doc = keyset_doc(k->keys);
 
-	((struct keyset_key *)(uintptr_t)key)->rec.created -= seconds;
-	keydoc_key(doc, key->rec.id)->created -= seconds;
+	((struct keyset_key *)(uintptr_t)key)->rec.info.created -= seconds;
+	keydoc_key(doc, key->rec.info.id)->info.created -= seconds;
 }
 
 /* A server that says of each new key that it has done enough does not fill the key store. */
@@ -279,7 +279,7 @@ TEST_F(keeper, automatic_rotation_by_lies)
 		struct link_msg used = { .encryptions = UINT64_MAX };
 
 		ASSERT_OK(keyset_active(self->k.keys, "a", &key));
-		memcpy(used.id, key->rec.id, sizeof(used.id));
+		memcpy(used.key.id, key->rec.info.id, sizeof(used.key.id));
 		counts_add(&self->k, &used);
 		rotation_tick(&self->k, i * 60 * START_NS);
 	}
@@ -317,7 +317,7 @@ TEST_F(keeper, automatic_rotation_after_the_future)
 
 		ASSERT_OK(keyset_active(self->k.keys, "a", &key));
 		from_the_future(&self->k, key);
-		memcpy(used.id, key->rec.id, sizeof(used.id));
+		memcpy(used.key.id, key->rec.info.id, sizeof(used.key.id));
 		rotation_tick(&self->k, i * 60 * START_NS);
 		EXPECT_EQ(i, count_keys(&self->k)); /* not due */
 		counts_add(&self->k, &used);
@@ -369,12 +369,12 @@ TEST_F(keeper, a_dead_key_gives_way)
 	ASSERT_OK(keyset_active(self->k.keys, "a", &key));
 	counts_made(&self->k, key);
 	counts_reserve(&self->k);
-	EXPECT_EQ(0, counts_of(&self->k, key->rec.id)->wrote_ns);
+	EXPECT_EQ(0, counts_of(&self->k, key->rec.info.id)->wrote_ns);
 	((struct keyset_key *)(uintptr_t)key)->why = -EKEYREVOKED;
 	ASSERT_OK(keeper_make(&self->k, "a", &why, &next));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key->rec.state);
-	EXPECT_LT(0, counts_of(&self->k, key->rec.id)->wrote_ns);
-	EXPECT_EQ(0, counts_of(&self->k, next->rec.id)->wrote_ns);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key->rec.info.state);
+	EXPECT_LT(0, counts_of(&self->k, key->rec.info.id)->wrote_ns);
+	EXPECT_EQ(0, counts_of(&self->k, next->rec.info.id)->wrote_ns);
 	rotating_end(self);
 	scratch_remove(&dir);
 }
@@ -387,10 +387,10 @@ static const struct keyset_key *stage_only(struct keeper *k)
 
 	ASSERT_OK(keeper_stage(k, "a", &why, &staged));
 	scratch_limit_files(0);
-	EXPECT_ERR(-EFBIG, keeper_step(k, KEYDOC_ACTIVATE, staged->rec.id, &why));
+	EXPECT_ERR(-EFBIG, keeper_step(k, KEYDOC_ACTIVATE, staged->rec.info.id, &why));
 	scratch_limit_files(RLIM_INFINITY);
 	EXPECT_NOT_NULL(strstr(why.text, "cannot be written"));
-	EXPECT_EQ(KEY_STAGED, staged->rec.state);
+	EXPECT_EQ(KEY_STAGED, staged->rec.info.state);
 	return staged;
 }
 
@@ -407,8 +407,8 @@ TEST_F(keeper, a_staged_key_is_taken_up)
 	staged = stage_only(&self->k);
 	ASSERT_OK(keeper_make(&self->k, "a", &why, &key));
 	EXPECT_EQ(staged, key);
-	EXPECT_EQ(KEY_ACTIVE, key->rec.state);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.state);
+	EXPECT_EQ(KEY_ACTIVE, key->rec.info.state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.info.state);
 	EXPECT_EQ(2U, count_keys(&self->k));
 	rotating_end(self);
 	scratch_remove(&dir);
@@ -444,7 +444,7 @@ TEST_F(keeper, a_key_that_is_made_and_not_activated)
 	key = NULL;
 	EXPECT_ERR(-EBUSY, keeper_make(&self->k, "a", &why, &key));
 	ASSERT_NOT_NULL(key);
-	EXPECT_EQ(KEY_STAGED, key->rec.state);
+	EXPECT_EQ(KEY_STAGED, key->rec.info.state);
 	EXPECT_NOT_NULL(strstr(why.text, "cp-1 does not open key"));
 	rotating_end(self);
 	scratch_remove(&dir);
@@ -516,12 +516,12 @@ TEST_F(keeper, plan)
 	scratch_make(&dir);
 	rotating(self, dir.path);
 	ASSERT_OK(keyset_active(self->k.keys, "a", &old));
-	memcpy(change.id, old->rec.id, sizeof(change.id));
+	memcpy(change.id, old->rec.info.id, sizeof(change.id));
 	EXPECT_ERR(-EPERM, keeper_plan(&self->k, &change, &why, &doc));
 	ASSERT_OK(keeper_make(&self->k, "a", &why, &next));
 	ASSERT_OK(keeper_plan(&self->k, &change, &why, &doc));
-	EXPECT_EQ(KEY_RETIRED, keydoc_key(doc, change.id)->state);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.state);
+	EXPECT_EQ(KEY_RETIRED, keydoc_key(doc, change.id)->info.state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.info.state);
 	EXPECT_EQ(keyset_doc(self->k.keys)->generation + 1, doc->generation);
 	keydoc_free(doc);
 	rotating_end(self);

@@ -244,7 +244,7 @@ TEST_F(pair, changes_of_one_generation)
 	cluster(self);
 	ASSERT_OK(keeper_stage(&self->a.k, "primary", &why, &key));
 	exchange(&self->a, &self->b);
-	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_GIVE_UP, key->rec.id, &why));
+	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_GIVE_UP, key->rec.info.id, &why));
 	ASSERT_OK(keeper_change(&self->b.k, &take, &why));
 	of_a = exported(&self->a);
 	of_b = exported(&self->b);
@@ -337,7 +337,7 @@ static struct admin_mark mark_now(struct node *n, const uint8_t id[static KEKD_K
 {
 	const struct keydoc *doc = keyset_doc(n->k.keys);
 	struct admin_mark m = { .generation = doc->generation,
-				.marked = keydoc_key(doc, id)->marked };
+				.marked = keydoc_key(doc, id)->info.marked };
 
 	memcpy(m.doc, doc->hash, sizeof(m.doc));
 	memcpy(m.cluster, doc->cluster, sizeof(m.cluster));
@@ -352,10 +352,10 @@ static void given_way(struct ktest_data_of_pair *self, uint8_t ret_id[static KEK
 
 	cluster(self);
 	ASSERT_OK(keyset_active(self->a.k.keys, "primary", &key));
-	memcpy(ret_id, key->rec.id, KEKD_KEY_ID);
+	memcpy(ret_id, key->rec.info.id, KEKD_KEY_ID);
 	ASSERT_OK(keeper_stage(&self->a.k, "primary", &why, &key));
 	exchange(&self->a, &self->b);
-	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_ACTIVATE, key->rec.id, &why));
+	ASSERT_OK(keeper_step(&self->a.k, KEYDOC_ACTIVATE, key->rec.info.id, &why));
 	exchange(&self->a, &self->b);
 	wait_quiet(&self->a);
 	wait_quiet(&self->b);
@@ -447,12 +447,12 @@ TEST_F(pair, first_room_of_many_servers)
 
 	self->a.config.workers = 4;
 	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
-	granted = counts_of(&self->a.k, key->rec.id)->reserved;
+	granted = counts_of(&self->a.k, key->rec.info.id)->reserved;
 	node_close(&self->a);
 	self->a.config.workers = 1;
 	node_open(&self->a);
 	ASSERT_OK(keyset_active(self->a.k.keys, "primary", &key));
-	EXPECT_LE(granted, counts_of(&self->a.k, key->rec.id)->encryptions);
+	EXPECT_LE(granted, counts_of(&self->a.k, key->rec.info.id)->encryptions);
 }
 
 TEST_F(pair, dry_run_begins_no_keyset)

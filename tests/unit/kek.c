@@ -17,11 +17,11 @@ static const uint8_t BLOCK[16] = "sixteen bytes ..";
 
 static struct key_record record(uint8_t id, const char *name)
 {
-	struct key_record rec = { .state = KEY_ACTIVE, .activation = 1 };
+	struct key_record rec = { .info.state = KEY_ACTIVE, .info.activation = 1 };
 
-	memset(rec.id, id, sizeof(rec.id));
-	snprintf(rec.name, sizeof(rec.name), "%s", name);
-	snprintf(rec.label, sizeof(rec.label), "%s.%02x", name, id);
+	memset(rec.info.id, id, sizeof(rec.info.id));
+	snprintf(rec.info.name, sizeof(rec.info.name), "%s", name);
+	snprintf(rec.info.label, sizeof(rec.info.label), "%s.%02x", name, id);
 	return rec;
 }
 
@@ -190,8 +190,8 @@ TEST_F(kek, record_is_filled_in)
 	char text[2048];
 	struct text_buf b = { .data = text, .size = sizeof(text) };
 
-	EXPECT_EQ(KEY_KIND_ENCRYPTED, self->rec.kind);
-	EXPECT_EQ(32U, self->rec.key_bytes);
+	EXPECT_EQ(KEY_KIND_ENCRYPTED, self->rec.info.kind);
+	EXPECT_EQ(32U, self->rec.info.key_bytes);
 	EXPECT_MEMEQ(root_key_id(self->root), KEY_ROOT_ID, self->rec.root, KEY_ROOT_ID);
 	EXPECT_EQ(0, strncmp(self->rec.blob, "default user:kekd-root 32 ", 26));
 	key_record_append(&b, &self->rec);
@@ -288,13 +288,13 @@ TEST_F(kek, renamed_key_is_caught)
 
 	kek_free(self->kek);
 	self->kek = NULL;
-	snprintf(rec.name, sizeof(rec.name), "secondary");
+	snprintf(rec.info.name, sizeof(rec.info.name), "secondary");
 	expect_refused(self->ring, self->root, &rec, -EBADMSG);
 	rec = self->rec;
-	snprintf(rec.label, sizeof(rec.label), "primary.02");
+	snprintf(rec.info.label, sizeof(rec.info.label), "primary.02");
 	expect_refused(self->ring, self->root, &rec, -EBADMSG);
 	rec = self->rec;
-	rec.id[15] ^= 1;
+	rec.info.id[15] ^= 1;
 	expect_refused(self->ring, self->root, &rec, -EBADMSG);
 	rec = self->rec;
 	rec.check[15] ^= 1;
@@ -325,12 +325,12 @@ TEST_F(kek, other_kind_or_size_is_refused)
 {
 	struct key_record rec = self->rec;
 
-	rec.kind = KEY_KIND_SEALED;
+	rec.info.kind = KEY_KIND_SEALED;
 	expect_refused(self->ring, self->root, &rec, -EOPNOTSUPP);
 	rec = self->rec;
-	rec.key_bytes = 16;
+	rec.info.key_bytes = 16;
 	expect_refused(self->ring, self->root, &rec, -EOPNOTSUPP);
-	rec.key_bytes = 24;
+	rec.info.key_bytes = 24;
 	expect_refused(self->ring, self->root, &rec, -EINVAL);
 }
 

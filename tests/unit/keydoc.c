@@ -190,11 +190,11 @@ TEST(every_field_is_read)
 	EXPECT_EQ(20000U, rec->uses);
 	EXPECT_MEMEQ(bed_root_id, sizeof(bed_root_id), rec->root, sizeof(rec->root));
 	EXPECT_NULL(keydoc_active(doc, "secondary"));
-	EXPECT_EQ(17U, doc->keys[1].marked);
-	EXPECT_TRUE(doc->keys[1].secretbox);
+	EXPECT_EQ(17U, doc->keys[1].info.marked);
+	EXPECT_TRUE(doc->keys[1].info.secretbox);
 	ASSERT_EQ(2U, doc->n_gone);
 	EXPECT_TRUE(keydoc_is_gone(doc, doc->gone[1]));
-	EXPECT_FALSE(keydoc_is_gone(doc, rec->id));
+	EXPECT_FALSE(keydoc_is_gone(doc, rec->info.id));
 	EXPECT_EQ(0U, doc->forgotten);
 }
 
@@ -422,9 +422,9 @@ TEST(formatting_refuses_what_parsing_would)
 	char *text = NULL;
 	size_t len = 4711;
 
-	doc->keys[1].activation = 6;
+	doc->keys[1].info.activation = 6;
 	EXPECT_ERR(-EINVAL, keydoc_format(doc, &bed_root, &text, &len));
-	doc->keys[1].activation = 4;
+	doc->keys[1].info.activation = 4;
 	doc->generation = 0;
 	EXPECT_ERR(-EINVAL, keydoc_format(doc, &bed_root, &text, &len));
 	doc->generation = 17;
@@ -457,11 +457,11 @@ TEST(version_of_sealed_keys)
 	uint8_t other[KEY_ROOT_ID];
 	size_t len;
 
-	doc->keys[0].kind = KEY_KIND_SEALED;
+	doc->keys[0].info.kind = KEY_KIND_SEALED;
 	ASSERT_OK(keydoc_format(doc, &bed_root, &text, &len));
 	EXPECT_EQ(0, strncmp(text, "kekd-keyset 2\n", 14));
 	ASSERT_OK(keydoc_parse(span_of(text, len), &bed_root, &back, other));
-	EXPECT_EQ(KEY_KIND_SEALED, back->keys[0].kind);
+	EXPECT_EQ(KEY_KIND_SEALED, back->keys[0].info.kind);
 	EXPECT_ERR(-EINVAL, refusal(FORMAT, "kekd-keyset 2"));
 }
 
@@ -604,8 +604,8 @@ static void fill(struct keydoc *doc, size_t keys, size_t blob)
 	for (size_t i = 0; i < keys; i++) {
 		struct key_record *rec = bed_add(doc, 0, "n", KEY_DECRYPT_ONLY, 0);
 
-		rec->id[0] = (uint8_t)i;
-		rec->id[1] = (uint8_t)(i >> 8);
+		rec->info.id[0] = (uint8_t)i;
+		rec->info.id[1] = (uint8_t)(i >> 8);
 		memset(rec->blob, 'b', blob);
 		rec->blob[blob] = '\0';
 	}

@@ -47,13 +47,13 @@ static inline struct bed_id bed_node_id(uint8_t n)
 /* Key @n of @name, as a keeper makes it. */
 static inline struct key_record bed_key(uint8_t n, const char *name)
 {
-	struct key_record rec = { .key_bytes = 32, .created = BED_TIME };
+	struct key_record rec = { .info.key_bytes = 32, .info.created = BED_TIME };
 
-	memcpy(rec.id, bed_key_id(n).id, sizeof(rec.id));
+	memcpy(rec.info.id, bed_key_id(n).id, sizeof(rec.info.id));
 	memset(rec.check, n, sizeof(rec.check));
 	memcpy(rec.root, bed_root_id, sizeof(rec.root));
-	snprintf(rec.name, sizeof(rec.name), "%s", name);
-	snprintf(rec.label, sizeof(rec.label), "%s.%u", name, n);
+	snprintf(rec.info.name, sizeof(rec.info.name), "%s", name);
+	snprintf(rec.info.label, sizeof(rec.info.label), "%s.%u", name, n);
 	snprintf(rec.blob, sizeof(rec.blob), "default user:kekd-root 32 %02x", n);
 	return rec;
 }
@@ -105,8 +105,8 @@ static inline struct key_record *bed_add(struct keydoc *doc, uint8_t n, const ch
 	struct key_record *rec = &doc->keys[doc->n_keys++];
 
 	*rec = bed_key(n, name);
-	rec->state = state;
-	rec->activation = activation;
+	rec->info.state = state;
+	rec->info.activation = activation;
 	if (state == KEY_RETIRED)
 		rec->retired = BED_TIME;
 	if (doc->activations < activation)
@@ -146,15 +146,15 @@ static inline void bed_answer(struct keyack *ack, const struct keydoc *doc, uint
 		const struct key_record *rec = &doc->keys[i];
 		struct keyack_key *key = &ack->keys[ack->n_keys];
 
-		if (!key_state_opens(rec->state))
+		if (!key_state_opens(rec->info.state))
 			continue;
-		*key = (struct keyack_key){ .quiet = rec->state != KEY_ACTIVE };
-		memcpy(key->id, rec->id, sizeof(key->id));
+		*key = (struct keyack_key){ .quiet = rec->info.state != KEY_ACTIVE };
+		memcpy(key->id, rec->info.id, sizeof(key->id));
 		ack->n_keys++;
-		if (rec->state != KEY_ACTIVE)
+		if (rec->info.state != KEY_ACTIVE)
 			continue;
-		memcpy(ack->writes[ack->n_writes].id, rec->id, sizeof(rec->id));
-		ack->writes[ack->n_writes++].activation = rec->activation;
+		memcpy(ack->writes[ack->n_writes].id, rec->info.id, sizeof(rec->info.id));
+		ack->writes[ack->n_writes++].activation = rec->info.activation;
 	}
 	ack->time = time;
 	memcpy(ack->version, version, sizeof(version));

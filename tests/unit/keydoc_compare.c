@@ -71,7 +71,7 @@ static void destroy(struct keydoc *doc, uint8_t n)
 {
 	struct key_record *rec = keydoc_key(doc, bed_key_id(n).id);
 
-	memcpy(doc->gone[doc->n_gone++], rec->id, KEKD_KEY_ID);
+	memcpy(doc->gone[doc->n_gone++], rec->info.id, KEKD_KEY_ID);
 	*rec = doc->keys[--doc->n_keys];
 }
 
@@ -115,8 +115,8 @@ TEST_F(pair, what_changes_do)
 
 	doc->generation = 99;
 	destroy(doc, 1);
-	their_key(self, 2)->state = KEY_RETIRED;
-	their_key(self, 2)->marked = 98;
+	their_key(self, 2)->info.state = KEY_RETIRED;
+	their_key(self, 2)->info.marked = 98;
 	bed_add(doc, 5, "primary", KEY_STAGED, 0);
 	bed_add(doc, 6, "primary", KEY_ACTIVE, 6);
 	memcpy(doc->removed[doc->n_removed++].id, bed_node_id(1).id, KEYDOC_NODE);
@@ -185,15 +185,15 @@ TEST_F(pair, number_has_fallen)
 	expect_reason(self, fallen);
 	self->theirs->activations = 6;
 	expect_covers(self);
-	their_key(self, 1)->activation = 2;
+	their_key(self, 1)->info.activation = 2;
 	expect_reason(self, fallen);
-	their_key(self, 1)->activation = 4;
+	their_key(self, 1)->info.activation = 4;
 	expect_covers(self);
 	/* The active key is gone there, and what was active before is again, under its old number. */
 	destroy(self->theirs, 2);
-	their_key(self, 1)->state = KEY_ACTIVE;
+	their_key(self, 1)->info.state = KEY_ACTIVE;
 	expect_reason(self, fallen);
-	their_key(self, 1)->activation = 6;
+	their_key(self, 1)->info.activation = 6;
 	expect_covers(self);
 	destroy(self->theirs, 1);
 	expect_reason(self, fallen);
@@ -216,20 +216,20 @@ TEST_F(pair, key_is_another)
 
 		switch (i) {
 		case 0:
-			memcpy(rec->name, "Primary", 8);
+			memcpy(rec->info.name, "Primary", 8);
 			break;
 		case 1:
-			memcpy(rec->label, "primary.x", 10);
+			memcpy(rec->info.label, "primary.x", 10);
 			break;
 		case 2:
-			rec->kind = KEY_KIND_SEALED;
+			rec->info.kind = KEY_KIND_SEALED;
 			break;
 		case 3:
-			rec->key_bytes = 16;
+			rec->info.key_bytes = 16;
 			break;
 		case 4:
-			rec->kind = KEY_KIND_IMPORTED;
-			rec->secretbox = true;
+			rec->info.kind = KEY_KIND_IMPORTED;
+			rec->info.secretbox = true;
 			break;
 		default:
 			rec->check[15] ^= 1;

@@ -58,7 +58,7 @@ static int merge(struct ktest_data_of_fork *self)
 	EXPECT_MEMEQ(self->by.nonce, KEYDOC_NODE, self->next->nonce, KEYDOC_NODE);
 	EXPECT_EQ(self->by.time, self->next->time);
 	for (size_t i = 0; i < self->next->n_keys; i++)
-		EXPECT_EQ(0U, self->next->keys[i].marked);
+		EXPECT_EQ(0U, self->next->keys[i].info.marked);
 	return 0;
 }
 
@@ -86,7 +86,7 @@ static void destroy(struct keydoc *doc, uint8_t n)
 {
 	struct key_record *rec = key(doc, n);
 
-	keydoc_add_gone(doc, rec->id);
+	keydoc_add_gone(doc, rec->info.id);
 	*rec = doc->keys[--doc->n_keys];
 }
 
@@ -107,7 +107,7 @@ TEST_F(fork, has_no_hash_yet)
 
 static void count_reopened(void *ctx, const struct key_record *rec)
 {
-	EXPECT_EQ(KEY_DECRYPT_ONLY, rec->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, rec->info.state);
 	++*(unsigned int *)ctx;
 }
 
@@ -118,7 +118,7 @@ TEST_F(fork, again_over_an_older_one)
 
 	bed_add(self->ours, 2, "primary", KEY_RETIRED, 3);
 	bed_add(self->ours, 3, "primary", KEY_RETIRED, 2);
-	bed_add(self->ours, 4, "primary", KEY_DECRYPT_ONLY, 1)->marked = 16;
+	bed_add(self->ours, 4, "primary", KEY_DECRYPT_ONLY, 1)->info.marked = 16;
 	bed_add(self->theirs, 2, "primary", KEY_DECRYPT_ONLY, 3);
 	bed_add(self->theirs, 3, "primary", KEY_RETIRED, 2);
 	self->ours->carrier = self->theirs->carrier = KEYDOC_ETCD;
@@ -131,11 +131,11 @@ TEST_F(fork, again_over_an_older_one)
 	EXPECT_EQ(1U, n);
 	EXPECT_EQ(31U, self->next->generation);
 	EXPECT_EQ(KEYDOC_ETCD, self->next->carrier);
-	EXPECT_EQ(KEY_ACTIVE, key(self->next, 1)->state);
-	EXPECT_EQ(4U, key(self->next, 1)->activation);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->state);
-	EXPECT_EQ(KEY_RETIRED, key(self->next, 3)->state);
-	EXPECT_EQ(0U, key(self->next, 4)->marked);
+	EXPECT_EQ(KEY_ACTIVE, key(self->next, 1)->info.state);
+	EXPECT_EQ(4U, key(self->next, 1)->info.activation);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->info.state);
+	EXPECT_EQ(KEY_RETIRED, key(self->next, 3)->info.state);
+	EXPECT_EQ(0U, key(self->next, 4)->info.marked);
 	expect_both_follow(self);
 }
 
@@ -151,7 +151,7 @@ TEST_F(fork, again_over_none)
 	ASSERT_OK(bed_seal(self->next));
 	EXPECT_EQ(2U, n);
 	EXPECT_EQ(18U, self->next->generation);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 3)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 3)->info.state);
 	EXPECT_EQ(KEYDOC_NEWER, keydoc_compare(self->ours, self->next));
 }
 
@@ -163,9 +163,9 @@ TEST_F(fork, keys_of_both)
 	ASSERT_OK(merge(self));
 	EXPECT_EQ(31U, self->next->generation);
 	EXPECT_EQ(4U, self->next->n_keys);
-	EXPECT_EQ(KEY_STAGED, key(self->next, 2)->state);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 3)->state);
-	EXPECT_EQ(KEY_RETIRED, key(self->next, 4)->state);
+	EXPECT_EQ(KEY_STAGED, key(self->next, 2)->info.state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 3)->info.state);
+	EXPECT_EQ(KEY_RETIRED, key(self->next, 4)->info.state);
 	EXPECT_EQ(KEYDOC_HAND, self->next->carrier);
 	EXPECT_MEMEQ(self->by.node, KEYDOC_NODE, self->next->hand, KEYDOC_NODE);
 	expect_both_follow(self);
@@ -174,17 +174,17 @@ TEST_F(fork, keys_of_both)
 /* Of two active ones ours stays, under a number that neither side has seen. */
 TEST_F(fork, two_active)
 {
-	key(self->ours, 1)->state = KEY_DECRYPT_ONLY;
+	key(self->ours, 1)->info.state = KEY_DECRYPT_ONLY;
 	bed_add(self->ours, 2, "primary", KEY_ACTIVE, 5);
-	key(self->theirs, 1)->state = KEY_DECRYPT_ONLY;
+	key(self->theirs, 1)->info.state = KEY_DECRYPT_ONLY;
 	bed_add(self->theirs, 3, "primary", KEY_DECRYPT_ONLY, 5);
 	bed_add(self->theirs, 4, "primary", KEY_ACTIVE, 6);
 	ASSERT_OK(merge(self));
 	EXPECT_TRUE(keydoc_active(self->next, "primary") == key(self->next, 2));
-	EXPECT_EQ(7U, key(self->next, 2)->activation);
+	EXPECT_EQ(7U, key(self->next, 2)->info.activation);
 	EXPECT_EQ(7U, self->next->activations);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 4)->state);
-	EXPECT_EQ(6U, key(self->next, 4)->activation);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 4)->info.state);
+	EXPECT_EQ(6U, key(self->next, 4)->info.activation);
 	expect_both_follow(self);
 }
 
@@ -196,10 +196,10 @@ TEST_F(fork, numbers_of_two_names)
 	bed_add(self->theirs, 3, "other", KEY_ACTIVE, 5);
 	bed_add(self->ours, 6, "ours alone", KEY_ACTIVE, 6);
 	ASSERT_OK(merge(self));
-	EXPECT_GT(key(self->next, 1)->activation, 6U);
-	EXPECT_GT(key(self->next, 2)->activation, 6U);
-	EXPECT_NE(key(self->next, 1)->activation, key(self->next, 2)->activation);
-	EXPECT_EQ(6U, key(self->next, 6)->activation);
+	EXPECT_GT(key(self->next, 1)->info.activation, 6U);
+	EXPECT_GT(key(self->next, 2)->info.activation, 6U);
+	EXPECT_NE(key(self->next, 1)->info.activation, key(self->next, 2)->info.activation);
+	EXPECT_EQ(6U, key(self->next, 6)->info.activation);
 	expect_both_follow(self);
 }
 
@@ -209,21 +209,21 @@ TEST_F(fork, name_of_theirs)
 	bed_add(self->theirs, 2, "other", KEY_ACTIVE, 5);
 	ASSERT_OK(merge(self));
 	EXPECT_NULL(keydoc_active(self->next, "other"));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->info.state);
 	expect_both_follow(self);
 }
 
 /* What opens on one side opens. */
 TEST_F(fork, retired_on_one_side)
 {
-	bed_add(self->ours, 2, "primary", KEY_RETIRED, 3)->marked = 17;
-	bed_add(self->theirs, 2, "primary", KEY_DECRYPT_ONLY, 3)->marked = 20;
-	bed_add(self->ours, 3, "primary", KEY_DECRYPT_ONLY, 2)->marked = 16;
+	bed_add(self->ours, 2, "primary", KEY_RETIRED, 3)->info.marked = 17;
+	bed_add(self->theirs, 2, "primary", KEY_DECRYPT_ONLY, 3)->info.marked = 20;
+	bed_add(self->ours, 3, "primary", KEY_DECRYPT_ONLY, 2)->info.marked = 16;
 	bed_add(self->theirs, 3, "primary", KEY_RETIRED, 2);
 	ASSERT_OK(merge(self));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->info.state);
 	EXPECT_EQ(0, key(self->next, 2)->retired);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 3)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 3)->info.state);
 	expect_both_follow(self);
 }
 
@@ -231,13 +231,13 @@ TEST_F(fork, retired_on_one_side)
 TEST_F(fork, activated_on_one_side)
 {
 	bed_add(self->ours, 2, "primary", KEY_STAGED, 0);
-	key(self->theirs, 1)->state = KEY_DECRYPT_ONLY;
+	key(self->theirs, 1)->info.state = KEY_DECRYPT_ONLY;
 	bed_add(self->theirs, 2, "primary", KEY_ACTIVE, 5)->uses = 7;
 	ASSERT_OK(merge(self));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->state);
-	EXPECT_EQ(5U, key(self->next, 2)->activation);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->info.state);
+	EXPECT_EQ(5U, key(self->next, 2)->info.activation);
 	EXPECT_EQ(7U, key(self->next, 2)->uses); /* no shares: whoever used it is a member */
-	EXPECT_EQ(6U, key(self->next, 1)->activation);
+	EXPECT_EQ(6U, key(self->next, 1)->info.activation);
 	EXPECT_TRUE(keydoc_active(self->next, "primary") == key(self->next, 1));
 	expect_both_follow(self);
 }
@@ -254,7 +254,7 @@ TEST_F(fork, destroyed_on_one_side)
 	bed_add(self->theirs, 2, "primary", KEY_RETIRED, 3);
 	destroy(self->theirs, 2);
 	ASSERT_OK(merge(self));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->info.state);
 	EXPECT_EQ(KEYDOC_NEWER, keydoc_compare(self->ours, self->next));
 	EXPECT_FALSE(keydoc_covers(self->next, self->theirs, &why));
 	EXPECT_STREQ("a key that was destroyed here is back there", why);
@@ -266,7 +266,7 @@ TEST_F(fork, destroyed_on_one_side)
 	bed_add(self->theirs, 2, "primary", KEY_DECRYPT_ONLY, 3);
 	self->theirs->n_gone = 0;
 	ASSERT_OK(merge(self));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key(self->next, 2)->info.state);
 	EXPECT_FALSE(keydoc_is_gone(self->next, bed_key_id(2).id));
 	EXPECT_EQ(KEYDOC_NEWER, keydoc_compare(self->theirs, self->next));
 }
@@ -303,11 +303,11 @@ TEST_F(fork, another_key)
 		if (i == 0)
 			rec->check[0] ^= 1;
 		else if (i == 1)
-			memcpy(rec->name, "other", 6);
+			memcpy(rec->info.name, "other", 6);
 		else if (i == 2)
-			memcpy(rec->label, "x", 2);
+			memcpy(rec->info.label, "x", 2);
 		else
-			rec->kind = KEY_KIND_SEALED;
+			rec->info.kind = KEY_KIND_SEALED;
 		if (!EXPECT_ERR(-EEXIST, merge(self)))
 			ktest_log("difference %d", i);
 	}
@@ -339,7 +339,7 @@ TEST_F(fork, foreign_cluster)
 	EXPECT_NULL(keydoc_member(self->next, bed_node_id(2).id));
 	EXPECT_EQ(3U, self->next->n_keys);
 	EXPECT_TRUE(keydoc_active(self->next, "primary") == key(self->next, 1));
-	EXPECT_EQ(10U, key(self->next, 1)->activation);
+	EXPECT_EQ(10U, key(self->next, 1)->info.activation);
 	EXPECT_EQ(0U, self->next->n_gone);
 	EXPECT_EQ(0U, self->next->forgotten);
 	/* Its members are asked for no count, and have their shares. */
@@ -380,9 +380,9 @@ TEST_F(fork, too_many_keys)
 		for (size_t k = 0; k < 600; k++) {
 			struct key_record *rec = bed_add(doc, 0, "x", KEY_DECRYPT_ONLY, 0);
 
-			rec->id[0] = (uint8_t)k;
-			rec->id[1] = (uint8_t)(k >> 8);
-			rec->id[2] = (uint8_t)(1 + i);
+			rec->info.id[0] = (uint8_t)k;
+			rec->info.id[1] = (uint8_t)(k >> 8);
+			rec->info.id[2] = (uint8_t)(1 + i);
 			memcpy(rec->blob, "b", 2);
 		}
 	}
@@ -409,10 +409,10 @@ TEST_F(fork, restored)
 	struct keydoc_member me = bed_node(7);
 	struct keydoc *next;
 
-	bed_add(self->ours, 2, "primary", KEY_DECRYPT_ONLY, 3)->marked = 16;
-	bed_add(self->ours, 3, "primary", KEY_RETIRED, 2)->marked = 17;
+	bed_add(self->ours, 2, "primary", KEY_DECRYPT_ONLY, 3)->info.marked = 16;
+	bed_add(self->ours, 3, "primary", KEY_RETIRED, 2)->info.marked = 17;
 	destroy(self->ours, 2);
-	bed_add(self->ours, 2, "primary", KEY_DECRYPT_ONLY, 3)->marked = 16;
+	bed_add(self->ours, 2, "primary", KEY_DECRYPT_ONLY, 3)->info.marked = 16;
 	bed_add(self->ours, 4, "primary", KEY_STAGED, 0);
 	key(self->ours, 1)->uses = 5;
 	self->ours->n_gone = 0;
@@ -429,14 +429,14 @@ TEST_F(fork, restored)
 	EXPECT_TRUE(keydoc_is_removed(next, bed_node_id(0).id));
 	EXPECT_TRUE(keydoc_is_removed(next, bed_node_id(1).id));
 	EXPECT_EQ(4U, next->n_keys);
-	EXPECT_EQ(KEY_ACTIVE, key(next, 1)->state);
-	EXPECT_EQ(KEY_RETIRED, key(next, 3)->state);
+	EXPECT_EQ(KEY_ACTIVE, key(next, 1)->info.state);
+	EXPECT_EQ(KEY_RETIRED, key(next, 3)->info.state);
 	/* Two members may each have used up what was left of their shares after the backup. */
 	EXPECT_EQ(2 * KEKD_KEY_MESSAGES + 5, key(next, 1)->uses);
 	EXPECT_EQ(0U, key(next, 4)->uses); /* never active */
 	/* A mark was a document in an etcd that may have been put back since. */
 	for (size_t i = 0; i < next->n_keys; i++)
-		EXPECT_EQ(0U, next->keys[i].marked);
+		EXPECT_EQ(0U, next->keys[i].info.marked);
 	EXPECT_EQ(BED_TIME + 9, next->time);
 	EXPECT_MEMEQ(me.id, KEYDOC_NODE, next->node, KEYDOC_NODE);
 	EXPECT_EQ(KEYDOC_NEWER, keydoc_compare(self->ours, next));

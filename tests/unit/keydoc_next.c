@@ -156,24 +156,24 @@ TEST_F(cluster, rotation)
 
 	memcpy(first, bed_key_id(1).id, sizeof(first));
 	ASSERT_OK(stage(self, 2));
-	EXPECT_EQ(KEY_STAGED, key_of(self, 2)->state);
+	EXPECT_EQ(KEY_STAGED, key_of(self, 2)->info.state);
 	ASSERT_OK(change(self, KEYDOC_ACTIVATE, 2));
-	EXPECT_EQ(KEY_ACTIVE, key_of(self, 2)->state);
-	EXPECT_EQ(2U, key_of(self, 2)->activation);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key_of(self, 1)->state);
-	EXPECT_EQ(1U, key_of(self, 1)->activation);
+	EXPECT_EQ(KEY_ACTIVE, key_of(self, 2)->info.state);
+	EXPECT_EQ(2U, key_of(self, 2)->info.activation);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key_of(self, 1)->info.state);
+	EXPECT_EQ(1U, key_of(self, 1)->info.activation);
 	ASSERT_OK(change(self, KEYDOC_MARK, 1));
-	EXPECT_EQ(self->doc->generation, key_of(self, 1)->marked);
+	EXPECT_EQ(self->doc->generation, key_of(self, 1)->info.marked);
 	ASSERT_OK(close_by(self, KEYDOC_RETIRE, 1, self->doc->generation));
-	EXPECT_EQ(KEY_RETIRED, key_of(self, 1)->state);
+	EXPECT_EQ(KEY_RETIRED, key_of(self, 1)->info.state);
 	EXPECT_EQ(BED_TIME, key_of(self, 1)->retired);
-	EXPECT_EQ(0U, key_of(self, 1)->marked);
+	EXPECT_EQ(0U, key_of(self, 1)->info.marked);
 	ASSERT_OK(change(self, KEYDOC_MARK, 1));
 	ASSERT_OK(close_by(self, KEYDOC_DESTROY, 1, self->doc->generation));
 	EXPECT_NULL(keydoc_key(self->doc, first));
 	EXPECT_TRUE(keydoc_is_gone(self->doc, first));
 	EXPECT_EQ(1U, self->doc->n_keys);
-	EXPECT_EQ(2U, key_of(self, 2)->activation);
+	EXPECT_EQ(2U, key_of(self, 2)->info.activation);
 	/* Its id is never given again. */
 	EXPECT_ERR(-EEXIST, stage(self, 1));
 	EXPECT_ERR(-EEXIST, stage(self, 2));
@@ -183,17 +183,17 @@ TEST_F(cluster, giving_up)
 {
 	ASSERT_OK(stage(self, 2));
 	ASSERT_OK(change(self, KEYDOC_GIVE_UP, 2));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key_of(self, 2)->state);
-	EXPECT_EQ(0U, key_of(self, 2)->activation);
-	EXPECT_EQ(KEY_ACTIVE, key_of(self, 1)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key_of(self, 2)->info.state);
+	EXPECT_EQ(0U, key_of(self, 2)->info.activation);
+	EXPECT_EQ(KEY_ACTIVE, key_of(self, 1)->info.state);
 	EXPECT_ERR(-EPERM, change(self, KEYDOC_GIVE_UP, 2));
 	EXPECT_SAYS(self, "primary.2", "decrypt-only", "staged", "kekctl key list");
 	/* A half-activated one gives way to the former, under a number that nobody has seen. */
 	ASSERT_OK(change(self, KEYDOC_ACTIVATE, 2));
 	ASSERT_OK(change(self, KEYDOC_ACTIVATE, 1));
-	EXPECT_EQ(3U, key_of(self, 1)->activation);
-	EXPECT_EQ(2U, key_of(self, 2)->activation);
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key_of(self, 2)->state);
+	EXPECT_EQ(3U, key_of(self, 1)->info.activation);
+	EXPECT_EQ(2U, key_of(self, 2)->info.activation);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key_of(self, 2)->info.state);
 	EXPECT_ERR(-EALREADY, change(self, KEYDOC_ACTIVATE, 1));
 	EXPECT_SAYS(self, "primary.1", "active");
 }
@@ -206,9 +206,9 @@ TEST_F(cluster, names_do_not_meddle)
 	self->change.key = &other;
 	ASSERT_OK(make(self));
 	ASSERT_OK(change(self, KEYDOC_ACTIVATE, 2));
-	EXPECT_EQ(KEY_ACTIVE, key_of(self, 1)->state);
-	EXPECT_EQ(KEY_ACTIVE, key_of(self, 2)->state);
-	EXPECT_EQ(2U, key_of(self, 2)->activation);
+	EXPECT_EQ(KEY_ACTIVE, key_of(self, 1)->info.state);
+	EXPECT_EQ(KEY_ACTIVE, key_of(self, 2)->info.state);
+	EXPECT_EQ(2U, key_of(self, 2)->info.activation);
 }
 
 /* What is staged is new, whatever its record says. */
@@ -216,16 +216,16 @@ TEST_F(cluster, staged_key_brings_no_state)
 {
 	struct key_record rec = bed_key(2, "primary");
 
-	rec.state = KEY_ACTIVE;
-	rec.activation = 9;
-	rec.marked = rec.uses = 4;
+	rec.info.state = KEY_ACTIVE;
+	rec.info.activation = 9;
+	rec.info.marked = rec.uses = 4;
 	rec.retired = BED_TIME;
 	begin(self, KEYDOC_STAGE, 2);
 	self->change.key = &rec;
 	ASSERT_OK(make(self));
-	EXPECT_EQ(KEY_STAGED, key_of(self, 2)->state);
-	EXPECT_EQ(0U, key_of(self, 2)->activation);
-	EXPECT_EQ(0U, key_of(self, 2)->marked);
+	EXPECT_EQ(KEY_STAGED, key_of(self, 2)->info.state);
+	EXPECT_EQ(0U, key_of(self, 2)->info.activation);
+	EXPECT_EQ(0U, key_of(self, 2)->info.marked);
 	EXPECT_EQ(0U, key_of(self, 2)->uses);
 }
 
@@ -424,7 +424,7 @@ TEST_F(cluster, nothing_is_retired_without_evidence)
 		    "kekctl scan --etcd --uses primary.1 --proof FILE");
 	EXPECT_ERR(-EAGAIN, close_by(self, KEYDOC_RETIRE, 1, self->doc->generation));
 	ASSERT_OK(change(self, KEYDOC_MARK, 1));
-	mark = key_of(self, 1)->marked;
+	mark = key_of(self, 1)->info.marked;
 	EXPECT_ERR(-EAGAIN, close_by(self, KEYDOC_RETIRE, 1, 0));
 	EXPECT_SAYS(self, "since it was marked",
 		    "kekctl scan --etcd --uses primary.1 --proof FILE");
@@ -522,9 +522,9 @@ TEST_F(cluster, reopened)
 	ASSERT_OK(make(self));
 	ASSERT_OK(change(self, KEYDOC_MARK, 1));
 	ASSERT_OK(change(self, KEYDOC_REOPEN, 1));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, key_of(self, 1)->state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, key_of(self, 1)->info.state);
 	EXPECT_EQ(0, key_of(self, 1)->retired);
-	EXPECT_EQ(0U, key_of(self, 1)->marked);
+	EXPECT_EQ(0U, key_of(self, 1)->info.marked);
 	EXPECT_ERR(-EAGAIN, close_by(self, KEYDOC_RETIRE, 1, self->doc->generation - 1));
 }
 
@@ -538,7 +538,7 @@ TEST_F(cluster, gone_is_forgotten_at_last)
 		self->doc->gone[i][1] = (uint8_t)(i >> 8);
 	}
 	self->doc->n_gone = KEYDOC_GONE_MAX;
-	rec->marked = 1;
+	rec->info.marked = 1;
 	ASSERT_OK(bed_seal(self->doc));
 	ASSERT_OK(close_by(self, KEYDOC_DESTROY, 9, 1));
 	EXPECT_EQ((size_t)KEYDOC_GONE_MAX, self->doc->n_gone);
@@ -554,8 +554,8 @@ TEST_F(cluster, full)
 	for (size_t i = 1; i < KEKD_KEYS_MAX; i++) {
 		struct key_record *rec = bed_add(self->doc, 9, "x", KEY_DECRYPT_ONLY, 0);
 
-		rec->id[0] = (uint8_t)i;
-		rec->id[1] = (uint8_t)(i >> 8);
+		rec->info.id[0] = (uint8_t)i;
+		rec->info.id[1] = (uint8_t)(i >> 8);
 		snprintf(rec->blob, sizeof(rec->blob), "b");
 	}
 	ASSERT_OK(bed_seal(self->doc));
@@ -579,7 +579,7 @@ TEST_F(cluster, numbers_end)
 	ASSERT_OK(bed_seal(self->doc));
 	ASSERT_OK(stage(self, 2));
 	EXPECT_ERR(-EOVERFLOW, change(self, KEYDOC_ACTIVATE, 2));
-	EXPECT_EQ(KEY_STAGED, key_of(self, 2)->state);
+	EXPECT_EQ(KEY_STAGED, key_of(self, 2)->info.state);
 }
 
 /* A machine that is alone becomes two: changes come from it from then on. */
@@ -923,7 +923,7 @@ TEST_F(cluster, model_given_up_key_still_opens)
 {
 	ASSERT_OK(stage(self, 2));
 	ASSERT_OK(change(self, KEYDOC_GIVE_UP, 2));
-	EXPECT_TRUE(key_state_opens(key_of(self, 2)->state));
+	EXPECT_TRUE(key_state_opens(key_of(self, 2)->info.state));
 	begin(self, KEYDOC_RETIRE, 2);
 	self->change.vouched = true;
 	writes_with(self, 1, 2);

@@ -114,8 +114,8 @@ TEST_F(rotation, keys_are_the_same_under_another_root)
 
 		EXPECT_TRUE(keydoc_same_key(was, two));
 		EXPECT_TRUE(keydoc_same_key(was, &self->after->keys[i]));
-		EXPECT_EQ(was->state, self->after->keys[i].state);
-		EXPECT_EQ(was->activation, self->after->keys[i].activation);
+		EXPECT_EQ(was->info.state, self->after->keys[i].info.state);
+		EXPECT_EQ(was->info.activation, self->after->keys[i].info.activation);
 		EXPECT_STREQ(was->blob, two->blob);
 		EXPECT_STREQ(self->blobs[i].blob, two->reblob);
 		EXPECT_STREQ(self->blobs[i].blob, self->after->keys[i].blob);
@@ -220,7 +220,7 @@ TEST_F(rotation, every_key_is_sealed_anew)
 		says(self, self->doc, n, HAS_OLD | HAS_NEXT);
 	self->change.n_blobs = 1;
 	EXPECT_ERR(-EAGAIN, try(self, self->doc, KEYDOC_ROOT_BEGIN, NULL));
-	EXPECT_NOT_NULL(strstr(self->why.text, self->doc->keys[1].label));
+	EXPECT_NOT_NULL(strstr(self->why.text, self->doc->keys[1].info.label));
 }
 
 enum answer { HEARD, UNHEARD, BEFORE, NOTHING, OLD_VERSION, ANSWERS };

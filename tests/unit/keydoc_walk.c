@@ -93,7 +93,7 @@ static struct key_record *key_of(const struct keydoc *doc, uint8_t n)
 
 static bool opens(const struct key_record *rec)
 {
-	return rec && key_state_opens(rec->state);
+	return rec && key_state_opens(rec->info.state);
 }
 
 /* What the rules can tell apart of a document. */
@@ -108,12 +108,13 @@ static struct shape shape_of(const struct walk *w, const struct keydoc *doc,
 		uint8_t rank = 0;
 
 		for (size_t j = 0; rec && j < doc->n_keys; j++)
-			rank = (uint8_t)(rank + (doc->keys[j].activation < rec->activation));
+			rank = (uint8_t)(rank +
+					 (doc->keys[j].info.activation < rec->info.activation));
 		if (rec)
-			s.of[n] = (uint8_t)(1U | (unsigned int)rec->state << 1 |
-					    (rec->marked != 0 ? 0x10U : 0) |
-					    (rec->marked > past->retired[i] ? 0x20U : 0) |
-					    (rec->activation > 0 ? 0x40U : 0));
+			s.of[n] = (uint8_t)(1U | (unsigned int)rec->info.state << 1 |
+					    (rec->info.marked != 0 ? 0x10U : 0) |
+					    (rec->info.marked > past->retired[i] ? 0x20U : 0) |
+					    (rec->info.activation > 0 ? 0x40U : 0));
 		else if (keydoc_is_gone(doc, bed_key_id(i).id))
 			s.of[n] = 0xff;
 		s.of[n + 1] = rank;
@@ -168,7 +169,7 @@ static void speak(const struct walk *w, uint8_t n, struct keyack *ack)
 	if (!rec)
 		return;
 	for (size_t i = 0; i < ack->n_keys; i++)
-		if (memcmp(ack->keys[i].id, rec->id, sizeof(rec->id)) == 0)
+		if (memcmp(ack->keys[i].id, rec->info.id, sizeof(rec->info.id)) == 0)
 			key = &ack->keys[i];
 	if (key && said->shut)
 		key->why = -EBADMSG;
@@ -177,8 +178,8 @@ static void speak(const struct walk *w, uint8_t n, struct keyack *ack)
 	if (!said->writes)
 		return;
 	ack->n_writes = 1;
-	memcpy(ack->writes[0].id, rec->id, sizeof(rec->id));
-	ack->writes[0].activation = rec->activation;
+	memcpy(ack->writes[0].id, rec->info.id, sizeof(rec->info.id));
+	ack->writes[0].activation = rec->info.activation;
 }
 
 static bool is_named(const struct walk *w, uint8_t n)
@@ -193,7 +194,7 @@ static bool is_removal(const struct walk *w)
 
 static bool has_evidence(const struct walk *w, const struct key_record *rec)
 {
-	return rec->marked != 0 && w->change.evidence == rec->marked;
+	return rec->info.marked != 0 && w->change.evidence == rec->info.marked;
 }
 
 /* Rule 8. */
@@ -230,33 +231,33 @@ static bool nobody(const struct walk *w, unsigned int what)
 static void check_number(const struct walk *w, const struct keydoc *next,
 			 const struct key_record *was, const struct key_record *is)
 {
-	if (is->state != KEY_ACTIVE ||
-	    (was->state == KEY_ACTIVE && was->activation == is->activation)) {
-		ASSERT_EQ(was->activation, is->activation);
+	if (is->info.state != KEY_ACTIVE ||
+	    (was->info.state == KEY_ACTIVE && was->info.activation == is->info.activation)) {
+		ASSERT_EQ(was->info.activation, is->info.activation);
 		return;
 	}
 	ASSERT_EQ(KEYDOC_ACTIVATE, w->change.kind);
-	ASSERT_TRUE(opens(was) && was->state != KEY_ACTIVE);
+	ASSERT_TRUE(opens(was) && was->info.state != KEY_ACTIVE);
 	ASSERT_TRUE(nobody(w, SHUT));
-	ASSERT_EQ(w->doc->activations + 1, is->activation);
-	ASSERT_EQ(next->activations, is->activation);
+	ASSERT_EQ(w->doc->activations + 1, is->info.activation);
+	ASSERT_EQ(next->activations, is->info.activation);
 }
 
 /* Rule 2: the mark is the document that bears it, and does not outlive what it was made for. */
 static void check_mark(const struct walk *w, const struct keydoc *next,
 		       const struct key_record *was, const struct key_record *is)
 {
-	if (is->marked == 0)
+	if (is->info.marked == 0)
 		return;
-	if (is->marked == was->marked) {
-		ASSERT_EQ(was->state, is->state);
+	if (is->info.marked == was->info.marked) {
+		ASSERT_EQ(was->info.state, is->info.state);
 		return;
 	}
 	ASSERT_EQ(KEYDOC_MARK, w->change.kind);
-	ASSERT_EQ(next->generation, is->marked);
-	ASSERT_EQ(was->state, is->state);
-	ASSERT_TRUE(is->state == KEY_RETIRED ||
-		    (is->state == KEY_DECRYPT_ONLY && nobody(w, BUSY | WRITES)));
+	ASSERT_EQ(next->generation, is->info.marked);
+	ASSERT_EQ(was->info.state, is->info.state);
+	ASSERT_TRUE(is->info.state == KEY_RETIRED ||
+		    (is->info.state == KEY_DECRYPT_ONLY && nobody(w, BUSY | WRITES)));
 }
 
 /* Rule 2: one way to stop opening, and one back. */
@@ -265,14 +266,14 @@ static void check_opening(const struct walk *w, const struct key_record *was,
 {
 	if (opens(was) && !opens(is)) {
 		ASSERT_EQ(KEYDOC_RETIRE, w->change.kind);
-		ASSERT_EQ(KEY_DECRYPT_ONLY, was->state);
+		ASSERT_EQ(KEY_DECRYPT_ONLY, was->info.state);
 		ASSERT_TRUE(nobody(w, WRITES));
 		ASSERT_TRUE(w->change.forced || nobody(w, BUSY));
 		ASSERT_TRUE(w->change.forced || w->change.vouched || has_evidence(w, was));
 	}
 	if (!opens(was) && opens(is)) {
 		ASSERT_EQ(KEYDOC_REOPEN, w->change.kind);
-		ASSERT_EQ(KEY_DECRYPT_ONLY, is->state);
+		ASSERT_EQ(KEY_DECRYPT_ONLY, is->info.state);
 	}
 }
 
@@ -281,11 +282,11 @@ static void check_destroyed(const struct walk *w, const struct keydoc *next, uin
 			    const struct key_record *was)
 {
 	ASSERT_EQ(KEYDOC_DESTROY, w->change.kind);
-	ASSERT_EQ(KEY_RETIRED, was->state);
-	ASSERT_TRUE(keydoc_is_gone(next, was->id));
+	ASSERT_EQ(KEY_RETIRED, was->info.state);
+	ASSERT_TRUE(keydoc_is_gone(next, was->info.id));
 	ASSERT_TRUE(nobody(w, EARLY));
 	ASSERT_TRUE(w->change.vouched ||
-		    (has_evidence(w, was) && was->marked > w->state->past.retired[n]));
+		    (has_evidence(w, was) && was->info.marked > w->state->past.retired[n]));
 }
 
 static void check_keys(const struct walk *w, const struct keydoc *next)
@@ -295,7 +296,7 @@ static void check_keys(const struct walk *w, const struct keydoc *next)
 
 		if (!was && is) {
 			ASSERT_EQ(KEYDOC_STAGE, w->change.kind);
-			ASSERT_EQ(KEY_STAGED, is->state);
+			ASSERT_EQ(KEY_STAGED, is->info.state);
 		} else if (was && !is) {
 			check_destroyed(w, next, n, was);
 		} else if (was) {
@@ -481,9 +482,9 @@ static void try_closing(struct walk *w, enum keydoc_change_kind kind, uint8_t ke
 	for (int i = 0; i < 5; i++) {
 		begin_change(w, kind, key);
 		if (rec && i == 0)
-			w->change.evidence = rec->marked;
+			w->change.evidence = rec->info.marked;
 		if (rec && i == 1)
-			w->change.evidence = rec->marked + 1;
+			w->change.evidence = rec->info.marked + 1;
 		w->change.vouched = i == 3;
 		w->change.forced = i == 4;
 		try_all(w);
@@ -554,7 +555,7 @@ static void must(struct walk *w, enum keydoc_change_kind kind, uint8_t key, uint
 static bool is_staged(const struct keydoc *doc)
 {
 	for (size_t i = 0; i < doc->n_keys; i++)
-		if (doc->keys[i].state == KEY_STAGED)
+		if (doc->keys[i].info.state == KEY_STAGED)
 			return true;
 	return false;
 }
@@ -564,16 +565,16 @@ static void key_leads_on(struct walk *w, uint8_t key)
 {
 	const struct key_record *rec = key_of(w->doc, key);
 
-	if (!rec || rec->state == KEY_ACTIVE)
+	if (!rec || rec->info.state == KEY_ACTIVE)
 		return;
-	must(w, rec->state == KEY_RETIRED ? KEYDOC_REOPEN : KEYDOC_ACTIVATE, key, 0);
-	if (rec->state == KEY_STAGED)
+	must(w, rec->info.state == KEY_RETIRED ? KEYDOC_REOPEN : KEYDOC_ACTIVATE, key, 0);
+	if (rec->info.state == KEY_STAGED)
 		must(w, KEYDOC_GIVE_UP, key, 0);
 	else if (!is_staged(w->doc))
 		must(w, KEYDOC_MARK, key, 0);
-	if (rec->marked != 0)
-		must(w, rec->state == KEY_RETIRED ? KEYDOC_DESTROY : KEYDOC_RETIRE, key,
-		     rec->marked);
+	if (rec->info.marked != 0)
+		must(w, rec->info.state == KEY_RETIRED ? KEYDOC_DESTROY : KEYDOC_RETIRE, key,
+		     rec->info.marked);
 }
 
 /* And whoever is silent, all at once too, is vouched for as dead by a member that is left. */

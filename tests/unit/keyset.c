@@ -140,18 +140,18 @@ TEST_F(keyset, staged_then_active)
 	char hex[KEKD_KEY_ID_HEX + 1], label[KEKD_LABEL_MAX];
 
 	ASSERT_OK(alone_stage(self->set, "primary", &key));
-	EXPECT_EQ(KEY_STAGED, key->rec.state);
+	EXPECT_EQ(KEY_STAGED, key->rec.info.state);
 	EXPECT_ERR(-ENOKEY, keyset_active(self->set, "primary", &active));
 	EXPECT_EQ(key, keyset_staged(self->set, "primary"));
-	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, key->rec.id));
-	EXPECT_EQ(KEY_ACTIVE, key->rec.state);
-	EXPECT_EQ(1U, key->rec.activation);
-	key_hex(key->rec.id, sizeof(key->rec.id), hex);
+	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, key->rec.info.id));
+	EXPECT_EQ(KEY_ACTIVE, key->rec.info.state);
+	EXPECT_EQ(1U, key->rec.info.activation);
+	key_hex(key->rec.info.id, sizeof(key->rec.info.id), hex);
 	snprintf(label, sizeof(label), "primary.%s", hex);
-	EXPECT_STREQ(label, key->rec.label);
+	EXPECT_STREQ(label, key->rec.info.label);
 	ASSERT_OK(keyset_active(self->set, "primary", &active));
 	EXPECT_EQ(key, active);
-	EXPECT_EQ(key, keyset_find(self->set, key->rec.id));
+	EXPECT_EQ(key, keyset_find(self->set, key->rec.info.id));
 	EXPECT_NULL(keyset_staged(self->set, "primary"));
 	EXPECT_ERR(-ENOKEY, keyset_active(self->set, "secondary", &active));
 }
@@ -225,15 +225,15 @@ TEST_F(keyset, there_and_back_shows_a_third_key_id)
 	char id[3][KEKD_KEY_ID_HEX + 12];
 
 	ASSERT_OK(alone_create(self->set, "primary", &a));
-	key_id_format(&a->rec, id[0]);
+	key_id_format(&a->rec.info, id[0]);
 	ASSERT_OK(alone_create(self->set, "primary", &b));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, a->rec.state);
-	key_id_format(&b->rec, id[1]);
-	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, a->rec.id));
-	EXPECT_EQ(KEY_DECRYPT_ONLY, b->rec.state);
+	EXPECT_EQ(KEY_DECRYPT_ONLY, a->rec.info.state);
+	key_id_format(&b->rec.info, id[1]);
+	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, a->rec.info.id));
+	EXPECT_EQ(KEY_DECRYPT_ONLY, b->rec.info.state);
 	ASSERT_OK(keyset_active(self->set, "primary", &active));
 	EXPECT_EQ(a, active);
-	key_id_format(&active->rec, id[2]);
+	key_id_format(&active->rec.info, id[2]);
 	for (size_t i = 0; i < 3; i++)
 		EXPECT_NE(0, strcmp(id[i], id[(i + 1) % 3]));
 }
@@ -251,9 +251,9 @@ static void note_change(void *ctx, const struct keyset_key *key, enum key_state 
 	struct seen *s = ctx;
 
 	ASSERT_LT(s->n, ARRAY_SIZE(s->all));
-	memcpy(s->all[s->n].id, key->rec.id, KEKD_KEY_ID);
+	memcpy(s->all[s->n].id, key->rec.info.id, KEKD_KEY_ID);
 	s->all[s->n].from = from;
-	s->all[s->n++].to = key->rec.state;
+	s->all[s->n++].to = key->rec.info.state;
 }
 
 /* The key that becomes active is told first: there is one to write with at every moment. */
@@ -267,7 +267,7 @@ TEST_F(keyset, changes_are_told_in_order)
 
 	ASSERT_OK(alone_create(self->set, "primary", &a));
 	ASSERT_OK(alone_stage(self->set, "primary", &b));
-	memcpy(change.id, b->rec.id, sizeof(change.id));
+	memcpy(change.id, b->rec.info.id, sizeof(change.id));
 	ack = alone_ack(self->set);
 	ASSERT_OK(keyset_change(
 		self->set, &change,
@@ -275,7 +275,7 @@ TEST_F(keyset, changes_are_told_in_order)
 		note_change, &seen));
 	keyack_free(ack);
 	ASSERT_EQ(2U, seen.n);
-	EXPECT_MEMEQ(b->rec.id, KEKD_KEY_ID, seen.all[0].id, KEKD_KEY_ID);
+	EXPECT_MEMEQ(b->rec.info.id, KEKD_KEY_ID, seen.all[0].id, KEKD_KEY_ID);
 	EXPECT_EQ(KEY_STAGED, seen.all[0].from);
 	EXPECT_EQ(KEY_ACTIVE, seen.all[0].to);
 	EXPECT_EQ(KEY_ACTIVE, seen.all[1].from);
@@ -288,7 +288,7 @@ TEST_F(keyset, the_whole_way)
 	uint8_t id[KEKD_KEY_ID];
 
 	ASSERT_OK(alone_create(self->set, "primary", &a));
-	memcpy(id, a->rec.id, sizeof(id));
+	memcpy(id, a->rec.info.id, sizeof(id));
 	ASSERT_OK(alone_create(self->set, "primary", &b));
 	ASSERT_OK(alone_step(self->set, KEYDOC_RETIRE, id));
 	EXPECT_ERR(-EKEYREJECTED, a->why);
@@ -296,7 +296,7 @@ TEST_F(keyset, the_whole_way)
 	reload(self);
 	a = keyset_find(self->set, id);
 	ASSERT_NOT_NULL(a);
-	EXPECT_EQ(KEY_RETIRED, a->rec.state);
+	EXPECT_EQ(KEY_RETIRED, a->rec.info.state);
 	ASSERT_OK(alone_step(self->set, KEYDOC_REOPEN, id));
 	EXPECT_OK(a->why);
 	EXPECT_TRUE(a->held);
@@ -320,8 +320,8 @@ TEST_F(keyset, the_one_before_stands_in)
 
 	ASSERT_OK(alone_create(self->set, "primary", &a));
 	ASSERT_OK(alone_create(self->set, "primary", &b));
-	memcpy(id_a, a->rec.id, sizeof(id_a));
-	memcpy(id_b, b->rec.id, sizeof(id_b));
+	memcpy(id_a, a->rec.info.id, sizeof(id_a));
+	memcpy(id_b, b->rec.info.id, sizeof(id_b));
 	read_file(&self->dir, "keyset", text, sizeof(text), &len);
 	text[len / 2] ^= 1;
 	scratch_write(&self->dir, "keyset", text, len);
@@ -329,13 +329,13 @@ TEST_F(keyset, the_one_before_stands_in)
 	EXPECT_TRUE(keyset_is_previous(self->set));
 	EXPECT_OK(keyset_find(self->set, id_b)->why); /* staged there: what it wrote opens */
 	ASSERT_OK(keyset_active(self->set, "primary", &key));
-	EXPECT_MEMEQ(id_a, sizeof(id_a), key->rec.id, sizeof(id_a));
+	EXPECT_MEMEQ(id_a, sizeof(id_a), key->rec.info.id, sizeof(id_a));
 	ASSERT_OK(alone_step(self->set, KEYDOC_ACTIVATE, id_b));
 	EXPECT_FALSE(keyset_is_previous(self->set));
 	reload(self);
 	EXPECT_FALSE(keyset_is_previous(self->set));
 	ASSERT_OK(keyset_active(self->set, "primary", &key));
-	EXPECT_MEMEQ(id_b, sizeof(id_b), key->rec.id, sizeof(id_b));
+	EXPECT_MEMEQ(id_b, sizeof(id_b), key->rec.info.id, sizeof(id_b));
 }
 
 TEST_F(keyset, nothing_is_made_over_damage)
@@ -482,13 +482,15 @@ static void start(struct ktest_data_of_roots *self, const struct root_key *first
 
 static const struct keyset_key *nth(const struct keyset *set, size_t n)
 {
-	return keyset_find(set, keyset_doc(set)->keys[n].id);
+	return keyset_find(set, keyset_doc(set)->keys[n].info.id);
 }
 
 FIXTURE_SETUP(roots)
 {
 	static const uint8_t known[16] = { 1, 2, 3 };
-	struct key_record want = { .name = "old", .label = "old", .key_bytes = sizeof(known) };
+	struct key_record want = { .info.name = "old",
+				   .info.label = "old",
+				   .info.key_bytes = sizeof(known) };
 	const struct keyset_key *key;
 
 	scratch_make(&self->dir);
@@ -543,7 +545,7 @@ static void begin(struct ktest_data_of_roots *self)
 	ASSERT_OK(rewrap_new(secret_span(&self->secret[0]), secret_span(&self->secret[1]), false,
 			     doc, &w));
 	for (size_t i = 0; i < 3; i++) {
-		memcpy(blobs[i].id, doc->keys[i].id, KEKD_KEY_ID);
+		memcpy(blobs[i].id, doc->keys[i].info.id, KEKD_KEY_ID);
 		ASSERT_OK(rewrap_key(w, &doc->keys[i], blobs[i].blob));
 		ASSERT_OK(keyset_prove_second(self->set, &doc->keys[i], blobs[i].blob));
 	}

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/server/link.h"
 #include "tests/harness/ktest.h"
@@ -80,6 +81,30 @@ TEST(times)
 	EXPECT_OK(check(LINK_READY, LINK_SERVER, LINK_STARTING, 0));
 	EXPECT_ERR(-EPROTO, check(LINK_READY, LINK_SERVER, LINK_SERVING, 0));
 	EXPECT_ERR(-EPROTO, check(LINK_SYNCED, LINK_SERVER, LINK_STARTING, 0));
+}
+
+/* What a message says of a key is of the values that there are, and its texts end. */
+TEST(a_key_that_is_none)
+{
+	const struct link_msg good = { .type = LINK_KEY, .key.state = KEY_STATES - 1 };
+	struct link_msg bad[5] = { good, good, good, good, good }, msg;
+	struct link_fds none;
+	int fds[2];
+
+	bad[0].key.state = KEY_STATES;
+	bad[1].key.kind = KEY_KINDS;
+	bad[2].key.secretbox = 2;
+	memset(bad[3].key.name, 'n', sizeof(bad[3].key.name));
+	memset(bad[4].key.label, 'l', sizeof(bad[4].key.label));
+	ASSERT_OK(link_pair(fds));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		ASSERT_OK(link_send(fds[0], &bad[i], NULL));
+		EXPECT_ERR(-EPROTO, link_recv(fds[1], &msg, &none));
+	}
+	ASSERT_OK(link_send(fds[0], &good, NULL));
+	EXPECT_OK(link_recv(fds[1], &msg, &none));
+	close(fds[0]);
+	close(fds[1]);
 }
 
 TEST_HARNESS_MAIN

@@ -122,7 +122,7 @@ static void put_vector_key(struct chain_bed *b, const json_t *v)
 	if (!name)
 		return;
 	list_for_each (n, keytable_list(b->keys))
-		if (strcmp(list_entry(n, struct chain_key, link)->name, name) == 0)
+		if (strcmp(list_entry(n, struct chain_key, link)->info.name, name) == 0)
 			return;
 	len = field_bytes(v, "keyHex", &bytes);
 	if (strcmp(kind, "secretbox") == 0)
@@ -385,13 +385,13 @@ TEST_F(chain, stale_after_rotation)
 	len = out.len;
 	memcpy(stored, out.data, len);
 	ASSERT_OK(keytable_active(b->keys, "a", &k));
-	k->state = KEY_DECRYPT_ONLY;
+	k->info.state = KEY_DECRYPT_ONLY;
 	put(b, "a", "a.0123", key_b, 32);
 	ASSERT_OK(chain_bed_encrypt(b, span_str(PATH), span_str("value")));
 	EXPECT_TRUE(span_starts_with(chain_bed_output(b), span_str("k8s:enc:aesgcm:v1:a.0123:")));
 	ASSERT_OK(chain_bed_decrypt(b, span_str(PATH), span_of(stored, len)));
 	EXPECT_TRUE(b->op.stale);
-	k->state = KEY_RETIRED;
+	k->info.state = KEY_RETIRED;
 	EXPECT_ERR(-EKEYREJECTED, chain_bed_decrypt(b, span_str(PATH), span_of(stored, len)));
 }
 

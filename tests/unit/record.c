@@ -77,18 +77,18 @@ TEST(every_field_is_read)
 	struct key_record rec;
 
 	ASSERT_OK(take_with(-1, NULL, &rec));
-	EXPECT_EQ(0x4f, rec.id[0]);
-	EXPECT_EQ(0x0d, rec.id[15]);
-	EXPECT_STREQ("primary", rec.name);
-	EXPECT_STREQ("primary." ID, rec.label);
-	EXPECT_EQ(KEY_KIND_ENCRYPTED, rec.kind);
-	EXPECT_EQ(32U, rec.key_bytes);
-	EXPECT_FALSE(rec.secretbox);
-	EXPECT_EQ(KEY_RETIRED, rec.state);
-	EXPECT_EQ(7U, rec.activation);
-	EXPECT_EQ(1769860800, rec.created);
+	EXPECT_EQ(0x4f, rec.info.id[0]);
+	EXPECT_EQ(0x0d, rec.info.id[15]);
+	EXPECT_STREQ("primary", rec.info.name);
+	EXPECT_STREQ("primary." ID, rec.info.label);
+	EXPECT_EQ(KEY_KIND_ENCRYPTED, rec.info.kind);
+	EXPECT_EQ(32U, rec.info.key_bytes);
+	EXPECT_FALSE(rec.info.secretbox);
+	EXPECT_EQ(KEY_RETIRED, rec.info.state);
+	EXPECT_EQ(7U, rec.info.activation);
+	EXPECT_EQ(1769860800, rec.info.created);
 	EXPECT_EQ(1777636800, rec.retired);
-	EXPECT_EQ(17U, rec.marked);
+	EXPECT_EQ(17U, rec.info.marked);
 	EXPECT_EQ(20000U, rec.uses);
 	EXPECT_STREQ("default user:kekd-root 32 00ff", rec.blob);
 	EXPECT_EQ(0xff, rec.check[15]);
@@ -246,8 +246,8 @@ TEST(states_and_what_they_demand)
 			ktest_log("in case %zu", i);
 		if (cases[i].r < 0)
 			continue;
-		EXPECT_STREQ(cases[i].state, key_state_name(rec.state));
-		EXPECT_EQ(rec.state != KEY_RETIRED, key_state_opens(rec.state));
+		EXPECT_STREQ(cases[i].state, key_state_name(rec.info.state));
+		EXPECT_EQ(rec.info.state != KEY_RETIRED, key_state_opens(rec.info.state));
 		expect_back(&rec, span_of(room, b.len));
 	}
 }
@@ -272,9 +272,9 @@ TEST(algorithms)
 		snprintf(lines, sizeof(lines), "kind imported\nalg %s", cases[i].alg);
 		EXPECT_ERR(-EINVAL, take_with(KIND, lines, &rec)); /* alg stands twice */
 		ASSERT_OK(take_with(KIND, "kind imported", &rec));
-		rec.key_bytes = cases[i].bytes;
-		rec.secretbox = cases[i].secretbox;
-		EXPECT_STREQ(cases[i].alg, key_alg_name(&rec));
+		rec.info.key_bytes = cases[i].bytes;
+		rec.info.secretbox = cases[i].secretbox;
+		EXPECT_STREQ(cases[i].alg, key_alg_name(&rec.info));
 	}
 }
 
@@ -324,23 +324,23 @@ TEST(formatting_refuses_what_parsing_would)
 	ASSERT_OK(take_with(-1, NULL, &good_one));
 	EXPECT_OK(append(&good_one, sizeof(room)));
 	rec = good_one;
-	snprintf(rec.name, sizeof(rec.name), "two\nlines");
+	snprintf(rec.info.name, sizeof(rec.info.name), "two\nlines");
 	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
 	rec = good_one;
-	rec.state = KEY_DESTROYED;
+	rec.info.state = KEY_DESTROYED;
 	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
 	rec = good_one;
-	rec.state = KEY_ACTIVE; /* and marked */
+	rec.info.state = KEY_ACTIVE; /* and marked */
 	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
-	rec.marked = 0;
+	rec.info.marked = 0;
 	EXPECT_OK(append(&rec, sizeof(room)));
-	rec.activation = 0;
+	rec.info.activation = 0;
 	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
 	rec = good_one;
-	rec.key_bytes = 33;
+	rec.info.key_bytes = 33;
 	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
 	rec = good_one;
-	rec.created = -1;
+	rec.info.created = -1;
 	EXPECT_ERR(-EINVAL, append(&rec, sizeof(room)));
 	rec = good_one;
 	rec.blob[0] = '\0';
@@ -356,13 +356,13 @@ TEST(key_id_both_ways)
 	uint32_t n;
 
 	ASSERT_OK(take_with(-1, NULL, &rec));
-	key_id_format(&rec, id);
+	key_id_format(&rec.info, id);
 	EXPECT_STREQ(ID ".7", id);
 	ASSERT_OK(key_id_parse(id, strlen(id), bytes, &n));
-	EXPECT_MEMEQ(rec.id, sizeof(rec.id), bytes, sizeof(bytes));
+	EXPECT_MEMEQ(rec.info.id, sizeof(rec.info.id), bytes, sizeof(bytes));
 	EXPECT_EQ(7U, n);
-	rec.activation = UINT32_MAX;
-	key_id_format(&rec, id);
+	rec.info.activation = UINT32_MAX;
+	key_id_format(&rec.info, id);
 	EXPECT_STREQ(longest, id);
 	EXPECT_OK(key_id_parse(id, strlen(id), bytes, &n));
 	EXPECT_EQ(UINT32_MAX, n);
@@ -411,7 +411,7 @@ TEST(key_id_of_the_same_key)
 /* Each part of the binding counts, and no two records share one by moving a border. */
 TEST(binding_tells_records_apart)
 {
-	struct key_record a = { .key_bytes = 32, .name = "ab", .label = "c" }, b = a;
+	struct key_record a = { .info.key_bytes = 32, .info.name = "ab", .info.label = "c" }, b = a;
 	uint8_t of_a[SHA256_LEN], of_b[SHA256_LEN], block[KEKD_AES_BLOCK];
 	static const uint8_t zero[4];
 
@@ -420,26 +420,26 @@ TEST(binding_tells_records_apart)
 	EXPECT_MEMEQ(of_a, 12, block, 12);
 	EXPECT_MEMEQ(zero, 4, block + 12, 4);
 
-	snprintf(b.name, sizeof(b.name), "a");
-	snprintf(b.label, sizeof(b.label), "bc");
+	snprintf(b.info.name, sizeof(b.info.name), "a");
+	snprintf(b.info.label, sizeof(b.info.label), "bc");
 	ASSERT_OK(key_binding(&b, of_b));
 	EXPECT_NE(0, memcmp(of_a, of_b, sizeof(of_a)));
 	b = a;
-	b.name[0] = 'x';
+	b.info.name[0] = 'x';
 	ASSERT_OK(key_binding(&b, of_b));
 	EXPECT_NE(0, memcmp(of_a, of_b, sizeof(of_a)));
 	b = a;
-	b.key_bytes = 24;
+	b.info.key_bytes = 24;
 	ASSERT_OK(key_binding(&b, of_b));
 	EXPECT_NE(0, memcmp(of_a, of_b, sizeof(of_a)));
 	b = a;
-	b.id[0] = 1;
+	b.info.id[0] = 1;
 	ASSERT_OK(key_binding(&b, of_b));
 	EXPECT_NE(0, memcmp(of_a, of_b, sizeof(of_a)));
 	/* State and activation change in the life of a key; its binding does not. */
 	b = a;
-	b.state = KEY_RETIRED;
-	b.activation = 5;
+	b.info.state = KEY_RETIRED;
+	b.info.activation = 5;
 	ASSERT_OK(key_binding(&b, of_b));
 	EXPECT_MEMEQ(of_a, sizeof(of_a), of_b, sizeof(of_b));
 }

@@ -49,10 +49,12 @@ FIXTURE_TEARDOWN(server_keys)
 
 static void send_key(struct ktest_data_of_server_keys *self)
 {
-	struct link_msg msg = { .type = LINK_KEY, .secretbox = 1, .key_bytes = 32, .label = "a" };
+	struct link_msg msg = {
+		.type = LINK_KEY, .key.secretbox = 1, .key.key_bytes = 32, .key.label = "a"
+	};
 	_cleanup_(link_fds_close) struct link_fds fds = { .n = 1, .fd = { self->key_fd } };
 
-	msg.state = KEY_STAGED;
+	msg.key.state = KEY_STAGED;
 	ASSERT_OK(link_send(self->keeper_fd, &msg, &fds));
 	server_link_listen(self->s);
 	ASSERT_OK(ring_turn(self->s->ring, false));

@@ -33,7 +33,7 @@ FIXTURE_VARIANT_ADD(tell, auto){
 
 FIXTURE_SETUP(tell)
 {
-	struct key_record rec = { .state = KEY_ACTIVE, .activation = 1 };
+	struct key_info rec = { .state = KEY_ACTIVE, .activation = 1 };
 	int fds[2];
 
 	ASSERT_OK(link_pair(fds));

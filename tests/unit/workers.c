@@ -49,7 +49,7 @@ static _noreturn_ void server(char name, int link_fd, int to, int reload_r)
 		link_fds_close(&fds);
 		switch (msg.type) {
 		case LINK_KEY:
-			dprintf(to, "%c key %s\n", name, key_state_name(msg.state));
+			dprintf(to, "%c key %s\n", name, key_state_name(msg.key.state));
 			break;
 		case LINK_SYNC:
 			dprintf(to, "%c sync\n", name);
@@ -194,9 +194,10 @@ TEST_F(workers, nobody_writes_before_all_can_read)
 static const struct keyset_key *box_key(struct keyset *keys)
 {
 	static const uint8_t bytes[32] = "a key that goes by a descriptor.";
-	const struct key_record box = {
-		.name = "box", .label = "box", .key_bytes = sizeof(bytes), .secretbox = true
-	};
+	const struct key_record box = { .info.name = "box",
+					.info.label = "box",
+					.info.key_bytes = sizeof(bytes),
+					.info.secretbox = true };
 	const struct keyset_key *key;
 
 	ASSERT_OK(keyset_begin(keys));
@@ -311,7 +312,7 @@ TEST_F(workers, keys_that_open_are_left_in_place)
 	self->k.workers[0].link_fd = link[0];
 	msg.index = self->k.syncs + 1;
 	ASSERT_OK(link_send(link[1], &msg, NULL));
-	ASSERT_OK(keeper_step(&self->k, KEYDOC_ACTIVATE, key->rec.id, &why));
+	ASSERT_OK(keeper_step(&self->k, KEYDOC_ACTIVATE, key->rec.info.id, &why));
 	do {
 		ASSERT_OK(link_recv(link[1], &msg, &fds));
 		keys += msg.type == LINK_KEY;
@@ -440,7 +441,7 @@ TEST_F(workers, what_a_new_server_is_told_by_one_that_is_leaving)
 	doc = with_other(document(&self->k));
 	doc->members[0].leaving = true;
 	take(&self->k, doc);
-	EXPECT_EQ(KEY_ACTIVE, key->rec.state);
+	EXPECT_EQ(KEY_ACTIVE, key->rec.info.state);
 	EXPECT_EQ(KEY_DECRYPT_ONLY, worker_key_state(&self->k, key));
 }
 
@@ -649,13 +650,13 @@ TEST_F(workers, a_lie_does_not_lower_counts)
 	const struct keyset_key *key;
 
 	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
-	memcpy(used.id, key->rec.id, sizeof(used.id));
+	memcpy(used.key.id, key->rec.info.id, sizeof(used.key.id));
 	counts_add(&self->k, &used);
 	used.encryptions = UINT64_MAX - 3;
 	counts_add(&self->k, &used);
-	EXPECT_LE(5, counts_of(&self->k, key->rec.id)->encryptions);
-	EXPECT_LE(counts_of(&self->k, key->rec.id)->encryptions,
-		  counts_of(&self->k, key->rec.id)->reserved);
+	EXPECT_LE(5, counts_of(&self->k, key->rec.info.id)->encryptions);
+	EXPECT_LE(counts_of(&self->k, key->rec.info.id)->encryptions,
+		  counts_of(&self->k, key->rec.info.id)->reserved);
 }
 
 /* What a taken-over server says of itself stays in the page of metrics when it is long gone. */
@@ -765,11 +766,11 @@ TEST_F(workers, room_for_the_counts_of_each)
 	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	self->config.workers = 1;
 	counts_reserve(&self->k);
-	one = counts_of(&self->k, key->rec.id)->reserved;
+	one = counts_of(&self->k, key->rec.info.id)->reserved;
 	EXPECT_LT(0, one);
 	self->config.workers = 3;
 	counts_reserve(&self->k);
-	EXPECT_EQ(3 * one, counts_of(&self->k, key->rec.id)->reserved);
+	EXPECT_EQ(3 * one, counts_of(&self->k, key->rec.info.id)->reserved);
 }
 
 /* Nobody knows what it did after its last report, so all that it may have done is counted. */
@@ -781,16 +782,16 @@ TEST_F(workers, counts_when_one_is_killed_at_the_end)
 	self->k.n_workers = 2;
 	ASSERT_OK(alone_create(self->k.keys, "primary", &key));
 	counts_reserve(&self->k);
-	memcpy(used.id, key->rec.id, sizeof(used.id));
+	memcpy(used.key.id, key->rec.info.id, sizeof(used.key.id));
 	counts_add(&self->k, &used);
 	worker_reaped(&self->k, &self->k.workers[0], SIGKILL); /* it has never served */
-	EXPECT_EQ(3, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_EQ(3, counts_of(&self->k, key->rec.info.id)->encryptions);
 	self->k.stopping = true;
 	self->k.workers[0].serving = self->k.workers[1].serving = true;
 	worker_reaped(&self->k, &self->k.workers[0], 0);
-	EXPECT_EQ(3, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_EQ(3, counts_of(&self->k, key->rec.info.id)->encryptions);
 	worker_reaped(&self->k, &self->k.workers[1], SIGKILL);
-	EXPECT_LT(3, counts_of(&self->k, key->rec.id)->encryptions);
+	EXPECT_LT(3, counts_of(&self->k, key->rec.info.id)->encryptions);
 	self->k.n_workers = 0;
 }
 

@@ -345,7 +345,7 @@ static int change(fix *f, enum keydoc_change_kind kind, const uint8_t *id,
 
 static const uint8_t *newest(const fix *f)
 {
-	return list_entry(keyset_list(f->life.set)->prev, struct keyset_key, link)->rec.id;
+	return list_entry(keyset_list(f->life.set)->prev, struct keyset_key, link)->rec.info.id;
 }
 
 /* A change that succeeds, and the promise that follows from that. */
@@ -655,8 +655,8 @@ static void other_key(const fix *f, uint8_t ret_id[static KEKD_KEY_ID])
 	const struct keydoc *doc = keyset_doc(f->life.set);
 
 	for (size_t i = 0; i < doc->n_keys; i++)
-		if (doc->keys[i].state == KEY_DECRYPT_ONLY)
-			memcpy(ret_id, doc->keys[i].id, KEKD_KEY_ID);
+		if (doc->keys[i].info.state == KEY_DECRYPT_ONLY)
+			memcpy(ret_id, doc->keys[i].info.id, KEKD_KEY_ID);
 }
 
 static void two_keys(fix *f)
