@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/base/share.h"
 
+static size_t share_bound(const struct share *top)
+{
+	return top->max > top->used ? top->max - top->used : 0;
+}
+
+/* Shares are two or three high, and each call asks twice. */
 size_t share_room(const struct share *s)
 {
+	const struct share *above = s->above;
 	size_t left;
 
-	if (!s->above)
-		return s->max > s->used ? s->max - s->used : 0;
-	left = share_room(s->above);
-	return share_rule(s->above->used + left, left, s->used);
+	if (!above)
+		return share_bound(s);
+	left = above->above ? share_room(above) : share_bound(above);
+	return share_rule(above->used + left, left, s->used);
 }
 
 bool share_take(struct share *s, size_t n)

@@ -2,8 +2,9 @@
 /*
  * See backend_holder.h. A slot of the channel is a place here, too: the run in it, until it is answered.
  *
- * The poll for answers is under way while runs are, and at no other time: a holder that ends while nobody waits for it
- * is the keeper's to see.
+ * The watch for answers begins with the first run. A ring that it has reported may stay in the pipe: what counts is
+ * the slots. So an answer costs no read(2) and no new watch, where ring_watch() goes on. A ring tells of a run or of
+ * more. So there are no more rings in the pipe than runs have been answered, and all of them are read now and then.
  */
 #include "daemon/crypto/backend_holder.h"
 
@@ -17,6 +18,9 @@
 #include "daemon/base/secmem.h"
 #include "daemon/crypto/holder.h"
 
+/* Runs from one reading of rings to the next. With those in flight far less than the smallest pipe takes, 4096. */
+#define RINGS 256
+
 struct holder_key {
 	struct block_key block; /* first */
 	struct holder_client *client;
@@ -27,9 +31,10 @@ struct holder_client {
 	struct ring *ring;
 	struct holder_channel *channel; /* NULL: there is no holder */
 	int bell, answer;               /* -1: none */
-	int next_answer; /* instead of answer, when the poll for that has ended; or -1 */
+	int next_answer; /* instead of answer, when the watch for that has ended; or -1 */
 	bool gone;       /* the holder has ended, and the next is not here */
-	struct ring_op poll;
+	struct ring_op watch;
+	unsigned int unread; /* runs answered since the rings were read */
 	unsigned int flying;
 	struct {
 		struct block_run *run; /* NULL: free */
@@ -42,10 +47,10 @@ static size_t run_bytes(const struct block_run *run)
 	return run->blocks * KEKD_AES_BLOCK;
 }
 
-static void client_poll(struct holder_client *c)
+static void client_watch(struct holder_client *c)
 {
-	if (c->flying > 0 && !c->gone && !ring_op_busy(&c->poll))
-		ring_poll(c->ring, &c->poll, c->answer, POLLIN);
+	if (c->flying > 0 && !c->gone && !ring_op_busy(&c->watch))
+		ring_watch(c->ring, &c->watch, c->answer, POLLIN);
 }
 
 static void client_gone(struct holder_client *c)
@@ -88,18 +93,19 @@ static void client_take(struct holder_client *c, size_t i)
 	atomic_store_explicit(&slot->state, HOLDER_IDLE, memory_order_relaxed);
 	c->places[i].run = NULL;
 	c->flying--;
+	c->unread++;
 	run->done(run, r);
 }
 
 static void client_take_all(struct holder_client *c)
 {
-	for (size_t i = 0; i < HOLDER_SLOTS; i++)
+	for (size_t i = 0; i < HOLDER_SLOTS && c->flying > 0; i++)
 		if (c->places[i].run && atomic_load_explicit(&c->channel->slots[i].state,
 							     memory_order_acquire) == HOLDER_DONE)
 			client_take(c, i);
 }
 
-/* The poll for the one before has ended. */
+/* The watch for the one before has ended. */
 static void client_answer_is(struct holder_client *c, int fd)
 {
 	closep(&c->answer);
@@ -107,22 +113,31 @@ static void client_answer_is(struct holder_client *c, int fd)
 	c->next_answer = -1;
 }
 
-static void answered(struct ring_op *op, int res, unsigned int flags _unused_)
+static void client_read_rings(struct holder_client *c)
 {
-	struct holder_client *c = container_of(op, struct holder_client, poll);
-	char rings[256];
-	ssize_t n;
+	char rings[RINGS + 2 * HOLDER_SLOTS];
+	ssize_t n = read(c->answer, rings, sizeof(rings));
+
+	(void)n; /* only the slots count */
+	c->unread = 0;
+}
+
+/* Rings are read before the slots are looked at: who answers after that look rings again. */
+static void answered(struct ring_op *op, int res, unsigned int flags)
+{
+	struct holder_client *c = container_of(op, struct holder_client, watch);
 
 	if (c->next_answer >= 0) {
-		client_answer_is(c, c->next_answer);
+		if (!(flags & RING_MORE))
+			client_answer_is(c, c->next_answer);
 	} else if (res >= 0) {
-		n = read(c->answer, rings, sizeof(rings));
-		if (n > 0)
-			client_take_all(c);
-		else if (n == 0)
+		if (!(flags & RING_MORE) || c->unread >= RINGS)
+			client_read_rings(c);
+		client_take_all(c);
+		if (res & POLLHUP)
 			client_gone(c);
 	}
-	client_poll(c);
+	client_watch(c);
 }
 
 static unsigned int held_room(const struct block_key *key)
@@ -147,7 +162,7 @@ static int held_start(struct block_key *key, struct block_run *run)
 	c->flying++;
 	client_put(c, i);
 	client_ring(c);
-	client_poll(c);
+	client_watch(c);
 	return 0;
 }
 
@@ -195,7 +210,7 @@ int holder_client_new(struct ring *ring, struct holder_client **ret)
 		return -ENOMEM;
 	c->ring = ring;
 	c->bell = c->answer = c->next_answer = -1;
-	c->poll.done = answered;
+	c->watch.done = answered;
 	*ret = c;
 	return 0;
 }
@@ -219,16 +234,16 @@ void holder_client_free(struct holder_client *c)
 	free(c);
 }
 
-/* The descriptor may only be closed when no poll is under way on it. */
+/* The descriptor may only be closed when no watch is under way on it. */
 static void client_change_answer(struct holder_client *c, int fd)
 {
-	if (!ring_op_busy(&c->poll)) {
+	if (!ring_op_busy(&c->watch)) {
 		client_answer_is(c, fd);
 		return;
 	}
 	closep(&c->next_answer);
 	c->next_answer = fd;
-	ring_cancel(c->ring, &c->poll);
+	ring_cancel(c->ring, &c->watch);
 }
 
 int holder_client_attach(struct holder_client *c, int channel_fd, int bell_fd, int answer_fd)
@@ -249,6 +264,6 @@ int holder_client_attach(struct holder_client *c, int channel_fd, int bell_fd, i
 			client_put(c, i);
 	if (c->flying > 0)
 		client_ring(c);
-	client_poll(c);
+	client_watch(c);
 	return 0;
 }

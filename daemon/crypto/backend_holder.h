@@ -21,7 +21,7 @@ struct holder_client;
 
 /* @ring borrowed. It has no holder yet: its keys have no room. */
 int holder_client_new(struct ring *ring, struct holder_client **ret);
-/* No run may be in flight, and no key of it be left; the process may end with a poll under way. May be NULL. */
+/* No run may be in flight, and no key of it be left; the process may end with a watch under way. May be NULL. */
 void holder_client_free(struct holder_client *c);
 DEFINE_CLEANUP(struct holder_client *, holder_client_free);
 /*

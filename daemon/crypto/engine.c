@@ -119,8 +119,6 @@ static void engine_call_back_due(struct engine *engine)
 {
 	struct list due;
 
-	if (list_empty(&engine->due))
-		return;
 	list_init(&due);
 	list_splice_tail(&due, &engine->due);
 	while (!list_empty(&due))
@@ -226,13 +224,16 @@ bool engine_flush(struct engine *engine)
 	engine->started = 0;
 	engine->direct = 0;
 	engine->now = 0;
-	engine_call_back_due(engine);
+	if (!list_empty(&engine->due))
+		engine_call_back_due(engine);
 	do {
 		while (engine_pass(engine))
 			;
 	} while (engine_drain(engine) && engine->started < ENGINE_TURN_BLOCKS);
-	engine_call_back_due(engine);
-	engine_reap(engine);
+	if (!list_empty(&engine->due))
+		engine_call_back_due(engine);
+	if (!list_empty(&engine->dying))
+		engine_reap(engine);
 	engine->flushing = false;
 	return engine_has_more(engine);
 }

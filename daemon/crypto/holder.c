@@ -133,8 +133,8 @@ static int slot_run(struct holder *h, volatile struct holder_slot *slot, uint8_t
 
 	if (dir > BLOCK_DECRYPT || n < 1 || n > KEKD_RUN_BLOCKS_MAX)
 		return -EINVAL;
-	for (size_t i = 0; i < sizeof(id); i++)
-		id[i] = slot->id[i];
+	memcpy(id, (const void *)slot->id, sizeof(id));
+	atomic_signal_fence(memory_order_acq_rel); /* and never from the slot again */
 	held = holder_find(h, id);
 	if (!held)
 		return -EKEYREVOKED;

@@ -16,7 +16,8 @@
  * write(2) and end, and it has no descriptor but the three ends. Its keys, and all else of libcrypto's heap, are
  * in memory that no other process gets at (crypto/openssl_heap.h).
  *
- * A run costs one write(2) of the server, a poll and a read(2); the answer never comes in the same turn.
+ * A run costs one write(2) of the server, which watches the answers' pipe and reads it seldom; the answer never comes
+ * in the same turn.
  */
 #ifndef KEKD_CRYPTO_HOLDER_H
 #define KEKD_CRYPTO_HOLDER_H

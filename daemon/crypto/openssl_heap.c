@@ -123,7 +123,8 @@ size_t openssl_heap_used(void)
 	return heap.used;
 }
 
+/* What was never taken is not even there: each page of secret memory is made, and made slowly, by the first touch. */
 void openssl_heap_wipe(void)
 {
-	secmem_wipe(heap.start, heap.size);
+	secmem_wipe(heap.start, heap.used);
 }

@@ -16,13 +16,28 @@
 
 #define CONF_BYTES_MAX (1024 * 1024)
 
-/* Whole file into a sealed memfd and into memory. @ret_text caller frees. */
-static int file_take(const char *path, char **ret_text, size_t *ret_len, int *ret_fd)
+struct text {
+	char *data;
+	size_t len; /* what is there of the file, at most */
+};
+
+/*
+ * A text may hold a secret that should not be there: wipe before freeing. No more than was read, as the memory is for the
+ * longest text and most of its pages have never been touched.
+ */
+static void text_drop(struct text *text)
 {
+	if (text->data)
+		explicit_bzero(text->data, text->len);
+	free(text->data);
+}
+
+/* Whole file into a sealed memfd and into memory. */
+static int file_take(const char *path, struct text *ret_text, int *ret_fd)
+{
+	_cleanup_(text_drop) struct text text = { 0 };
 	_cleanup_close_ int fd = -1, mem = -1;
-	_cleanup_free_ char *text = NULL;
 	struct stat st;
-	size_t len = 0;
 	int r;
 
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -32,42 +47,35 @@ static int file_take(const char *path, char **ret_text, size_t *ret_len, int *re
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size > CONF_BYTES_MAX)
 		return -EFBIG;
-	text = malloc(CONF_BYTES_MAX + 1);
-	if (!text)
+	text.data = malloc(CONF_BYTES_MAX + 1);
+	if (!text.data)
 		return -ENOMEM;
-	r = io_read_all(fd, text, CONF_BYTES_MAX + 1, &len);
+	text.len = CONF_BYTES_MAX + 1;
+	r = io_read_all(fd, text.data, CONF_BYTES_MAX + 1, &text.len);
 	if (r < 0)
 		return r;
-	if (len > CONF_BYTES_MAX)
+	if (text.len > CONF_BYTES_MAX)
 		return -EFBIG;
 	mem = memfd_create("kekd-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (mem < 0)
 		return -errno;
-	if (write(mem, text, len) != (ssize_t)len)
+	if (write(mem, text.data, text.len) != (ssize_t)text.len)
 		return -EIO;
 	if (fcntl(mem, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return -errno;
-	*ret_text = move_ptr(text);
-	*ret_len = len;
+	*ret_text = text;
+	text = (struct text){ 0 };
 	*ret_fd = move_fd(mem);
 	return 0;
 }
 
-static int take_or_say(const char *path, char **ret_text, size_t *ret_len, int *ret_fd)
+static int take_or_say(const char *path, struct text *ret_text, int *ret_fd)
 {
-	int r = file_take(path, ret_text, ret_len, ret_fd);
+	int r = file_take(path, ret_text, ret_fd);
 
 	if (r < 0)
 		log_error("%s: cannot read: %s", path, errno_text(r));
 	return r;
-}
-
-/* Texts may hold a secret that should not be there: wipe before freeing. */
-static void textp(char **text)
-{
-	if (*text)
-		explicit_bzero(*text, CONF_BYTES_MAX + 1);
-	free(*text);
 }
 
 static int sockets_match(const struct conf *c, const char *path)
@@ -126,27 +134,25 @@ static int digest(struct conf *c)
 int conf_load(const char *path, struct conf **ret)
 {
 	_cleanup_(conf_freep) struct conf *c = NULL;
-	_cleanup_(textp) char *text = NULL;
-	_cleanup_(textp) char *enc_text = NULL;
+	_cleanup_(text_drop) struct text text = { 0 }, enc = { 0 };
 	struct yaml_error err = { 0 };
-	size_t len = 0, enc_len = 0;
 	int r;
 
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->config_fd = c->enc_fd = -1;
-	r = take_or_say(path, &text, &len, &c->config_fd);
+	r = take_or_say(path, &text, &c->config_fd);
 	if (r < 0)
 		return r;
-	r = config_parse(span_of(text, len), path, &c->config, &err);
+	r = config_parse(span_of(text.data, text.len), path, &c->config, &err);
 	if (r == 0)
 		r = config_resolve(c->config, &err);
 	if (r == 0) {
-		r = take_or_say(c->config->encryption_config, &enc_text, &enc_len, &c->enc_fd);
+		r = take_or_say(c->config->encryption_config, &enc, &c->enc_fd);
 		if (r < 0)
 			return r;
-		r = encconf_parse(span_of(enc_text, enc_len), c->config->encryption_config, 0,
+		r = encconf_parse(span_of(enc.data, enc.len), c->config->encryption_config, 0,
 				  &c->enc, &err);
 	}
 	if (r == 0)

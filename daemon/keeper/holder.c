@@ -48,10 +48,14 @@ static void parts_close(struct parts *p)
 	}
 }
 
-/* The ends that are written to do not block: who does not read must not make the others wait. */
+/*
+ * The ends that are written to do not block: who does not read must not make the others wait. That a pipe was read is
+ * of no interest: without O_NOATIME each read(2) looks whether to write its time down.
+ */
 static int parts_pipe(int ret[static 2])
 {
-	if (pipe2(ret, O_CLOEXEC) < 0 || fcntl(ret[1], F_SETFL, O_NONBLOCK) < 0)
+	if (pipe2(ret, O_CLOEXEC) < 0 || fcntl(ret[0], F_SETFL, O_NOATIME) < 0 ||
+	    fcntl(ret[1], F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	return 0;
 }

@@ -64,14 +64,22 @@ int spawn_beside_open(const char *name, int *ret_exe_fd)
 /* What of the environment a server may see. NOTIFY_SOCKET is not in it: only the keeper notifies. */
 static const char *const env_kept[] = { "JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=" };
 
-static void spawn_env_filter(char *env[static ARRAY_SIZE(env_kept) + 1])
+/*
+ * And this, for glibc 2.35 and later: no restartable sequences. Nobody here asks on which CPU he runs, and the kernel would
+ * write it down for him whenever it has switched to him, which is at each message of a holder.
+ */
+static char env_no_rseq[] = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
+
+#define ENV_MAX (ARRAY_SIZE(env_kept) + 2)
+
+static void spawn_env_filter(char *env[static ENV_MAX])
 {
 	size_t n = 0;
 
+	env[n++] = env_no_rseq;
 	for (char **e = environ; *e; e++)
 		for (size_t i = 0; i < ARRAY_SIZE(env_kept); i++)
-			if (strncmp(*e, env_kept[i], strlen(env_kept[i])) == 0 &&
-			    n < ARRAY_SIZE(env_kept))
+			if (strncmp(*e, env_kept[i], strlen(env_kept[i])) == 0 && n < ENV_MAX - 1)
 				env[n++] = *e;
 	env[n] = NULL;
 }
@@ -133,7 +141,7 @@ static _noreturn_ void spawn_child(const struct program *p, pid_t parent)
 {
 	char debug[] = SPAWN_DEBUG;
 	char *argv[] = { (char *)(uintptr_t)p->argv0, log_debugging ? debug : NULL, NULL };
-	char *env[ARRAY_SIZE(env_kept) + 1];
+	char *env[ENV_MAX];
 	int exe_fd = -1, r;
 
 	r = child_prepare(p, parent, &exe_fd);

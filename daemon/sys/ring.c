@@ -137,6 +137,13 @@ void ring_poll(struct ring *ring, struct ring_op *op, int fd, short events)
 	ring->twin->start(ring, op);
 }
 
+void ring_watch(struct ring *ring, struct ring_op *op, int fd, short events)
+{
+	op_begin(ring, op, RING_OP_WATCH, fd);
+	op->events = (unsigned short)events;
+	ring->twin->start(ring, op);
+}
+
 void ring_timer(struct ring *ring, struct ring_op *op, uint64_t when_ns)
 {
 	op_begin(ring, op, RING_OP_TIMER, -1);

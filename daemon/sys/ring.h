@@ -13,7 +13,7 @@
  *   carries one operation at a time; starting it again inside its own callback is fine.
  * - Buffers, msghdrs and fds named by an operation are borrowed until its callback has run. An fd
  *   must not be closed while an operation on it is in flight: cancel first, close in the callback.
- * - An fd carries at most one reading operation (accept, recv, poll) and one writing operation
+ * - An fd carries at most one reading operation (accept, recv, poll, watch) and one writing operation
  *   (send, poll for POLLOUT alone) at a time. The epoll twin asserts it.
  * - Fds may be blocking or not; nothing here ever blocks on them. (The epoll twin makes a listener
  *   non-blocking, see there.)
@@ -111,6 +111,11 @@ void ring_recv(struct ring *ring, struct ring_op *op, int fd, void *buf, size_t 
 void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *buf, size_t len);
 /* res = poll(2) revents. One shot. */
 void ring_poll(struct ring *ring, struct ring_op *op, int fd, short events);
+/*
+ * The same, for a pipe: with RING_MORE it goes on, and reports what is written from then on, whether or not the
+ * bytes that it has reported are read. Without, it has ended: the bytes are to be read before it is started again.
+ */
+void ring_watch(struct ring *ring, struct ring_op *op, int fd, short events);
 /*
  * res = 0 when CLOCK_MONOTONIC has reached @when_ns; -ECANCELED if cancelled before the callback
  * ran. Timers run in the order of their times, equal ones in the order of their start.

@@ -56,6 +56,7 @@ static uint32_t op_events(const struct ring_op *op)
 	case RING_OP_SEND:
 		return EPOLLOUT | EPOLLERR | EPOLLHUP;
 	case RING_OP_POLL:
+	case RING_OP_WATCH:
 		return op->events | EPOLLERR | EPOLLHUP; /* epoll_ctl(2): the bits are poll(2)'s */
 	default:
 		return EPOLLIN | EPOLLERR | EPOLLHUP;
@@ -159,10 +160,8 @@ static ssize_t try_poll(struct ring_op *op)
 }
 
 static ssize_t (*const try_call[])(struct ring_op *op) = {
-	[RING_OP_ACCEPT] = try_accept,
-	[RING_OP_RECV] = try_recv,
-	[RING_OP_SEND] = try_send,
-	[RING_OP_POLL] = try_poll,
+	[RING_OP_ACCEPT] = try_accept, [RING_OP_RECV] = try_recv,  [RING_OP_SEND] = try_send,
+	[RING_OP_POLL] = try_poll,     [RING_OP_WATCH] = try_poll, /* ends each time */
 };
 
 static int try_once(struct epoll_ring *e, struct ring_op *op)

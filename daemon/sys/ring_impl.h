@@ -17,6 +17,7 @@ enum ring_op_kind {
 	RING_OP_RECV,
 	RING_OP_SEND,
 	RING_OP_POLL,
+	RING_OP_WATCH,
 	RING_OP_EXCHANGE,
 	RING_OP_TIMER,
 };

@@ -4,7 +4,7 @@
  *
  * The ring can do what this file does and nothing else. It is made disabled, given a list of
  * allowed opcodes (IORING_REGISTER_RESTRICTIONS), and enabled; from then on every other opcode, any
- * submission flag and every register call end with EACCES, for whoever controls this process
+ * submission flag and every register call that could change it end with EACCES, for whoever controls this process
  * (io_uring/io_uring.c io_check_restriction). seccomp cannot do this: it does not see submissions.
  * It must still forbid io_uring_setup, or a second ring would be free of all this.
  *
@@ -120,6 +120,14 @@ static void prep_poll(struct uring *u _unused_, struct io_uring_sqe *sqe, struct
 	io_uring_prep_poll_add(sqe, op->fd, op->events);
 }
 
+static void prep_watch(struct uring *u, struct io_uring_sqe *sqe, struct ring_op *op)
+{
+	if (u->multishot)
+		io_uring_prep_poll_multishot(sqe, op->fd, op->events);
+	else
+		io_uring_prep_poll_add(sqe, op->fd, op->events);
+}
+
 static void prep_exchange(struct uring *u, struct io_uring_sqe *sqe, struct ring_op *op)
 {
 	const struct msghdr *msg = op->exchange.msg;
@@ -137,10 +145,8 @@ static void prep_exchange(struct uring *u, struct io_uring_sqe *sqe, struct ring
 }
 
 static void (*const prep[])(struct uring *u, struct io_uring_sqe *sqe, struct ring_op *op) = {
-	[RING_OP_ACCEPT] = prep_accept,
-	[RING_OP_RECV] = prep_recv,
-	[RING_OP_SEND] = prep_send,
-	[RING_OP_POLL] = prep_poll,
+	[RING_OP_ACCEPT] = prep_accept, [RING_OP_RECV] = prep_recv,   [RING_OP_SEND] = prep_send,
+	[RING_OP_POLL] = prep_poll,     [RING_OP_WATCH] = prep_watch,
 };
 
 /* False if there is no room: nothing has been queued then. */
@@ -206,6 +212,14 @@ static void drain_backlog(struct uring *u)
 	}
 }
 
+static int wait_timed(struct uring *u, int64_t timeout_ns)
+{
+	struct __kernel_timespec ts = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
+	struct io_uring_cqe *cqe;
+
+	return io_uring_submit_and_wait_timeout(&u->io, &cqe, 1, &ts, NULL);
+}
+
 /*
  * One enter, with GETEVENTS. EBUSY and EAGAIN: the kernel wants completions reaped, or is short of
  * memory, and what it did not take stays queued. ETIME and EINTR: nothing has happened. Any other
@@ -214,8 +228,6 @@ static void drain_backlog(struct uring *u)
 static int uring_wait(struct ring *ring, int64_t timeout_ns)
 {
 	struct uring *u = uring_of(ring);
-	struct __kernel_timespec ts = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
-	struct io_uring_cqe *cqe;
 	int r;
 
 	drain_backlog(u);
@@ -225,7 +237,7 @@ static int uring_wait(struct ring *ring, int64_t timeout_ns)
 	else if (timeout_ns < 0)
 		r = io_uring_submit_and_wait(&u->io, 1);
 	else
-		r = io_uring_submit_and_wait_timeout(&u->io, &cqe, 1, &ts, NULL);
+		r = wait_timed(u, timeout_ns);
 	if (r == -EINTR || r == -ETIME || r == -EBUSY || r == -EAGAIN)
 		return 0;
 	return r < 0 ? r : 0;
@@ -330,15 +342,18 @@ static int probe_opcodes(struct uring *u)
 	return r;
 }
 
+/* What a ring that is enabled answers with EBADFD, and what gives back what io_uring_register_ring_fd() has taken. */
+static const uint8_t register_calls[] = { IORING_REGISTER_ENABLE_RINGS,
+					  IORING_UNREGISTER_RING_FDS };
+
 /*
- * From the enabling on, only the opcodes are allowed, without any flag of a submission. Register calls
- * are refused too, but Linux 7.3 does so only if at least one has been listed: the one listed is the
- * enabling, which a ring that is enabled answers with EBADFD. (liburing 2.3 declares functions for
- * these two calls, but its shared library lacks them.)
+ * From the enabling on, only the opcodes are allowed, without any flag of a submission. Other register
+ * calls are refused too, which Linux 7.3 does only if at least one has been listed. (liburing 2.3 declares
+ * functions for the two calls here, but its shared library lacks them.)
  */
 static int restrict_and_enable(struct uring *u)
 {
-	struct io_uring_restriction res[ARRAY_SIZE(opcodes) + 1] = { 0 };
+	struct io_uring_restriction res[ARRAY_SIZE(opcodes) + ARRAY_SIZE(register_calls)] = { 0 };
 	unsigned int fd = (unsigned int)u->io.ring_fd;
 	int r;
 
@@ -346,8 +361,10 @@ static int restrict_and_enable(struct uring *u)
 		res[i].opcode = IORING_RESTRICTION_SQE_OP;
 		res[i].sqe_op = opcodes[i];
 	}
-	res[ARRAY_SIZE(opcodes)].opcode = IORING_RESTRICTION_REGISTER_OP;
-	res[ARRAY_SIZE(opcodes)].register_op = IORING_REGISTER_ENABLE_RINGS;
+	for (size_t i = 0; i < ARRAY_SIZE(register_calls); i++) {
+		res[ARRAY_SIZE(opcodes) + i].opcode = IORING_RESTRICTION_REGISTER_OP;
+		res[ARRAY_SIZE(opcodes) + i].register_op = register_calls[i];
+	}
 	r = io_uring_register(fd, IORING_REGISTER_RESTRICTIONS, res, ARRAY_SIZE(res));
 	if (r < 0)
 		return r;
@@ -392,8 +409,11 @@ int ring_uring_new(unsigned int entries, struct ring **ret)
 	r = setup(u, entries);
 	if (r == 0)
 		r = probe_opcodes(u);
-	if (r == 0)
+	if (r == 0) {
+		/* So that no turn has to look the descriptor up. Linux before 5.18 refuses. */
+		(void)io_uring_register_ring_fd(&u->io);
 		r = restrict_and_enable(u);
+	}
 	if (r == 0)
 		r = try_ring(u);
 	if (r < 0) {

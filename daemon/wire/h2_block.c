@@ -70,7 +70,7 @@ static bool name_valid(struct span name)
 
 static bool blank(uint8_t c)
 {
-	return c == ' ' || c == '\t';
+	return c <= ' ' && (c == ' ' || c == '\t');
 }
 
 /* Is one of these bytes below 0x10? NUL, CR and LF are, and little else that a field holds. */
@@ -104,7 +104,7 @@ static bool surely_text(struct span v)
 {
 	if (v.len < sizeof(uint64_t))
 		return v.len >= sizeof(uint32_t) && !any_low(load_few(v));
-	for (size_t i = 0; i + sizeof(uint64_t) <= v.len; i += sizeof(uint64_t))
+	for (size_t i = 0; i + sizeof(uint64_t) < v.len; i += sizeof(uint64_t))
 		if (any_low(block_load(v.data + i)))
 			return false;
 	return !any_low(block_load(v.data + v.len - sizeof(uint64_t)));

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What the two guards of instructions share: counting, and the figures of known toolchains. Sourced
+# What the guards of instructions share: counting, and the figures of known toolchains. Sourced
 # after scripts/lib/common.sh; needs $dir and sets $failed.
 #
 # A count of callgrind is the same in each run as long as compiler, libraries and what valgrind shows of

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
@@ -42,7 +43,9 @@ static const struct {
 	    0x60, 0x89 } },
 };
 
-#define RUNS 8
+#define RUNS       8
+#define HEAP       (4U << 20) /* as in crypto/holder.c */
+#define HEAP_PAGES (HEAP / 4096)
 
 struct one {
 	struct block_run run;
@@ -279,6 +282,32 @@ TEST_F(holder, next_one_answers)
 	key->ops->free(key);
 }
 
+static int unread(struct ktest_data_of_holder *self)
+{
+	int n;
+
+	ASSERT_OK(ioctl(self->client->answer, FIONREAD, &n));
+	return n;
+}
+
+/* Rings that have been heard stay in the pipe for a while, and never fill it. */
+TEST_F(holder, rings_are_read_now_and_then)
+{
+	struct block_key *key = key_of(self, 1);
+	int most = 0;
+
+	ASSERT_EQ(4096, fcntl(self->client->answer, F_SETPIPE_SZ, 4096));
+	ASSERT_OK(take(self, 1, 32));
+	for (int i = 0; i < 5000; i++) {
+		ASSERT_OK(encrypt(self, key, &self->one[0]));
+		most = unread(self) > most ? unread(self) : most;
+	}
+	EXPECT_LE(most, RINGS + 2 * (int)HOLDER_SLOTS);
+	if (variant->ring == RING_IO_URING)
+		EXPECT_GE(most, RINGS / 2);
+	key->ops->free(key);
+}
+
 /* Nothing of a run stays in the channel. */
 TEST_F(holder, channel_is_wiped)
 {
@@ -423,12 +452,18 @@ TEST_F(holder, ends_of_pipes)
 TEST_F(holder, ends_by_order)
 {
 	pid_t pid = holder_pid(self->process);
+	struct rusage usage;
 
 	ASSERT_OK(take(self, 1, 32));
 	holder_stop(self->process);
 	self->process = NULL;
 	EXPECT_EQ(-1, waitpid(pid, NULL, 0));
 	EXPECT_EQ(ECHILD, errno);
+	ASSERT_OK(getrusage(RUSAGE_CHILDREN, &usage));
+#ifndef __SANITIZE_ADDRESS__
+	EXPECT_LT(usage.ru_minflt,
+		  HEAP_PAGES); /* it wipes what it has used of its heap, and touches no more */
+#endif
 }
 
 static void killed(struct ktest_data_of_holder *self)
@@ -482,6 +517,22 @@ static pid_t trace(pid_t pid)
 	ASSERT_EQ(1, read(pipes[0], &c, 1));
 	close(pipes[0]);
 	return child;
+}
+
+/* The kernel has nothing to write into its memory when it has switched to it. */
+TEST_F(holder, no_rseq)
+{
+	struct __ptrace_rseq_configuration rseq = { .rseq_abi_pointer = 1 };
+	pid_t pid = holder_pid(self->process);
+	int status;
+
+	SKIP_UNLESS("root", geteuid() == 0, "needs root, to trace it");
+	ASSERT_OK(ptrace(PTRACE_SEIZE, pid, 0, 0));
+	ASSERT_OK(ptrace(PTRACE_INTERRUPT, pid, 0, 0));
+	ASSERT_EQ(pid, waitpid(pid, &status, __WALL));
+	ASSERT_EQ(sizeof(rseq), ptrace(PTRACE_GET_RSEQ_CONFIGURATION, pid, sizeof(rseq), &rseq));
+	EXPECT_EQ(0, rseq.rseq_abi_pointer);
+	ASSERT_OK(ptrace(PTRACE_DETACH, pid, 0, 0));
 }
 
 /* Nor does one that is silent for long, unless it is the keeper that stood still. */
@@ -628,8 +679,6 @@ TEST(no_locked_memory)
 }
 
 /* --- libcrypto's heap --- */
-
-#define HEAP (4U << 20) /* as in crypto/holder.c */
 
 TEST(heap_has_room_for_all_keys)
 {

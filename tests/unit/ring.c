@@ -577,6 +577,60 @@ TEST_F(ring, poll)
 	close(event);
 }
 
+/* What is written is reported, read or not. A watch that has ended is started again when the pipe is read. */
+TEST_F(ring, watch)
+{
+	struct probe p = PROBE;
+	int pipe[2];
+	char c;
+
+	ASSERT_OK(pipe2(pipe, O_CLOEXEC | O_NONBLOCK));
+	for (int i = 1; i <= 40; i++) {
+		if (!ring_op_busy(&p.op))
+			ring_watch(self->ring, &p.op, pipe[0], POLLIN);
+		settle(self->ring);
+		EXPECT_EQ(i - 1, p.calls);
+		ASSERT_EQ(1, write(pipe[1], "", 1));
+		turn_until(self->ring, &p, i);
+		EXPECT_EQ(POLLIN, p.res);
+		if (!(p.flags & RING_MORE) || i % 10 == 0)
+			while (read(pipe[0], &c, 1) == 1)
+				;
+	}
+	close(pipe[1]);
+	if (!ring_op_busy(&p.op))
+		ring_watch(self->ring, &p.op, pipe[0], POLLIN);
+	turn_until(self->ring, &p, 41);
+	EXPECT_TRUE(p.res & POLLHUP);
+	ring_cancel(self->ring, &p.op);
+	while (ring_op_busy(&p.op))
+		ASSERT_OK(ring_turn(self->ring, false));
+	close(pipe[0]);
+}
+
+/* A pipe whose rings are left in it is what makes an answer of the holder cheap (crypto/backend_holder.c). */
+TEST_F(ring, watch_goes_on_with_io_uring)
+{
+	struct probe p = PROBE;
+	int pipe[2];
+
+	SKIP_UNLESS("io_uring", variant->kind == RING_IO_URING, "epoll's ends each time");
+	ASSERT_OK(pipe2(pipe, O_CLOEXEC));
+	ring_watch(self->ring, &p.op, pipe[0], POLLIN);
+	for (int i = 1; i <= 3; i++) {
+		settle(self->ring);
+		ASSERT_EQ(1, write(pipe[1], "", 1));
+		turn_until(self->ring, &p, i);
+		EXPECT_EQ(RING_MORE, p.flags);
+	}
+	ring_cancel(self->ring, &p.op);
+	turn_until(self->ring, &p, 4);
+	EXPECT_ERR(-ECANCELED, p.res);
+	EXPECT_EQ(0, p.flags);
+	close(pipe[0]);
+	close(pipe[1]);
+}
+
 static void on_alarm(int sig)
 {
 	(void)sig;
@@ -615,6 +669,26 @@ TEST_F(ring, freed_with_its_descriptors)
 	after = dup(0);
 	close(after);
 	EXPECT_EQ(before, after);
+}
+
+/* Also what was under way: its file is closed. More often than a task can register rings (16). */
+TEST_F(ring, freed_with_what_it_held)
+{
+	struct probe p;
+	struct ring *ring;
+	int pipe[2];
+
+	for (int i = 0; i < 40; i++) {
+		p = (struct probe)PROBE;
+		ASSERT_OK(pipe2(pipe, O_CLOEXEC));
+		ASSERT_OK(ring_new(variant->kind, 8, &ring));
+		ring_poll(ring, &p.op, pipe[1], POLLERR);
+		ASSERT_OK(ring_turn(ring, true));
+		ring_free(ring);
+		close(pipe[1]);
+		ASSERT_EQ(0, read(pipe[0], &(char){ 0 }, 1)); /* waits for the end */
+		close(pipe[0]);
+	}
 }
 
 TEST_HARNESS_MAIN

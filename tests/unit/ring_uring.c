@@ -284,11 +284,13 @@ TEST_F(uring, uses_the_best_there_is)
 		SKIP("this kernel does not know IORING_SETUP_SINGLE_ISSUER");
 	EXPECT_TRUE(self->u->io.flags & IORING_SETUP_DEFER_TASKRUN);
 	EXPECT_TRUE(self->u->multishot);
+	EXPECT_NE(self->u->io.ring_fd,
+		  self->u->io.enter_ring_fd); /* but its place among the registered */
 	child = fork();
 	ASSERT_GE(child, 0);
 	if (child == 0) {
-		EXPECT_ERR(-EEXIST, io_uring_submit_and_wait(&self->u->io, 0)
-					    ?: io_uring_get_events(&self->u->io));
+		EXPECT_ERR(-EEXIST, io_uring_enter((unsigned int)self->u->io.ring_fd, 0, 0,
+						   IORING_ENTER_GETEVENTS, NULL));
 		_exit(0);
 	}
 	ASSERT_EQ(child, waitpid(child, &status, 0));
