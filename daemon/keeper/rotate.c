@@ -68,6 +68,19 @@ static const char *due(const struct keeper *k, const struct keyset_key *key)
 	return NULL;
 }
 
+/* Members may have different custodies: a key that all of them can open is replaced by another such. */
+static int stage(struct keeper *k, const char *name, struct keydoc_refusal *why,
+		 const struct keyset_key **ret)
+{
+	const struct keydoc *doc = keyset_doc(k->keys);
+	const struct keyset_key *old;
+
+	if (doc && doc->n_members > 1 && keyset_active(k->keys, name, &old) == 0 &&
+	    old->rec.info.kind == KEY_KIND_SEALED)
+		return keeper_stage_portable(k, name, why, ret);
+	return keeper_stage(k, name, why, ret);
+}
+
 /* A key that an earlier try, or another member, has staged is taken up. */
 static int rotate_now(struct keeper *k, const char *name, struct keydoc_refusal *why)
 {
@@ -78,7 +91,7 @@ static int rotate_now(struct keeper *k, const char *name, struct keydoc_refusal 
 		key = keyset_find(k->keys, cluster_outcome_key(k)->info.id);
 		r = why->r == 0 && !key ? -ENOKEY : why->r;
 	} else {
-		r = keeper_stage(k, name, why, &key);
+		r = stage(k, name, why, &key);
 		if (r == 0)
 			keeper_audit_key(k, NULL, key, "created by automatic rotation");
 		if (r == 0 || r == -EALREADY)

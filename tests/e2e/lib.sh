@@ -195,6 +195,24 @@ edit_config()
 	edit "$dir/kekd.yaml" "$1"
 }
 
+need_kernel()
+{
+	[ "$BACKEND" = kernel ] || lacks afalg "needs AF_ALG"
+}
+
+need_serial()
+{
+	need_kernel
+	has_af_alg || lacks afalg "this kernel does not take keys by serial"
+}
+
+# custody WORD: the configuration says it.
+custody()
+{
+	sed -i '/^custody:/d' "$dir/kekd.yaml"
+	echo "custody: $1" >>"$dir/kekd.yaml"
+}
+
 # root_command SCRIPT-TEXT: the root key is what this shell script prints.
 root_command()
 {
