@@ -9,7 +9,7 @@
 # make install         DESTDIR, PREFIX (/usr/local); make deb: a Debian package
 # make rpm             a package for distributions with rpm
 # make image           an OCI image, in build/image/oci, and what is in it, as SPDX
-# make release         package, image and checksums, in build/release
+# make release         packages, image and checksums, in build/release; RELEASE_ARCHS are the architectures of Debian's
 # make BUILD=DIR       build elsewhere; V=1 shows the commands
 #
 # For another machine: make CC=aarch64-linux-gnu-gcc BUILD=DIR; scripts/cross does it with a sysroot of its own.
@@ -80,7 +80,7 @@ BINDIR  ?= $(PREFIX)/bin
 UNITS   ?= yes
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: install deb rpm image release all check unit helpers bench bench-bin fuzz analyze clean
+.PHONY: install deb deb-amd64 deb-arm64 rpm image release clean-release all check unit helpers bench bench-bin fuzz analyze clean
 .SECONDARY:
 
 # The pages that are made of notes.
@@ -212,11 +212,35 @@ rpm:
 image: all
 	daemon/dist/image/make-image $(BUILD) $(VERSION)
 
-# What people download, with the sums to compare it by. Whoever publishes it signs SHA256SUMS.
-release: deb rpm image
+# DEBIAN_ARCH is this machine's. arm64's package is made on other machines too, in ARM64_BUILD by CROSS; that of amd64 is not.
+RELEASE_ARCHS ?= amd64 arm64
+DEBIAN_ARCH   := $(shell dpkg --print-architecture 2>/dev/null)
+CROSS         ?= scripts/cross
+ARM64_BUILD   ?= build-arm64
+DEB_amd64     := $(BUILD)/deb
+DEB_arm64     := $(if $(filter arm64,$(DEBIAN_ARCH)),$(BUILD),$(ARM64_BUILD))/deb
+
+deb-$(DEBIAN_ARCH): deb
+
+clean-release:
 	rm -rf $(BUILD)/release
+
+ifneq ($(DEBIAN_ARCH),arm64)
+deb-arm64:
+	env -u MAKEFLAGS -u MAKELEVEL $(CROSS) BUILD=$(ARM64_BUILD) deb || { \
+	    echo "no package for arm64, for the reason above; without it: make release RELEASE_ARCHS=$(DEBIAN_ARCH)" >&2; exit 1; }
+endif
+ifneq ($(DEBIAN_ARCH),amd64)
+deb-amd64:
+	@echo "the package for amd64 is made on amd64 only; without it: make release RELEASE_ARCHS=$(DEBIAN_ARCH)" >&2; exit 1
+endif
+
+# What people download, with the sums to compare it by: Debian's packages for RELEASE_ARCHS, and the rest for this
+# machine's architecture. Whoever publishes it signs SHA256SUMS.
+release: clean-release $(RELEASE_ARCHS:%=deb-%) rpm image
 	install -d $(BUILD)/release
-	install -m 0644 $(BUILD)/deb/kekd_$(VERSION)_*.deb $(BUILD)/rpm/kekd-$(VERSION)-*.rpm $(BUILD)/release
+	install -m 0644 $(foreach arch,$(RELEASE_ARCHS),$(DEB_$(arch))/kekd_$(VERSION)_$(arch).deb) $(BUILD)/release
+	install -m 0644 $(BUILD)/rpm/kekd-$(VERSION)-*.rpm $(BUILD)/release
 	install -m 0644 $(BUILD)/image/kekd-$(VERSION).spdx.json $(BUILD)/release
 	tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C $(BUILD)/image/oci -cf $(BUILD)/release/kekd-$(VERSION)-image.tar .
 	cd $(BUILD)/release && sha256sum -- * >SHA256SUMS
