@@ -614,7 +614,8 @@ TEST_F(ring, watch_goes_on_with_io_uring)
 	struct probe p = PROBE;
 	int pipe[2];
 
-	SKIP_UNLESS("io_uring", variant->kind == RING_IO_URING, "epoll's ends each time");
+	if (variant->kind != RING_IO_URING)
+		return; /* epoll's ends each time, as the test above has it */
 	ASSERT_OK(pipe2(pipe, O_CLOEXEC));
 	ring_watch(self->ring, &p.op, pipe[0], POLLIN);
 	for (int i = 1; i <= 3; i++) {
