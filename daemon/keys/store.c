@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
@@ -194,6 +195,24 @@ static char *plain_path(const char *path)
 	return strndup(path, len);
 }
 
+#define LOCK_TRIES    40
+#define LOCK_PAUSE_NS (50 * 1000 * 1000)
+
+/* A daemon that was killed may leave a child that is writing its last text, and ends in a moment. */
+static int lock_dir(int dir)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(dir, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+	return -EBUSY;
+}
+
 int key_store_open(const char *path, struct key_store **ret)
 {
 	_cleanup_(key_store_closep) struct key_store *s = calloc(1, sizeof(*s));
@@ -212,8 +231,8 @@ int key_store_open(const char *path, struct key_store **ret)
 	if (s->dir < 0)
 		return -errno;
 	r = store_check_dir(s);
-	if (r == 0 && flock(s->dir, LOCK_EX | LOCK_NB) < 0)
-		r = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (r == 0)
+		r = lock_dir(s->dir);
 	if (r == -EBUSY)
 		log_error("key store %s: another kekd has it open", s->path);
 	if (r == 0)

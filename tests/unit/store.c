@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #define MAX 64
 
@@ -271,6 +274,22 @@ TEST_F(store, is_locked)
 	EXPECT_ERR(-EBUSY, key_store_open(self->dir.path, &second));
 	EXPECT_NULL(second);
 	open_again(self);
+}
+
+/* A child of a daemon that was killed has the lock as long as it writes. */
+TEST_F(store, is_locked_for_a_moment)
+{
+	const struct timespec moment = { .tv_nsec = 300 * 1000 * 1000 };
+	pid_t child = fork();
+
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		nanosleep(&moment, NULL);
+		_exit(0);
+	}
+	key_store_close(self->s);
+	EXPECT_OK(key_store_open(self->dir.path, &self->s));
+	ASSERT_EQ(child, waitpid(child, NULL, 0));
 }
 
 /* It names the file and what to do, and touches nothing. */
