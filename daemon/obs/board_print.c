@@ -41,7 +41,7 @@ static void key_start(FILE *to, const char *name, const struct board_key *k)
 static void board_print_keys(const struct board *s, FILE *to)
 {
 	gauge(to, "kekd_key_encryptions_limit",
-	      "Number of messages that one key encrypts before it is due for rotation.",
+	      "Number of messages that this node encrypts with one key before it is due for rotation.",
 	      s->key_limit);
 	board_head(to, "kekd_key_usable", "gauge", "1 if the key is loaded and can be used.");
 	for (uint32_t i = 0; i < s->n_keys; i++) {

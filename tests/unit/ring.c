@@ -614,20 +614,22 @@ TEST_F(ring, watch_goes_on_with_io_uring)
 	struct probe p = PROBE;
 	int pipe[2];
 
-	if (variant->kind != RING_IO_URING)
-		return; /* epoll's ends each time, as the test above has it */
 	ASSERT_OK(pipe2(pipe, O_CLOEXEC));
 	ring_watch(self->ring, &p.op, pipe[0], POLLIN);
 	for (int i = 1; i <= 3; i++) {
 		settle(self->ring);
 		ASSERT_EQ(1, write(pipe[1], "", 1));
 		turn_until(self->ring, &p, i);
-		EXPECT_EQ(RING_MORE, p.flags);
+		EXPECT_EQ(variant->kind == RING_IO_URING ? RING_MORE : 0, p.flags);
+		if (!ring_op_busy(&p.op)) /* epoll's ends each time */
+			ring_watch(self->ring, &p.op, pipe[0], POLLIN);
 	}
 	ring_cancel(self->ring, &p.op);
-	turn_until(self->ring, &p, 4);
-	EXPECT_ERR(-ECANCELED, p.res);
+	while (ring_op_busy(&p.op))
+		ASSERT_OK(ring_turn(self->ring, false));
 	EXPECT_EQ(0, p.flags);
+	if (variant->kind == RING_IO_URING)
+		EXPECT_ERR(-ECANCELED, p.res);
 	close(pipe[0]);
 	close(pipe[1]);
 }

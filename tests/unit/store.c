@@ -288,6 +288,7 @@ TEST_F(store, is_locked_for_a_moment)
 		_exit(0);
 	}
 	key_store_close(self->s);
+	self->s = NULL;
 	EXPECT_OK(key_store_open(self->dir.path, &self->s));
 	ASSERT_EQ(child, waitpid(child, NULL, 0));
 }
