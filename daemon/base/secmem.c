@@ -547,6 +547,18 @@ static bool part_has_room(struct secpool *part, size_t cap)
 	return false;
 }
 
+bool secpool_lets_in(struct secpool *pool, size_t cap)
+{
+	return !pool->of || part_has_room(pool, cap);
+}
+
+bool secpool_has_plenty(const struct secpool *part)
+{
+	const struct share *all = &part->of->whole->mapped;
+
+	return all->used <= all->max / 8;
+}
+
 size_t secpool_room(struct secpool *part, size_t want)
 {
 	(void)part_has_room(part, want);
@@ -560,7 +572,7 @@ int secpool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 
 	if (!of)
 		return pool_get(pool, cap, ret);
-	if (!part_has_room(pool, cap))
+	if (cap > SECPOOL_SMALL && !part_has_room(pool, cap))
 		return -ENOBUFS;
 	r = pool_get(of, cap, ret);
 	if (r < 0)

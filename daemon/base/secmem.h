@@ -65,10 +65,18 @@ DEFINE_CLEANUP(struct secpool *, secpool_free);
  * A holder's part of a pool, to take buffers from like from the pool itself (@of, borrowed until the part is
  * gone): it holds no more than it leaves to the pool's other holders. After secpool_let_go() it is gone
  * with the last of its buffers.
+ *
+ * What begins asks with secpool_lets_in(). What goes on with it takes small buffers (SECPOOL_SMALL) from whatever the pool
+ * has: shares are smaller when others have come, and what was let in must not be refused then, as its end is what gives back.
  */
+#define SECPOOL_SMALL 4096U
 int secpool_part(struct secpool *of, struct secpool **ret);
 void secpool_let_go(struct secpool *part);
 
+/* May a message that takes @cap bytes of @pool begin? Always, if it is no part. */
+bool secpool_lets_in(struct secpool *pool, size_t cap);
+/* So little of all is in use that @part could certainly be given a 32nd of it: cheaper to ask than how much it is. */
+bool secpool_has_plenty(const struct secpool *part);
 /* How much @part could be given now; if that is less than @want, after giving up what is not used. */
 size_t secpool_room(struct secpool *part, size_t want);
 /*

@@ -36,14 +36,14 @@ enum call_state { CALL_HEAD, CALL_BODY, CALL_SERVICE, CALL_ANSWERED };
 #define BLOCKED_TIMES 8U
 
 /*
- * What bytes that are fed may cost: the least call is about this long, and one takes up to so many times its length
- * and two buffers, one of which is the answer's.
+ * What bytes that are fed may cost: a call is about so long at the least, and a message with its frame's head so long;
+ * what is kept for one (request, answer, and what its service notes) is so much, or so many times its length.
  */
-#define CALL_BYTES_MIN 32U
-#define CALL_TIMES     32U
-#define FRAME_TIMES    4U
-#define CALL_LOCKED    (8U * 1024)
-#define FEW_BYTES      512U /* of a few calls */
+#define CALL_BYTES_MIN    32U
+#define MESSAGE_BYTES_MIN 14U
+#define CALL_LOCKED       (4U * 1024)
+#define FRAME_TIMES       4U
+#define FEW_BYTES         512U /* of a few calls */
 
 struct grpc_call {
 	struct h2_stream stream;
@@ -131,8 +131,10 @@ static void call_leave(struct grpc_call *call, enum call_state to)
 
 	if (call->state == CALL_BODY || call->state == CALL_SERVICE)
 		core->stats.open_calls--;
-	if (call->state == CALL_SERVICE)
+	if (call->state == CALL_SERVICE) {
 		call->session->serving--;
+		call->session->config.user->serving--;
+	}
 	call->state = to;
 }
 
@@ -445,6 +447,7 @@ static void grpc_ev_end(struct h2_stream *st)
 	msg = secbuf_move(&call->intake.msg);
 	call->state = CALL_SERVICE;
 	s->serving++;
+	s->config.user->serving++;
 	s->core->stats.calls++;
 	PROBE_CALL_START(s->config.service->name, call->method->path, msg.len);
 	call->method->call(s->config.ctx, call, &msg);
@@ -603,19 +606,28 @@ struct h2 *grpc_session_h2(struct grpc_session *s)
 
 size_t grpc_session_room(const struct grpc_session *s, size_t len, bool sending)
 {
-	size_t calls = share_room(&s->calls), need, step, bytes;
+	size_t calls = share_room(&s->calls), owed, step, bytes, fits;
 
-	/* Memory for a few calls there is, or there is nothing to wait for. */
-	if (calls > len / CALL_BYTES_MIN && len <= FEW_BYTES && !sending && s->serving == 0)
+	if (calls > len / CALL_BYTES_MIN && len <= FEW_BYTES && !sending && s->serving == 0 &&
+	    secpool_has_plenty(s->pool))
 		return len;
-	need = CALL_LOCKED + FRAME_TIMES * h2_owed(s->h2);
+	owed = FRAME_TIMES * h2_owed(s->h2);
+	bytes = secpool_room(s->pool, CALL_LOCKED + owed);
+	fits = bytes / CALL_LOCKED * MESSAGE_BYTES_MIN;
+	if (fits > calls * CALL_BYTES_MIN)
+		fits = calls * CALL_BYTES_MIN;
+	if (fits >= len)
+		return len;
+	/* A frame at a time, if there is room for that; or if there is nothing to wait for, to say that there is none. */
 	step = h2_step(s->h2);
-	bytes = secpool_room(s->pool, need);
-	if (calls > len / CALL_BYTES_MIN && bytes > need + CALL_TIMES * len)
-		return len;
-	if ((calls == 0 || bytes < need) && (sending || s->serving > 0))
+	if (step > len)
+		step = len;
+	if (fits > step)
+		return fits;
+	if ((calls == 0 || bytes < CALL_LOCKED + owed + FRAME_TIMES * step) &&
+	    (sending || s->config.user->serving > 0))
 		return 0;
-	return step < len ? step : len;
+	return step;
 }
 
 bool grpc_session_idle(const struct grpc_session *s, uint64_t *ret_since)

@@ -160,6 +160,8 @@ static int body_room(struct grpc_intake *in, struct secpool *pool, size_t n)
 
 	if (want <= in->msg.cap)
 		return 0;
+	if (!secpool_lets_in(pool, want))
+		return -ENOBUFS;
 	if (!in->msg.data)
 		return secpool_get(pool, want == in->need ? want + in->room : want, &in->msg);
 	if (want < 2 * in->msg.cap)

@@ -34,6 +34,7 @@ struct user {
 	unsigned int refs; /* connections that are not gone yet */
 	struct share connections, calls;
 	size_t lent;
+	size_t serving; /* calls that their service has: they end by themselves, and give back what they hold */
 	struct secpool *pool;
 };
 

@@ -445,12 +445,17 @@ TEST_F(pool, parts)
 
 	ASSERT_OK(secpool_part(self->pool, &part));
 	ASSERT_OK(secpool_part(self->pool, &other));
-	while (n < MAX / 1024 && secpool_get(part, 1024, &b[n]) == 0)
+	while (n < MAX / 1024 && secpool_lets_in(part, 1024) && secpool_get(part, 1024, &b[n]) == 0)
 		n++;
 	EXPECT_GE(MAX / 2, n * 1024);
 	EXPECT_LE(MAX / 4, n * 1024);
 	EXPECT_EQ(n * 1024, secpool_used(self->pool));
+	EXPECT_TRUE(secpool_lets_in(other, 4096));
 	EXPECT_OK(secpool_get(other, 4096, &one));
+	/* What goes on has small buffers all the same, and no large ones. */
+	EXPECT_OK(secpool_get(part, 1024, &b[n]));
+	n++;
+	EXPECT_ERR(-ENOBUFS, secpool_get(part, MAX / 4, &b[n]));
 	secbuf_release(&one);
 	secpool_let_go(other);
 	secpool_let_go(part);

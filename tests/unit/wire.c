@@ -27,12 +27,18 @@
 #define SECOND 1000000000ULL
 #define MS     1000000ULL
 #define KEPT   128
+#define COSTLY 512
 
 struct svc {
 	struct grpc_server *server;
 	struct grpc_call *kept[KEPT];
 	unsigned int n_kept, served, cancelled;
 	struct secbuf held;
+	struct {
+		struct grpc_call *call;
+		struct secbuf notes;
+	} costly[COSTLY];
+	unsigned int n_costly;
 };
 
 /* How one call of the client ended. */
@@ -94,6 +100,20 @@ static void svc_hold(void *ctx, struct grpc_call *call, struct secbuf *msg)
 	svc_keep(ctx, call, msg);
 }
 
+/* With what a KMS call keeps beside its message. */
+static void svc_costly(void *ctx, struct grpc_call *call, struct secbuf *msg)
+{
+	struct svc *s = ctx;
+
+	(void)msg;
+	if (secpool_get(grpc_call_pool(call), 1000, &s->costly[s->n_costly].notes) < 0) {
+		grpc_call_overloaded(call, REFUSAL_MEMORY);
+		grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "no memory");
+		return;
+	}
+	s->costly[s->n_costly++].call = call;
+}
+
 static void svc_big(void *ctx, struct grpc_call *call, struct secbuf *msg)
 {
 	static uint8_t big[65536];
@@ -128,8 +148,13 @@ static void svc_cancel(void *ctx, struct grpc_call *call)
 }
 
 static const struct grpc_method methods[] = {
-	{ "/t.T/Now", svc_now },   { "/t.T/Keep", svc_keep }, { "/t.T/Big", svc_big },
-	{ "/t.T/Peer", svc_peer }, { "/t.T/Hold", svc_hold }, { NULL, NULL },
+	{ "/t.T/Now", svc_now },
+	{ "/t.T/Keep", svc_keep },
+	{ "/t.T/Big", svc_big },
+	{ "/t.T/Peer", svc_peer },
+	{ "/t.T/Hold", svc_hold },
+	{ "/t.T/Costly", svc_costly },
+	{ NULL, NULL },
 };
 static const struct grpc_service service = { .methods = methods, .cancel = svc_cancel };
 
@@ -781,6 +806,62 @@ TEST_F(wire, calls_beyond_the_share_wait)
 	EXPECT_EQ(calls, stats_of(self).replies);
 	EXPECT_EQ(0, stats_of(self).refusals[REFUSAL_CALLS]);
 	works(self);
+}
+
+/* All that begins comes first, and then the messages: so small that what arrives of a call says little of what it takes. */
+static void raw_costly(fix *f, int fd, unsigned int calls)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+
+	for (unsigned int i = 0; i < calls; i++)
+		h2f_call_headers(&b, 1 + 2 * i, 0, &H2F_CALL(.path = "/t.T/Costly"));
+	for (unsigned int i = 0; i < calls; i++)
+		h2f_message(&b, 1 + 2 * i, H2F_END_STREAM, "x", 1);
+	ASSERT_TRUE(raw_send(f, fd, &b));
+}
+
+/* All that the service has has come by now: some, or there is none to wait for. */
+static unsigned int answer_costly(fix *f)
+{
+	struct svc *s = &f->svc;
+	unsigned int n = s->n_costly;
+
+	for (unsigned int i = 0; i < n; i++) {
+		secbuf_release(&s->costly[i].notes);
+		grpc_call_reply(s->costly[i].call, span_str("in its turn"));
+	}
+	s->n_costly = 0;
+	return n;
+}
+
+/* In memory for some of them only, the calls of four connections are answered one after the other. */
+TEST_F(wire, memory_beyond_the_share_is_waited_for)
+{
+	const unsigned int each = COSTLY / 4;
+
+	self->limits.calls = 8 * COSTLY;
+	for (size_t kib = 640; kib <= 8192; kib += kib / 8) {
+		unsigned int most = 0, n = 1;
+		int fds[4];
+
+		end_server(self, &self->svc);
+		secpool_free(self->pool);
+		ASSERT_OK(secpool_new(kib << 10, &self->pool));
+		serve(self, &self->svc);
+		for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+			fds[i] = raw_greeted(self);
+		for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+			raw_costly(self, fds[i], each);
+		while (n > 0) {
+			some_turns(self);
+			n = answer_costly(self);
+			most = n > most ? n : most;
+		}
+		EXPECT_EQ(COSTLY, stats_of(self).replies);
+		EXPECT_EQ(0, stats_of(self).refusals[REFUSAL_MEMORY]);
+		for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+			close(fds[i]);
+	}
 }
 
 /* A peer that goes away while its calls wait is missed when there is room for them again. */
