@@ -37,12 +37,6 @@ static void audit(struct keeper *k, struct admin_client *c, const struct keyset_
 		   key->rec.info.activation, peer->uid, peer->pid);
 }
 
-void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
-		 const char *what)
-{
-	audit(k, c, key, what);
-}
-
 static int key_answer(struct keeper *k, struct admin_client *c, const struct keyset_key *key)
 {
 	struct board_key a;

@@ -531,14 +531,6 @@ void counts_retired(struct keeper *k, const struct keyset_key *key)
 		c->retired_at = boot_ns();
 }
 
-void counts_touch(struct keeper *k, const struct keyset_key *key)
-{
-	struct keeper_counts *c = counts_get(k, key->rec.info.id);
-
-	if (c)
-		c->used_at = boot_ns();
-}
-
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID])
 {
 	static const struct keeper_counts none;
