@@ -136,20 +136,6 @@ static void event_clear(yaml_event_t *ev)
 	yaml_event_delete(ev);
 }
 
-/* Everything libyaml would free unwiped. The members are documented in its public header. */
-static void parser_clear(yaml_parser_t *p)
-{
-	for (yaml_token_t *t = p->tokens.head; t != p->tokens.tail; t++) {
-		if (t->type == YAML_SCALAR_TOKEN)
-			secmem_wipe(t->data.scalar.value, t->data.scalar.length);
-	}
-	if (p->raw_buffer.start)
-		secmem_wipe(p->raw_buffer.start, (size_t)(p->raw_buffer.end - p->raw_buffer.start));
-	if (p->buffer.start)
-		secmem_wipe(p->buffer.start, (size_t)(p->buffer.end - p->buffer.start));
-	yaml_parser_delete(p);
-}
-
 /* libyaml's problems are constant strings: they show nothing of the input. */
 static int next_event(struct builder *b, yaml_event_t *ret)
 {
@@ -210,28 +196,20 @@ static int copy_text(struct builder *b, const yaml_event_t *ev, const char **ret
 	return 0;
 }
 
-static int check_json_scalar(struct builder *b, const yaml_event_t *ev)
-{
-	yaml_scalar_style_t style = ev->data.scalar.style;
-
-	if (style == YAML_DOUBLE_QUOTED_SCALAR_STYLE)
-		return 0;
-	if (style == YAML_PLAIN_SCALAR_STYLE &&
-	    yaml_scalar_is_json((const char *)ev->data.scalar.value, ev->data.scalar.length))
-		return 0;
-	return fail_at(b, ev->start_mark,
-		       "not JSON (a file that begins with \"{\" has to be): a string needs \"\"");
-}
-
 static int build_scalar(struct builder *b, const yaml_event_t *ev, struct yaml_node **ret)
 {
 	const yaml_char_t *tag = ev->data.scalar.tag;
+	bool plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	struct yaml_node *n;
 	int r;
 
 	r = check_tag(b, ev, ev->data.scalar.anchor, tag);
-	if (r == 0 && b->doc->json)
-		r = check_json_scalar(b, ev);
+	if (r == 0 && b->doc->json && ev->data.scalar.style != YAML_DOUBLE_QUOTED_SCALAR_STYLE &&
+	    !(plain &&
+	      yaml_scalar_is_json((const char *)ev->data.scalar.value, ev->data.scalar.length)))
+		r = fail_at(
+			b, ev->start_mark,
+			"not JSON (a file that begins with \"{\" has to be): a string needs \"\"");
 	if (r == 0)
 		r = node_new(b, ev, YAML_STR, &n);
 	if (r == 0)
@@ -239,7 +217,7 @@ static int build_scalar(struct builder *b, const yaml_event_t *ev, struct yaml_n
 	if (r < 0)
 		return r;
 	n->len = ev->data.scalar.length;
-	if (ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !tag)
+	if (plain && !tag)
 		yaml_scalar_resolve(n);
 	*ret = n;
 	return 0;
@@ -431,15 +409,24 @@ static int build_tree(struct yaml_doc *doc, struct span text)
 {
 	_cleanup_(event_clear) yaml_event_t start = { 0 };
 	struct builder b = { .doc = doc };
+	yaml_parser_t *p = &b.parser;
 	int r;
 
-	if (!yaml_parser_initialize(&b.parser))
+	if (!yaml_parser_initialize(p))
 		return fail_memory(doc);
 	set_input(&b, text);
 	r = next_event(&b, &start);
 	if (r == 0)
 		r = build_document(&b);
-	parser_clear(&b.parser);
+	/* Everything libyaml would free unwiped. The members are documented in its public header. */
+	for (yaml_token_t *t = p->tokens.head; t != p->tokens.tail; t++)
+		if (t->type == YAML_SCALAR_TOKEN)
+			secmem_wipe(t->data.scalar.value, t->data.scalar.length);
+	if (p->raw_buffer.start)
+		secmem_wipe(p->raw_buffer.start, (size_t)(p->raw_buffer.end - p->raw_buffer.start));
+	if (p->buffer.start)
+		secmem_wipe(p->buffer.start, (size_t)(p->buffer.end - p->buffer.start));
+	yaml_parser_delete(p);
 	return r;
 }
 

@@ -168,17 +168,6 @@ void *yaml_array(const struct yaml_node *list, size_t size)
 	return calloc((size_t)list->count + 1, size);
 }
 
-/* A float without a fraction, in the range where Go writes it as an integer and it is exact. */
-static bool whole_float(const struct yaml_doc *doc, const struct yaml_node *node, int64_t *ret)
-{
-	if (node->type != YAML_FLOAT || yaml_doc_is_json(doc))
-		return false;
-	if (!(node->f > -1e15 && node->f < 1e15) || node->f != (double)(int64_t)node->f)
-		return false;
-	*ret = (int64_t)node->f;
-	return true;
-}
-
 int yaml_int(const struct yaml_doc *doc, const struct yaml_node *node, const char *what,
 	     int64_t min, int64_t max, int64_t *ret)
 {
@@ -186,7 +175,11 @@ int yaml_int(const struct yaml_doc *doc, const struct yaml_node *node, const cha
 
 	if (node->type == YAML_INT)
 		v = node->i;
-	else if (!whole_float(doc, node, &v))
+	else if (node->type == YAML_FLOAT && !yaml_doc_is_json(doc) && node->f > -1e15 &&
+		 node->f < 1e15 && node->f == (double)(int64_t)node->f)
+		/* Without a fraction, in the range where Go writes it as an integer and it is exact. */
+		v = (int64_t)node->f;
+	else
 		return yaml_fail(doc, node, "\"%s\" must be an integer, not %s", what,
 				 node->type == YAML_FLOAT ? "a fraction"
 							  : yaml_type_name(node->type));
@@ -234,17 +227,6 @@ int yaml_get_u64(const struct yaml_doc *doc, const struct yaml_node *node,
 	return 0;
 }
 
-/* "a, b or c" */
-static void names_join(const char *const *names, char *buf, size_t size)
-{
-	buf[0] = 0;
-	for (; *names; names++) {
-		strncat(buf, *names, size - strlen(buf) - 1);
-		if (names[1])
-			strncat(buf, names[2] ? ", " : " or ", size - strlen(buf) - 1);
-	}
-}
-
 const struct yaml_kind yaml_kind_word = { .type = "string" };
 
 int yaml_get_enum(const struct yaml_doc *doc, const struct yaml_node *node,
@@ -263,7 +245,12 @@ int yaml_get_enum(const struct yaml_doc *doc, const struct yaml_node *node,
 			return 0;
 		}
 	}
-	names_join(names, list, sizeof(list));
+	list[0] = '\0'; /* "a, b or c" */
+	for (; *names; names++) {
+		strncat(list, *names, sizeof(list) - strlen(list) - 1);
+		if (names[1])
+			strncat(list, names[2] ? ", " : " or ", sizeof(list) - strlen(list) - 1);
+	}
 	return yaml_fail(doc, node, "\"%s\" must be %s", field->name, list);
 }
 

@@ -165,32 +165,21 @@ static bool resolve_word(struct yaml_node *node)
 	return false;
 }
 
-static size_t drop_underscores(const char *s, char *buf, size_t size)
-{
-	size_t n = 0;
-
-	for (; *s && n < size - 1; s++) {
-		if (*s != '_')
-			buf[n++] = *s;
-	}
-	buf[n] = 0;
-	return n;
-}
-
 /* Longer numbers than 128 digits stay strings: no field takes either. */
 void yaml_scalar_resolve(struct yaml_node *node)
 {
 	char plain[128];
 	char first = node->text[0];
+	size_t n = 0;
 
 	if (resolve_word(node) || node->len >= sizeof(plain))
 		return;
 	if (!scalar_is_digit(first) && first != '-' && first != '+' && first != '.')
 		return;
-	if (first == '.')
-		memcpy(plain, node->text, node->len + 1);
-	else
-		drop_underscores(node->text, plain, sizeof(plain));
+	for (const char *s = node->text; *s; s++)
+		if (*s != '_' || first == '.')
+			plain[n++] = *s;
+	plain[n] = '\0';
 	if (first != '.' && parse_int(plain, &node->i)) {
 		node->type = YAML_INT;
 	} else if (is_float(plain) && !__builtin_isinf(strtod(plain, NULL))) {
@@ -258,26 +247,6 @@ static const char *scan_string(struct json_scan *s, uint8_t c)
 	return NULL;
 }
 
-static const char *scan_open(struct json_scan *s, bool list)
-{
-	if (s->depth >= YAML_DEPTH_MAX)
-		return "nested too deeply";
-	s->lists = s->lists << 1 | list;
-	s->depth++;
-	return NULL;
-}
-
-static const char *scan_close(struct json_scan *s, bool list, bool comma)
-{
-	if (comma)
-		return "a comma before a closing bracket";
-	if (s->depth == 0 || (s->lists & 1) != list)
-		return "a closing bracket that does not match";
-	s->lists >>= 1;
-	s->depth--;
-	return NULL;
-}
-
 static const char *scan_token(struct json_scan *s, uint8_t c)
 {
 	bool comma = s->comma;
@@ -294,10 +263,20 @@ static const char *scan_token(struct json_scan *s, uint8_t c)
 		return NULL;
 	case '{':
 	case '[':
-		return scan_open(s, c == '[');
+		if (s->depth >= YAML_DEPTH_MAX)
+			return "nested too deeply";
+		s->lists = s->lists << 1 | (c == '[');
+		s->depth++;
+		return NULL;
 	case '}':
 	case ']':
-		return scan_close(s, c == ']', comma);
+		if (comma)
+			return "a comma before a closing bracket";
+		if (s->depth == 0 || (s->lists & 1) != (c == ']'))
+			return "a closing bracket that does not match";
+		s->lists >>= 1;
+		s->depth--;
+		return NULL;
 	case ':':
 		return s->lists & 1 ? "a key in a list" : NULL;
 	default:

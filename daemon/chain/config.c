@@ -276,20 +276,6 @@ static const struct yaml_kind kind_argv = {
 	.example = "[\"/bin/true\"]",
 };
 
-/* argv[0] is a path, as there is no search for it; the rest is any string. */
-static int read_argument(const struct yaml_doc *doc, const struct yaml_node *node,
-			 struct config_strings *argv)
-{
-	int r;
-
-	if (argv->count == 0)
-		return config_copy_path(doc, node, "command", PATH_MAX - 1, &argv->v[0]);
-	r = yaml_expect(doc, node, YAML_STR, "command");
-	if (r < 0)
-		return r;
-	return yaml_dup(node, &argv->v[argv->count]);
-}
-
 static int read_argv(const struct yaml_doc *doc, const struct yaml_node *node,
 		     struct config_strings *argv)
 {
@@ -303,7 +289,14 @@ static int read_argv(const struct yaml_doc *doc, const struct yaml_node *node,
 		return -ENOMEM;
 	yaml_for_each(n, node)
 	{
-		r = read_argument(doc, n, argv);
+		/* argv[0] is a path, as there is no search for it; the rest is any string. */
+		if (argv->count == 0) {
+			r = config_copy_path(doc, n, "command", PATH_MAX - 1, &argv->v[0]);
+		} else {
+			r = yaml_expect(doc, n, YAML_STR, "command");
+			if (r == 0)
+				r = yaml_dup(n, &argv->v[argv->count]);
+		}
 		if (r < 0)
 			return r;
 		argv->count++;
@@ -642,26 +635,6 @@ static int read_transform(const struct yaml_doc *doc, struct draft *d)
 	return 0;
 }
 
-static int read_metrics(const struct yaml_doc *doc, struct draft *d)
-{
-	int r;
-
-	if (!d->metrics)
-		return 0;
-	r = yaml_read(doc, d->metrics, config_metrics_fields, &d->c);
-	return r < 0 ? r : config_check_metrics(&d->c, doc, d->metrics);
-}
-
-static int read_cluster(const struct yaml_doc *doc, struct draft *d)
-{
-	int r;
-
-	if (!d->cluster)
-		return 0;
-	r = yaml_read(doc, d->cluster, config_cluster_fields, &d->c);
-	return r < 0 ? r : config_check_cluster(&d->c, doc, d->cluster);
-}
-
 static int config_read_root(const struct yaml_doc *doc, struct draft *d)
 {
 	int r;
@@ -718,10 +691,16 @@ static int config_read(const struct yaml_doc *doc, struct draft *d)
 		r = read_peers(doc, d);
 	if (r == 0)
 		r = read_transform(doc, d);
-	if (r == 0)
-		r = read_metrics(doc, d);
-	if (r == 0)
-		r = read_cluster(doc, d);
+	if (r == 0 && d->metrics) {
+		r = yaml_read(doc, d->metrics, config_metrics_fields, &d->c);
+		if (r == 0)
+			r = config_check_metrics(&d->c, doc, d->metrics);
+	}
+	if (r == 0 && d->cluster) {
+		r = yaml_read(doc, d->cluster, config_cluster_fields, &d->c);
+		if (r == 0)
+			r = config_check_cluster(&d->c, doc, d->cluster);
+	}
 	if (r == 0)
 		r = config_read_root(doc, d);
 	if (r == 0)

@@ -267,24 +267,10 @@ static int read_provider(struct reader *rd, const struct yaml_node *node,
 	return read_keys(rd, raw.by_kind[p->kind], p);
 }
 
-/* null in a list of strings is an empty string to the apiserver. */
-static int read_resource(struct reader *rd, const struct yaml_node *node,
-			 struct encconf_resource *res)
-{
-	static const struct yaml_node empty = { .type = YAML_STR, .text = "" };
-	int r;
-
-	r = node->type == YAML_NULL ? 0 : yaml_expect(rd->doc, node, YAML_STR, NULL);
-	if (r < 0)
-		return r;
-	res->line = node->line;
-	res->column = node->column;
-	return yaml_dup(node->type == YAML_NULL ? &empty : node, &res->name);
-}
-
 static int read_resources(struct reader *rd, const struct yaml_node *list,
 			  struct encconf_item *item)
 {
+	static const struct yaml_node empty = { .type = YAML_STR, .text = "" };
 	int r;
 
 	r = encconf_check_list(rd, list, "resources", ENCCONF_RESOURCES_MAX - rd->resources);
@@ -295,7 +281,15 @@ static int read_resources(struct reader *rd, const struct yaml_node *list,
 		return -ENOMEM;
 	yaml_for_each(n, list)
 	{
-		r = read_resource(rd, n, &item->resources[item->resources_count++]);
+		struct encconf_resource *res = &item->resources[item->resources_count++];
+
+		/* null in a list of strings is an empty string to the apiserver. */
+		r = n->type == YAML_NULL ? 0 : yaml_expect(rd->doc, n, YAML_STR, NULL);
+		if (r < 0)
+			return r;
+		res->line = n->line;
+		res->column = n->column;
+		r = yaml_dup(n->type == YAML_NULL ? &empty : n, &res->name);
 		if (r < 0)
 			return r;
 		rd->resources++;

@@ -40,46 +40,25 @@ void acks_close(struct keeper *k)
  * with a suspended host as the API server's timers do. A node that is leaving writes with no key, the
  * active one included, and has to get quiet about all before it is gone.
  */
-static bool is_quiet(const struct keeper *k, const struct keyset_key *key, uint64_t now)
-{
-	const struct keeper_counts *c = counts_of(k, key->rec.info.id);
-	uint64_t since = c->wrote_ns > k->started_ns ? c->wrote_ns : k->started_ns;
-
-	if (key->rec.info.state == KEY_ACTIVE && keyset_may_write(k->keys))
-		return false;
-	return now - since >= QUIET_NS;
-}
-
 static void key_put(const struct keeper *k, const struct keyset_key *key, uint64_t now,
 		    struct keyack *ack)
 {
+	const struct keeper_counts *c = counts_of(k, key->rec.info.id);
+	uint64_t since = c->wrote_ns > k->started_ns ? c->wrote_ns : k->started_ns;
+	bool writes = key->rec.info.state == KEY_ACTIVE && keyset_may_write(k->keys);
 	struct keyack_key *a = &ack->keys[ack->n_keys];
 
 	if (!key_state_opens(key->rec.info.state))
 		return;
 	memcpy(a->id, key->rec.info.id, sizeof(a->id));
 	a->why = key->why == 0 && k->sealed < 0 ? -EKEYEXPIRED : key->why;
-	a->quiet = is_quiet(k, key, now);
-	a->uses = counts_of(k, key->rec.info.id)->reserved;
+	a->quiet = !writes && now - since >= QUIET_NS;
+	a->uses = c->reserved;
 	ack->n_keys++;
-	if (key->rec.info.state != KEY_ACTIVE || !keyset_may_write(k->keys))
+	if (!writes)
 		return;
 	memcpy(ack->writes[ack->n_writes].id, key->rec.info.id, sizeof(key->rec.info.id));
 	ack->writes[ack->n_writes++].activation = key->rec.info.activation;
-}
-
-/* Only of members, who wait for that: nodes that were given up would take their room. */
-static void heard_put(const struct keeper *k, const struct keydoc *doc, struct keyack *ack)
-{
-	for (size_t i = 0; i < k->n_acks && ack->n_heard < KEYDOC_MEMBERS_MAX; i++) {
-		struct keyack_heard *h = &ack->heard[ack->n_heard];
-
-		if (!keydoc_member(doc, k->acks[i]->node))
-			continue;
-		ack->n_heard++;
-		memcpy(h->node, k->acks[i]->node, sizeof(h->node));
-		memcpy(h->number, k->acks[i]->number, sizeof(h->number));
-	}
 }
 
 /* Every server that lives has done what it was told, or was killed, when a change ended: server_sync(). */
@@ -88,6 +67,7 @@ int acks_own(const struct keeper *k, struct keyack **ret)
 	const struct keydoc *doc = keyset_doc(k->keys);
 	const struct keydoc_member *self = keyset_self(k->keys);
 	const struct list *head = keyset_list(k->keys);
+	struct keyack_heard *h;
 	struct keyack *ack;
 	uint64_t now = now_ns();
 	int r;
@@ -104,7 +84,14 @@ int acks_own(const struct keeper *k, struct keyack **ret)
 	ack->generation = doc->generation;
 	memcpy(ack->session, k->session, sizeof(ack->session));
 	memcpy(ack->number, k->number, sizeof(ack->number));
-	heard_put(k, doc, ack);
+	/* Of members only, who wait for that: nodes that were given up would take their room. */
+	for (size_t i = 0; i < k->n_acks && ack->n_heard < KEYDOC_MEMBERS_MAX; i++) {
+		if (!keydoc_member(doc, k->acks[i]->node))
+			continue;
+		h = &ack->heard[ack->n_heard++];
+		memcpy(h->node, k->acks[i]->node, sizeof(h->node));
+		memcpy(h->number, k->acks[i]->number, sizeof(h->number));
+	}
 	for (const struct list *n = head->next; n != head; n = n->next)
 		key_put(k, list_entry(n, struct keyset_key, link), now, ack);
 	ack->has_config = true;
@@ -131,29 +118,21 @@ void acks_sum(const struct keeper *k, struct keyack *ack)
 	}
 }
 
-/* A place that is free or is given up, as who has it is no member; or NULL. */
-static struct keyack **room_for(struct keeper *k)
-{
-	const struct keydoc *doc = keyset_doc(k->keys);
-
-	if (k->n_acks < ARRAY_SIZE(k->acks))
-		return &k->acks[k->n_acks++];
-	for (size_t i = 0; i < k->n_acks; i++)
-		if (!doc || !keydoc_member(doc, k->acks[i]->node))
-			return &k->acks[i];
-	return NULL;
-}
-
 /* @ack is consumed. */
 int acks_take(struct keeper *k, struct keyack *ack)
 {
+	const struct keydoc *doc = keyset_doc(k->keys);
 	struct keyack **at = NULL;
 
 	for (size_t i = 0; i < k->n_acks; i++)
 		if (memcmp(k->acks[i]->node, ack->node, sizeof(ack->node)) == 0)
 			at = &k->acks[i];
-	if (!at)
-		at = room_for(k);
+	if (!at && k->n_acks < ARRAY_SIZE(k->acks))
+		at = &k->acks[k->n_acks++];
+	/* Or the place of a node that is no member. */
+	for (size_t i = 0; !at && i < k->n_acks; i++)
+		if (!doc || !keydoc_member(doc, k->acks[i]->node))
+			at = &k->acks[i];
 	if (!at) {
 		keyack_free(ack);
 		return -ENOBUFS;

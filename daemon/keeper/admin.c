@@ -32,28 +32,11 @@ static bool peer_in_group(int fd, gid_t gid)
 	return false;
 }
 
-static bool peer_allowed(const struct keeper *k, int fd, const struct op_peer *peer)
-{
-	const struct config_id *gid = &k->conf->config->admin_gid;
-
-	if (peer->uid == 0 || peer->uid == geteuid())
-		return true;
-	return gid->given && (peer->gid == gid->id || peer_in_group(fd, gid->id));
-}
-
 static void client_drop(struct keeper *k, size_t i)
 {
 	if (k->parked && k->parked == k->clients[i])
 		k->parked = NULL; /* the change goes on */
 	admin_client_free(move_ptr(k->clients[i]));
-}
-
-/* Others may have come and gone since it was looked up. */
-static void client_end(struct keeper *k, const struct admin_client *c)
-{
-	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
-		if (k->clients[i] == c)
-			client_drop(k, i);
 }
 
 /* The clients stand in the order in which they came, without gaps; how many there are. */
@@ -102,6 +85,7 @@ static int verb_room(uint32_t verb, struct admin_room *ret);
 
 void admin_add(struct keeper *k, int fd)
 {
+	const struct config_id *gid = &k->conf->config->admin_gid;
 	_cleanup_(admin_client_freep) struct admin_client *c = NULL;
 	const struct op_peer *peer;
 
@@ -110,7 +94,8 @@ void admin_add(struct keeper *k, int fd)
 		return;
 	}
 	peer = admin_client_peer(c);
-	if (peer_allowed(k, fd, peer))
+	if (peer->uid == 0 || peer->uid == geteuid() ||
+	    (gid->given && (peer->gid == gid->id || peer_in_group(fd, gid->id))))
 		client_add(k, move_ptr(c));
 	else
 		log_warning("admin socket: refused uid %u, pid %d", peer->uid, peer->pid);
@@ -179,15 +164,6 @@ static const char *const root_names[] = {
 	[CONFIG_ROOT_TRUSTED] = "trusted",
 };
 
-static unsigned int list_count(const struct list *head)
-{
-	unsigned int n = 0;
-
-	for (const struct list *i = head->next; i != head; i = i->next)
-		n++;
-	return n;
-}
-
 static const char *keyset_words(const struct keeper *k)
 {
 	if (keyset_why(k->keys) < 0)
@@ -214,6 +190,7 @@ static const char *keyset_words(const struct keeper *k)
 static int do_status(struct keeper *k, struct admin_client *c,
 		     const struct admin_request *req _unused_)
 {
+	const struct list *head = keyset_list(k->keys);
 	struct admin_status status = { 0 }, *s = &status;
 
 	admin_text_put(s->version, sizeof(s->version), KEKD_VERSION);
@@ -245,7 +222,8 @@ static int do_status(struct keeper *k, struct admin_client *c,
 	s->started = (uint64_t)k->started;
 	s->escrow_tested = (uint64_t)k->escrow_tested;
 	s->key_limit = rotation_limit(k);
-	s->keys = list_count(keyset_list(k->keys));
+	for (const struct list *n = head->next; n != head; n = n->next)
+		s->keys++;
 	writing_key_id(k, &k->conf->enc->items[0], s->key_id);
 	keeper_health(k, now_ns(), &s->health);
 	admin_text_put(s->node, sizeof(s->node), keyset_self(k->keys)->name);
@@ -453,8 +431,12 @@ void admin_serve(struct keeper *k, size_t client)
 {
 	struct admin_client *c = k->clients[client];
 
-	if (c && serve_one(k, c) < 0)
-		client_end(k, c);
+	if (!c || serve_one(k, c) >= 0)
+		return;
+	/* Others may have come and gone since it was looked up. */
+	for (size_t i = 0; i < ADMIN_CLIENTS; i++)
+		if (k->clients[i] == c)
+			client_drop(k, i);
 }
 
 void admin_serve_waiting(struct keeper *k)

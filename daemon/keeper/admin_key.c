@@ -37,12 +37,6 @@ static void audit(struct keeper *k, struct admin_client *c, const struct keyset_
 		   key->rec.info.activation, peer->uid, peer->pid);
 }
 
-void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
-		 const char *what)
-{
-	audit(k, c, key, what);
-}
-
 static int key_answer(struct keeper *k, struct admin_client *c, const struct keyset_key *key)
 {
 	struct board_key a;
@@ -348,24 +342,21 @@ int admin_key_retire(struct keeper *k, struct admin_client *c, const struct admi
 	return step_on_evidence(k, c, req, &change, "retired");
 }
 
-/* By the time that has passed here: the clock may have been set since. What was before this start it knows by that. */
-static bool is_kept(const struct keeper *k, const struct keyset_key *key)
-{
-	int64_t since = counts_of(k, key->rec.info.id)->retired_at;
-
-	return key->rec.info.state == KEY_RETIRED && since != 0 &&
-	       boot_ns() - since < k->conf->config->rotation.keep_retired;
-}
-
 /* The name typed once more is the proof that somebody has read what he destroys. */
 int admin_key_destroy(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	struct keydoc_change change = { .kind = KEYDOC_DESTROY };
 	const struct keyset_key *key = keyset_find(k->keys, req->id);
+	int64_t since;
 
 	if (key && strcmp(key->rec.info.name, req->name) != 0)
 		return admin_end(c, -EINVAL, "the name typed is not the name of this key");
-	if (key && is_kept(k, key))
+	/*
+	 * By the time that has passed here, as the clock may have been set since. Of a key that was retired before this
+	 * start the clocks alone decide (keydoc_next.c).
+	 */
+	since = key && key->rec.info.state == KEY_RETIRED ? counts_of(k, req->id)->retired_at : 0;
+	if (since != 0 && boot_ns() - since < k->conf->config->rotation.keep_retired)
 		return admin_end(c, -EBUSY,
 				 "the key was retired less than rotation.keepRetired ago, whatever "
 				 "the clock says: backups of etcd may need it for so long");
@@ -435,17 +426,6 @@ static const struct keyset_key *former(const struct keeper *k, const struct keys
 }
 
 /*
- * Whoever has asked for it while a member did not know the key may do it when all know it: before, nobody makes
- * a change, as all have to answer.
- */
-static bool may_abort(struct keeper *k, const struct keyset_key *active)
-{
-	if (!is_over(k))
-		k->abort_asked = active->rec.info.activation;
-	return k->abort_asked == active->rec.info.activation;
-}
-
-/*
  * A rotation is given up: a key that is staged becomes decrypt-only. One that is active here, and not known to
  * be so everywhere, gives way to the one before it, under a new number.
  */
@@ -454,6 +434,7 @@ int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin
 	const struct keyset_key *staged = keyset_staged(k->keys, req->name), *active, *old;
 	struct keydoc_change change = { .kind = KEYDOC_GIVE_UP };
 	struct admin_request of = *req;
+	bool is_active;
 
 	if (k->resumed) {
 		change.kind = cluster_outcome_kind(k);
@@ -461,7 +442,14 @@ int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin
 		return step(k, c, &of, &change, "rotation aborted");
 	}
 	if (!staged) {
-		if (keyset_active(k->keys, req->name, &active) < 0 || !may_abort(k, active) ||
+		is_active = keyset_active(k->keys, req->name, &active) == 0;
+		/*
+		 * Whoever has asked for it while a member did not know the key may do it when all know it: before,
+		 * nobody makes a change, as all have to answer.
+		 */
+		if (is_active && !is_over(k))
+			k->abort_asked = active->rec.info.activation;
+		if (!is_active || k->abort_asked != active->rec.info.activation ||
 		    !(old = former(k, active)))
 			return admin_end(
 				c, -ENOKEY,
@@ -510,19 +498,6 @@ int admin_key_reload(struct keeper *k, struct admin_client *c, const struct admi
 	return b.r < 0 ? b.r : admin_end(c, 0, "");
 }
 
-/* No root key comes: the configured command is to be run now. */
-static int run_command(struct keeper *k, struct admin_client *c)
-{
-	if (k->sealed == 0)
-		return admin_end(c, -EALREADY, "not sealed: the root key is loaded");
-	if (!rootcmd_again(k))
-		return admin_end(
-			c, -EOPNOTSUPP,
-			"there is no command to try: give the root key with `kekctl unseal`, or restart "
-			"kekd");
-	return admin_end(c, 0, "");
-}
-
 int admin_unseal(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	static const uint8_t any[sizeof(req->id)];
@@ -533,8 +508,17 @@ int admin_unseal(struct keeper *k, struct admin_client *c, const struct admin_re
 	};
 	struct keydoc_refusal why;
 
-	if (req->flags & ADMIN_RETRY)
-		return run_command(k, c);
+	if (req->flags & ADMIN_RETRY) {
+		/* No root key comes: the configured command is to be run now. */
+		if (k->sealed == 0)
+			return admin_end(c, -EALREADY, "not sealed: the root key is loaded");
+		if (!rootcmd_again(k))
+			return admin_end(
+				c, -EOPNOTSUPP,
+				"there is no command to try: give the root key with `kekctl unseal`, or "
+				"restart kekd");
+		return admin_end(c, 0, "");
+	}
 	if (custody_unseal(k, admin_client_blob(c), &proof, &why) < 0)
 		return admin_refuse(c, &why);
 	log_notice("audit: unsealed; asked by uid %u, pid %d", peer->uid, peer->pid);

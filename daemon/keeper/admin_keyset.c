@@ -735,33 +735,28 @@ int admin_backup_verify(struct keeper *k, struct admin_client *c,
 	return admin_end(c, 0, "");
 }
 
-/* A backup from the midst of a rotation of the root, where none is going on: one of the two roots may be all that is left. */
-static void settle_backup(const struct keeper *k, struct keydoc *backup)
-{
-	const struct keydoc *ours = keyset_doc(k->keys);
-	struct keydoc_root root;
-
-	if ((ours && ours->rotating) || !keyset_root(k->keys, &root) ||
-	    !keydoc_has_root(backup, root.id))
-		return;
-	keydoc_end_rotation(backup, memcmp(backup->root, root.id, KEY_ROOT_ID) == 0);
-}
-
 int admin_restore(struct keeper *k, struct admin_client *c, const struct admin_request *req)
 {
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
 	_cleanup_(keyack_freep) struct keyack *ack = NULL;
 	const struct keydoc *ours;
+	struct keydoc_root root;
 	int r;
 
 	if (take_backup(k, c, &doc, &ack, &r) != 0)
 		return r;
 	if (!is_replaceable(k))
 		return admin_end(c, keyset_why(k->keys), keyset_why_text(k->keys));
-	settle_backup(k, doc);
+	ours = keyset_doc(k->keys);
+	/*
+	 * A backup from the midst of a rotation of the root, where none is going on: one of the two roots may be all
+	 * that is left.
+	 */
+	if (!(ours && ours->rotating) && keyset_root(k->keys, &root) &&
+	    keydoc_has_root(doc, root.id))
+		keydoc_end_rotation(doc, memcmp(doc->root, root.id, KEY_ROOT_ID) == 0);
 	if (k->resumed)
 		return merge(k, c, req, doc, "damaged keys restored");
-	ours = keyset_doc(k->keys);
 	if (!ours || keyset_is_empty(k->keys))
 		return prove_backup(k, c, doc, &r) != 0 ? r : restore_whole(k, c, req, doc, ack);
 	switch (keydoc_compare(ours, doc)) {

@@ -89,7 +89,7 @@ void keeper_membership(struct keeper *k)
 }
 
 /* After any document was taken: others have not answered to it, the counts hold, the servers have it. */
-void keeper_followed(struct keeper *k)
+static void keeper_followed(struct keeper *k)
 {
 	root_followed(k);
 	if (acks_new_document(k) < 0)

@@ -181,22 +181,6 @@ static void ask(struct cluster *c, enum cluster_asked what, struct carrier_head 
 	c->asked_ns = now_ns();
 }
 
-static void ask_read(struct cluster *c, uint64_t now)
-{
-	c->read_at_ns = now + (now < c->hurry_until_ns ? EAGER_NS : POLL_NS);
-	ask(c, CLUSTER_READ, &(struct carrier_head){ .type = CARRIER_READ }, SPAN_NULL);
-}
-
-static void ask_offer(struct cluster *c)
-{
-	struct carrier_head m = { .type = CARRIER_PUT,
-				  .kind = CARRIER_KEYSET,
-				  .revision = c->offer.rev };
-
-	c->offer.state = OFFER_SENT;
-	ask(c, CLUSTER_PUT_DOC, &m, span_of(c->offer.text, c->offer.len));
-}
-
 static int ack_format(struct keeper *k, bool timed, char **ret, size_t *ret_len)
 {
 	_cleanup_(keyack_freep) struct keyack *ack = NULL;
@@ -233,30 +217,32 @@ void cluster_ack_lost(struct cluster *c)
 	free(move_ptr(c->ack_text));
 }
 
-static void ask_ack(struct keeper *k, struct cluster *c)
-{
-	struct carrier_head m = { .type = CARRIER_PUT,
-				  .kind = CARRIER_ACK,
-				  .revision = c->ack_rev };
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-
-	memcpy(m.node, keyset_self(k->keys)->id, sizeof(m.node));
-	if (ack_format(k, true, &text, &len) == 0)
-		ask(c, CLUSTER_PUT_ACK, &m, span_of(text, len));
-}
-
 /* One request at a time: a change, then what this node has to say, then what others have. */
 static void ask_next(struct keeper *k, struct cluster *c, uint64_t now)
 {
+	struct carrier_head m = { .type = CARRIER_PUT };
+
 	if (!c->link || c->asked != CLUSTER_NOTHING || k->stopping || k->sealed < 0)
 		return;
-	if (c->offer.state == OFFER_WANTED)
-		ask_offer(c);
-	else if (c->look_at_ack && ack_is_due(k, c))
-		ask_ack(k, c);
-	else if (now >= c->read_at_ns)
-		ask_read(c, now);
+	if (c->offer.state == OFFER_WANTED) {
+		c->offer.state = OFFER_SENT;
+		m.kind = CARRIER_KEYSET;
+		m.revision = c->offer.rev;
+		ask(c, CLUSTER_PUT_DOC, &m, span_of(c->offer.text, c->offer.len));
+	} else if (c->look_at_ack && ack_is_due(k, c)) {
+		_cleanup_free_ char *text = NULL;
+		size_t len = 0;
+
+		m.kind = CARRIER_ACK;
+		m.revision = c->ack_rev;
+		memcpy(m.node, keyset_self(k->keys)->id, sizeof(m.node));
+		if (ack_format(k, true, &text, &len) == 0)
+			ask(c, CLUSTER_PUT_ACK, &m, span_of(text, len));
+	} else if (now >= c->read_at_ns) {
+		c->read_at_ns = now + (now < c->hurry_until_ns ? EAGER_NS : POLL_NS);
+		m.type = CARRIER_READ;
+		ask(c, CLUSTER_READ, &m, SPAN_NULL);
+	}
 	c->look_at_ack = false;
 }
 

@@ -336,27 +336,20 @@ static void on_ack(struct keeper *k, struct cluster *c, const struct carrier_hea
 	acks_take(k, ack);
 }
 
-static void on_keyset(struct keeper *k, struct cluster *c, const struct carrier_head *m,
-		      struct span text)
+int cluster_item(struct keeper *k, struct cluster *c, const struct carrier_head *m,
+		 struct span text)
 {
 	uint8_t other[KEY_ROOT_ID];
 	struct keydoc_root root;
 
-	if (c->seen || c->seen_r < 0)
-		return; /* there is one key of that name */
-	c->seen_rev = m->revision;
-	c->seen_r = keyset_root(k->keys, &root) ? keydoc_parse(text, &root, &c->seen, other)
-						: -EKEYEXPIRED;
-}
-
-int cluster_item(struct keeper *k, struct cluster *c, const struct carrier_head *m,
-		 struct span text)
-{
 	if (c->asked == CLUSTER_NOTHING)
 		return -EPROTO;
-	if (m->kind == CARRIER_KEYSET)
-		on_keyset(k, c, m, text);
-	else
+	if (m->kind != CARRIER_KEYSET) {
 		on_ack(k, c, m, text);
+	} else if (!c->seen && c->seen_r >= 0) { /* there is one key of that name */
+		c->seen_rev = m->revision;
+		c->seen_r = keyset_root(k->keys, &root) ? keydoc_parse(text, &root, &c->seen, other)
+							: -EKEYEXPIRED;
+	}
 	return 0;
 }

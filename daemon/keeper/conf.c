@@ -78,17 +78,6 @@ static int take_or_say(const char *path, struct text *ret_text, int *ret_fd)
 	return r;
 }
 
-static int sockets_match(const struct conf *c, const char *path)
-{
-	if (c->config->sockets.count == c->enc->items_count)
-		return 0;
-	log_error("%s: %zu socket(s) for %zu `resources` item(s) of %s; give each item one, in the "
-		  "same order",
-		  path, c->config->sockets.count, c->enc->items_count,
-		  c->config->encryption_config);
-	return -EINVAL;
-}
-
 /* Each string with its length, so that no two lists are the same text. */
 static void put_string(FILE *to, const char *s)
 {
@@ -161,9 +150,15 @@ int conf_load(const char *path, struct conf **ret)
 		log_error("%s", *err.text ? err.text : errno_text(r));
 		return r;
 	}
-	r = sockets_match(c, path);
-	if (r == 0)
-		r = digest(c);
+	if (c->config->sockets.count != c->enc->items_count) {
+		log_error(
+			"%s: %zu socket(s) for %zu `resources` item(s) of %s; give each item one, in the "
+			"same order",
+			path, c->config->sockets.count, c->enc->items_count,
+			c->config->encryption_config);
+		return -EINVAL;
+	}
+	r = digest(c);
 	if (r < 0)
 		return r;
 	*ret = move_ptr(c);
@@ -206,26 +201,24 @@ bool conf_names_upstream(const struct conf *c, const char *path)
 	return false;
 }
 
-static bool same_sockets(const struct config *a, const struct config *b)
+static bool same_strings(const struct config_strings *a, const struct config_strings *b)
 {
-	if (a->sockets.count != b->sockets.count)
+	if (a->count != b->count)
 		return false;
-	for (size_t i = 0; i < a->sockets.count; i++)
-		if (strcmp(a->sockets.v[i], b->sockets.v[i]) != 0)
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->v[i], b->v[i]) != 0)
 			return false;
 	return true;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 static bool same_id(const struct config_id *a, const struct config_id *b)
 {
 	return a->given == b->given && (!a->given || a->id == b->id);
-}
-
-static bool same_limits(const struct config_limits *a, const struct config_limits *b)
-{
-	return a->connections == b->connections && a->streams == b->streams &&
-	       a->in_flight == b->in_flight && a->message_bytes == b->message_bytes &&
-	       a->locked_memory == b->locked_memory;
 }
 
 static bool same_ids(const struct config_ids *a, const struct config_ids *b)
@@ -238,42 +231,16 @@ static bool same_ids(const struct config_ids *a, const struct config_ids *b)
 	return true;
 }
 
-static bool same_transform(const struct config_transform *a, const struct config_transform *b)
-{
-	if (!a->socket || !b->socket)
-		return !a->socket && !b->socket;
-	return strcmp(a->socket, b->socket) == 0 && same_ids(&a->uids, &b->uids) &&
-	       same_ids(&a->gids, &b->gids);
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool same_audit(const struct config_audit *a, const struct config_audit *b)
-{
-	return a->journal == b->journal && a->failure == b->failure && same_text(a->file, b->file);
-}
-
-static bool same_cluster(const struct config_cluster *a, const struct config_cluster *b)
-{
-	if (a->endpoints.count != b->endpoints.count)
-		return false;
-	for (size_t i = 0; i < a->endpoints.count; i++)
-		if (strcmp(a->endpoints.v[i], b->endpoints.v[i]) != 0)
-			return false;
-	return same_text(a->ca, b->ca) && same_text(a->cert, b->cert) &&
-	       same_text(a->key, b->key) && same_text(a->prefix, b->prefix);
-}
-
 /* The command itself and its timeout may change: they are for the next start. */
 int conf_reloadable(const struct conf *now, const struct conf *next)
 {
 	const struct config *a = now->config, *b = next->config;
+	const struct config_transform *ta = &a->transform, *tb = &b->transform;
+	const struct config_cluster *ca = &a->cluster, *cb = &b->cluster;
+	const struct config_limits *la = &a->limits, *lb = &b->limits;
 	const char *what = NULL;
 
-	if (!same_sockets(a, b))
+	if (!same_strings(&a->sockets, &b->sockets))
 		what = "the sockets";
 	else if (a->socket_mode != b->socket_mode || !same_id(&a->socket_group, &b->socket_group))
 		what = "the sockets' mode or group";
@@ -284,17 +251,24 @@ int conf_reloadable(const struct conf *now, const struct conf *next)
 		what = "the ring";
 	else if (a->workers != b->workers)
 		what = "the number of workers";
-	else if (!same_limits(&a->limits, &b->limits))
+	else if (la->connections != lb->connections || la->streams != lb->streams ||
+		 la->in_flight != lb->in_flight || la->message_bytes != lb->message_bytes ||
+		 la->locked_memory != lb->locked_memory)
 		what = "the limits";
 	else if (a->policy != b->policy)
 		what = "the policy";
-	else if (!same_transform(&a->transform, &b->transform))
+	else if (!same_text(ta->socket, tb->socket) ||
+		 (ta->socket &&
+		  (!same_ids(&ta->uids, &tb->uids) || !same_ids(&ta->gids, &tb->gids))))
 		what = "the transform service";
 	else if (!same_text(a->metrics.listen, b->metrics.listen))
 		what = "the metrics' address";
-	else if (!same_audit(&a->audit, &b->audit))
+	else if (a->audit.journal != b->audit.journal || a->audit.failure != b->audit.failure ||
+		 !same_text(a->audit.file, b->audit.file))
 		what = "the audit";
-	else if (!same_cluster(&a->cluster, &b->cluster))
+	else if (!same_strings(&ca->endpoints, &cb->endpoints) || !same_text(ca->ca, cb->ca) ||
+		 !same_text(ca->cert, cb->cert) || !same_text(ca->key, cb->key) ||
+		 !same_text(ca->prefix, cb->prefix))
 		what = "the cluster";
 	else if (a->custody != b->custody)
 		what = "the custody";

@@ -398,18 +398,6 @@ static void note_ends(struct keeper *k)
 	}
 }
 
-/*
- * Is there room for what the key may do before the next look? If not, there is in the table now; true if the
- * file has to say so, as it grants less.
- */
-static bool counts_make_room(struct keeper *k, struct keeper_counts *c)
-{
-	if (c->reserved >= c->encryptions + room(k) / 2)
-		return false;
-	c->reserved = c->encryptions + room(k);
-	return c->written || c->reserved > COUNTS_ROOM;
-}
-
 /* Have members that are gone left less than each of those who are there may have? */
 static bool shares_are_gone(const struct keeper *k, const struct key_record *rec)
 {
@@ -422,21 +410,10 @@ bool counts_spent(const struct keeper *k, const struct key_record *rec)
 					shares_are_gone(k, rec));
 }
 
-static void say_spent(struct keeper *k, const struct keyset_key *key)
-{
-	log_error(
-		"key %s: %s encrypted as many messages as %s may with one key, and only opens values from "
-		"now on: `kekctl key rotate %s`",
-		key->rec.info.label,
-		shares_are_gone(k, &key->rec) ? "members that are gone may have" : "has",
-		shares_are_gone(k, &key->rec) ? "all together" : "one node", key->rec.info.name);
-	server_send_state(k, key);
-}
-
 void counts_reserve(struct keeper *k)
 {
 	const struct list *head = keyset_list(k->keys);
-	bool changed = roots_changed(k);
+	bool changed = roots_changed(k), gone;
 
 	note_ends(k);
 	for (const struct list *n = head->next; n != head; n = n->next) {
@@ -447,12 +424,24 @@ void counts_reserve(struct keeper *k)
 		if (!c)
 			continue;
 		c->active = is_written_with(k, key);
-		if (key->why == 0)
-			changed |= counts_make_room(k, c);
-		if (!c->spent && counts_spent(k, &key->rec)) {
-			c->spent = true;
-			say_spent(k, key);
+		/*
+		 * There has to be room for what the key may do before the next look. The file has to say so where it
+		 * grants less.
+		 */
+		if (key->why == 0 && c->reserved < c->encryptions + room(k) / 2) {
+			c->reserved = c->encryptions + room(k);
+			changed |= c->written || c->reserved > COUNTS_ROOM;
 		}
+		if (c->spent || !counts_spent(k, &key->rec))
+			continue;
+		c->spent = true;
+		gone = shares_are_gone(k, &key->rec);
+		log_error(
+			"key %s: %s encrypted as many messages as %s may with one key, and only opens values "
+			"from now on: `kekctl key rotate %s`",
+			key->rec.info.label, gone ? "members that are gone may have" : "has",
+			gone ? "all together" : "one node", key->rec.info.name);
+		server_send_state(k, key);
 	}
 	if (changed)
 		counts_save(k);
@@ -529,14 +518,6 @@ void counts_retired(struct keeper *k, const struct keyset_key *key)
 
 	if (c)
 		c->retired_at = boot_ns();
-}
-
-void counts_touch(struct keeper *k, const struct keyset_key *key)
-{
-	struct keeper_counts *c = counts_get(k, key->rec.info.id);
-
-	if (c)
-		c->used_at = boot_ns();
 }
 
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID])

@@ -127,35 +127,30 @@ static int source_open(struct keeper *k)
 	return r;
 }
 
-static int test_key_by_serial(struct keeper *k, int tfm, struct span key)
-{
-	key_serial serial;
-	int r;
-
-	r = keyring_add_user(k->ring, "kekd-selftest", key, &serial);
-	if (r < 0)
-		return kernel_fail("self-test key", r);
-	r = afalg_set_key(tfm, serial);
-	keyring_unlink(k->ring, serial);
-	return r < 0 ? kernel_fail("AF_ALG key by keyring serial", r) : 0;
-}
-
 /* A public key in the kernel, for the server's known answers: proves bind, keying and cipher. */
 static int test_key_make(struct keeper *k)
 {
 	const struct span key = span_of(selftest_key, KEKD_AES_KEY_MAX);
 	_cleanup_close_ int tfm = -1;
+	key_serial serial;
 	int r;
 
 	r = afalg_bind("skcipher", "ecb(aes)", &tfm);
 	if (r < 0)
 		return kernel_fail("AF_ALG ecb(aes)", r);
-	if (!is_by_value(k))
-		r = test_key_by_serial(k, tfm, key);
-	else if ((r = afalg_set_key_value(tfm, key)) < 0)
-		kernel_fail("AF_ALG key by value", r);
-	if (r < 0)
-		return r;
+	if (is_by_value(k)) {
+		r = afalg_set_key_value(tfm, key);
+		if (r < 0)
+			return kernel_fail("AF_ALG key by value", r);
+	} else {
+		r = keyring_add_user(k->ring, "kekd-selftest", key, &serial);
+		if (r < 0)
+			return kernel_fail("self-test key", r);
+		r = afalg_set_key(tfm, serial);
+		keyring_unlink(k->ring, serial);
+		if (r < 0)
+			return kernel_fail("AF_ALG key by keyring serial", r);
+	}
 	k->test_tfm = move_fd(tfm);
 	return 0;
 }

@@ -47,28 +47,16 @@ static int escrow_save(struct keeper *k, const struct keydoc_root *root, time_t 
 	struct keydoc_root tested = *root;
 	int r;
 
+	if (!k->store)
+		return 0;
 	/* What was shown of one root says nothing of the other. */
 	tested.also = NULL;
-	r = k->store ? escrow_tested_format(when, &tested, text) : 0;
-
-	if (!k->store || r < 0)
+	r = escrow_tested_format(when, &tested, text);
+	if (r < 0)
 		return r;
 	if (k->writes_aside)
 		return writes_document(k, KEY_STORE_ESCROW, text, strlen(text));
 	return key_store_write(k->store, KEY_STORE_ESCROW, text, strlen(text));
-}
-
-static const char *refusal(int r)
-{
-	switch (r) {
-	case -EKEYREJECTED:
-	case -EBADMSG:
-		return "what these shares give back is not this keyset's root key";
-	case -ESTALE:
-		return "the keyset was changed meanwhile: try again";
-	default:
-		return "that is no proof of kekctl's: are kekctl and kekd of one version?";
-	}
 }
 
 int admin_root_verify(struct keeper *k, struct admin_client *c,
@@ -94,7 +82,13 @@ int admin_root_verify(struct keeper *k, struct admin_client *c,
 		   r == 0 ? "escrow verified" : "escrow NOT verified", peer->uid, peer->pid);
 	keeper_audit_root(k, peer, "escrow verified", r);
 	if (r < 0)
-		return admin_end(c, r, refusal(r));
+		return admin_end(
+			c, r,
+			r == -EKEYREJECTED || r == -EBADMSG
+				? "what these shares give back is not this keyset's root key"
+			: r == -ESTALE
+				? "the keyset was changed meanwhile: try again"
+				: "that is no proof of kekctl's: are kekctl and kekd of one version?");
 	if (!is_first)
 		return admin_end(
 			c, 0,

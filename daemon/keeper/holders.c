@@ -74,33 +74,11 @@ void holders_end(struct worker *w)
 	holder_stop(move_ptr(w->holder));
 }
 
-/* The keys first: the server asks it as soon as it has it. */
-static int holders_replace(struct keeper *k, struct worker *w)
-{
-	const struct list *head = keyset_list(k->keys);
-	int r = holders_start(k, w);
-
-	for (const struct list *n = head->next; r == 0 && n != head; n = n->next) {
-		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
-
-		if (key->held && key->why == 0 && k->sealed == 0)
-			r = holders_take(k, w, key);
-	}
-	if (r == 0)
-		r = holders_feed(k, w);
-	if (r == 0)
-		log_notice(HOLDER_NAME " is there again");
-	return r;
-}
-
-static bool holders_missing(const struct keeper *k, const struct worker *w)
-{
-	return keeper_is_holder(k) && w->pid > 0 && !w->holder;
-}
-
 uint64_t holders_due(const struct keeper *k, const struct worker *w)
 {
-	return holders_missing(k, w) ? w->holder_restart.at_ns : UINT64_MAX;
+	bool missing = keeper_is_holder(k) && w->pid > 0 && !w->holder;
+
+	return missing ? w->holder_restart.at_ns : UINT64_MAX;
 }
 
 void holders_reaped(struct keeper *k, pid_t pid, int status)
@@ -137,10 +115,25 @@ void holders_excuse(struct worker *w, uint64_t now)
 
 void holders_tick(struct keeper *k, struct worker *w, uint64_t now)
 {
+	const struct list *head = keyset_list(k->keys);
+	int r;
+
 	if (now < holders_due(k, w))
 		return;
-	if (holders_replace(k, w) < 0) {
+	r = holders_start(k, w);
+	/* The keys first: the server asks it as soon as it has it. */
+	for (const struct list *n = head->next; r == 0 && n != head; n = n->next) {
+		const struct keyset_key *key = list_entry(n, struct keyset_key, link);
+
+		if (key->held && key->why == 0 && k->sealed == 0)
+			r = holders_take(k, w, key);
+	}
+	if (r == 0)
+		r = holders_feed(k, w);
+	if (r < 0) {
 		holders_end(w);
 		restart_failed(&w->holder_restart, now);
+		return;
 	}
+	log_notice(HOLDER_NAME " is there again");
 }

@@ -101,28 +101,19 @@ static int signals_open(struct keeper *k)
 	return 0;
 }
 
-static int limits(struct keeper *k)
+static int acquire(struct keeper *k)
 {
-	const struct config_limits *l = &k->conf->config->limits;
+	const struct config *c = k->conf->config;
 	int r;
 
-	r = sandbox_limits(locked_of(k->conf->config), l->connections + UINT64_C(4096));
+	r = sandbox_limits(locked_of(c), c->limits.connections + UINT64_C(4096));
 	if (r < 0)
 		log_warning(
 			"cannot raise RLIMIT_MEMLOCK or RLIMIT_NOFILE for limits.lockedMemoryBytes and "
 			"limits.connections: %s; under load requests will be refused. Set "
 			"LimitMEMLOCK= and LimitNOFILE= of the service",
 			errno_text(r));
-	return 0;
-}
-
-static int acquire(struct keeper *k)
-{
-	int r;
-
-	r = limits(k);
-	if (r == 0)
-		r = spawn_self_open(&k->exe_fd);
+	r = spawn_self_open(&k->exe_fd);
 	if (r == 0)
 		r = signals_open(k);
 	if (r < 0) {
@@ -163,28 +154,21 @@ void keeper_say_ready(struct keeper *k)
 	k->ready_owed = notify_state("READY=1") == -EAGAIN;
 }
 
-static void stop(struct keeper *k)
-{
-	if (k->stopping)
-		return;
-	log_notice("stopping: calls in flight are finished first");
-	notify_state("STOPPING=1");
-	k->stopping = true;
-	k->stop_at_ns = now_ns() + STOP_NS;
-	rootcmd_end(k);
-	server_ask_stop(k);
-}
-
 void keeper_reloaded(struct keeper *k, int r)
 {
 	k->reload_refused = r < 0;
 	k->reloads++;
 }
 
-static void reload(struct keeper *k)
+/* One at a time, and only when each server is there to say yes or no. */
+static void reload_if_wanted(struct keeper *k)
 {
 	_cleanup_(conf_freep) struct conf *next = NULL;
 
+	if (!k->reload_wanted || k->next_conf || k->n_workers == 0 ||
+	    server_serving(k) < k->n_workers)
+		return;
+	k->reload_wanted = false;
 	if (conf_load(k->opt->config_path, &next) < 0) {
 		log_error("reload refused; the old configuration stays in force");
 		keeper_reloaded(k, -EINVAL);
@@ -205,16 +189,6 @@ static void reload(struct keeper *k)
 	conf_free(move_ptr(k->next_conf));
 }
 
-/* One at a time, and only when each server is there to say yes or no. */
-static void reload_if_wanted(struct keeper *k)
-{
-	if (!k->reload_wanted || k->next_conf || k->n_workers == 0 ||
-	    server_serving(k) < k->n_workers)
-		return;
-	k->reload_wanted = false;
-	reload(k);
-}
-
 static void keeper_on_signal(struct keeper *k)
 {
 	struct signalfd_siginfo si;
@@ -223,7 +197,14 @@ static void keeper_on_signal(struct keeper *k)
 		switch (si.ssi_signo) {
 		case SIGTERM:
 		case SIGINT:
-			stop(k);
+			if (k->stopping)
+				break;
+			log_notice("stopping: calls in flight are finished first");
+			notify_state("STOPPING=1");
+			k->stopping = true;
+			k->stop_at_ns = now_ns() + STOP_NS;
+			rootcmd_end(k);
+			server_ask_stop(k);
 			break;
 		case SIGHUP:
 			log_debug("reload: asked for by SIGHUP of pid %u", si.ssi_pid);
@@ -355,27 +336,21 @@ static void unit_finding(void *ctx _unused_, bool problem, const char *text, con
 		log_warning("%s: %s", text, cure);
 }
 
-/* 0: kekd runs under the units of this machine as @c says. */
-static int keeper_check_units(const struct config *c)
+int keeper_check(const struct keeper_options *opt)
 {
-	int r = units_check(c, "", unit_finding, NULL);
+	_cleanup_(conf_freep) struct conf *c = NULL;
+	int r;
 
+	if (conf_load(opt->config_path, &c) < 0)
+		return EXIT_FAILURE;
+	r = opt->unit ? units_check(c->config, "", unit_finding, NULL) : 0;
 	if (r == -ENOENT)
 		log_error(
 			"there is no kekd.service in systemd's directories of units: install it, or "
 			"leave --unit out");
 	else if (r < 0)
 		log_error("systemd's units: %s", errno_text(r));
-	return r;
-}
-
-int keeper_check(const struct keeper_options *opt)
-{
-	_cleanup_(conf_freep) struct conf *c = NULL;
-
-	if (conf_load(opt->config_path, &c) < 0)
-		return EXIT_FAILURE;
-	if (opt->unit && keeper_check_units(c->config) != 0)
+	if (r != 0)
 		return EXIT_FAILURE;
 	printf("%s and %s: no errors\n", opt->config_path, c->config->encryption_config);
 	return EXIT_SUCCESS;

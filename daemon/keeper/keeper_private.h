@@ -270,8 +270,6 @@ void counts_server_died(struct keeper *k);
 void counts_end(struct keeper *k);
 /* A key has just been made: all use of it will be counted. */
 void counts_made(struct keeper *k, const struct keyset_key *key);
-/* A key may be in use, whatever the servers have reported. */
-void counts_touch(struct keeper *k, const struct keyset_key *key);
 /* Never NULL; static zeros for a key without. */
 const struct keeper_counts *counts_of(const struct keeper *k, const uint8_t id[static KEKD_KEY_ID]);
 /*
@@ -326,9 +324,8 @@ int keeper_import(struct keeper *k, const struct key_record *want, struct span b
 		  struct keydoc_refusal *why, const struct keyset_key **ret);
 int keeper_make(struct keeper *k, const char *name, struct keydoc_refusal *why,
 		const struct keyset_key **ret);
-/* A document that may be taken; consumed on success. _followed: what comes after any document. */
+/* A document that may be taken; consumed on success. */
 int keeper_take(struct keeper *k, struct keydoc *doc, struct keydoc_refusal *why);
-void keeper_followed(struct keeper *k);
 
 /*
  * The same where etcd has to have it first: -EINPROGRESS then, and it was consumed. For what is no step of
@@ -575,10 +572,6 @@ int admin_unseal(struct keeper *k, struct admin_client *c, const struct admin_re
 int admin_key_reload(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 int admin_key_abort(struct keeper *k, struct admin_client *c, const struct admin_request *req);
 int admin_key_verify(struct keeper *k, struct admin_client *c, const struct admin_request *req);
-
-/* One line for each change: what, and who asked. */
-void admin_audit(struct keeper *k, struct admin_client *c, const struct keyset_key *key,
-		 const char *what);
 
 /*
  * The answer to a change that was refused. -EINPROGRESS, and no answer: the change is on its way to etcd, and the

@@ -31,10 +31,18 @@ struct observer {
 	uint64_t start_at_ns, written_ns;
 };
 
-static int open_all(struct observer *o)
+int observer_open(struct keeper *k)
 {
+	struct observer *o;
 	int r;
 
+	if (!k->conf->config->metrics.listen)
+		return 0;
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	o->page_fd = o->exe_fd = o->alive[0] = o->alive[1] = -1;
+	k->observer = o;
 	r = spawn_beside_open(SPAWN_OBSERVER, &o->exe_fd);
 	if (r < 0) {
 		log_error("metrics: " SPAWN_OBSERVER
@@ -49,20 +57,6 @@ static int open_all(struct observer *o)
 	if (r < 0)
 		log_error("metrics: %s", errno_text(r));
 	return r;
-}
-
-int observer_open(struct keeper *k)
-{
-	struct observer *o;
-
-	if (!k->conf->config->metrics.listen)
-		return 0;
-	o = calloc(1, sizeof(*o));
-	if (!o)
-		return -ENOMEM;
-	o->page_fd = o->exe_fd = o->alive[0] = o->alive[1] = -1;
-	k->observer = o;
-	return open_all(o);
 }
 
 void observer_close(struct keeper *k)
@@ -82,15 +76,6 @@ void observer_close(struct keeper *k)
 int observer_exe(const struct keeper *k)
 {
 	return k->observer ? k->observer->exe_fd : -1;
-}
-
-static bool has_active(const struct keeper *k)
-{
-	const struct encconf_provider *p = &k->conf->enc->items[0].providers[0];
-	const struct keyset_key *key;
-
-	return p->keys_count == 0 ||
-	       (custody_is_confirmed(k) && keyset_active(k->keys, p->keys[0].name, &key) == 0);
 }
 
 static uint32_t names_without(const struct keeper *k)
@@ -129,6 +114,9 @@ void keeper_health(const struct keeper *k, uint64_t now, struct board_health *re
 
 static void observer_fill(const struct keeper *k, struct board *s, uint64_t now)
 {
+	const struct encconf_provider *p = &k->conf->enc->items[0].providers[0];
+	const struct keyset_key *key;
+
 	snprintf(s->version, sizeof(s->version), "%s", KEKD_VERSION);
 	snprintf(s->backend, sizeof(s->backend), "%s", keeper_backend(k));
 	snprintf(s->custody, sizeof(s->custody), "%s", keeper_custody(k));
@@ -142,7 +130,8 @@ static void observer_fill(const struct keeper *k, struct board *s, uint64_t now)
 	custody_root_id(k, s->root_id);
 	root_second_id(k, s->root_second);
 	s->root_rotating = keyset_doc(k->keys) && keyset_doc(k->keys)->rotating;
-	s->active = has_active(k);
+	s->active = p->keys_count == 0 ||
+		    (custody_is_confirmed(k) && keyset_active(k->keys, p->keys[0].name, &key) == 0);
 	s->generation = keyset_doc(k->keys) ? keyset_doc(k->keys)->generation : 0;
 	keeper_health(k, now, &s->health);
 	s->server_starts = k->starts;

@@ -55,43 +55,23 @@ uint64_t rotation_limit(const struct keeper *k)
 	return share > 0 ? share : 1;
 }
 
-/* NULL, or why @key has done enough. */
-static const char *due(const struct keeper *k, const struct keyset_key *key)
-{
-	const struct config_rotation *c = &k->conf->config->rotation;
-
-	if (c->max_age > 0 && counts_age(k, &key->rec) >= c->max_age / NS_PER_S)
-		return "age";
-	if (counts_of(k, key->rec.info.id)->encryptions >= rotation_limit(k) ||
-	    key->rec.uses >= KEKD_KEY_LIMIT / 4 || counts_spent(k, &key->rec))
-		return by_number;
-	return NULL;
-}
-
-/* Members may have different custodies: a key that all of them can open is replaced by another such. */
-static int stage(struct keeper *k, const char *name, struct keydoc_refusal *why,
-		 const struct keyset_key **ret)
-{
-	const struct keydoc *doc = keyset_doc(k->keys);
-	const struct keyset_key *old;
-
-	if (doc && doc->n_members > 1 && keyset_active(k->keys, name, &old) == 0 &&
-	    old->rec.info.kind == KEY_KIND_SEALED)
-		return keeper_stage_portable(k, name, why, ret);
-	return keeper_stage(k, name, why, ret);
-}
-
 /* A key that an earlier try, or another member, has staged is taken up. */
 static int rotate_now(struct keeper *k, const char *name, struct keydoc_refusal *why)
 {
+	const struct keydoc *doc = keyset_doc(k->keys);
 	const struct keyset_key *key;
+	bool portable;
 	int r;
 
 	if (cluster_outcome(k, KEYDOC_ACTIVATE, NULL, why)) {
 		key = keyset_find(k->keys, cluster_outcome_key(k)->info.id);
 		r = why->r == 0 && !key ? -ENOKEY : why->r;
 	} else {
-		r = stage(k, name, why, &key);
+		/* Members may have different custodies: a key that all of them can open is replaced by another such. */
+		portable = doc && doc->n_members > 1 && keyset_active(k->keys, name, &key) == 0 &&
+			   key->rec.info.kind == KEY_KIND_SEALED;
+		r = portable ? keeper_stage_portable(k, name, why, &key)
+			     : keeper_stage(k, name, why, &key);
 		if (r == 0)
 			keeper_audit_key(k, NULL, key, "created by automatic rotation");
 		if (r == 0 || r == -EALREADY)
@@ -138,15 +118,6 @@ void rotation_resume(struct keeper *k)
 	k->resumed = false;
 }
 
-/* By itself: not where people carry the document from one member to the next. */
-static bool may_rotate(const struct keeper *k)
-{
-	const struct keydoc *doc = keyset_doc(k->keys);
-
-	return k->conf->config->rotation.automatic &&
-	       (!doc || doc->n_members <= 1 || doc->carrier == KEYDOC_ETCD);
-}
-
 /*
  * All members see at the same time that a key is old. Each tries in its turn, so that they do not all make a key; if two
  * try at once, as their clocks differ, etcd takes the change of one.
@@ -180,16 +151,23 @@ static void say_ahead(struct keeper *k, const struct keyset_key *key)
 
 static int look_at(struct keeper *k, const char *name)
 {
+	const struct config_rotation *c = &k->conf->config->rotation;
+	const struct keydoc *doc = keyset_doc(k->keys);
 	const struct keyset_key *key;
 	const char *reason;
 
 	if (keyset_active(k->keys, name, &key) < 0)
 		return 0;
 	say_ahead(k, key);
-	reason = due(k, key);
-	if (!reason)
+	if (c->max_age > 0 && counts_age(k, &key->rec) >= c->max_age / NS_PER_S)
+		reason = "age";
+	else if (counts_of(k, key->rec.info.id)->encryptions >= rotation_limit(k) ||
+		 key->rec.uses >= KEKD_KEY_LIMIT / 4 || counts_spent(k, &key->rec))
+		reason = by_number;
+	else
 		return 0;
-	if (!may_rotate(k)) {
+	/* By itself: not where people carry the document from one member to the next. */
+	if (!c->automatic || (doc && doc->n_members > 1 && doc->carrier != KEYDOC_ETCD)) {
 		if (memcmp(k->warned, key->rec.info.id, sizeof(k->warned)) != 0)
 			log_warning("key %s should be rotated for its %s: kekctl key rotate %s",
 				    key->rec.info.label, reason, name);

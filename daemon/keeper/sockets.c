@@ -22,23 +22,23 @@
 #define LOOK_NS  (UINT64_C(1) * 1000 * 1000 * 1000)
 #define RENEW_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 
-/* @path: of a socket, or a loopback address. */
-static bool fd_is_at(int fd, const char *path)
-{
-	struct sockaddr_un addr = { 0 };
-	socklen_t len = sizeof(addr);
-
-	if (path[0] != '/')
-		return loopback_is_at(fd, path);
-	return getsockname(fd, (struct sockaddr *)&addr, &len) == 0 && addr.sun_family == AF_UNIX &&
-	       strncmp(addr.sun_path, path, sizeof(addr.sun_path)) == 0;
-}
-
+/* The one at @path, of a socket, or at a loopback address; or -1. */
 static int passed_take(struct listener_passed *passed, size_t n, const char *path)
 {
-	for (size_t i = 0; i < n; i++)
-		if (passed[i].fd >= 0 && fd_is_at(passed[i].fd, path))
+	for (size_t i = 0; i < n; i++) {
+		struct sockaddr_un addr = { 0 };
+		socklen_t len = sizeof(addr);
+		int fd = passed[i].fd;
+
+		if (fd < 0)
+			continue;
+		if (path[0] != '/'
+			    ? loopback_is_at(fd, path)
+			    : getsockname(fd, (struct sockaddr *)&addr, &len) == 0 &&
+				      addr.sun_family == AF_UNIX &&
+				      strncmp(addr.sun_path, path, sizeof(addr.sun_path)) == 0)
 			return move_fd(passed[i].fd);
+	}
 	return -1;
 }
 
@@ -59,141 +59,81 @@ static int passed_rest(struct listener_passed *passed, size_t n)
 	return r;
 }
 
-static int kms_sockets(struct keeper *k, struct listener_passed *passed, size_t n)
-{
-	const struct config *c = k->conf->config;
-	gid_t gid = c->socket_group.given ? c->socket_group.id : (gid_t)-1;
-	int r;
-
-	for (size_t i = 0; i < c->sockets.count; i++) {
-		k->listen_fds[i] = passed_take(passed, n, c->sockets.v[i]);
-		if (k->listen_fds[i] < 0) {
-			r = listener_open(c->sockets.v[i], SOCK_STREAM, c->socket_mode, gid,
-					  &k->listen_names[i], &k->listen_fds[i]);
-			if (r < 0)
-				return r;
-			k->listen_ours[i] = true;
-		}
-		k->n_listen++;
-	}
-	return 0;
-}
-
-static int admin_socket(struct keeper *k, struct listener_passed *passed, size_t n)
-{
-	const struct config *c = k->conf->config;
-	gid_t gid = c->admin_gid.given ? c->admin_gid.id : (gid_t)-1;
-	int r;
-
-	k->admin_fd = passed_take(passed, n, c->admin_socket);
-	if (k->admin_fd >= 0)
-		return 0;
-	r = listener_open(c->admin_socket, SOCK_STREAM, c->admin_gid.given ? 0660 : 0600, gid,
-			  &k->admin_name, &k->admin_fd);
-	k->admin_ours = r == 0;
-	return r;
-}
-
-static int transform_socket(struct keeper *k, struct listener_passed *passed, size_t n)
-{
-	const struct config *c = k->conf->config;
-	gid_t gid = c->socket_group.given ? c->socket_group.id : (gid_t)-1;
-	int r;
-
-	if (!c->transform.socket)
-		return 0;
-	k->transform_fd = passed_take(passed, n, c->transform.socket);
-	if (k->transform_fd >= 0)
-		return 0;
-	r = listener_open(c->transform.socket, SOCK_STREAM, c->socket_mode, gid, &k->transform_name,
-			  &k->transform_fd);
-	k->transform_ours = r == 0;
-	return r;
-}
-
-static int metrics_socket(struct keeper *k, struct listener_passed *passed, size_t n)
-{
-	const struct config *c = k->conf->config;
-	const char *listen = c->metrics.listen;
-	gid_t gid = c->socket_group.given ? c->socket_group.id : (gid_t)-1;
-	int r;
-
-	if (!listen)
-		return 0;
-	k->metrics_fd = passed_take(passed, n, listen);
-	if (k->metrics_fd >= 0)
-		return 0;
-	if (listen[0] != '/') {
-		r = loopback_listen(listen, &k->metrics_fd);
-		if (r < 0)
-			log_error("metrics: cannot listen on %s: %s", listen, errno_text(r));
-		return r;
-	}
-	r = listener_open(listen, SOCK_STREAM, c->socket_mode, gid, &k->metrics_name,
-			  &k->metrics_fd);
-	k->metrics_ours = r == 0;
-	return r;
-}
-
-/* One of them, wherever it stands. */
+/* One that has a file. */
 struct place {
-	const char *path; /* NULL, or a loopback address: nothing to look at */
+	const char *path;
 	int *fd;
 	struct listener_name *name;
-	bool ours;
+	bool *ours;
 	uint32_t index; /* for a server's LISTENER */
 	mode_t mode;
-	bool with_gid;
+	gid_t gid;
 };
 
 #define NOT_FOR_SERVERS (LINK_TRANSFORM - 1)
+#define NO_GID          ((gid_t)-1)
 
 static size_t places(struct keeper *k, struct place ret[static CONFIG_SOCKETS_MAX + 3])
 {
 	const struct config *c = k->conf->config;
-	mode_t admin_mode = c->admin_gid.given ? 0660 : 0600;
-	bool group = c->socket_group.given;
+	gid_t gid = c->socket_group.given ? c->socket_group.id : NO_GID;
 	size_t n = 0;
 
-	for (; n < k->n_listen; n++)
+	for (; n < c->sockets.count; n++)
 		ret[n] = (struct place){ c->sockets.v[n],
 					 &k->listen_fds[n],
 					 &k->listen_names[n],
-					 k->listen_ours[n],
+					 &k->listen_ours[n],
 					 (uint32_t)n,
 					 c->socket_mode,
-					 group };
-	ret[n++] = (struct place){ c->admin_socket, &k->admin_fd, &k->admin_name,    k->admin_ours,
-				   NOT_FOR_SERVERS, admin_mode,   c->admin_gid.given };
-	if (k->transform_fd >= 0)
+					 gid };
+	ret[n++] = (struct place){ c->admin_socket,
+				   &k->admin_fd,
+				   &k->admin_name,
+				   &k->admin_ours,
+				   NOT_FOR_SERVERS,
+				   c->admin_gid.given ? 0660 : 0600,
+				   c->admin_gid.given ? c->admin_gid.id : NO_GID };
+	if (c->transform.socket)
 		ret[n++] = (struct place){ c->transform.socket,
 					   &k->transform_fd,
 					   &k->transform_name,
-					   k->transform_ours,
+					   &k->transform_ours,
 					   LINK_TRANSFORM,
 					   c->socket_mode,
-					   group };
-	if (k->metrics_fd >= 0 && c->metrics.listen[0] == '/')
+					   gid };
+	if (c->metrics.listen && c->metrics.listen[0] == '/')
 		ret[n++] = (struct place){ c->metrics.listen,
 					   &k->metrics_fd,
 					   &k->metrics_name,
-					   k->metrics_ours,
+					   &k->metrics_ours,
 					   NOT_FOR_SERVERS,
 					   c->socket_mode,
-					   group };
+					   gid };
 	return n;
 }
 
-/* NULL: it is as it was. */
-static const char *what_is_wrong(const struct place *p)
+/* It is one of those that systemd passed, or is made here. */
+static int place_open(struct keeper *k, struct listener_passed *passed, size_t n,
+		      const struct place *p)
 {
 	struct stat st;
+	int r;
 
-	if (lstat(p->path, &st) < 0)
-		return "its file was removed";
-	if (st.st_dev != p->name->dev || st.st_ino != p->name->ino)
-		return "its file was replaced by another";
-	return NULL;
+	*p->fd = passed_take(passed, n, p->path);
+	if (*p->fd < 0) {
+		r = listener_open(p->path, SOCK_STREAM, p->mode, p->gid, p->name, p->fd);
+		if (r < 0)
+			return r;
+		*p->ours = true;
+	} else if (lstat(p->path, &st) == 0) {
+		/* Opened elsewhere: what is there now is what was meant, and nothing is what is lost. */
+		p->name->dev = st.st_dev;
+		p->name->ino = st.st_ino;
+	}
+	if (p->index < CONFIG_SOCKETS_MAX)
+		k->n_listen++;
+	return 0;
 }
 
 /* The old listener stays with the servers, for whoever still waits in it. */
@@ -202,7 +142,7 @@ static int renew(struct keeper *k, struct place *p)
 	struct listener_name name;
 	int fd, r;
 
-	r = listener_open(p->path, SOCK_STREAM, p->mode, (gid_t)-1, &name, &fd);
+	r = listener_open(p->path, SOCK_STREAM, p->mode, NO_GID, &name, &fd);
 	if (r < 0)
 		return r;
 	close(*p->fd);
@@ -216,15 +156,6 @@ static int renew(struct keeper *k, struct place *p)
 	return 0;
 }
 
-static const char *cure(const struct place *p)
-{
-	return !p->ours ? "systemd made it: restart its .socket unit and kekd"
-	       : p->with_gid
-		       ? "kekd has no right any more to give it its group: restart kekd"
-		       : "it cannot be made anew now, which is tried again: see the log; SIGHUP tries "
-			 "at once";
-}
-
 static void lost(struct keeper *k, struct place *p, size_t i, const char *why, uint64_t now)
 {
 	bool said = k->sockets_lost[i];
@@ -233,20 +164,26 @@ static void lost(struct keeper *k, struct place *p, size_t i, const char *why, u
 		k->sockets_renew_ns[i] = now + RENEW_NS;
 		if (!said)
 			log_warning("socket %s: %s", p->path, why);
-		if (p->ours && !p->with_gid && renew(k, p) == 0) {
+		if (*p->ours && p->gid == NO_GID && renew(k, p) == 0) {
 			k->sockets_lost[i] = false;
 			return;
 		}
 	}
 	if (!said)
-		log_error("socket %s: %s, and no new client can connect: %s", p->path, why,
-			  cure(p));
+		log_error(
+			"socket %s: %s, and no new client can connect: %s", p->path, why,
+			!*p->ours ? "systemd made it: restart its .socket unit and kekd"
+			: p->gid != NO_GID
+				? "kekd has no right any more to give it its group: restart kekd"
+				: "it cannot be made anew now, which is tried again: see the log; "
+				  "SIGHUP tries at once");
 	k->sockets_lost[i] = true;
 }
 
 void sockets_watch(struct keeper *k, uint64_t now)
 {
 	struct place p[CONFIG_SOCKETS_MAX + 3];
+	struct stat st;
 	size_t n;
 
 	if (now < k->sockets_at_ns || k->stopping)
@@ -254,8 +191,12 @@ void sockets_watch(struct keeper *k, uint64_t now)
 	k->sockets_at_ns = now + LOOK_NS;
 	n = places(k, p);
 	for (size_t i = 0; i < n; i++) {
-		const char *why = what_is_wrong(&p[i]);
+		const char *why = NULL;
 
+		if (lstat(p[i].path, &st) < 0)
+			why = "its file was removed";
+		else if (st.st_dev != p[i].name->dev || st.st_ino != p[i].name->ino)
+			why = "its file was replaced by another";
 		if (why) {
 			lost(k, &p[i], i, why, now);
 		} else if (k->sockets_lost[i]) {
@@ -280,39 +221,24 @@ uint32_t sockets_lost(const struct keeper *k)
 	return n;
 }
 
-/* Those of systemd have been opened elsewhere: what is there now is what was meant, and nothing is what is lost. */
-static void passed_names(struct keeper *k)
-{
-	struct place p[CONFIG_SOCKETS_MAX + 3];
-	size_t n = places(k, p);
-	struct stat st;
-
-	for (size_t i = 0; i < n; i++) {
-		if (p[i].ours || lstat(p[i].path, &st) < 0)
-			continue;
-		p[i].name->dev = st.st_dev;
-		p[i].name->ino = st.st_ino;
-	}
-}
-
 int sockets_open(struct keeper *k)
 {
+	const char *metrics = k->conf->config->metrics.listen;
 	struct listener_passed passed[CONFIG_SOCKETS_MAX + 3];
-	size_t n = 0;
+	struct place p[CONFIG_SOCKETS_MAX + 3];
+	size_t n = 0, n_places = places(k, p);
 	int r, rest;
 
 	r = listener_from_systemd(passed, ARRAY_SIZE(passed), &n);
-	if (r < 0)
-		return r;
-	r = kms_sockets(k, passed, n);
-	if (r == 0)
-		r = admin_socket(k, passed, n);
-	if (r == 0)
-		r = transform_socket(k, passed, n);
-	if (r == 0)
-		r = metrics_socket(k, passed, n);
-	if (r == 0)
-		passed_names(k);
+	for (size_t i = 0; r == 0 && i < n_places; i++)
+		r = place_open(k, passed, n, &p[i]);
+	if (r == 0 && metrics && metrics[0] != '/') {
+		k->metrics_fd = passed_take(passed, n, metrics);
+		if (k->metrics_fd < 0)
+			r = loopback_listen(metrics, &k->metrics_fd);
+		if (r < 0)
+			log_error("metrics: cannot listen on %s: %s", metrics, errno_text(r));
+	}
 	rest = passed_rest(passed, n);
 	return r < 0 ? r : rest;
 }

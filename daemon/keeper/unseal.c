@@ -21,23 +21,6 @@
 #include "daemon/keys/secret.h"
 #include "daemon/sys/afalg.h"
 
-/*
- * The ring may have died with the root that was in it. This process can put keys into no other than that one
- * (sys/sandbox_keeper.c) and the session itself, which then takes its place.
- */
-static int root_make_again(struct keeper *k, struct span secret)
-{
-	int r;
-
-	r = custody_root_new(k, secret);
-	if (!k->ring || k->ring == KEYRING_SESSION ||
-	    (r != -EKEYREVOKED && r != -EKEYEXPIRED && r != -ENOKEY))
-		return r;
-	keyring_unlink(KEYRING_SESSION, k->ring);
-	k->ring = KEYRING_SESSION;
-	return custody_root_new(k, secret);
-}
-
 static void roots_drop(struct keeper *k)
 {
 	acks_close(k);
@@ -126,7 +109,17 @@ static int unseal(struct keeper *k, struct span secret, const struct unseal_proo
 	int r;
 
 	roots_drop(k);
-	r = root_make_again(k, secret);
+	r = custody_root_new(k, secret);
+	/*
+	 * The ring may have died with the root that was in it. This process can put keys into no other than that one
+	 * (sys/sandbox_keeper.c) and the session itself, which then takes its place.
+	 */
+	if (k->ring && k->ring != KEYRING_SESSION &&
+	    (r == -EKEYREVOKED || r == -EKEYEXPIRED || r == -ENOKEY)) {
+		keyring_unlink(KEYRING_SESSION, k->ring);
+		k->ring = KEYRING_SESSION;
+		r = custody_root_new(k, secret);
+	}
 	if (r < 0)
 		keydoc_refuse(why, r, "the root key cannot be loaded: %s. %s", errno_text(r),
 			      custody_root_cure(k, by_tpm, r));

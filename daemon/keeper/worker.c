@@ -197,15 +197,11 @@ void worker_send_key(struct keeper *k, struct worker *w, const struct keyset_key
  * or for one of the many reasons that `kekctl key list` shows and that would mean something else
  * about a request (-ENOKEY: unknown; -EINVAL: malformed; -EBADMSG: altered).
  */
-static int why_for_clients(int why)
-{
-	return why == -EKEYREJECTED || why == -EKEYEXPIRED ? why : -EKEYREVOKED;
-}
-
 void worker_send_withdraw(struct keeper *k, struct worker *w, const struct keyset_key *key, int why)
 {
-	struct link_msg msg = { .type = LINK_WITHDRAW, .r = why_for_clients(why) };
+	struct link_msg msg = { .type = LINK_WITHDRAW };
 
+	msg.r = why == -EKEYREJECTED || why == -EKEYEXPIRED ? why : -EKEYREVOKED;
 	memcpy(msg.key.id, key->rec.info.id, sizeof(msg.key.id));
 	worker_tell(k, w, &msg, NULL);
 	holders_drop(w, key);
@@ -338,17 +334,20 @@ static void on_need(struct keeper *k, struct worker *w, struct link_msg *need)
 	worker_tell(k, w, &msg, &fds);
 }
 
-/* Only what the configuration names; the one that is being taken into use counts too. */
+/* Does the configuration name it? The one that is being taken into use counts too. */
+static bool is_upstream(const struct keeper *k, const char *path)
+{
+	return conf_names_upstream(k->conf, path) ||
+	       (k->next_conf && conf_names_upstream(k->next_conf, path));
+}
+
 static void on_connect(struct keeper *k, struct worker *w, struct link_msg *want)
 {
 	struct link_msg msg = { .type = LINK_CONNECTED, .index = want->index };
 	_cleanup_(link_fds_close) struct link_fds fds = { 0 };
 
 	fdspare_use(&k->spare);
-	msg.r = -EACCES;
-	if (conf_names_upstream(k->conf, want->text) ||
-	    (k->next_conf && conf_names_upstream(k->next_conf, want->text)))
-		msg.r = connect_unix(want->text, &fds.fd[0]);
+	msg.r = is_upstream(k, want->text) ? connect_unix(want->text, &fds.fd[0]) : -EACCES;
 	fds.n = msg.r == 0;
 	worker_tell(k, w, &msg, &fds);
 }
@@ -361,33 +360,21 @@ static void on_pong(struct keeper *k _unused_, struct worker *w, struct link_msg
 	notify_state("WATCHDOG=1");
 }
 
-static bool is_upstream(const struct keeper *k, const struct metrics_upstream *u)
-{
-	if (strnlen(u->path, sizeof(u->path)) == sizeof(u->path))
-		return false;
-	return conf_names_upstream(k->conf, u->path) ||
-	       (k->next_conf && conf_names_upstream(k->next_conf, u->path));
-}
-
 /*
  * Only plugins that the configuration names: the totals have room for so many and keep them for ever, and a
  * label that is no UTF-8 makes Prometheus refuse the whole page.
  */
-static void upstreams_clean(const struct keeper *k, struct metrics *m)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < m->n_upstreams && i < METRICS_UPSTREAMS; i++)
-		if (is_upstream(k, &m->upstreams[i]))
-			m->upstreams[n++] = m->upstreams[i];
-	m->n_upstreams = n;
-}
-
 static void on_stats(struct keeper *k, struct worker *w, struct link_msg *msg)
 {
+	struct metrics_upstream *u = msg->stats.upstreams;
 	int32_t probe_r = w->stats.probe_r;
+	uint32_t n = 0;
 
-	upstreams_clean(k, &msg->stats);
+	for (uint32_t i = 0; i < msg->stats.n_upstreams && i < METRICS_UPSTREAMS; i++)
+		if (strnlen(u[i].path, sizeof(u[i].path)) < sizeof(u[i].path) &&
+		    is_upstream(k, u[i].path))
+			u[n++] = u[i];
+	msg->stats.n_upstreams = n;
 	metrics_add(&k->metrics, &msg->stats);
 	w->stats = msg->stats;
 	if (msg->stats.probes > 0)

@@ -209,18 +209,15 @@ static int reload_verdict(const struct keeper *k)
 	return reload_count(k, RELOAD_TAKEN) > 0 ? 0 : -EPIPE;
 }
 
-/* A server has not answered, and others may still wait for it. */
-static bool reload_pends(const struct keeper *k)
-{
-	return reload_count(k, RELOAD_ASKED) > 0 &&
-	       (k->reload_until_ns == 0 || now_ns() < k->reload_until_ns);
-}
-
 void server_reload_end(struct keeper *k)
 {
 	struct link_msg msg = { .type = LINK_RELOAD };
 
-	if (!k->next_conf || reload_pends(k))
+	if (!k->next_conf)
+		return;
+	/* A server has not answered, and others may still wait for it. */
+	if (reload_count(k, RELOAD_ASKED) > 0 &&
+	    (k->reload_until_ns == 0 || now_ns() < k->reload_until_ns))
 		return;
 	msg.r = reload_verdict(k);
 	log_debug("reload: of the servers %zu can, %zu cannot, %zu have not answered",
@@ -247,14 +244,6 @@ void server_reload_end(struct keeper *k)
 	notify_state("READY=1");
 }
 
-static struct worker *worker_of(struct keeper *k, pid_t pid)
-{
-	each_worker (w)
-		if (w->pid == pid)
-			return w;
-	return NULL;
-}
-
 static bool all_gone(struct keeper *k)
 {
 	each_worker (w)
@@ -269,8 +258,11 @@ void server_reap(struct keeper *k)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct worker *w = worker_of(k, pid);
+		struct worker *w = NULL;
 
+		each_worker (i)
+			if (i->pid == pid)
+				w = i;
 		observer_reaped(k, pid);
 		writes_reaped(k, pid, status);
 		maker_reaped(k->maker, pid);

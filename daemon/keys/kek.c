@@ -123,17 +123,6 @@ static int kek_check_value(const struct kek *kek, const struct key_record *rec,
 	return r == 0 ? kek_block(kek, block, ret) : r;
 }
 
-/* What can be said of @rec before the kernel is asked. */
-static int check_record(const struct root_key *root, const struct key_record *rec)
-{
-	if (rec->info.kind != KEY_KIND_ENCRYPTED || rec->info.key_bytes < 24 ||
-	    root_key_is_by_value(root))
-		return -EOPNOTSUPP;
-	if (memcmp(rec->root, root_key_id(root), sizeof(rec->root)) != 0)
-		return -EKEYREJECTED;
-	return check_blob(root, rec->blob, rec->info.key_bytes);
-}
-
 /* The key of @rec's blob, sealed and with a tfm; nothing is known yet of what its name is worth. */
 static int kek_open(const char *prefix, const struct root_key *root, const struct key_record *rec,
 		    struct kek **ret)
@@ -142,7 +131,13 @@ static int kek_open(const char *prefix, const struct root_key *root, const struc
 	char desc[DESC_SIZE];
 	int r;
 
-	r = check_record(root, rec);
+	/* What can be said of @rec before the kernel is asked. */
+	if (rec->info.kind != KEY_KIND_ENCRYPTED || rec->info.key_bytes < 24 ||
+	    root_key_is_by_value(root))
+		return -EOPNOTSUPP;
+	if (memcmp(rec->root, root_key_id(root), sizeof(rec->root)) != 0)
+		return -EKEYREJECTED;
+	r = check_blob(root, rec->blob, rec->info.key_bytes);
 	if (r == 0)
 		r = root_key_check(root);
 	if (r < 0)

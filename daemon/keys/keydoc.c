@@ -77,6 +77,14 @@ struct key_record *keydoc_key(const struct keydoc *doc, const uint8_t id[static 
 	return NULL;
 }
 
+bool keydoc_has_name(const struct keydoc *doc, const char *name)
+{
+	for (size_t i = 0; i < doc->n_keys; i++)
+		if (strcmp(doc->keys[i].info.name, name) == 0)
+			return true;
+	return false;
+}
+
 const struct key_record *keydoc_active(const struct keydoc *doc, const char *name)
 {
 	for (size_t i = 0; i < doc->n_keys; i++)
@@ -291,14 +299,6 @@ int keydoc_open(struct span text, const char *first, const struct keydoc_root *r
 	return doc_open(text, first, root, &m, ret, ret_other);
 }
 
-/* Exactly the roots that the document names have signed it, in that order. */
-static bool is_signed_by_all(const struct keydoc *doc, const struct macs *m)
-{
-	return m->n == (doc->rotating ? 2 : 1) &&
-	       memcmp(m->mac[0].id, doc->root, KEY_ROOT_ID) == 0 &&
-	       (!doc->rotating || memcmp(m->mac[1].id, doc->next_root, KEY_ROOT_ID) == 0);
-}
-
 static void doc_put_node(struct text_buf *b, const struct keydoc *doc)
 {
 	char time[TEXT_TIME_LEN + 1], hex[2 * KEYDOC_NODE + 1];
@@ -496,19 +496,6 @@ static bool leads(const struct keydoc *doc, const struct key_record *rec)
 	return true;
 }
 
-/* Changes come from a member; a machine that has no carrier is alone. */
-static bool has_source(const struct keydoc *doc)
-{
-	switch (doc->carrier) {
-	case KEYDOC_ALONE:
-		return doc->n_members == 1;
-	case KEYDOC_HAND:
-		return keydoc_member(doc, doc->hand) != NULL;
-	default:
-		return doc->n_members > 0;
-	}
-}
-
 /* Nodes and keys that are no more: each once, and none of them is there. */
 static bool is_past_sound(const struct keydoc *doc)
 {
@@ -547,7 +534,11 @@ static bool is_sound(const struct keydoc *doc)
 	}
 	if (doc->rotating && memcmp(doc->root, doc->next_root, KEY_ROOT_ID) == 0)
 		return false;
-	return doc->generation > 0 && has_source(doc) && is_past_sound(doc);
+	/* Changes come from a member; a machine that has no carrier is alone. */
+	if (doc->n_members == 0 || (doc->carrier == KEYDOC_ALONE && doc->n_members != 1) ||
+	    (doc->carrier == KEYDOC_HAND && !keydoc_member(doc, doc->hand)))
+		return false;
+	return doc->generation > 0 && is_past_sound(doc);
 }
 
 /* The body, without its MAC. */
@@ -627,7 +618,9 @@ int keydoc_parse(struct span text, const struct keydoc_root *root, struct keydoc
 		r = sha256(&text, 1, doc->hash);
 	if (r < 0)
 		return r;
-	if (!is_signed_by_all(doc, &m))
+	/* Exactly the roots that the document names have signed it, in that order. */
+	if (m.n != (doc->rotating ? 2 : 1) || memcmp(m.mac[0].id, doc->root, KEY_ROOT_ID) != 0 ||
+	    (doc->rotating && memcmp(m.mac[1].id, doc->next_root, KEY_ROOT_ID) != 0))
 		return -EINVAL;
 	*ret = move_ptr(doc);
 	return 0;

@@ -144,6 +144,8 @@ void keydoc_end_rotation(struct keydoc *doc, bool give_up);
 /* Borrowed; NULL if there is none. */
 struct key_record *keydoc_key(const struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID]);
 const struct key_record *keydoc_active(const struct keydoc *doc, const char *name);
+/* Is any key of that name, in whatever state? */
+bool keydoc_has_name(const struct keydoc *doc, const char *name);
 const struct keydoc_member *keydoc_member(const struct keydoc *doc,
 					  const uint8_t id[static KEYDOC_NODE]);
 bool keydoc_is_gone(const struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID]);

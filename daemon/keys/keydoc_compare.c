@@ -30,25 +30,9 @@ static const struct key_record *last_activated(const struct keydoc *doc, const c
 	return last;
 }
 
-/*
- * A name that has an active key always has one, and its number is the highest. That the key itself is gone
- * there is no excuse: who has not seen it active may have destroyed it.
- */
-static const char *name_in_the_way(const struct keydoc *b, const struct key_record *active)
-{
-	const struct key_record *last = last_activated(b, active->info.name);
-
-	if (!last || last->info.activation < active->info.activation)
-		return "an activation number has fallen";
-	if (last->info.activation == active->info.activation &&
-	    memcmp(last->info.id, active->info.id, sizeof(active->info.id)) != 0)
-		return "two keys were activated under the same number";
-	return NULL;
-}
-
 static const char *key_in_the_way(const struct keydoc *b, const struct key_record *rec)
 {
-	const struct key_record *there = keydoc_key(b, rec->info.id);
+	const struct key_record *there = keydoc_key(b, rec->info.id), *last;
 
 	if (!there && !keydoc_is_gone(b, rec->info.id))
 		return "a key that is here is not known there";
@@ -56,7 +40,19 @@ static const char *key_in_the_way(const struct keydoc *b, const struct key_recor
 		return "a key of the same id is another one there";
 	if (there && there->info.activation < rec->info.activation)
 		return "an activation number has fallen";
-	return rec->info.state == KEY_ACTIVE ? name_in_the_way(b, rec) : NULL;
+	if (rec->info.state != KEY_ACTIVE)
+		return NULL;
+	/*
+	 * A name that has an active key always has one, and its number is the highest. That the key itself is gone
+	 * there is no excuse: who has not seen it active may have destroyed it.
+	 */
+	last = last_activated(b, rec->info.name);
+	if (!last || last->info.activation < rec->info.activation)
+		return "an activation number has fallen";
+	if (last->info.activation == rec->info.activation &&
+	    memcmp(last->info.id, rec->info.id, sizeof(rec->info.id)) != 0)
+		return "two keys were activated under the same number";
+	return NULL;
 }
 
 bool keydoc_covers(const struct keydoc *b, const struct keydoc *a, const char **why)

@@ -17,17 +17,6 @@ static void add_shares(struct keydoc *next, const struct keydoc *theirs)
 				    theirs->n_members * KEKD_KEY_MESSAGES);
 }
 
-static void remember_no_more(struct keydoc *doc, const uint8_t id[static KEKD_KEY_ID])
-{
-	for (size_t i = 0; i < doc->n_gone; i++) {
-		if (memcmp(doc->gone[i], id, KEKD_KEY_ID) != 0)
-			continue;
-		doc->n_gone--;
-		memmove(doc->gone[i], doc->gone[i + 1], (doc->n_gone - i) * sizeof(doc->gone[0]));
-		return;
-	}
-}
-
 static int add_key(struct keydoc *next, const struct key_record *rec, struct keydoc_refusal *why)
 {
 	struct key_record *here = keydoc_key(next, rec->info.id);
@@ -58,7 +47,14 @@ static int add_key(struct keydoc *next, const struct key_record *rec, struct key
 	here->info.marked = 0;
 	if (key_state_opens(rec->info.state))
 		here->info.state = KEY_DECRYPT_ONLY;
-	remember_no_more(next, rec->info.id);
+	for (size_t i = 0; i < next->n_gone; i++) {
+		if (memcmp(next->gone[i], rec->info.id, KEKD_KEY_ID) != 0)
+			continue;
+		next->n_gone--; /* it is here again */
+		memmove(next->gone[i], next->gone[i + 1],
+			(next->n_gone - i) * sizeof(next->gone[0]));
+		break;
+	}
 	return 0;
 }
 
@@ -96,14 +92,6 @@ static void add_past(struct keydoc *next, const struct keydoc *theirs)
 		next->forgotten = theirs->forgotten;
 }
 
-static bool merge_has_name(const struct keydoc *doc, const char *name)
-{
-	for (size_t i = 0; i < doc->n_keys; i++)
-		if (strcmp(doc->keys[i].info.name, name) == 0)
-			return true;
-	return false;
-}
-
 /* An active key whose name both sides know gets a number above both: no key_id is two things. */
 static int give_numbers(struct keydoc *next, const struct keydoc *theirs,
 			struct keydoc_refusal *why)
@@ -112,7 +100,7 @@ static int give_numbers(struct keydoc *next, const struct keydoc *theirs,
 		struct key_record *key = &next->keys[i];
 
 		key->info.marked = 0;
-		if (key->info.state != KEY_ACTIVE || !merge_has_name(theirs, key->info.name))
+		if (key->info.state != KEY_ACTIVE || !keydoc_has_name(theirs, key->info.name))
 			continue;
 		if (next->activations == UINT32_MAX)
 			return keydoc_refuse(why, -EOVERFLOW, "no activation number is left");

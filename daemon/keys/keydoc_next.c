@@ -69,26 +69,20 @@ static bool next_is_named(const struct keydoc_change *by, const uint8_t node[sta
 
 #define CURE_MAX 192
 
-static void exchange_cure(const struct step *s, const struct keydoc_member *m,
-			  char ret[static CURE_MAX])
-{
-	if (s->doc->carrier == KEYDOC_ETCD)
-		snprintf(ret, CURE_MAX,
-			 "is it up, and does it reach etcd? See `kekctl cluster status`");
-	else
-		snprintf(ret, CURE_MAX,
-			 "run `kekctl keyset export | ssh %s kekctl keyset apply | kekctl keyset "
-			 "ack` here, then this command again",
-			 m->name);
-}
-
 /* Rule 8, for one member. */
 static int next_answered(const struct step *s, const struct keydoc_member *m)
 {
 	const struct keyack *ack = ack_of(s, m->id);
 	char cure[CURE_MAX];
 
-	exchange_cure(s, m, cure);
+	if (s->doc->carrier == KEYDOC_ETCD)
+		snprintf(cure, sizeof(cure),
+			 "is it up, and does it reach etcd? See `kekctl cluster status`");
+	else
+		snprintf(cure, sizeof(cure),
+			 "run `kekctl keyset export | ssh %s kekctl keyset apply | kekctl keyset "
+			 "ack` here, then this command again",
+			 m->name);
 	if (!ack || memcmp(ack->doc, s->doc->hash, sizeof(ack->doc)) != 0)
 		return next_waits(
 			s, keydoc_refuse(s->why, -EBUSY,
@@ -100,18 +94,6 @@ static int next_answered(const struct step *s, const struct keydoc_member *m)
 						   ", but not since this node took it: %s",
 						   m->name, s->doc->generation, cure));
 	return 0;
-}
-
-static int all_answered(const struct step *s)
-{
-	bool removal = s->by->kind == KEYDOC_REMOVE || s->by->kind == KEYDOC_LEFT;
-	int r = 0;
-
-	/* Whoever is to be removed, or has left, is not asked. */
-	for (size_t i = 0; r == 0 && i < s->doc->n_members; i++)
-		if (!removal || !next_is_named(s->by, s->doc->members[i].id))
-			r = next_answered(s, &s->doc->members[i]);
-	return r;
 }
 
 /* Rule 1. */
@@ -287,17 +269,6 @@ static int has_evidence(const struct step *s)
 		s->key->info.label, s->key->info.label);
 }
 
-/* By the clock that is furthest ahead: one that is slow must not shorten how long the key is kept. */
-static time_t latest(const struct step *s)
-{
-	time_t t = s->by->time;
-
-	for (size_t i = 0; i < s->heard->n; i++)
-		if (s->heard->acks[i]->time > t)
-			t = s->heard->acks[i]->time;
-	return t;
-}
-
 static int do_retire(struct step *s)
 {
 	int r;
@@ -312,7 +283,11 @@ static int do_retire(struct step *s)
 	if (r < 0)
 		return r;
 	s->key->info.state = KEY_RETIRED;
-	s->key->retired = latest(s);
+	/* By the clock that is furthest ahead: one that is slow must not shorten how long the key is kept. */
+	s->key->retired = s->by->time;
+	for (size_t i = 0; i < s->heard->n; i++)
+		if (s->heard->acks[i]->time > s->key->retired)
+			s->key->retired = s->heard->acks[i]->time;
 	s->key->info.marked = 0;
 	return 0;
 }
@@ -508,26 +483,17 @@ static void add_uses(struct step *s, const uint8_t node[static KEYDOC_NODE])
 	}
 }
 
-static void drop_member(struct keydoc *next, struct keydoc_member *m)
-{
-	struct keydoc_node gone;
-
-	memcpy(gone.id, m->id, KEYDOC_NODE);
-	*m = next->members[--next->n_members];
-	keydoc_add_removed(next, gone.id);
-	if (memcmp(next->hand, gone.id, KEYDOC_NODE) == 0 && next->carrier == KEYDOC_HAND)
-		memcpy(next->hand, next->node, KEYDOC_NODE);
-}
-
 static int do_left(struct step *s)
 {
+	struct keydoc *next = s->next;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < s->by->n_removed; i++) {
-		struct keydoc_member *m = next_member(s, &s->by->removed[i]);
+		const struct keydoc_node *node = &s->by->removed[i];
+		struct keydoc_member *m = next_member(s, node);
 
 		if (!m)
-			return no_member(s, &s->by->removed[i]);
+			return no_member(s, node);
 		if (is_maker(s, m))
 			return keydoc_refuse(
 				s->why, -EPERM,
@@ -538,11 +504,14 @@ static int do_left(struct step *s)
 						       m->name);
 		if (r < 0)
 			return r;
-		add_uses(s, m->id);
-		drop_member(s->next, m);
+		add_uses(s, node->id);
+		*m = next->members[--next->n_members];
+		keydoc_add_removed(next, node->id);
+		if (memcmp(next->hand, node->id, KEYDOC_NODE) == 0 && next->carrier == KEYDOC_HAND)
+			memcpy(next->hand, next->node, KEYDOC_NODE);
 	}
-	if (s->next->n_members == 1 && s->next->carrier == KEYDOC_HAND)
-		s->next->carrier = KEYDOC_ALONE;
+	if (next->n_members == 1 && next->carrier == KEYDOC_HAND)
+		next->carrier = KEYDOC_ALONE;
 	return 0;
 }
 
@@ -587,14 +556,6 @@ static int all_have_root(const struct step *s, const uint8_t root[static KEY_ROO
 	return 0;
 }
 
-static const struct keydoc_blob *blob_of(const struct step *s, const struct key_record *key)
-{
-	for (size_t i = 0; i < s->by->n_blobs; i++)
-		if (memcmp(s->by->blobs[i].id, key->info.id, KEKD_KEY_ID) == 0)
-			return &s->by->blobs[i];
-	return NULL;
-}
-
 static int do_root_begin(struct step *s)
 {
 	int r;
@@ -611,8 +572,11 @@ static int do_root_begin(struct step *s)
 		return r;
 	for (size_t i = 0; i < s->next->n_keys; i++) {
 		struct key_record *key = &s->next->keys[i];
-		const struct keydoc_blob *b = blob_of(s, key);
+		const struct keydoc_blob *b = NULL;
 
+		for (size_t j = 0; !b && j < s->by->n_blobs; j++)
+			if (memcmp(s->by->blobs[j].id, key->info.id, KEKD_KEY_ID) == 0)
+				b = &s->by->blobs[j];
 		if (!b)
 			return keydoc_refuse(
 				s->why, -EAGAIN,
@@ -709,6 +673,7 @@ int keydoc_next(const struct keydoc *doc, const struct keydoc_change *change,
 {
 	_cleanup_(keydoc_freep) struct keydoc *next = NULL;
 	struct step s = { .doc = doc, .by = change, .heard = heard, .why = why };
+	bool removal;
 	int r;
 
 	why->text[0] = '\0';
@@ -730,8 +695,11 @@ int keydoc_next(const struct keydoc *doc, const struct keydoc_change *change,
 			r = keydoc_refuse(why, -ENOKEY,
 					  "there is no such key: see `kekctl key list`");
 	}
-	if (r == 0)
-		r = all_answered(&s);
+	/* Whoever is to be removed, or has left, is not asked. */
+	removal = change->kind == KEYDOC_REMOVE || change->kind == KEYDOC_LEFT;
+	for (size_t i = 0; r == 0 && i < doc->n_members; i++)
+		if (!removal || !next_is_named(change, doc->members[i].id))
+			r = next_answered(&s, &doc->members[i]);
 	if (r == 0)
 		r = changes[change->kind].make(&s);
 	if (r < 0)

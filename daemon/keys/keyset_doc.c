@@ -49,13 +49,6 @@ static const char *file_text(int r)
 	}
 }
 
-/* It cannot be used, and never will be. Not so where its owner or mode is wrong, or descriptors ran out. */
-static bool is_damage(int r)
-{
-	return r == -ENOENT || r == -ENODATA || r == -EBADMSG || r == -EINVAL || r == -EFBIG ||
-	       r == -EIO;
-}
-
 /*
  * The keyset, or if that is damaged the one before: they differ by one change, which a machine may be left
  * in the midst of, so what one of them writes the other opens.
@@ -78,7 +71,9 @@ static int doc_load(struct keyset *set)
 		return -ENODATA;
 	if (p == 0) {
 		set->previous = true;
-		set->unread = !is_damage(r);
+		/* Not damaged is what may be read later: its owner or mode is wrong, or descriptors ran out. */
+		set->unread = r != -ENOENT && r != -ENODATA && r != -EBADMSG && r != -EINVAL &&
+			      r != -EFBIG && r != -EIO;
 		key_store_keep_prev(set->store); /* it is the only whole one */
 		log_error(
 			"key store %s: the file \"keyset\" cannot be used: %s. The one before it is "
@@ -104,18 +99,6 @@ static void doc_call(keyset_changed_fn *changed, void *ctx, const struct keyset_
 		  from == KEY_DESTROYED ? "not there" : key_state_name(from));
 	if (changed)
 		changed(ctx, key, from);
-}
-
-/* A key that is not in the document any more. */
-static void key_destroyed(struct keyset_key *key, keyset_changed_fn *changed, void *ctx)
-{
-	enum key_state from = key->rec.info.state;
-
-	keyset_key_drop(key);
-	key->rec.info.state = KEY_DESTROYED;
-	doc_call(changed, ctx, key, from);
-	list_del(&key->link);
-	keyset_key_free(key);
 }
 
 /* The record of a key in use: its blob is the one of the set's first root. */
@@ -214,9 +197,18 @@ static void follow(struct keyset *set, struct keyset_key **made, struct list *sp
 				key_appear(set, rec, made, spare, changed, ctx);
 		}
 	}
-	list_for_each_safe (n, &set->keys)
-		if (!keydoc_key(set->doc, keyset_entry(n)->rec.info.id))
-			key_destroyed(keyset_entry(n), changed, ctx);
+	list_for_each_safe (n, &set->keys) {
+		struct keyset_key *key = keyset_entry(n);
+		enum key_state from = key->rec.info.state;
+
+		if (keydoc_key(set->doc, key->rec.info.id))
+			continue;
+		keyset_key_drop(key);
+		key->rec.info.state = KEY_DESTROYED;
+		doc_call(changed, ctx, key, from);
+		list_del(&key->link);
+		keyset_key_free(key);
+	}
 	for (size_t i = 0; i < set->doc->n_keys; i++) {
 		struct keyset_key *key =
 			(struct keyset_key *)(uintptr_t)keyset_find(set, set->doc->keys[i].info.id);

@@ -142,15 +142,6 @@ int keyset_key_new(struct keyset_key **ret)
 	return 0;
 }
 
-static bool label_is_taken(const struct keyset *set, const struct keyset_key *key)
-{
-	list_for_each (n, &set->keys)
-		if (keyset_entry(n) != key &&
-		    strcmp(keyset_entry(n)->rec.info.label, key->rec.info.label) == 0)
-			return true;
-	return false;
-}
-
 /* What an operator should know about a key that stays unusable. NULL: it is so by intention. */
 static const char *explain(const struct keyset *set, const struct keyset_key *key)
 {
@@ -192,8 +183,10 @@ static int key_open(const struct keyset *set, struct keyset_key *key)
 						      key); /* old configurations repeat names */
 	if (key->rec.info.kind != set->kind && key->rec.info.kind != KEY_KIND_SEALED)
 		return -EOPNOTSUPP;
-	if (label_is_taken(set, key))
-		return -EEXIST;
+	list_for_each (n, &set->keys)
+		if (keyset_entry(n) != key &&
+		    strcmp(keyset_entry(n)->rec.info.label, key->rec.info.label) == 0)
+			return -EEXIST;
 	return kinds[key->rec.info.kind].load(set, key);
 }
 

@@ -10,15 +10,6 @@
 #include "daemon/keys/keyset_private.h"
 #include "daemon/sys/afalg.h"
 
-/* Names that kekd makes are plain, so that a label needs no quoting anywhere. */
-static bool is_plain_name(const char *name)
-{
-	size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				  "0123456789._-");
-
-	return len >= 1 && len <= KEKD_KEY_NAME_MAX && name[len] == '\0';
-}
-
 static int fresh_record(const char *name, struct key_record *ret)
 {
 	char hex[KEKD_KEY_ID_HEX + 1];
@@ -42,17 +33,6 @@ static int refuse_make(struct keydoc_refusal *why, int r)
 			     afalg_cure(r));
 }
 
-static bool is_secretbox(const struct keyset *set, const char *name)
-{
-	for (const struct list *n = set->keys.next; n != &set->keys; n = n->next) {
-		const struct key_record *rec = &list_entry(n, struct keyset_key, link)->rec;
-
-		if (rec->info.secretbox && strcmp(rec->info.name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Durable first, then in the set, which owns the key from then on; on failure the caller does. */
 static int stage(struct keyset *set, struct keyset_key **key, const struct keydoc_heard *heard,
 		 struct keydoc_refusal *why, keyset_changed_fn *changed, void *ctx,
@@ -73,16 +53,24 @@ static int stage_kind(struct keyset *set, const char *name, enum key_kind kind,
 {
 	_cleanup_(keyset_key_freep) struct keyset_key *key = NULL;
 	const struct keyset_key *staged = keyset_staged(set, name);
+	size_t len;
 	int r;
 
 	if (!set->doc)
 		return keydoc_refuse(why, set->why, "%s", keyset_why_text(set));
-	if (!is_plain_name(name))
+	/* Names that kekd makes are plain, so that a label needs no quoting anywhere. */
+	len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+	if (len < 1 || len > KEKD_KEY_NAME_MAX || name[len] != '\0')
 		return keydoc_refuse(why, -EINVAL,
 				     "a key's name is 1 to %d letters, digits, '.', '_' and '-'",
 				     KEKD_KEY_NAME_MAX);
-	if (is_secretbox(set, name))
-		return keydoc_refuse(why, -EOPNOTSUPP, "keys for secretbox are imported, not made");
+	for (const struct list *n = set->keys.next; n != &set->keys; n = n->next) {
+		const struct key_record *rec = &list_entry(n, struct keyset_key, link)->rec;
+
+		if (rec->info.secretbox && strcmp(rec->info.name, name) == 0)
+			return keydoc_refuse(why, -EOPNOTSUPP,
+					     "keys for secretbox are imported, not made");
+	}
 	if (staged) {
 		*ret = staged;
 		return keydoc_refuse(why, -EALREADY, "key %s is staged already",
@@ -118,14 +106,6 @@ int keyset_stage_portable(struct keyset *set, const char *name, const struct key
 			"`kekctl key rotate --abort`",
 			(*ret)->rec.info.label);
 	return r;
-}
-
-static bool name_is_taken(const struct keyset *set, const char *name)
-{
-	for (size_t i = 0; i < set->doc->n_keys; i++)
-		if (strcmp(set->doc->keys[i].info.name, name) == 0)
-			return true;
-	return false;
 }
 
 /* The key that @want and @bytes describe, if it was imported before under any name. */
@@ -185,7 +165,7 @@ int keyset_import(struct keyset *set, const struct key_record *want, struct span
 		return keydoc_refuse(why, -EALREADY, "key %s has been imported before",
 				     same->rec.info.label);
 	}
-	if (name_is_taken(set, want->info.name) || label_is_generated(set, want->info.label))
+	if (keydoc_has_name(set->doc, want->info.name) || label_is_generated(set, want->info.label))
 		return keydoc_refuse(why, -EEXIST, "another key has the name \"%s\"",
 				     want->info.name);
 	r = keyset_key_new(&key);

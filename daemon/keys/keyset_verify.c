@@ -11,23 +11,20 @@
 #include "daemon/keys/imported.h"
 #include "daemon/keys/keyset_private.h"
 
-static int prove_imported(const struct root_key *root, const struct key_record *rec)
-{
-	uint8_t *bytes = secmem_alloc(KEKD_AES_KEY_MAX);
-	int r;
-
-	if (!bytes)
-		return -ENOMEM;
-	r = imported_open(root, rec, bytes);
-	secmem_free(bytes, KEKD_AES_KEY_MAX);
-	return r;
-}
-
 static int prove_under(const struct keyset *set, const struct root_key *root,
 		       const struct key_record *rec)
 {
-	if (imported_kind(rec->info.kind))
-		return prove_imported(root, rec);
+	uint8_t *bytes;
+	int r;
+
+	if (imported_kind(rec->info.kind)) {
+		bytes = secmem_alloc(KEKD_AES_KEY_MAX);
+		if (!bytes)
+			return -ENOMEM;
+		r = imported_open(root, rec, bytes);
+		secmem_free(bytes, KEKD_AES_KEY_MAX);
+		return r;
+	}
 	if (rec->info.kind != set->kind)
 		return -EOPNOTSUPP;
 	return kek_prove(root, rec);

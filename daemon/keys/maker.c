@@ -74,17 +74,6 @@ static int maker_take_root(struct maker_root *roots, const struct maker_question
 	return 0;
 }
 
-static int maker_drop_root(struct maker_root *roots, key_serial serial)
-{
-	struct maker_root *root = serial ? maker_find(roots, serial) : NULL;
-
-	if (!root)
-		return 0;
-	keyring_unlink(KEYRING_THREAD, root->serial);
-	root->serial = 0;
-	return 0;
-}
-
 static int name_leads_to(const struct maker_root *root)
 {
 	key_serial found;
@@ -117,13 +106,20 @@ static int maker_make(const struct maker_root *root, char ret[static KEY_BLOB_MA
 static void maker_answer(struct maker_root *roots, const struct maker_question *q,
 			 struct maker_answer *ret)
 {
+	struct maker_root *root = q->root ? maker_find(roots, q->root) : NULL;
+
 	*ret = (struct maker_answer){ .r = -EINVAL };
-	if (q->what == MAKER_ROOT)
+	if (q->what == MAKER_ROOT) {
 		ret->r = maker_take_root(roots, q);
-	else if (q->what == MAKER_DROP)
-		ret->r = maker_drop_root(roots, q->root);
-	else if (q->what == MAKER_KEY)
-		ret->r = maker_make(q->root ? maker_find(roots, q->root) : NULL, ret->blob);
+	} else if (q->what == MAKER_DROP) {
+		if (root) {
+			keyring_unlink(KEYRING_THREAD, root->serial);
+			root->serial = 0;
+		}
+		ret->r = 0;
+	} else if (q->what == MAKER_KEY) {
+		ret->r = maker_make(root, ret->blob);
+	}
 	if (ret->r < 0)
 		memset(ret->blob, 0, sizeof(ret->blob));
 }

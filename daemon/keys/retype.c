@@ -67,15 +67,6 @@ static int blob_mac(const struct blob *b, struct span type, struct span key,
 	return hmac_sha256(key, parts, sizeof(parts) / sizeof(*parts), ret);
 }
 
-/* The kernel's get_derived_key(). */
-static int auth_key(struct span root, uint8_t ret[static SHA256_LEN])
-{
-	static const char word[] = "AUTH_KEY";
-	const struct span parts[] = { span_of(word, sizeof(word)), root };
-
-	return sha256(parts, 2, ret);
-}
-
 static int retype(struct blob *b, const char *type, struct span key)
 {
 	uint8_t mac[SHA256_LEN];
@@ -92,6 +83,8 @@ static int retype(struct blob *b, const char *type, struct span key)
 
 int blob_retype(const char *blob, const char *type, struct span root, char ret[static KEY_BLOB_MAX])
 {
+	static const char word[] = "AUTH_KEY";
+	const struct span parts[] = { span_of(word, sizeof(word)), root };
 	uint8_t *key = secmem_alloc(SHA256_LEN);
 	struct blob b;
 	int r, n;
@@ -100,7 +93,7 @@ int blob_retype(const char *blob, const char *type, struct span root, char ret[s
 		return -ENOMEM;
 	r = blob_parse(blob, &b);
 	if (r == 0)
-		r = auth_key(root, key);
+		r = sha256(parts, ARRAY_SIZE(parts), key); /* the kernel's get_derived_key() */
 	if (r == 0)
 		r = retype(&b, type, span_of(key, SHA256_LEN));
 	secmem_free(key, SHA256_LEN);

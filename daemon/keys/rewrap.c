@@ -21,31 +21,6 @@ struct rewrap {
 	const char *next_type;
 };
 
-static bool has_encrypted(const struct keydoc *doc)
-{
-	for (size_t i = 0; i < doc->n_keys; i++)
-		if (doc->keys[i].info.kind == KEY_KIND_ENCRYPTED)
-			return true;
-	return false;
-}
-
-static int by_serial(struct rewrap *w, struct span old, struct span next)
-{
-	int r = keyring_new_session();
-
-	w->is_serial = true;
-	if (r == 0)
-		r = root_key_new(KEYRING_SESSION, NULL, old, &w->old);
-	return r == 0 ? root_key_new_next(KEYRING_SESSION, NULL, next, &w->next) : r;
-}
-
-static int in_memory(struct rewrap *w, struct span old, struct span next)
-{
-	int r = root_key_new_in_memory(old, &w->old);
-
-	return r == 0 ? root_key_new_in_memory(next, &w->next) : r;
-}
-
 int rewrap_new(struct span old, struct span next, bool next_trusted, const struct keydoc *doc,
 	       struct rewrap **ret)
 {
@@ -57,7 +32,19 @@ int rewrap_new(struct span old, struct span next, bool next_trusted, const struc
 	w->old_bytes = old;
 	w->next_bytes = next;
 	w->next_type = next_trusted ? ROOT_TRUSTED : ROOT_USER;
-	r = has_encrypted(doc) ? by_serial(w, old, next) : in_memory(w, old, next);
+	for (size_t i = 0; i < doc->n_keys; i++)
+		w->is_serial |= doc->keys[i].info.kind == KEY_KIND_ENCRYPTED;
+	if (w->is_serial) {
+		r = keyring_new_session();
+		if (r == 0)
+			r = root_key_new(KEYRING_SESSION, NULL, old, &w->old);
+		if (r == 0)
+			r = root_key_new_next(KEYRING_SESSION, NULL, next, &w->next);
+	} else {
+		r = root_key_new_in_memory(old, &w->old);
+		if (r == 0)
+			r = root_key_new_in_memory(next, &w->next);
+	}
 	if (r < 0)
 		return r;
 	*ret = move_ptr(w);
@@ -109,29 +96,22 @@ static int rewrap_in_kernel(const struct rewrap *w, char blob[static KEY_BLOB_MA
 	return r;
 }
 
-/* That the blob opens and is that key the keeper proves. */
-static int rewrap_encrypted(const struct rewrap *w, struct key_record *rec)
-{
-	char blob[KEY_BLOB_MAX];
-	int r;
-
-	if (!w->is_serial)
-		return -EOPNOTSUPP;
-	r = blob_retype(rec->blob, ROOT_USER, w->old_bytes, blob);
-	if (r == 0)
-		r = rewrap_in_kernel(w, blob);
-	return r == 0 ? blob_retype(blob, w->next_type, w->next_bytes, rec->blob) : r;
-}
-
 int rewrap_key(const struct rewrap *w, const struct key_record *rec, char ret[static KEY_BLOB_MAX])
 {
 	struct key_record made = *rec;
+	char blob[KEY_BLOB_MAX];
 	int r = -EOPNOTSUPP;
 
-	if (imported_kind(rec->info.kind))
+	if (imported_kind(rec->info.kind)) {
 		r = rewrap_imported(w, &made);
-	else if (rec->info.kind == KEY_KIND_ENCRYPTED)
-		r = rewrap_encrypted(w, &made);
+	} else if (rec->info.kind == KEY_KIND_ENCRYPTED && w->is_serial) {
+		/* That the blob opens and is that key the keeper proves. */
+		r = blob_retype(rec->blob, ROOT_USER, w->old_bytes, blob);
+		if (r == 0)
+			r = rewrap_in_kernel(w, blob);
+		if (r == 0)
+			r = blob_retype(blob, w->next_type, w->next_bytes, made.blob);
+	}
 	if (r == 0)
 		memcpy(ret, made.blob, sizeof(made.blob));
 	return r;

@@ -84,11 +84,13 @@ static int export_memfd(const struct softkey *key, int *ret_fd)
 #endif
 }
 
-static int export_pipe(const struct softkey *key, int *ret_fd)
+int softkey_export(const struct softkey *key, int *ret_fd)
 {
 	_cleanup_close_ int rd = -1, wr = -1;
 	int fds[2];
 
+	if (export_memfd(key, ret_fd) == 0)
+		return 0;
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	rd = fds[0];
@@ -99,28 +101,11 @@ static int export_pipe(const struct softkey *key, int *ret_fd)
 	return 0;
 }
 
-int softkey_export(const struct softkey *key, int *ret_fd)
-{
-	int r = export_memfd(key, ret_fd);
-
-	return r < 0 ? export_pipe(key, ret_fd) : r;
-}
-
-static int import_memfd(int fd, struct softkey *key)
-{
-	void *p = map_shared(fd, PROT_READ);
-
-	if (!p) /* EAGAIN: no more can be locked */
-		return errno == EAGAIN ? -ENOMEM : -errno;
-	memcpy(key, p, sizeof(*key));
-	munmap(p, sizeof(*key));
-	return 0;
-}
-
 int softkey_import(int fd, struct softkey **ret)
 {
 	_cleanup_(softkey_freep) struct softkey *key = NULL;
 	struct stat st;
+	void *p;
 	int r;
 
 	if (fstat(fd, &st) < 0)
@@ -128,14 +113,18 @@ int softkey_import(int fd, struct softkey **ret)
 	r = softkey_new(&key);
 	if (r < 0)
 		return r;
-	if (S_ISFIFO(st.st_mode))
-		r = read(fd, key, sizeof(*key)) == (ssize_t)sizeof(*key) ? 0 : -EINVAL;
-	else if (S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof(*key))
-		r = import_memfd(fd, key);
-	else
-		r = -EINVAL;
-	if (r < 0)
-		return r;
+	if (S_ISFIFO(st.st_mode)) {
+		if (read(fd, key, sizeof(*key)) != (ssize_t)sizeof(*key))
+			return -EINVAL;
+	} else if (S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof(*key)) {
+		p = map_shared(fd, PROT_READ);
+		if (!p) /* EAGAIN: no more can be locked */
+			return errno == EAGAIN ? -ENOMEM : -errno;
+		memcpy(key, p, sizeof(*key));
+		munmap(p, sizeof(*key));
+	} else {
+		return -EINVAL;
+	}
 	*ret = move_ptr(key);
 	return 0;
 }

@@ -61,15 +61,6 @@ static bool is_leftover(const char *name)
 	return false;
 }
 
-/* A file of kekd 0.1's store: "manifest", or a key's, 32 hex digits and ".key". */
-static bool is_old_form(const char *name)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	return strcmp(name, "manifest") == 0 ||
-	       (strspn(name, digits) == 32 && strcmp(name + 32, ".key") == 0);
-}
-
 static bool owner_is_fine(const struct stat *st)
 {
 	return st->st_uid == 0 || st->st_uid == geteuid();
@@ -135,7 +126,9 @@ static int clean_up(struct key_store *s)
 	if (!d)
 		return -errno;
 	while ((r = next_name(d, &name)) > 0) {
-		if (is_old_form(name)) {
+		/* A file of kekd 0.1's store: "manifest", or a key's, 32 hex digits and ".key". */
+		if (strcmp(name, "manifest") == 0 ||
+		    (strspn(name, "0123456789abcdef") == 32 && strcmp(name + 32, ".key") == 0)) {
 			log_error(
 				"key store %s: %s is a file of kekd 0.1's form, which this version "
 				"does not read: move the directory's files away",
@@ -185,16 +178,6 @@ static int make_dir(const char *path)
 	return 0;
 }
 
-/* Without trailing slashes, behind which open(2) would follow a symbolic link after all. */
-static char *plain_path(const char *path)
-{
-	size_t len = strlen(path);
-
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	return strndup(path, len);
-}
-
 #define LOCK_TRIES    40
 #define LOCK_PAUSE_NS (50 * 1000 * 1000)
 
@@ -216,12 +199,16 @@ static int lock_dir(int dir)
 int key_store_open(const char *path, struct key_store **ret)
 {
 	_cleanup_(key_store_closep) struct key_store *s = calloc(1, sizeof(*s));
+	size_t len = strlen(path);
 	int r;
 
 	if (!s)
 		return -ENOMEM;
 	s->dir = -1;
-	s->path = plain_path(path);
+	/* Without trailing slashes, behind which open(2) would follow a symbolic link after all. */
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	s->path = strndup(path, len);
 	if (!s->path)
 		return -ENOMEM;
 	r = make_dir(s->path);

@@ -93,17 +93,6 @@ static int kms_pb_decode(enum pb_message which, struct span msg, void *spans, st
 	return r;
 }
 
-static int put_annotation(struct secbuf *out, uint32_t number, const struct annotation *a)
-{
-	int r = proto_put_message(out, number,
-				  proto_bytes_len(ENTRY_KEY, a->key.len) +
-					  proto_bytes_len(ENTRY_VALUE, a->value.len));
-
-	if (r == 0)
-		r = proto_put_bytes(out, ENTRY_KEY, a->key);
-	return r < 0 ? r : proto_put_bytes(out, ENTRY_VALUE, a->value);
-}
-
 static int encode(enum pb_message which, const void *spans, const struct annotations *a,
 		  struct secbuf *out)
 {
@@ -113,8 +102,17 @@ static int encode(enum pb_message which, const void *spans, const struct annotat
 	for (uint32_t i = 0; i < m->n && r == 0; i++)
 		r = proto_put_bytes(out, i + 1,
 				    *(const struct span *)((const char *)spans + m->span[i]));
-	for (size_t i = 0; m->annotations != 0 && i < a->n && r == 0; i++)
-		r = put_annotation(out, m->annotations, &a->v[i]);
+	for (size_t i = 0; m->annotations != 0 && i < a->n && r == 0; i++) {
+		struct span key = a->v[i].key, value = a->v[i].value;
+
+		r = proto_put_message(out, m->annotations,
+				      proto_bytes_len(ENTRY_KEY, key.len) +
+					      proto_bytes_len(ENTRY_VALUE, value.len));
+		if (r == 0)
+			r = proto_put_bytes(out, ENTRY_KEY, key);
+		if (r == 0)
+			r = proto_put_bytes(out, ENTRY_VALUE, value);
+	}
 	return r;
 }
 

@@ -272,17 +272,6 @@ static bool is_v2_encrypt(const struct kms_op *k)
 	return k->method->encrypt && k->op.purpose == OP_KMS_V2;
 }
 
-/* Around the result, as grpc_call_reply_with() takes it. */
-static int kms_encode(struct kms_op *k)
-{
-	struct kms_response rsp = { .data = span_of(k->op.out, k->op.out_len) };
-
-	if (is_v2_encrypt(k))
-		rsp.key_id = span_str(k->op.key_id);
-	k->out.len = GRPC_PREFIX;
-	return pb_encode_around(k->method->response, &rsp, &k->out);
-}
-
 static int event(const struct kms_op *k, int r, uint64_t now)
 {
 	const struct kms_service *s = k->service;
@@ -305,15 +294,22 @@ static int event(const struct kms_op *k, int r, uint64_t now)
 static void kms_op_done(struct op *op, int r)
 {
 	struct kms_op *k = container_of(op, struct kms_op, op);
+	struct kms_response rsp = { 0 };
 	uint64_t now = now_ns();
 	int unrecorded;
 
 	if (k->method->encrypt)
 		tried_at(k->service, r, now);
-	if (!k->call)
+	if (!k->call) {
 		r = -ECANCELED;
-	else if (r == 0)
-		r = kms_encode(k);
+	} else if (r == 0) {
+		/* Around the result, as grpc_call_reply_with() takes it. */
+		rsp.data = span_of(k->op.out, k->op.out_len);
+		if (is_v2_encrypt(k))
+			rsp.key_id = span_str(k->op.key_id);
+		k->out.len = GRPC_PREFIX;
+		r = pb_encode_around(k->method->response, &rsp, &k->out);
+	}
 	unrecorded = event(k, r, now);
 	if (r == 0)
 		r = unrecorded;
@@ -333,20 +329,6 @@ static void kms_cancel(void *ctx, struct grpc_call *call)
 		return;
 	k->call = NULL;
 	chain_cancel(s->chain, &k->op);
-}
-
-/* Limits that are the contract's own, before any key is looked at. */
-static int request_check(const struct kms_method *m, const struct kms_request *req)
-{
-	if (m->purpose == OP_KMS_V2 && !m->encrypt) {
-		if (req->data.len == 0 || req->data.len > KEKD_KMS_CIPHERTEXT_MAX)
-			return -EINVAL;
-		if (req->key_id.len == 0 || req->key_id.len > KEKD_KMS_KEY_ID_MAX)
-			return -EINVAL;
-	}
-	if (m->purpose == OP_KMS_V1 && !span_equal(req->version, span_str("v1beta1")))
-		return -EINVAL;
-	return 0;
 }
 
 /* Room for a result of @cap bytes, and for what the answer has around it. */
@@ -374,18 +356,24 @@ static int kms_out(struct op *op, size_t cap)
 
 static int kms_start(struct kms_op *k)
 {
+	const struct kms_method *m = k->method;
 	struct kms_service *s = k->service;
 	struct kms_request req;
 	size_t cap;
 	int r;
 
-	r = pb_decode_request(k->method->request, span_of(k->msg.data, k->msg.len), &req);
-	if (r == 0)
-		r = request_check(k->method, &req);
+	r = pb_decode_request(m->request, span_of(k->msg.data, k->msg.len), &req);
 	if (r < 0)
 		return r;
+	/* Limits that are the contract's own, before any key is looked at. */
+	if (m->purpose == OP_KMS_V2 && !m->encrypt &&
+	    (req.data.len == 0 || req.data.len > KEKD_KMS_CIPHERTEXT_MAX || req.key_id.len == 0 ||
+	     req.key_id.len > KEKD_KMS_KEY_ID_MAX))
+		return -EINVAL;
+	if (m->purpose == OP_KMS_V1 && !span_equal(req.version, span_str("v1beta1")))
+		return -EINVAL;
 	k->uid = req.uid;
-	cap = req.data.len + (k->method->encrypt ? chain_overhead(s->chain) : 0);
+	cap = req.data.len + (m->encrypt ? chain_overhead(s->chain) : 0);
 	r = kms_out(&k->op, cap);
 	if (r < 0)
 		return r;
@@ -393,7 +381,7 @@ static int kms_start(struct kms_op *k)
 	k->op.context = req.key_id;
 	k->op.done = kms_op_done;
 	k->op.grow = kms_out;
-	if (!k->method->encrypt)
+	if (!m->encrypt)
 		return chain_decrypt(s->chain, &k->op);
 	r = chain_encrypt(s->chain, &k->op);
 	return r == -EMSGSIZE ? -E2BIG : r;

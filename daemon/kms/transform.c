@@ -85,24 +85,23 @@ unsigned int transform_service_busy(const struct transform_service *s)
 	return s->busy;
 }
 
-/* The group of "deployments.apps" is "apps", that of "secrets" is empty. */
-static struct span group_of(struct span resource)
-{
-	const uint8_t *dot = resource.len > 0 ? memchr(resource.data, '.', resource.len) : NULL;
-
-	if (!dot)
-		return SPAN_NULL;
-	return span_skip(resource, (size_t)(dot - resource.data) + 1);
-}
-
-/* "*.*" is everything, "*." the core group, "*.apps" that group (types_encryption.go). */
+/*
+ * "*.*" is everything, "*." the core group, "*.apps" that group (types_encryption.go). The group of "deployments.apps"
+ * is "apps", that of "secrets" is empty.
+ */
 static bool transform_covers(const char *pattern, struct span resource)
 {
+	struct span group = SPAN_NULL;
+	const uint8_t *dot;
+
 	if (strcmp(pattern, "*.*") == 0)
 		return true;
-	if (strncmp(pattern, "*.", 2) == 0)
-		return span_equal(group_of(resource), span_str(pattern + 2));
-	return span_equal(span_str(pattern), resource);
+	if (strncmp(pattern, "*.", 2) != 0)
+		return span_equal(span_str(pattern), resource);
+	dot = resource.len > 0 ? memchr(resource.data, '.', resource.len) : NULL;
+	if (dot)
+		group = span_skip(resource, (size_t)(dot - resource.data) + 1);
+	return span_equal(group, span_str(pattern + 2));
 }
 
 int transform_find(const struct transform_item *items, size_t n, struct span resource,

@@ -87,16 +87,6 @@ static int error_of(enum grpc_status status, enum upstream_method method)
 	}
 }
 
-/* A value that the plugin cannot open says nothing about the plugin. */
-static void stat_count(struct upstream_stat *stat, int r)
-{
-	if (r == -EBADMSG || r == -ENOKEY)
-		r = 0;
-	stat->calls++;
-	stat->failures += r < 0;
-	stat->last = r;
-}
-
 static void call_free(struct upstream_call *c)
 {
 	c->plugin->decrypts -= c->method == UPSTREAM_DECRYPT;
@@ -106,6 +96,7 @@ static void call_free(struct upstream_call *c)
 static void plugin_done(void *ctx, enum grpc_status status, const char *text, struct secbuf *msg)
 {
 	struct upstream_call *c = ctx;
+	struct upstream_stat *stat = &c->plugin->stat;
 	struct kms_response rsp = { 0 };
 	struct upstream_answer answer;
 	int r = status == GRPC_OK ? 0 : error_of(status, c->method);
@@ -121,7 +112,10 @@ static void plugin_done(void *ctx, enum grpc_status status, const char *text, st
 		.healthz = rsp.healthz,
 		.annotations = rsp.annotations,
 	};
-	stat_count(&c->plugin->stat, r);
+	/* A value that the plugin cannot open says nothing about the plugin. */
+	stat->last = r == -EBADMSG || r == -ENOKEY ? 0 : r;
+	stat->calls++;
+	stat->failures += stat->last < 0;
 	c->done(c->ctx, r, text, r == 0 ? &answer : NULL);
 	pb_response_done(&rsp);
 	call_free(c);

@@ -98,37 +98,23 @@ static int text_read(int fd, char **ret, size_t *ret_len)
 }
 
 /* The keeper has parsed the same bytes already: an error here is a bug or a lie, never a typo. */
-static int config_from(int fd, struct config **ret)
-{
-	_cleanup_free_ char *text = NULL;
-	struct yaml_error err = { 0 };
-	size_t len = 0;
-	int r;
-
-	r = text_read(fd, &text, &len);
-	return r < 0 ? r : config_parse(span_of(text, len), "kekd.yaml", ret, &err);
-}
-
-static int encconf_from(int fd, struct encconf **ret)
-{
-	_cleanup_free_ char *text = NULL;
-	struct yaml_error err = { 0 };
-	size_t len = 0;
-	int r;
-
-	r = text_read(fd, &text, &len);
-	return r < 0 ? r : encconf_parse(span_of(text, len), "encryption.yaml", 0, ret, &err);
-}
-
 int server_configs_parse(struct link_fds *fds, struct config **ret_config, struct encconf **ret_enc)
 {
+	_cleanup_free_ char *config_text = NULL, *enc_text = NULL;
 	_cleanup_(config_freep) struct config *config = NULL;
 	_cleanup_(encconf_freep) struct encconf *enc = NULL;
-	int r;
+	struct yaml_error err = { 0 };
+	size_t config_len = 0, enc_len = 0;
+	int r, e;
 
-	r = config_from(fds->fd[0], &config);
+	r = text_read(fds->fd[0], &config_text, &config_len);
+	e = text_read(fds->fd[1], &enc_text, &enc_len);
 	if (r == 0)
-		r = encconf_from(fds->fd[1], &enc);
+		r = config_parse(span_of(config_text, config_len), "kekd.yaml", &config, &err);
+	if (r == 0)
+		r = e;
+	if (r == 0)
+		r = encconf_parse(span_of(enc_text, enc_len), "encryption.yaml", 0, &enc, &err);
 	if (r < 0 || !config || !enc)
 		return r < 0 ? r : -EPROTO;
 	*ret_config = move_ptr(config);

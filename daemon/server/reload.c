@@ -38,11 +38,18 @@ void reload_drop(struct server *s)
 	reload_free(move_ptr(s->reload));
 }
 
-static int chains_make(struct server *s, struct server_reload *n)
+static int prepare(struct server *s, const struct link_msg *req, struct link_fds *fds)
 {
+	_cleanup_(reload_freep) struct server_reload *n = calloc(1, sizeof(*n));
 	struct chain_env env;
-	int r = 0;
+	int r;
 
+	if (!n)
+		return -ENOMEM;
+	n->peers = *req;
+	r = server_peers_valid(req) ? server_configs_parse(fds, &n->config, &n->enc) : -EPROTO;
+	if (r < 0)
+		return r;
 	if (n->enc->items_count != s->n_items)
 		return -EOPNOTSUPP; /* sockets are made at start */
 	server_chain_env(s, n->config, &env);
@@ -55,20 +62,6 @@ static int chains_make(struct server *s, struct server_reload *n)
 		if (r == 0)
 			n->n_chains++;
 	}
-	return r;
-}
-
-static int prepare(struct server *s, const struct link_msg *req, struct link_fds *fds)
-{
-	_cleanup_(reload_freep) struct server_reload *n = calloc(1, sizeof(*n));
-	int r;
-
-	if (!n)
-		return -ENOMEM;
-	n->peers = *req;
-	r = server_peers_valid(req) ? server_configs_parse(fds, &n->config, &n->enc) : -EPROTO;
-	if (r == 0)
-		r = chains_make(s, n);
 	if (r == 0)
 		s->reload = move_ptr(n);
 	return r;

@@ -117,12 +117,6 @@ void server_stop(struct server *s)
 	ring_timer(s->ring, &s->drain_timer, now_ns() + DRAIN_NS);
 }
 
-static bool finished(const struct server *s)
-{
-	return s->stopping && grpc_server_drained(s->grpc) && server_idle(s) &&
-	       server_transform_idle(s);
-}
-
 static int serve(struct server *s)
 {
 	bool more;
@@ -135,7 +129,8 @@ static int serve(struct server *s)
 	r = server_probe_start(s);
 	if (r < 0)
 		return r;
-	while (!finished(s)) {
+	while (!(s->stopping && grpc_server_drained(s->grpc) && server_idle(s) &&
+		 server_transform_idle(s))) {
 		defer_run(&s->defer); /* first: what its callbacks submit goes with this flush */
 		more = engine_flush(s->engine);
 		upstreams_flush(s->upstreams);

@@ -10,20 +10,6 @@
 #include "daemon/server/locked.h"
 #include "daemon/server/server_private.h"
 
-/*
- * A seventh of LOCKED_TRANSFORM, which a connection may hold when it is alone, has room for one request of the largest
- * size: results and answer; or for many small. A value counts as a call, and the engine has room for
- * them beside all calls of the KMS sockets (ENGINE_CONFIG_DEFAULT).
- */
-static void transform_limits(struct grpc_limits *ret)
-{
-	*ret = grpc_limits_default;
-	ret->message_bytes = TRANSFORM_MESSAGE_BYTES;
-	ret->connections = LOCKED_TRANSFORM_CONNECTIONS;
-	ret->streams = 16;
-	ret->calls = 16 * TRANSFORM_VALUES_MAX;
-}
-
 /* There are as many items as sockets: keeper/conf.c checks that. */
 static void items_fill(const struct server *s,
 		       struct transform_item items[static ENCCONF_ITEMS_MAX])
@@ -59,7 +45,16 @@ int server_transform_open(struct server *s, const struct link_msg *msg, int fd)
 		.gids = t->peer_gids,
 		.n_gids = msg->n_peer_gids,
 	};
-	transform_limits(&t->limits);
+	/*
+	 * A seventh of LOCKED_TRANSFORM, which a connection may hold when it is alone, has room for one request of the
+	 * largest size: results and answer; or for many small. A value counts as a call, and the engine has room for
+	 * them beside all calls of the KMS sockets (ENGINE_CONFIG_DEFAULT).
+	 */
+	t->limits = grpc_limits_default;
+	t->limits.message_bytes = TRANSFORM_MESSAGE_BYTES;
+	t->limits.connections = LOCKED_TRANSFORM_CONNECTIONS;
+	t->limits.streams = 16;
+	t->limits.calls = 16 * TRANSFORM_VALUES_MAX;
 	if (s->config->workers > 1)
 		t->limits.accept_pause_ns = SERVER_ACCEPT_PAUSE_NS;
 	items_fill(s, items);

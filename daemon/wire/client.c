@@ -371,19 +371,6 @@ static void connect_failed(struct grpc_client *client, int r)
 	}
 }
 
-/*
- * After 2^30 calls the connection has no stream ids left, and takes no call any more. Another connection takes its
- * place, for @call and all that follow.
- */
-static void call_elsewhere(struct grpc_client_call *call)
-{
-	struct grpc_client *client = call->client;
-
-	list_add_tail(&client->waiting, &call->link);
-	client->draining = true;
-	conn_close(client->conn, "it has no stream left");
-}
-
 static void call_send(struct grpc_client_call *call)
 {
 	struct grpc_client *client = call->client;
@@ -415,7 +402,13 @@ static void call_send(struct grpc_client_call *call)
 	}
 	r = h2_request(client->h2, &call->stream, fields, n, &body);
 	if (r == -ECONNRESET && call->tries < TRIES_MAX) {
-		call_elsewhere(call);
+		/*
+		 * After 2^30 calls the connection has no stream ids left, and takes no call any more. Another takes
+		 * its place, for this call and all that follow.
+		 */
+		list_add_tail(&client->waiting, &call->link);
+		client->draining = true;
+		conn_close(client->conn, "it has no stream left");
 		return;
 	}
 	if (r < 0) {
@@ -476,31 +469,25 @@ void grpc_client_flush(struct grpc_client *client)
 
 /* Life. */
 
-static int address(const char *path, struct sockaddr_un *ret)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-	if (path[0] == '\0' || path[0] == '@')
-		return -EINVAL;
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(addr.sun_path, path, strlen(path));
-	*ret = addr;
-	return 0;
-}
-
 int grpc_client_new(const struct grpc_client_config *config, struct grpc_client **ret)
 {
 	_cleanup_free_ struct grpc_client *client = calloc(1, sizeof(*client));
+	const char *path = config->path;
 	int r;
 
 	if (!client)
 		return -ENOMEM;
 	client->config = *config;
 	client->config.path = NULL;
-	r = config->connect ? 0 : address(config->path, &client->addr);
-	if (r == 0)
-		r = h2mem_new(&client->mem);
+	if (!config->connect) {
+		if (path[0] == '\0' || path[0] == '@')
+			return -EINVAL;
+		if (strlen(path) >= sizeof(client->addr.sun_path))
+			return -ENAMETOOLONG;
+		client->addr.sun_family = AF_UNIX;
+		memcpy(client->addr.sun_path, path, strlen(path));
+	}
+	r = h2mem_new(&client->mem);
 	if (r < 0)
 		return r;
 	timers_init(&client->timers, config->ring);

@@ -349,14 +349,14 @@ static ssize_t data_length(nghttp2_session *session _unused_, uint8_t type _unus
 	return DATA_MAX;
 }
 
-static int trailers_submit(nghttp2_session *session, struct h2_stream *st);
+static size_t fields_make(struct h2 *h2, const struct h2_field *fields, size_t n);
 
 /* How much of the body goes into the next frame; send_data() moves it. */
 static ssize_t data_read(nghttp2_session *session, int32_t id _unused_, uint8_t *buf _unused_,
 			 size_t len, uint32_t *flags, nghttp2_data_source *source, void *ctx)
 {
 	struct h2_stream *st = source->ptr;
-	size_t left = st->body.len - st->body_off;
+	size_t left = st->body.len - st->body_off, n;
 	int r;
 
 	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
@@ -365,7 +365,8 @@ static ssize_t data_read(nghttp2_session *session, int32_t id _unused_, uint8_t 
 	*flags |= NGHTTP2_DATA_FLAG_EOF;
 	if (st->n_trailers > 0) {
 		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-		r = trailers_submit(session, st);
+		n = fields_make(st->h2, st->trailers, st->n_trailers);
+		r = nghttp2_submit_trailer(session, st->id, st->h2->nv, n);
 		if (r < 0) {
 			h2_must(ctx, r);
 			return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -678,13 +679,6 @@ static size_t fields_make(struct h2 *h2, const struct h2_field *fields, size_t n
 						 : NGHTTP2_NV_FLAG_NO_COPY_NAME,
 		};
 	return n;
-}
-
-static int trailers_submit(nghttp2_session *session, struct h2_stream *st)
-{
-	size_t n = fields_make(st->h2, st->trailers, st->n_trailers);
-
-	return nghttp2_submit_trailer(session, st->id, st->h2->nv, n);
 }
 
 int h2_answer(struct h2_stream *st, const struct h2_field *fields, size_t n, struct secbuf *body,

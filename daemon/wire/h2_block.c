@@ -89,21 +89,18 @@ static uint64_t block_load(const uint8_t *at)
 	return bytes;
 }
 
-/* The first four and the last four of four to seven bytes. */
-static uint64_t load_few(struct span v)
+/* False may be wrong: then each byte has to be looked at. The last four or eight may overlap others. */
+static bool surely_text(struct span v)
 {
 	uint32_t first, last;
 
-	memcpy(&first, v.data, sizeof(first));
-	memcpy(&last, v.data + v.len - sizeof(last), sizeof(last));
-	return (uint64_t)first << 32 | last;
-}
-
-/* False may be wrong: then each byte has to be looked at. The last eight may overlap others. */
-static bool surely_text(struct span v)
-{
-	if (v.len < sizeof(uint64_t))
-		return v.len >= sizeof(uint32_t) && !any_low(load_few(v));
+	if (v.len < sizeof(uint32_t))
+		return false;
+	if (v.len < sizeof(uint64_t)) {
+		memcpy(&first, v.data, sizeof(first));
+		memcpy(&last, v.data + v.len - sizeof(last), sizeof(last));
+		return !any_low((uint64_t)first << 32 | last);
+	}
 	for (size_t i = 0; i + sizeof(uint64_t) < v.len; i += sizeof(uint64_t))
 		if (any_low(block_load(v.data + i)))
 			return false;
@@ -166,16 +163,6 @@ static const struct known *known_find(struct span name)
 	return NULL;
 }
 
-static int pseudo_field(struct h2_block *b, const struct known *k, struct span value)
-{
-	if (k->kind != b->kind || b->regular || (b->seen & k->bit) || !k->valid(value))
-		return -EPROTO;
-	b->seen |= k->bit;
-	if (k->bit == SEEN_STATUS)
-		b->informational = value.data[0] == '1';
-	return 0;
-}
-
 /* RFC 9110 §8.6; a repeated field must repeat the value. */
 static int content_length(struct h2_length *length, struct span value)
 {
@@ -197,8 +184,14 @@ static int known_field(struct h2_block *b, struct h2_length *length, const struc
 {
 	static const struct span trailers = SPAN_LITERAL("trailers");
 
-	if (k->rule == PSEUDO)
-		return pseudo_field(b, k, value);
+	if (k->rule == PSEUDO) {
+		if (k->kind != b->kind || b->regular || (b->seen & k->bit) || !k->valid(value))
+			return -EPROTO;
+		b->seen |= k->bit;
+		if (k->bit == SEEN_STATUS)
+			b->informational = value.data[0] == '1';
+		return 0;
+	}
 	b->regular = true;
 	switch (k->rule) {
 	case CONNECTION_SPECIFIC: /* RFC 9113 §8.2.2 */

@@ -65,13 +65,6 @@ static void watch_fill(struct h2_watch *w, uint64_t now)
 	w->tokens = w->tokens + add < BURST ? w->tokens + (uint32_t)add : BURST;
 }
 
-static uint32_t frame_cost(uint8_t type, uint8_t flags, uint32_t len)
-{
-	if (type == T_DATA)
-		return len < TINY_DATA && !(flags & FLAG_END_STREAM) ? TINY_COST : 0;
-	return type < T_KNOWN ? cost_of[type] : TINY_COST;
-}
-
 /* The nine bytes are there: length 24, type 8, flags 8, stream 32. */
 static int frame_begins(struct h2_watch *w)
 {
@@ -84,7 +77,10 @@ static int frame_begins(struct h2_watch *w)
 	if (type == T_PRIORITY && (w->head[5] & 0x7f) == 0 && w->head[6] == 0 && w->head[7] == 0 &&
 	    w->head[8] == 0)
 		return -EBADMSG;
-	cost = frame_cost(type, flags, w->left);
+	if (type == T_DATA)
+		cost = w->left < TINY_DATA && !(flags & FLAG_END_STREAM) ? TINY_COST : 0;
+	else
+		cost = type < T_KNOWN ? cost_of[type] : TINY_COST;
 	if (cost > w->tokens)
 		return -EPROTO;
 	w->tokens -= cost;
