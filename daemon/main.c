@@ -56,17 +56,6 @@ static const struct {
 	{ "epoll", RING_EPOLL },
 };
 
-static bool ring_parse(const char *s, enum ring_kind *ret)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(rings); i++) {
-		if (strcmp(rings[i].name, s) == 0) {
-			*ret = rings[i].kind;
-			return true;
-		}
-	}
-	return false;
-}
-
 static int usage_error(void)
 {
 	fputs(usage, stderr);
@@ -78,6 +67,7 @@ static int keeper(int argc, char **argv)
 	struct keeper_options opt = { .config_path = DEFAULT_CONFIG };
 	enum log_level level = LOG_LEVEL_INFO;
 	bool check = false;
+	size_t i;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "c:dVh", options, NULL)) != -1) {
@@ -92,8 +82,11 @@ static int keeper(int argc, char **argv)
 			opt.unit = true;
 			break;
 		case OPT_RING:
-			if (!ring_parse(optarg, &opt.ring))
+			for (i = 0; i < ARRAY_SIZE(rings) && strcmp(rings[i].name, optarg) != 0;)
+				i++;
+			if (i == ARRAY_SIZE(rings))
 				return usage_error();
+			opt.ring = rings[i].kind;
 			opt.ring_forced = true;
 			break;
 		case 'd':
@@ -118,22 +111,16 @@ static int keeper(int argc, char **argv)
 	return keeper_main(&opt);
 }
 
-/* Started without one of them, the next file opened would get its number, and the log be written there. */
-static void standard_descriptors(void)
+int main(int argc, char **argv)
 {
+	bool debug = argc == 2 && strcmp(argv[1], SPAWN_DEBUG) == 0;
 	int fd;
 
+	/* Started without one of them, the next file opened would get its number, and the log be written there. */
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	closep(&fd);
-}
-
-int main(int argc, char **argv)
-{
-	bool debug = argc == 2 && strcmp(argv[1], SPAWN_DEBUG) == 0;
-
-	standard_descriptors();
 	/* Before libcrypto is used: all of its memory is to be locked. */
 	if ((argc == 1 || debug) && strcmp(argv[0], HOLDER_NAME) == 0) {
 		log_init(HOLDER_NAME, debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);

@@ -216,25 +216,14 @@ int carrier_setup_parse(struct span body, struct carrier_setup *ret)
 	return 0;
 }
 
-static int setup_put(struct carrier *c, const struct carrier_setup *s)
-{
-	char *text;
-	size_t len;
-	int r = carrier_setup_format(s, &text, &len);
-
-	if (r < 0)
-		return r;
-	r = carrier_put(c, &(struct carrier_head){ .type = CARRIER_SETUP }, span_of(text, len));
-	free(text);
-	return r;
-}
-
 int carrier_start(int control, enum carrier_side side, const struct carrier_setup *s,
 		  struct carrier **ret)
 {
 	static const uint8_t byte = 1;
 	_cleanup_(carrier_freep) struct carrier *c = NULL;
 	_cleanup_close_ int theirs = -1;
+	char *text = NULL;
+	size_t len = 0;
 	int fds[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
@@ -245,7 +234,11 @@ int carrier_start(int control, enum carrier_side side, const struct carrier_setu
 		close(fds[0]);
 		return r;
 	}
-	r = setup_put(c, s);
+	r = carrier_setup_format(s, &text, &len);
+	if (r == 0)
+		r = carrier_put(c, &(struct carrier_head){ .type = CARRIER_SETUP },
+				span_of(text, len));
+	free(text);
 	if (r == 0)
 		r = fdpass_send(control, &byte, sizeof(byte), &theirs, 1);
 	if (r < 0)

@@ -112,20 +112,6 @@ int etcd_range_encode(const char *prefix, uint8_t **ret, size_t *ret_len)
 	return 0;
 }
 
-/* A mod_revision of 0 is sent, too: it is one of a oneof. */
-static void put_compare(struct request *q, struct span key, uint64_t mod_revision)
-{
-	uint8_t head[PROTO_HEAD_MAX];
-
-	put_message(q, TXN_REQUEST_COMPARE,
-		    proto_varint_len(COMPARE_TARGET, TARGET_MOD) +
-			    proto_bytes_len(COMPARE_KEY, key.len) +
-			    proto_head(head, COMPARE_MOD_REVISION, PROTO_VARINT, mod_revision));
-	put_number(q, COMPARE_TARGET, TARGET_MOD);
-	put_bytes(q, COMPARE_KEY, key);
-	put_number(q, COMPARE_MOD_REVISION, mod_revision);
-}
-
 int etcd_txn_encode(const char *key, uint64_t mod_revision, struct span value, uint8_t **ret,
 		    size_t *ret_len)
 {
@@ -133,6 +119,7 @@ int etcd_txn_encode(const char *key, uint64_t mod_revision, struct span value, u
 	size_t get = proto_bytes_len(RANGE_REQUEST_KEY, k.len);
 	size_t put = proto_bytes_len(PUT_REQUEST_KEY, k.len) +
 		     proto_bytes_len(PUT_REQUEST_VALUE, value.len);
+	uint8_t head[PROTO_HEAD_MAX];
 	struct request q;
 	int r;
 
@@ -141,7 +128,13 @@ int etcd_txn_encode(const char *key, uint64_t mod_revision, struct span value, u
 	r = request_new(3 * k.len + value.len, &q);
 	if (r < 0)
 		return r;
-	put_compare(&q, k, mod_revision);
+	put_message(&q, TXN_REQUEST_COMPARE,
+		    proto_varint_len(COMPARE_TARGET, TARGET_MOD) +
+			    proto_bytes_len(COMPARE_KEY, k.len) +
+			    proto_head(head, COMPARE_MOD_REVISION, PROTO_VARINT, mod_revision));
+	put_number(&q, COMPARE_TARGET, TARGET_MOD);
+	put_bytes(&q, COMPARE_KEY, k);
+	put_number(&q, COMPARE_MOD_REVISION, mod_revision); /* 0, too: it is one of a oneof */
 	put_message(&q, TXN_REQUEST_SUCCESS, message_len(REQUEST_PUT, put));
 	put_message(&q, REQUEST_PUT, put);
 	put_bytes(&q, PUT_REQUEST_KEY, k);

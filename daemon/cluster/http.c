@@ -217,11 +217,6 @@ static bool files_changed(struct http *h)
 	return changed;
 }
 
-static bool is_away(CURLcode code)
-{
-	return code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT;
-}
-
 /* One endpoint. */
 static int ask(struct http *h, struct http_call *call, size_t endpoint)
 {
@@ -258,7 +253,9 @@ static int ask(struct http *h, struct http_call *call, size_t endpoint)
 	if (code != CURLE_OK) {
 		r = words_for_tls(*error ? error : curl_easy_strerror(code), words, sizeof(words));
 		snprintf(call->words, sizeof(call->words), "etcd at %.128s: %s", at, words);
-		return is_away(code) || r == -EIO ? -ETIMEDOUT : r;
+		if (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT || r == -EIO)
+			return -ETIMEDOUT;
+		return r;
 	}
 	curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &http);
 	if (http != 200 || h->status < 0) {
@@ -273,12 +270,6 @@ static int ask(struct http *h, struct http_call *call, size_t endpoint)
 	if (r < 0)
 		snprintf(call->words, sizeof(call->words), "etcd at %.128s: %s", at, words);
 	return r;
-}
-
-/* One that has no leader, or another certificate than the others, is as good as away; what it said counts more. */
-static bool is_final(int r)
-{
-	return r != -ETIMEDOUT && r != -EIO && r != -EKEYREJECTED;
 }
 
 int http_do(struct http *h, struct http_call *call)
@@ -299,7 +290,8 @@ int http_do(struct http *h, struct http_call *call)
 			return 0;
 		}
 		log_debug("%s", call->words);
-		if (is_final(one))
+		/* One that has no leader, or another certificate than the others, is as good as away. What it said counts more. */
+		if (one != -ETIMEDOUT && one != -EIO && one != -EKEYREJECTED)
 			return one;
 		if (!*words || (r == -ETIMEDOUT && one != -ETIMEDOUT)) {
 			r = one;

@@ -103,30 +103,16 @@ static int take_kv(struct span msg, struct etcd_kv *ret)
 	return r < 0 || ret->key.len == 0 || ret->mod_revision == 0 ? -EPROTO : 0;
 }
 
-static bool is_after(struct span key, struct span last)
-{
-	size_t n = key.len < last.len ? key.len : last.len;
-	int c = n > 0 ? memcmp(key.data, last.data, n) : 0;
-
-	return c > 0 || (c == 0 && key.len > last.len);
-}
-
 static bool is_asked(const struct page_ask *ask, const struct etcd_kv *kv, struct span last)
 {
+	size_t n = kv->key.len < last.len ? kv->key.len : last.len;
+	int order = n > 0 ? memcmp(kv->key.data, last.data, n) : 0;
+
 	if (ask->revision > 0 && kv->mod_revision > ask->revision)
 		return false;
-	return ask->only.len > 0 ? span_equal(kv->key, ask->only) : is_after(kv->key, last);
-}
-
-static int take_field(const struct proto_field *f, struct page_answer *a)
-{
-	if (is_field(f, ANSWER_HEADER, PROTO_LEN))
-		return take_header(f->bytes, a);
-	if (is_field(f, ANSWER_MORE, PROTO_VARINT))
-		a->more = f->varint != 0;
-	else if (is_field(f, ANSWER_COUNT, PROTO_VARINT))
-		a->count = f->varint;
-	return 0;
+	if (ask->only.len > 0)
+		return span_equal(kv->key, ask->only);
+	return order > 0 || (order == 0 && kv->key.len > last.len);
 }
 
 int page_decode(struct span body, const struct page_ask *ask, etcd_each_fn *each, void *ctx,
@@ -140,10 +126,15 @@ int page_decode(struct span body, const struct page_ask *ask, etcd_each_fn *each
 	int r = etcd_unframe(body, &msg);
 
 	while (r == 0 && (r = proto_next(&msg, &f)) > 0) {
-		if (!is_field(&f, ANSWER_KV, PROTO_LEN)) {
-			r = take_field(&f, &a);
+		r = 0;
+		if (is_field(&f, ANSWER_HEADER, PROTO_LEN))
+			r = take_header(f.bytes, &a);
+		else if (is_field(&f, ANSWER_MORE, PROTO_VARINT))
+			a.more = f.varint != 0;
+		else if (is_field(&f, ANSWER_COUNT, PROTO_VARINT))
+			a.count = f.varint;
+		if (!is_field(&f, ANSWER_KV, PROTO_LEN))
 			continue;
-		}
 		r = take_kv(f.bytes, &kv);
 		if (r == 0 && (!is_asked(ask, &kv, last) || n++ == ask->limit))
 			r = -EPROTO;

@@ -138,28 +138,21 @@ static size_t length_of(uint32_t type)
 	}
 }
 
-/* END is the same in every version, so that what is wrong can be said. */
-static bool head_is_sound(const struct admin_head *head)
-{
-	size_t length = length_of(head->type);
-
-	if (head->length > ADMIN_BODY_MAX)
-		return false;
-	if (head->version != ADMIN_VERSION)
-		return head->type == ADMIN_END;
-	return length == 0 || head->length == length;
-}
-
 int admin_recv(int fd, uint64_t timeout_ns, struct admin_message *ret)
 {
 	_cleanup_(admin_message_clear) struct admin_message m = { 0 };
 	uint64_t end_ns = end_of(timeout_ns);
+	size_t length;
 	int r;
 
 	r = recv_all(fd, end_ns, &m.head, sizeof(m.head));
 	if (r < 0)
 		return r;
-	if (!head_is_sound(&m.head))
+	/* END is the same in every version, so that what is wrong can be said. */
+	if (m.head.version != ADMIN_VERSION && m.head.type != ADMIN_END)
+		return -EPROTO;
+	length = length_of(m.head.type);
+	if (m.head.length > ADMIN_BODY_MAX || (length > 0 && m.head.length != length))
 		return -EPROTO;
 	m.data = malloc((size_t)m.head.length + 1);
 	if (!m.data)

@@ -30,21 +30,16 @@ static int backup_write_tmp(const char *tmp, const char *text, size_t len)
 	return r < 0 ? ctl_fail("%s: %s", tmp, strerror(-r)) : 0;
 }
 
-/* link(2), or where a file system has no hard links (FAT) the rename that does as much. */
-static int give_name(const char *tmp, const char *path)
-{
-	if (link(tmp, path) == 0)
-		return 0;
-	if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
-		return -errno;
-	return renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) < 0 ? -errno : 0;
-}
-
-/* Not over a file that is there: it may be the only good backup. */
+/*
+ * Not over a file that is there: it may be the only good backup. So link(2), or where a file system has no hard links
+ * (FAT) the rename that does as much.
+ */
 static int put_in_place(const char *tmp, const char *path)
 {
-	int r = give_name(tmp, path);
+	int r = link(tmp, path) < 0 ? -errno : 0;
 
+	if (r == -EPERM || r == -EOPNOTSUPP || r == -ENOSYS)
+		r = renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) < 0 ? -errno : 0;
 	if (r < 0)
 		return r == -EEXIST ? ctl_fail("%s: is there already; give another name", path)
 				    : ctl_fail("%s: %s", path, strerror(-r));

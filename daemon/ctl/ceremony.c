@@ -145,17 +145,6 @@ static struct span word_at(const char *text, unsigned int index)
 	return span_of(text, strcspn(text, " "));
 }
 
-static void share_print(struct terminal *t, const char *text)
-{
-	for (unsigned int i = 0; i < SLIP39_WORDS; i++) {
-		struct span word = word_at(text, i);
-
-		terminal_say(t, "%s%2u ", i % COLUMNS == 0 ? "\n    " : "", i + 1);
-		terminal_put(t, word);
-		terminal_say(t, "%*s", SLIP39_WORD_MAX + 3 - (int)word.len, "");
-	}
-}
-
 /* @c->typed from @start to @len is the word that is being typed. */
 struct typing {
 	struct ceremony *c;
@@ -183,20 +172,6 @@ static void word_end(struct typing *y)
 	y->len = y->start;
 }
 
-/* One letter, or the whole word before. */
-static void typing_back(struct typing *y)
-{
-	if (y->len > y->start) {
-		y->len--;
-	} else if (y->words > 0) {
-		y->start--;
-		while (y->start > 0 && y->c->typed[y->start - 1] != ' ')
-			y->start--;
-		y->len = y->start;
-		y->words--;
-	}
-}
-
 /* Part of what an arrow or the like sends: ESC [ … and a last byte. */
 static bool typing_escape(struct typing *y, uint8_t key)
 {
@@ -216,31 +191,30 @@ static bool typing_escape(struct typing *y, uint8_t key)
 
 static void typing_key(struct typing *y, uint8_t key)
 {
-	if (key == ' ' || key == '\r' || key == '\n' || key == '\t')
+	if (key == ' ' || key == '\r' || key == '\n' || key == '\t') {
 		word_end(y);
-	else if (key == '\b' || key == 0x7f)
-		typing_back(y);
-	else if (((key >= 'a' && key <= 'z') || (key >= 'A' && key <= 'Z')) &&
-		 y->len - y->start < TYPED_MAX)
+	} else if (key == '\b' || key == 0x7f) {
+		/* one letter, or the whole word before */
+		if (y->len > y->start) {
+			y->len--;
+		} else if (y->words > 0) {
+			y->start--;
+			while (y->start > 0 && y->c->typed[y->start - 1] != ' ')
+				y->start--;
+			y->len = y->start;
+			y->words--;
+		}
+	} else if (((key >= 'a' && key <= 'z') || (key >= 'A' && key <= 'Z')) &&
+		   y->len - y->start < TYPED_MAX) {
 		y->c->typed[y->len++] = (char)key;
+	}
 }
 
 /*
- * Nothing that depends on a word but that it has begun: a terminal that is recorded must not tell how many letters it
- * has, so the line is written again only when it says something else.
+ * @want words, each checked when it is complete, into c->typed. Nothing that is shown depends on a word but that it has
+ * begun: a terminal that is recorded must not tell how many letters it has, so the line is written again only when it
+ * says something else.
  */
-static void typing_show(struct terminal *t, const struct typing *y, unsigned int want, int *shown)
-{
-	int now = (int)(2 * y->words + (y->len > y->start)) + (*y->note ? 1000 : 0);
-
-	if (now == *shown)
-		return;
-	terminal_say(t, "\r\033[K  %s%u of %u %s%s", y->note, y->words, want,
-		     want == 1 ? "word" : "words", y->len > y->start ? " ..." : "");
-	*shown = now;
-}
-
-/* @want words, each checked when it is complete, into c->typed. */
 static int words_type(struct terminal *t, struct ceremony *c, unsigned int want)
 {
 	struct typing y = { .c = c };
@@ -248,7 +222,13 @@ static int words_type(struct terminal *t, struct ceremony *c, unsigned int want)
 	uint8_t key;
 
 	while (r == 0 && y.words < want) {
-		typing_show(t, &y, want, &shown);
+		bool begun = y.len > y.start;
+		int now = (int)(2 * y.words + begun) + (*y.note ? 1000 : 0);
+
+		if (now != shown)
+			terminal_say(t, "\r\033[K  %s%u of %u %s%s", y.note, y.words, want,
+				     want == 1 ? "word" : "words", begun ? " ..." : "");
+		shown = now;
 		r = terminal_key(t, &key);
 		if (r == 0 && !typing_escape(&y, key))
 			typing_key(&y, key);
@@ -293,7 +273,13 @@ static int share_show(struct terminal *t, struct ceremony *c, const struct cerem
 			     "%s  Share %u of %u, set %u. Any %u of the set give back the root key "
 			     "%s.\n  Write down that line and these words:\n",
 			     note, share->number, plan->n, share->set, plan->threshold, id);
-		share_print(t, c->text);
+		for (unsigned int w = 0; w < SLIP39_WORDS; w++) {
+			struct span word = word_at(c->text, w);
+
+			terminal_say(t, "%s%2u ", w % COLUMNS == 0 ? "\n    " : "", w + 1);
+			terminal_put(t, word);
+			terminal_say(t, "%*s", SLIP39_WORD_MAX + 3 - (int)word.len, "");
+		}
 		terminal_say(t, "\n\n  Press a key when you have them all.");
 		r = terminal_key(t, &key);
 		terminal_clear(t);

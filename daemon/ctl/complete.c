@@ -98,13 +98,10 @@ static void complete_key(void *ctx, const struct board_key *key)
 	((struct complete *)ctx)->key = *key;
 }
 
-/* Has the keyset changed since it was read? Then the keeper refuses a change that the new keyset does not need. */
-static bool is_overtaken(int r)
-{
-	return r == -EALREADY || r == -EPERM || r == -EAGAIN || r == -ENOKEY || r == -EEXIST;
-}
-
-/* One change, tried once. */
+/*
+ * One change, tried once. If the keyset has changed since it was read, the keeper refuses a change that the new keyset
+ * does not need.
+ */
 static int change_try(struct complete *c, struct admin_request *req)
 {
 	const struct ctl_exchange x = { .req = req, .each = complete_key, .ctx = c };
@@ -120,9 +117,21 @@ static int change_try(struct complete *c, struct admin_request *req)
 	snprintf(c->waits, sizeof(c->waits), "%s", *end.text ? end.text : errno_text(end.r));
 	if (end.r == -EINPROGRESS)
 		return STEP_WAITS;
-	if (is_overtaken(end.r) && c->overtaken++ < OVERTAKEN_MAX)
+	if ((end.r == -EALREADY || end.r == -EPERM || end.r == -EAGAIN || end.r == -ENOKEY ||
+	     end.r == -EEXIST) &&
+	    c->overtaken++ < OVERTAKEN_MAX)
 		return STEP_OVERTAKEN;
 	return ctl_fail("%s", c->waits);
+}
+
+/* The same, as a step that is called @what. */
+static int change_step(struct complete *c, struct admin_request *req, const char *what)
+{
+	int r = change_try(c, req);
+
+	if (r == 0)
+		step_made(c, what, &c->key, NULL);
+	return r;
 }
 
 static struct admin_request request_of(const struct board_key *key, enum admin_verb verb)
@@ -143,8 +152,6 @@ static const struct board_key *find(const struct complete *c, enum key_state sta
 	return NULL;
 }
 
-/* --- a new key ----------------------------------------------------------------------------------- */
-
 static bool is_due(const struct complete *c, const struct board_key *active)
 {
 	const struct config_rotation *r = &c->conf->rotation;
@@ -153,29 +160,6 @@ static bool is_due(const struct complete *c, const struct board_key *active)
 	/* Each member counts its own messages, and has its share. */
 	return (r->max_age > 0 && age >= r->max_age / NS_PER_S) ||
 	       active->encryptions >= r->max_encryptions / (c->members > 0 ? c->members : 1);
-}
-
-static int stage(struct complete *c)
-{
-	struct admin_request req = { .verb = ADMIN_KEY_STAGE };
-	int r;
-
-	req.flags = c->ctl->portable ? ADMIN_PORTABLE : 0;
-	memcpy(req.name, c->name, strlen(c->name) + 1);
-	r = change_try(c, &req);
-	if (r == 0)
-		step_made(c, "staged", &c->key, NULL);
-	return r;
-}
-
-static int activate(struct complete *c, const struct board_key *key)
-{
-	struct admin_request req = request_of(key, ADMIN_KEY_ACTIVATE);
-	int r = change_try(c, &req);
-
-	if (r == 0)
-		step_made(c, "active", &c->key, NULL);
-	return r;
 }
 
 /* --- who is quiet -------------------------------------------------------------------------------- */
@@ -423,7 +407,9 @@ static int finish_retired(struct complete *c)
 
 static int next(struct complete *c)
 {
+	struct admin_request req;
 	const struct board_key *staged, *old, *active;
+	struct quiet q = { 0 };
 	int r;
 
 	c->waits[0] = '\0';
@@ -438,21 +424,22 @@ static int next(struct complete *c)
 				"`kekctl key list` and `kekctl key create`",
 				c->name);
 	c->under_way = c->under_way || staged || old;
-	if (staged)
-		return activate(c, staged);
+	if (staged) {
+		req = request_of(staged, ADMIN_KEY_ACTIVATE);
+		return change_step(c, &req, "active");
+	}
 	if (old)
 		return finish_old(c, old);
 	r = finish_retired(c);
-	if (r == STEP_NOTHING && !c->under_way && (c->ctl->now || is_due(c, active)))
-		return stage(c);
-	return r;
-}
-
-/* There is nothing to do only if this node has the keyset that etcd has. It hears of a newer one within seconds. */
-static int nothing(struct complete *c)
-{
-	struct quiet q = { 0 };
-
+	if (r != STEP_NOTHING)
+		return r;
+	if (!c->under_way && (c->ctl->now || is_due(c, active))) {
+		req = (struct admin_request){ .verb = ADMIN_KEY_STAGE,
+					      .flags = c->ctl->portable ? ADMIN_PORTABLE : 0 };
+		memcpy(req.name, c->name, strlen(c->name) + 1);
+		return change_step(c, &req, "staged");
+	}
+	/* There is nothing to do only if this node has the keyset that etcd has. It hears of a newer one within seconds. */
 	if (quiet_ask(c, &q) != 0)
 		return 1;
 	if (c->current)
@@ -462,33 +449,31 @@ static int nothing(struct complete *c)
 	return STEP_WAITS;
 }
 
-/* Wait a second, if there is time left. What it waits for is said whenever that changes. */
-static bool complete_wait(struct complete *c)
-{
-	const struct timespec pause = { .tv_sec = 1 };
-
-	if (complete_seconds() >= c->until)
-		return false;
-	if (strcmp(c->said, c->waits) != 0)
-		fprintf(stderr, "kekctl: waiting: %s\n", c->waits);
-	memcpy(c->said, c->waits, sizeof(c->said));
-	nanosleep(&pause, NULL);
-	return true;
-}
-
 static int steps_make(struct complete *c)
 {
-	const struct timespec moment = { .tv_nsec = 200000000 };
+	const struct timespec moment = { .tv_nsec = 200000000 }, second = { .tv_sec = 1 };
 	int r;
 
 	for (;;) {
 		r = next(c);
-		if (r == STEP_NOTHING)
-			r = nothing(c);
-		if (r == STEP_OVERTAKEN)
+		switch (r) {
+		case 0:
+			break;
+		case STEP_OVERTAKEN:
 			nanosleep(&moment, NULL);
-		else if (r != 0 && (r != STEP_WAITS || !complete_wait(c)))
+			break;
+		case STEP_WAITS:
+			if (complete_seconds() >= c->until)
+				return r;
+			/* What it waits for is said whenever that changes. */
+			if (strcmp(c->said, c->waits) != 0)
+				fprintf(stderr, "kekctl: waiting: %s\n", c->waits);
+			memcpy(c->said, c->waits, sizeof(c->said));
+			nanosleep(&second, NULL);
+			break;
+		default:
 			return r;
+		}
 	}
 }
 

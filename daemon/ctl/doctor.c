@@ -68,14 +68,6 @@ static const char *doctor_text_of(const json_t *finding, const char *field)
 	return s ? s : "";
 }
 
-static const char *colour_of(const char *level)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
-		if (strcmp(levels[i].name, level) == 0)
-			return levels[i].colour;
-	return "";
-}
-
 static void doctor_print_text(const struct doctor *d)
 {
 	bool colour = isatty(STDOUT_FILENO);
@@ -84,11 +76,13 @@ static void doctor_print_text(const struct doctor *d)
 
 	json_array_foreach(d->findings, i, f)
 	{
-		const char *level = doctor_text_of(f, "level");
+		const char *level = doctor_text_of(f, "level"), *on = "";
 
-		printf("%s%-8s%s%-13s %s\n", colour ? colour_of(level) : "", level,
-		       colour ? "\033[0m" : "", doctor_text_of(f, "check"),
-		       doctor_text_of(f, "text"));
+		for (size_t l = 0; colour && l < ARRAY_SIZE(levels); l++)
+			if (strcmp(levels[l].name, level) == 0)
+				on = levels[l].colour;
+		printf("%s%-8s%s%-13s %s\n", on, level, colour ? "\033[0m" : "",
+		       doctor_text_of(f, "check"), doctor_text_of(f, "text"));
 		if (*doctor_text_of(f, "cure"))
 			printf("%22s> %s\n", "", doctor_text_of(f, "cure"));
 	}
@@ -96,20 +90,15 @@ static void doctor_print_text(const struct doctor *d)
 	       d->count[DOCTOR_PROBLEM]);
 }
 
-static int doctor_print_json(const struct doctor *d)
-{
-	return ctl_print_json(json_pack("{s:O, s:i, s:i, s:i}", "findings", d->findings, "ok",
-					(int)d->count[DOCTOR_OK], "warnings",
-					(int)d->count[DOCTOR_WARNING], "problems",
-					(int)d->count[DOCTOR_PROBLEM]));
-}
-
 int doctor_print(const struct doctor *d)
 {
 	int r = 0;
 
 	if (d->ctl->json)
-		r = doctor_print_json(d);
+		r = ctl_print_json(json_pack("{s:O, s:i, s:i, s:i}", "findings", d->findings, "ok",
+					     (int)d->count[DOCTOR_OK], "warnings",
+					     (int)d->count[DOCTOR_WARNING], "problems",
+					     (int)d->count[DOCTOR_PROBLEM]));
 	else
 		doctor_print_text(d);
 	return r == 0 && d->count[DOCTOR_PROBLEM] == 0 ? 0 : 1;

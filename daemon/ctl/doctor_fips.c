@@ -9,32 +9,6 @@
 #include "daemon/crypto/openssl_start.h"
 #include "daemon/ctl/doctor.h"
 
-static void fips_kernel(struct doctor *d, bool on)
-{
-	if (on)
-		doctor_report(d, DOCTOR_OK, "FIPS kernel", "",
-			      "in FIPS mode: it allows what custody serial and value take of it, "
-			      "ecb(aes) and hmac(sha256)");
-	else if (!d->software)
-		doctor_report(d, DOCTOR_WARNING, "FIPS kernel",
-			      "boot with fips=1, or use custody: holder",
-			      "not in FIPS mode: custody serial and value take AES and HMAC of it");
-}
-
-static void fips_library(struct doctor *d, bool on)
-{
-	if (on)
-		doctor_report(d, DOCTOR_OK, "FIPS library", "",
-			      "openssl.cnf asks for fips=yes: custody holder takes AES and HMAC of "
-			      "such a provider, every custody SHA-256");
-	else
-		doctor_report(
-			d, DOCTOR_WARNING, "FIPS library",
-			"default_properties = fips=yes in openssl.cnf, and the provider; see fips_module(7ssl)",
-			"openssl.cnf does not ask for fips=yes: custody holder takes AES and HMAC of "
-			"any provider, every custody SHA-256");
-}
-
 void doctor_fips(struct doctor *d)
 {
 	char mode[16] = "";
@@ -51,8 +25,24 @@ void doctor_fips(struct doctor *d)
 	library = openssl_asks_for_fips();
 	if (!kernel && !library)
 		return;
-	fips_kernel(d, kernel);
-	fips_library(d, library);
+	if (kernel)
+		doctor_report(d, DOCTOR_OK, "FIPS kernel", "",
+			      "in FIPS mode: it allows what custody serial and value take of it, "
+			      "ecb(aes) and hmac(sha256)");
+	else if (!d->software)
+		doctor_report(d, DOCTOR_WARNING, "FIPS kernel",
+			      "boot with fips=1, or use custody: holder",
+			      "not in FIPS mode: custody serial and value take AES and HMAC of it");
+	if (library)
+		doctor_report(d, DOCTOR_OK, "FIPS library", "",
+			      "openssl.cnf asks for fips=yes: custody holder takes AES and HMAC of "
+			      "such a provider, every custody SHA-256");
+	else
+		doctor_report(
+			d, DOCTOR_WARNING, "FIPS library",
+			"default_properties = fips=yes in openssl.cnf, and the provider; see fips_module(7ssl)",
+			"openssl.cnf does not ask for fips=yes: custody holder takes AES and HMAC of "
+			"any provider, every custody SHA-256");
 	doctor_report(
 		d, DOCTOR_WARNING, "FIPS",
 		"ask who judges it; the whole table is in kmod-notes/custody.md",

@@ -107,23 +107,18 @@ static void check_disk(struct doctor *d)
 		doctor_report(d, DOCTOR_OK, "disk", "", "room for keys in " STORE);
 }
 
-/* Whose socket the file is: the process that called listen(2) (unix(7)), the keeper or systemd. 0: of another pid namespace. -1: nobody. */
-static pid_t who_listens(const char *path)
-{
-	struct ucred who = { 0 };
-	socklen_t len = sizeof(who);
-	_cleanup_close_ int fd = -1;
-
-	if (connect_unix(path, &fd) < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
-		return -1;
-	return who.pid;
-}
-
 static void check_socket(struct doctor *d, const struct admin_status *s, const char *path)
 {
-	pid_t who = who_listens(path);
+	struct ucred listener = { 0 };
+	socklen_t len = sizeof(listener);
+	_cleanup_close_ int fd = -1;
 	struct stat st;
+	pid_t who = -1; /* nobody; 0: of another pid namespace */
 
+	/* The process that called listen(2) (unix(7)): the keeper or systemd. */
+	if (connect_unix(path, &fd) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &len) == 0)
+		who = listener.pid;
 	if (stat(path, &st) < 0)
 		doctor_report(d, DOCTOR_PROBLEM, "socket", "restart kekd.socket, or kekd", "%s: %s",
 			      path, errno_text(errno));

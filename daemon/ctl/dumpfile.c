@@ -66,20 +66,6 @@ static int each(void *ctx, const struct dump_value *v)
 	return rd->r;
 }
 
-/* Text that Windows has stored with two bytes a character gets one byte each. */
-static struct span chunk_of(struct reading *rd, size_t have, enum form_width *width)
-{
-	struct span chunk = span_of(rd->buf, have);
-
-	if (*width == FORM_UTF8_MARK) {
-		*width = FORM_BYTES;
-		return span_skip(chunk, 3);
-	}
-	if (*width != FORM_BYTES)
-		chunk.len = form_narrow(rd->buf, have, *width);
-	return chunk;
-}
-
 static int read_json(struct reading *rd, size_t have)
 {
 	_cleanup_(etcdjson_freep) struct etcdjson *j = NULL;
@@ -89,7 +75,16 @@ static int read_json(struct reading *rd, size_t have)
 	rd->file->source = "etcdctl";
 	r = etcdjson_new(each, rd, &rd->file->info, &rd->err, &j);
 	while (r == 0 && have > 0) {
-		r = etcdjson_feed(j, chunk_of(rd, have, &width));
+		struct span chunk = span_of(rd->buf, have);
+
+		/* Text that Windows has stored with two bytes a character gets one byte each. */
+		if (width == FORM_UTF8_MARK) {
+			width = FORM_BYTES;
+			chunk = span_skip(chunk, 3);
+		} else if (width != FORM_BYTES) {
+			chunk.len = form_narrow(rd->buf, have, width);
+		}
+		r = etcdjson_feed(j, chunk);
 		if (r == 0)
 			r = io_read_all(rd->fd, rd->buf, sizeof(rd->buf), &have);
 	}

@@ -73,19 +73,6 @@ static long http1_number(struct span s, long max)
 	return n;
 }
 
-static int status_line(struct span line, int *ret)
-{
-	long status;
-
-	if (!span_starts_with(line, span_str("HTTP/1.")) || line.len < 12 || line.data[8] != ' ')
-		return -EBADMSG;
-	status = http1_number(span_of(line.data + 9, 3), 599);
-	if (status < 100 || (line.len > 12 && line.data[12] != ' '))
-		return -EBADMSG;
-	*ret = (int)status;
-	return 0;
-}
-
 /* The value of a header line if it is @name's. */
 static bool header_is(struct span line, const char *name, struct span *ret_value)
 {
@@ -109,8 +96,14 @@ int http1_answer(struct span bytes, struct http1_answer *ret)
 	int r;
 
 	r = line_take(&bytes, &line);
-	if (r == 0)
-		r = status_line(line, &answer.status);
+	if (r < 0)
+		return r;
+	if (!span_starts_with(line, span_str("HTTP/1.")) || line.len < 12 || line.data[8] != ' ')
+		return -EBADMSG;
+	n = http1_number(span_of(line.data + 9, 3), 599);
+	if (n < 100 || (line.len > 12 && line.data[12] != ' '))
+		return -EBADMSG;
+	answer.status = (int)n;
 	while (r == 0 && (r = line_take(&bytes, &line)) == 0 && line.len > 0) {
 		if (header_is(line, "Content-Length", &value)) {
 			length = http1_number(value, 1L << 40);

@@ -31,15 +31,6 @@ static void keep_key(void *ctx, const struct board_key *key)
 	*(struct board_key *)ctx = *key;
 }
 
-/* The @n-th name to try for a key called @label in the old configuration. -ENAMETOOLONG. */
-static int candidate(const char *label, unsigned int n, char ret[static KEKD_LABEL_MAX])
-{
-	int len = n == 1 ? snprintf(ret, KEKD_LABEL_MAX, "%s", label)
-			 : snprintf(ret, KEKD_LABEL_MAX, "%s.%u", label, n);
-
-	return len < KEKD_LABEL_MAX ? 0 : -ENAMETOOLONG;
-}
-
 /* Hand over one key under the first name that is free, and call it by that name from now on. */
 static int import_one(const struct ctl *ctl, struct admin_import *in,
 		      const struct encconf_provider *p, struct encconf_key *key)
@@ -61,7 +52,10 @@ static int import_one(const struct ctl *ctl, struct admin_import *in,
 	snprintf(in->label, sizeof(in->label), "%s", key->name);
 	memcpy(in->key, key->secret, key->secret_len);
 	for (unsigned int n = 1; end.r == -EEXIST && n <= NAMES_MAX; n++) {
-		if (candidate(key->name, n, req.name) < 0)
+		int len = n == 1 ? snprintf(req.name, KEKD_LABEL_MAX, "%s", key->name)
+				 : snprintf(req.name, KEKD_LABEL_MAX, "%s.%u", key->name, n);
+
+		if (len >= KEKD_LABEL_MAX)
 			break;
 		if (ctl_change(ctl, &x, NULL, &end) != 0)
 			return 1;
@@ -111,19 +105,6 @@ static void plan(const struct encconf *conf)
 		}
 }
 
-static void farewell(const char *file, const char *output)
-{
-	printf("\nwrote %s, without secrets: name it as encryptionConfig: of kekd.yaml, reload kekd\n"
-	       "and read a value of each kind back (kekctl transform from-storage).\n"
-	       "Import on one node only: copy its key store to the others, so that a key has one id.\n"
-	       "Then, on every node that has the file:\n\n"
-	       "  shred -u %s\n\n"
-	       "shred does not reach snapshots, backups, nor what a copy-on-write file system or an\n"
-	       "SSD keeps: whoever may hold such a copy has these keys until all is rewritten with\n"
-	       "keys that were made by kekd.\n",
-	       output, file);
-}
-
 static int import_run(const struct ctl *ctl, const char *file, const char *output)
 {
 	_cleanup_(encconf_freep) struct encconf *conf = NULL;
@@ -153,7 +134,15 @@ static int import_run(const struct ctl *ctl, const char *file, const char *outpu
 	if (r < 0)
 		return ctl_fail("%s: %s; the keys are imported: run this again", output,
 				errno_text(r));
-	farewell(file, output);
+	printf("\nwrote %s, without secrets: name it as encryptionConfig: of kekd.yaml, reload kekd\n"
+	       "and read a value of each kind back (kekctl transform from-storage).\n"
+	       "Import on one node only: copy its key store to the others, so that a key has one id.\n"
+	       "Then, on every node that has the file:\n\n"
+	       "  shred -u %s\n\n"
+	       "shred does not reach snapshots, backups, nor what a copy-on-write file system or an\n"
+	       "SSD keeps: whoever may hold such a copy has these keys until all is rewritten with\n"
+	       "keys that were made by kekd.\n",
+	       output, file);
 	return 0;
 }
 

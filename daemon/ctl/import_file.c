@@ -62,19 +62,6 @@ static void put_provider(FILE *to, const struct encconf_provider *p)
 	}
 }
 
-static void put_item(FILE *to, const struct encconf_item *item)
-{
-	fputs("- resources:\n", to);
-	for (size_t i = 0; i < item->resources_count; i++) {
-		fputs("  - ", to);
-		import_file_put_text(to, item->resources[i].name);
-		fputc('\n', to);
-	}
-	fputs("  providers:\n", to);
-	for (size_t i = 0; i < item->providers_count; i++)
-		put_provider(to, &item->providers[i]);
-}
-
 int import_print(const struct encconf *conf, FILE *to)
 {
 	fputs("# Keys are names: kekd has the keys themselves (kekctl key list).\n"
@@ -82,8 +69,19 @@ int import_print(const struct encconf *conf, FILE *to)
 	      "kind: EncryptionConfiguration\n"
 	      "resources:\n",
 	      to);
-	for (size_t i = 0; i < conf->items_count; i++)
-		put_item(to, &conf->items[i]);
+	for (size_t i = 0; i < conf->items_count; i++) {
+		const struct encconf_item *item = &conf->items[i];
+
+		fputs("- resources:\n", to);
+		for (size_t k = 0; k < item->resources_count; k++) {
+			fputs("  - ", to);
+			import_file_put_text(to, item->resources[k].name);
+			fputc('\n', to);
+		}
+		fputs("  providers:\n", to);
+		for (size_t k = 0; k < item->providers_count; k++)
+			put_provider(to, &item->providers[k]);
+	}
 	return fflush(to) == 0 && !ferror(to) ? 0 : -EIO;
 }
 

@@ -400,30 +400,6 @@ static void next_ceremony(FILE *to, const struct init_answers *a)
 			a->root == INIT_TPM ? "host+tpm2" : "host");
 }
 
-static void next_root(FILE *to, const struct init_answers *a)
-{
-	if (a->root != INIT_UNSEAL)
-		next_ceremony(to, a);
-	fputs("systemctl enable --now kekd.socket kekd.service\n", to);
-	if (a->root == INIT_UNSEAL) {
-		next_ceremony(to, a);
-		fputs("# After each start of kekd people type their shares:\n"
-		      "# kekctl root restore -- kekctl unseal\n",
-		      to);
-	}
-}
-
-static void next_key(FILE *to, const struct init_answers *a)
-{
-	if (a->server == INIT_FIRST)
-		fprintf(to, "kekctl key create %s\n", a->key);
-	else
-		fputs("# Its keys come from the first server: by etcd where kekd.yaml has cluster:, or by a command\n"
-		      "# that is typed there, with this server's name for THIS (kekd-keyset(5)):\n"
-		      "# kekctl keyset export | ssh THIS kekctl keyset apply | kekctl keyset ack --join\n",
-		      to);
-}
-
 static void next_apiserver(FILE *to, const struct init_answers *a)
 {
 	if (a->goes_by_ours) {
@@ -495,15 +471,6 @@ static void next_config(FILE *to, const struct init_answers *a, bool writer)
 			writer ? "writer" : "reader");
 }
 
-/* Root is not always among the peers, so the probe runs as kube-apiserver does. */
-static void next_probe(FILE *to, const struct init_answers *a)
-{
-	fputs("kekctl probe ", to);
-	if (a->apiserver.uid != 0)
-		fprintf(to, "--as %u:%u ", a->apiserver.uid, a->apiserver.gid);
-	fprintf(to, "%s\n", has_own_file(a) ? a->existing : IN_FORCE);
-}
-
 char *init_next(const struct init_answers *a)
 {
 	_cleanup_free_ char *text = NULL;
@@ -512,10 +479,28 @@ char *init_next(const struct init_answers *a)
 
 	if (!to)
 		return NULL;
-	next_root(to, a);
-	next_key(to, a);
+	if (a->root != INIT_UNSEAL)
+		next_ceremony(to, a);
+	fputs("systemctl enable --now kekd.socket kekd.service\n", to);
+	if (a->root == INIT_UNSEAL) {
+		next_ceremony(to, a);
+		fputs("# After each start of kekd people type their shares:\n"
+		      "# kekctl root restore -- kekctl unseal\n",
+		      to);
+	}
+	if (a->server == INIT_FIRST)
+		fprintf(to, "kekctl key create %s\n", a->key);
+	else
+		fputs("# Its keys come from the first server: by etcd where kekd.yaml has cluster:, or by a command\n"
+		      "# that is typed there, with this server's name for THIS (kekd-keyset(5)):\n"
+		      "# kekctl keyset export | ssh THIS kekctl keyset apply | kekctl keyset ack --join\n",
+		      to);
 	next_config(to, a, false);
-	next_probe(to, a);
+	/* Root is not always among the peers, so the probe runs as kube-apiserver does. */
+	fputs("kekctl probe ", to);
+	if (a->apiserver.uid != 0)
+		fprintf(to, "--as %u:%u ", a->apiserver.uid, a->apiserver.gid);
+	fprintf(to, "%s\n", has_own_file(a) ? a->existing : IN_FORCE);
 	next_apiserver(to, a);
 	fputs("# When every API server has that:\n", to);
 	next_config(to, a, true);

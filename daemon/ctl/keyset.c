@@ -138,22 +138,18 @@ int ctl_keyset_remove(const struct ctl *ctl, int argc, char **argv)
 	return keyset_ask(ctl, &req, SPAN_NULL, false);
 }
 
-static void keyset_time_text(uint64_t seconds, char ret[static 24])
-{
-	time_t t = (time_t)seconds;
-	struct tm tm;
-
-	if (seconds == 0 || !gmtime_r(&t, &tm) || strftime(ret, 24, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-		snprintf(ret, 24, "never");
-}
-
 static void print_member(void *ctx, const struct admin_member *m)
 {
 	json_t *list = ctx;
-	char heard[24];
 
-	keyset_time_text(m->heard, heard);
 	if (list) {
+		time_t t = (time_t)m->heard;
+		char heard[24];
+		struct tm tm;
+
+		if (m->heard == 0 || !gmtime_r(&t, &tm) ||
+		    strftime(heard, sizeof(heard), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+			strcpy(heard, "never");
 		json_array_append_new(
 			list,
 			json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:s}", "name", m->name, "id",

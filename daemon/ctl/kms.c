@@ -38,23 +38,15 @@ static int call(const struct ctl *ctl, struct secpool *pool, const char *method,
 	return relay_call(path, method, &msg, CALL_NS, pool, ret);
 }
 
-static json_t *base64(struct span s)
-{
-	char text[sodium_base64_ENCODED_LEN(KEKD_KMS_CIPHERTEXT_MAX,
-					    sodium_base64_VARIANT_ORIGINAL)];
-
-	if (s.len > KEKD_KMS_CIPHERTEXT_MAX)
-		return NULL;
-	sodium_bin2base64(text, sizeof(text), s.data, s.len, sodium_base64_VARIANT_ORIGINAL);
-	return json_string(text);
-}
-
 int ctl_encrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 {
 	_cleanup_(secpool_freep) struct secpool *pool = NULL;
 	_cleanup_secbuf_ struct secbuf in = { 0 }, out = { 0 };
 	struct kms_request req = { .uid = span_str("kekctl") };
 	_cleanup_(pb_response_done) struct kms_response rsp = { 0 };
+	char text[sodium_base64_ENCODED_LEN(KEKD_KMS_CIPHERTEXT_MAX,
+					    sodium_base64_VARIANT_ORIGINAL)];
+	bool fits;
 	int r;
 
 	if (argc != 0)
@@ -70,7 +62,11 @@ int ctl_encrypt(const struct ctl *ctl, int argc, char **argv _unused_)
 		return r;
 	if (pb_decode_response(PB_V2_ENCRYPT_RESPONSE, span_of(out.data, out.len), &rsp) < 0)
 		return ctl_fail("the answer is not a KMS v2 EncryptResponse");
-	return ctl_print_json(json_pack("{s:o?, s:s%}", "ciphertext", base64(rsp.data), "keyId",
+	fits = rsp.data.len <= KEKD_KMS_CIPHERTEXT_MAX;
+	if (fits)
+		sodium_bin2base64(text, sizeof(text), rsp.data.data, rsp.data.len,
+				  sodium_base64_VARIANT_ORIGINAL);
+	return ctl_print_json(json_pack("{s:s?, s:s%}", "ciphertext", fits ? text : NULL, "keyId",
 					rsp.key_id.data, rsp.key_id.len));
 }
 

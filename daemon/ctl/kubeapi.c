@@ -105,13 +105,6 @@ static int kubeapi_arena_open(void)
 	return 0;
 }
 
-static void kubeapi_arena_close(void)
-{
-	json_set_alloc_funcs(malloc, free);
-	secmem_free(arena.data, arena.size);
-	arena = (struct arena){ 0 };
-}
-
 /* Memory for answers that come at the same time. It is taken before the arena, which takes what is left. */
 static int pieces_open(struct kubeapi *api)
 {
@@ -139,14 +132,6 @@ static const char *const env_dangerous[] = {
 	"LD_", "GLIBC_TUNABLES=", "BASH_ENV=", "ENV=", "BASH_FUNC_", "GODEBUG=", "SSLKEYLOGFILE="
 };
 
-static bool is_dangerous(const char *entry)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(env_dangerous); i++)
-		if (strncmp(entry, env_dangerous[i], strlen(env_dangerous[i])) == 0)
-			return true;
-	return false;
-}
-
 /* The caller frees the array; what it points to is environ's. */
 static char **kubeapi_env(void)
 {
@@ -157,9 +142,15 @@ static char **kubeapi_env(void)
 		n++;
 	ret = calloc(n + 1, sizeof(*ret));
 	n = 0;
-	for (char **e = environ; ret && *e; e++)
-		if (!is_dangerous(*e))
+	for (char **e = environ; ret && *e; e++) {
+		bool dangerous = false;
+
+		for (size_t i = 0; i < ARRAY_SIZE(env_dangerous); i++)
+			if (strncmp(*e, env_dangerous[i], strlen(env_dangerous[i])) == 0)
+				dangerous = true;
+		if (!dangerous)
 			ret[n++] = *e;
+	}
 	return ret;
 }
 
@@ -291,7 +282,9 @@ void kubeapi_close(struct kubeapi *api)
 	}
 	kubeapi_drop(api);
 	secmem_free(api->pieces, (size_t)api->room * KUBEAPI_PIECE);
-	kubeapi_arena_close();
+	json_set_alloc_funcs(malloc, free);
+	secmem_free(arena.data, arena.size);
+	arena = (struct arena){ 0 };
 	free(api);
 }
 
@@ -312,33 +305,23 @@ static int kubeapi_read_all(int fd, struct span *ret)
 	return 0;
 }
 
-static const char *content_type(const char *method, const char *body)
-{
-	if (!body)
-		return NULL;
-	return strcmp(method, "PATCH") == 0 ? "application/merge-patch+json" : "application/json";
-}
-
-/* A list and an object are asked for by different names. */
-static const char *accept_type(const char *method, bool metadata_only)
-{
-	if (!metadata_only)
-		return "application/json";
-	return strcmp(method, "GET") == 0 ? METADATA("List") : METADATA("");
-}
-
 /* Connect and ask. The answer is all that comes until the other side closes. */
 static int proxy_ask(const struct kubeapi *api, const struct kubeapi_request *req, int *ret_fd)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	char head[HEAD_MAX];
 	_cleanup_close_ int fd = -1;
+	const char *accept = "application/json", *content = NULL;
 	size_t len = req->body ? strlen(req->body) : 0;
 	int n, r;
 
-	n = http1_request(head, sizeof(head), req->method, req->path,
-			  accept_type(req->method, req->metadata_only),
-			  content_type(req->method, req->body), len);
+	/* A list and an object are asked for by different names. */
+	if (req->metadata_only)
+		accept = strcmp(req->method, "GET") == 0 ? METADATA("List") : METADATA("");
+	if (req->body)
+		content = strcmp(req->method, "PATCH") == 0 ? "application/merge-patch+json"
+							    : "application/json";
+	n = http1_request(head, sizeof(head), req->method, req->path, accept, content, len);
 	if (n < 0)
 		return n;
 	strcpy(addr.sun_path, api->socket);
@@ -449,14 +432,6 @@ static int slot_read(struct slot *s, int *ret_r)
 	return s->len == KUBEAPI_PIECE;
 }
 
-static void slot_end(struct kubeapi *api, struct slot *s, int r, struct kubeapi_answer *ret)
-{
-	arena_reset();
-	*ret = (struct kubeapi_answer){ .ctx = s->ctx, .took = kubeapi_now() - s->begun };
-	ret->r = r < 0 ? r : kubeapi_judge(span_of(s->data, s->len), ret);
-	slot_clear(api, s);
-}
-
 /* 1 if one can be read, 0 at @until or for a signal. */
 static int slots_poll(const struct kubeapi *api, uint64_t until, struct pollfd *fds)
 {
@@ -476,11 +451,16 @@ int kubeapi_next(struct kubeapi *api, uint64_t until, struct kubeapi_answer *ret
 	while (slots_poll(api, until, fds))
 		for (unsigned int i = 0; i < api->room; i++) {
 			unsigned int at = api->turn++ % api->room;
+			struct slot *s = &api->slots[at];
 
-			if (fds[at].revents && slot_read(&api->slots[at], &r)) {
-				slot_end(api, &api->slots[at], r, ret);
-				return 1;
-			}
+			if (!fds[at].revents || !slot_read(s, &r))
+				continue;
+			arena_reset();
+			*ret = (struct kubeapi_answer){ .ctx = s->ctx,
+							.took = kubeapi_now() - s->begun };
+			ret->r = r < 0 ? r : kubeapi_judge(span_of(s->data, s->len), ret);
+			slot_clear(api, s);
+			return 1;
 		}
 	return 0;
 }

@@ -137,13 +137,6 @@ static int object_arena_open(size_t len)
 	return arena.data ? 0 : -ENOMEM;
 }
 
-static void object_arena_close(void)
-{
-	secmem_wipe(arena.data, arena.used);
-	arena.used = 0;
-	arena.full = false;
-}
-
 static void arena_put(void *p)
 {
 	(void)p;
@@ -228,7 +221,9 @@ static int object_print_json(const struct printer *p, struct span path, struct s
 	json_set_alloc_funcs(outer_malloc, outer_free);
 	if (arena.full)
 		r = -ENOMEM;
-	object_arena_close();
+	secmem_wipe(arena.data, arena.used);
+	arena.used = 0;
+	arena.full = false;
 	return r;
 }
 

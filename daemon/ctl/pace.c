@@ -43,30 +43,6 @@ static void window_less(struct pace *p, unsigned int by)
 	p->window -= by < p->window ? by : p->window - 1;
 }
 
-static void window_more(struct pace *p)
-{
-	p->window += p->steady ? 1 : p->window;
-	if (p->window > p->max)
-		p->window = p->max;
-}
-
-/* Of two rounds, as the first has answers of before. */
-static void look_begin(struct pace *p)
-{
-	p->rounds = 0;
-	p->looking = 2;
-	p->kept = p->window;
-	p->window = (p->window + 3) / 4;
-}
-
-static void look_on(struct pace *p, uint64_t mean)
-{
-	if (--p->looking > 0)
-		return;
-	p->best = mean;
-	p->window = p->kept;
-}
-
 void pace_answered(struct pace *p, uint64_t took)
 {
 	bool full = p->peak >= p->window;
@@ -78,14 +54,23 @@ void pace_answered(struct pace *p, uint64_t took)
 	mean = p->sum / p->answers;
 	if (p->best == 0 || mean < p->best)
 		p->best = mean;
-	if (p->looking > 0)
-		look_on(p, mean);
-	else if (++p->rounds == LOOK_EVERY)
-		look_begin(p);
-	else if (mean > 2 * p->best + SLACK)
+	if (p->looking > 0) {
+		if (--p->looking == 0) {
+			p->best = mean;
+			p->window = p->kept;
+		}
+	} else if (++p->rounds == LOOK_EVERY) {
+		p->rounds = 0;
+		p->looking = 2; /* rounds, as the first has answers of before */
+		p->kept = p->window;
+		p->window = (p->window + 3) / 4;
+	} else if (mean > 2 * p->best + SLACK) {
 		window_less(p, p->window / 4 > 0 ? p->window / 4 : 1);
-	else if (full)
-		window_more(p);
+	} else if (full) {
+		p->window += p->steady ? 1 : p->window;
+		if (p->window > p->max)
+			p->window = p->max;
+	}
 	round_begin(p);
 }
 

@@ -95,18 +95,6 @@ static int place_differing(struct place *p, const char *path, const char *text)
 	return 0;
 }
 
-static void show(const struct place *p, const char *text)
-{
-	if (p->ctl->json)
-		return;
-	while (*text) {
-		int len = (int)strcspn(text, "\n");
-
-		printf("  | %.*s\n", len, text);
-		text += len + (text[len] == '\n');
-	}
-}
-
 int place_file(struct place *p, const char *path, const char *text, const char *ours)
 {
 	_cleanup_free_ char *before = NULL;
@@ -130,8 +118,11 @@ int place_file(struct place *p, const char *path, const char *text, const char *
 	if (r != 0)
 		return r;
 	place_say(p, full, words[state]);
-	if (p->ctl->dry_run && state != PLACED_SAME)
-		show(p, text);
+	if (p->ctl->dry_run && !p->ctl->json && state != PLACED_SAME)
+		for (const char *s = text, *end; *s; s = *end ? end + 1 : end) {
+			end = strchrnul(s, '\n');
+			printf("  | %.*s\n", (int)(end - s), s);
+		}
 	return state == PLACED_DIFFERS ? place_differing(p, full, text) : 0;
 }
 

@@ -152,27 +152,6 @@ static void config_of(struct probe *p, const char *pid)
 	}
 }
 
-/* Into the mounts of the process, whose paths are those of its configuration. */
-static int enter(const char *pid)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%s/root", pid);
-	if (chroot(path) < 0 || chdir("/") < 0)
-		return ctl_fail("cannot see the mounts of process %s: %s; be root", pid,
-				errno_text(errno));
-	return 0;
-}
-
-static int become(const struct peer *who)
-{
-	if (setgroups(who->n_groups, who->groups) < 0 ||
-	    setresgid(who->gid, who->gid, who->gid) < 0 ||
-	    setresuid(who->uid, who->uid, who->uid) < 0)
-		return ctl_fail("cannot become uid %u: %s; be root", who->uid, errno_text(errno));
-	return 0;
-}
-
 /* --- one plugin -------------------------------------------------------------------------------- */
 
 static int64_t clock_ns(void)
@@ -535,7 +514,8 @@ static int probe_run(struct probe *p, const struct ctl *ctl)
 {
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)] = "";
 	struct plugin g = { .path = socket, .version = 2, .timeout = DEFAULT_NS };
-	struct peer who;
+	struct peer who = { 0 };
+	char root[64];
 
 	if (ctl->pid && !ctl->as && peer_of(ctl->pid, &who) != 0)
 		return 1;
@@ -545,10 +525,17 @@ static int probe_run(struct probe *p, const struct ctl *ctl)
 		config_of(p, ctl->pid);
 	if (!*p->config && ctl_kms_socket(ctl, socket, sizeof(socket)) != 0)
 		return 1;
-	if (ctl->pid && enter(ctl->pid) != 0)
-		return 1;
-	if ((ctl->pid || ctl->as) && become(&who) != 0)
-		return 1;
+	if (ctl->pid) {
+		/* Into the mounts of the process, whose paths are those of its configuration. */
+		snprintf(root, sizeof(root), "/proc/%s/root", ctl->pid);
+		if (chroot(root) < 0 || chdir("/") < 0)
+			return ctl_fail("cannot see the mounts of process %s: %s; be root",
+					ctl->pid, errno_text(errno));
+	}
+	if ((ctl->pid || ctl->as) &&
+	    (setgroups(who.n_groups, who.groups) < 0 || setresgid(who.gid, who.gid, who.gid) < 0 ||
+	     setresuid(who.uid, who.uid, who.uid) < 0))
+		return ctl_fail("cannot become uid %u: %s; be root", who.uid, errno_text(errno));
 	doctor_report(&p->d, DOCTOR_OK, "identity", "", "uid %u gid %u%s%s", geteuid(), getegid(),
 		      ctl->pid ? ", in the mounts of process " : "", ctl->pid ? ctl->pid : "");
 	if (*p->config)

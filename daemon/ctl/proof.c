@@ -264,18 +264,6 @@ static json_t *mark_json(const struct admin_mark *m)
 			 (json_int_t)m->etcds);
 }
 
-static json_t *proof_json(const struct scan *s)
-{
-	const struct dump_info *i = &s->file.info;
-	const struct rules_key *key = s->use.key;
-
-	return json_pack("{s:s, s:i, s:s, s:{s:s, s:s, s:s}, s:I, s:I, s:o, s:{s:s, s:I}}", "kind",
-			 KIND, "version", VERSION, "says", SAYS, "key", "name", key->info.name,
-			 "label", key->info.label, "keyId", key->key_id, "count", (json_int_t)0,
-			 "values", (json_int_t)i->values, "mark", mark_json(&s->mark.is), "etcd",
-			 "source", s->file.source, "revision", (json_int_t)i->revision);
-}
-
 /* Over the compact form with sorted keys and without this field. -ENOMEM. */
 static int digest(const json_t *proof, char ret[static DIGEST_TEXT])
 {
@@ -309,13 +297,19 @@ static int file_write(const char *path, const json_t *proof)
 
 int proof_write(const struct scan *s, const char *path)
 {
+	const struct dump_info *i = &s->file.info;
+	const struct rules_key *key = s->use.key;
 	char hex[DIGEST_TEXT];
 	json_t *proof;
 	int r;
 
 	if (proof_refuse(s) != 0)
 		return SCAN_FAILED;
-	proof = proof_json(s);
+	proof = json_pack("{s:s, s:i, s:s, s:{s:s, s:s, s:s}, s:I, s:I, s:o, s:{s:s, s:I}}", "kind",
+			  KIND, "version", VERSION, "says", SAYS, "key", "name", key->info.name,
+			  "label", key->info.label, "keyId", key->key_id, "count", (json_int_t)0,
+			  "values", (json_int_t)i->values, "mark", mark_json(&s->mark.is), "etcd",
+			  "source", s->file.source, "revision", (json_int_t)i->revision);
 	r = proof ? digest(proof, hex) : -ENOMEM;
 	if (r == 0 && json_object_set_new(proof, "sha256", json_string(hex)) < 0)
 		r = -ENOMEM;

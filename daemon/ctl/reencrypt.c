@@ -29,24 +29,6 @@ static void reencrypt_on_signal(int number)
 	stop = number;
 }
 
-static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
-
-/* signals_leave() puts back what was there before, as what follows may wait, and has to end by a signal. */
-static void signals_catch(struct sigaction before[static ARRAY_SIZE(caught)])
-{
-	struct sigaction action = { .sa_handler = reencrypt_on_signal };
-
-	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
-		sigaction(caught[i], &action, &before[i]);
-	signal(SIGPIPE, SIG_IGN);
-}
-
-static void signals_leave(const struct sigaction before[static ARRAY_SIZE(caught)])
-{
-	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
-		sigaction(caught[i], &before[i], NULL);
-}
-
 static int number_parse(const char *option, const char *text, unsigned int otherwise,
 			unsigned int min, unsigned int max, unsigned int *ret)
 {
@@ -81,18 +63,6 @@ static void report_text(const struct reencrypt *re, const struct rewrite *w)
 	missed_print(w);
 }
 
-static json_t *report_json(const struct rewrite *w)
-{
-	const struct rewrite_counts *c = &w->counts;
-
-	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "resource",
-			 w->resource, "done", w->done, "rewritten", (json_int_t)c->rewritten,
-			 "current", (json_int_t)c->current, "gone", (json_int_t)c->gone, "failed",
-			 (json_int_t)c->failed, "listed", (json_int_t)c->listed, "conflicts",
-			 (json_int_t)c->conflicts, "keyId", w->key_id, "notRewritten",
-			 missed_json(w));
-}
-
 /* Called after the API is closed, when JSON's memory is ordinary memory again. */
 static int report(const struct reencrypt *re)
 {
@@ -105,8 +75,19 @@ static int report(const struct reencrypt *re)
 		return 0;
 	}
 	list = json_array();
-	for (size_t i = 0; i < re->n; i++)
-		json_array_append_new(list, report_json(&re->all[i]));
+	for (size_t i = 0; i < re->n; i++) {
+		const struct rewrite *w = &re->all[i];
+		const struct rewrite_counts *c = &w->counts;
+
+		json_array_append_new(
+			list, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
+					"resource", w->resource, "done", w->done, "rewritten",
+					(json_int_t)c->rewritten, "current", (json_int_t)c->current,
+					"gone", (json_int_t)c->gone, "failed",
+					(json_int_t)c->failed, "listed", (json_int_t)c->listed,
+					"conflicts", (json_int_t)c->conflicts, "keyId", w->key_id,
+					"notRewritten", missed_json(w)));
+	}
 	return ctl_print_json(list);
 }
 
@@ -196,6 +177,8 @@ static void rewrites_free(struct reencrypt *re)
 int reencrypt_run(const struct ctl *ctl, int argc, char **argv, struct rewrite_counts *ret,
 		  bool *ret_done)
 {
+	static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
+	const struct sigaction action = { .sa_handler = reencrypt_on_signal };
 	_cleanup_(rewrites_free) struct reencrypt re = { .ctl = ctl, .stop = &stop };
 	struct sigaction before[ARRAY_SIZE(caught)];
 	int r;
@@ -205,9 +188,13 @@ int reencrypt_run(const struct ctl *ctl, int argc, char **argv, struct rewrite_c
 		r = number_parse("--rate", ctl->rate, 0, 0, RATE_MAX, &re.rate);
 	if (r != 0)
 		return r;
-	signals_catch(before);
+	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
+		sigaction(caught[i], &action, &before[i]);
+	signal(SIGPIPE, SIG_IGN);
 	r = run_all(&re, argc, argv);
-	signals_leave(before);
+	/* What follows may wait, and has to end by a signal. */
+	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
+		sigaction(caught[i], &before[i], NULL);
 	*ret_done = re.n > 0 && is_finished(&re);
 	for (size_t i = 0; i < re.n; i++) {
 		const struct rewrite_counts *c = &re.all[i].counts;

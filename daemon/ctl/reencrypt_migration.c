@@ -15,19 +15,6 @@
 
 #define GROUP "storagemigration.k8s.io"
 
-/* The text of the object; in the arena, until the next call. */
-static char *object_text(const char *version, const struct kube_resource *res)
-{
-	json_t *target = json_pack("{s:s, s:s}", "group", res->group, "resource", res->name);
-
-	if (strcmp(version, "v1alpha1") == 0)
-		json_object_set_new(target, "version", json_string(res->version));
-	return json_dumps(json_pack("{s:s+, s:s, s:{s:s}, s:{s:o}}", "apiVersion", GROUP "/",
-				    version, "kind", "StorageVersionMigration", "metadata",
-				    "generateName", "kekd-", "spec", "resource", target),
-			  JSON_COMPACT);
-}
-
 static int create(struct reencrypt *re, const char *path, const char *body, char *ret, size_t size)
 {
 	struct kubeapi_answer answer;
@@ -91,7 +78,8 @@ static int migration_await(struct reencrypt *re, const char *path, const char *n
 int rewrite_by_migration(struct reencrypt *re, struct rewrite *w)
 {
 	struct kube_resource migrations = { .name = "storageversionmigrations", .group = GROUP };
-	char path[KUBE_PATH_MAX], name[KUBE_NAME_MAX + 1];
+	char path[KUBE_PATH_MAX], name[KUBE_NAME_MAX + 1], *body;
+	json_t *target;
 	int r;
 
 	r = kube_group_version(re->api, GROUP, migrations.version, sizeof(migrations.version));
@@ -106,7 +94,16 @@ int rewrite_by_migration(struct reencrypt *re, struct rewrite *w)
 	}
 	if (kube_resource_path(&migrations, path, sizeof(path)) < 0)
 		return ctl_fail("%s: name too long", w->resource);
-	r = create(re, path, object_text(migrations.version, &w->res), name, sizeof(name));
+	target = json_pack("{s:s, s:s}", "group", w->res.group, "resource", w->res.name);
+	if (strcmp(migrations.version, "v1alpha1") == 0)
+		json_object_set_new(target, "version", json_string(w->res.version));
+	/* In the arena, until the next call. */
+	body = json_dumps(json_pack("{s:s+, s:s, s:{s:s}, s:{s:o}}", "apiVersion", GROUP "/",
+				    migrations.version, "kind", "StorageVersionMigration",
+				    "metadata", "generateName", "kekd-", "spec", "resource",
+				    target),
+			  JSON_COMPACT);
+	r = create(re, path, body, name, sizeof(name));
 	if (r != 0)
 		return r;
 	printf("%s: storageversionmigration %s\n", w->resource, name);

@@ -108,18 +108,6 @@ static json_t *rewrite_json(const struct rewrite *w)
 	return j;
 }
 
-/* In the arena of the open API, so nobody has to free it. */
-static json_t *state_json(const struct reencrypt *re)
-{
-	json_t *all = json_object();
-
-	for (size_t i = 0; all && i < re->n; i++)
-		if (*re->all[i].key_id && (re->all[i].begun || re->all[i].done) &&
-		    json_object_set_new(all, re->all[i].resource, rewrite_json(&re->all[i])) < 0)
-			return NULL;
-	return json_pack("{s:i, s:o}", "version", STATE_VERSION, "resources", all);
-}
-
 /* Is there anything to remember? */
 static bool is_kept(const struct reencrypt *re)
 {
@@ -144,12 +132,21 @@ static int replace(const char *path, const char *tmp, const json_t *state)
 int reencrypt_state_save(const struct reencrypt *re)
 {
 	_cleanup_free_ char *tmp = NULL;
-	json_t *state;
+	json_t *all, *state;
 	int r;
 
 	if (!is_kept(re))
 		return 0;
-	state = state_json(re);
+	/* In the arena of the open API, so nobody has to free it. */
+	all = json_object();
+	for (size_t i = 0; i < re->n; i++) {
+		const struct rewrite *w = &re->all[i];
+
+		if (*w->key_id && (w->begun || w->done) &&
+		    json_object_set_new(all, w->resource, rewrite_json(w)) < 0)
+			return ctl_fail("out of memory");
+	}
+	state = json_pack("{s:i, s:o}", "version", STATE_VERSION, "resources", all);
 	if (!state || asprintf(&tmp, "%s.new", re->ctl->state) < 0)
 		return ctl_fail("out of memory");
 	r = replace(re->ctl->state, tmp, state);

@@ -172,18 +172,6 @@ static int work_judge(struct work *k, struct item *item, const struct kubeapi_an
 
 /* --- asking ---------------------------------------------------------------------------------- */
 
-static int item_ask(struct work *k, struct item *item, struct kubeapi_answer *answer)
-{
-	char path[KUBE_PATH_MAX];
-	const struct kubeapi_request req = { "PATCH", path, "{}", true };
-	int r = kube_resource_object_path(&k->w->res, item->ns, item->name, path, sizeof(path));
-
-	if (r < 0)
-		return r;
-	return item->alone ? kubeapi_call(k->re->api, &req, answer)
-			   : kubeapi_start(k->re->api, &req, item);
-}
-
 /* The next item that may be asked for at @now; NULL: none yet, and *@ret_next says when. */
 static struct item *item_next(struct work *k, uint64_t now, uint64_t *ret_next)
 {
@@ -207,6 +195,8 @@ static struct item *item_next(struct work *k, uint64_t now, uint64_t *ret_next)
 /* Ask for as many as may be under way. *@until says when there may be more. */
 static int work_start(struct work *k, uint64_t *until)
 {
+	char path[KUBE_PATH_MAX];
+	const struct kubeapi_request req = { "PATCH", path, "{}", true };
 	struct pace *pace = &k->re->pace;
 	struct kubeapi_answer answer;
 	struct item *item;
@@ -226,30 +216,19 @@ static int work_start(struct work *k, uint64_t *until)
 		if (!item)
 			return 0;
 		pace_begun(pace, flying + 1, now);
-		r = item_ask(k, item, &answer);
-		if (item->alone) {
-			r = work_judge(k, item, &answer);
-		} else if (r < 0) {
-			answer = (struct kubeapi_answer){ .r = r };
-			r = work_judge(k, item, &answer);
-		} else {
+		answer = (struct kubeapi_answer){ 0 };
+		answer.r = kube_resource_object_path(&k->w->res, item->ns, item->name, path,
+						     sizeof(path));
+		if (answer.r == 0 && item->alone)
+			kubeapi_call(k->re->api, &req, &answer);
+		else if (answer.r == 0)
+			answer.r = kubeapi_start(k->re->api, &req, item);
+		if (answer.r == 0 && !item->alone)
 			item->at = ITEM_FLIES;
-		}
+		else
+			r = work_judge(k, item, &answer);
 	}
 	return r;
-}
-
-static int work_turn(struct work *k)
-{
-	uint64_t until = kubeapi_now() + NS; /* a signal may have come just before it waits */
-	struct kubeapi_answer answer;
-	int r = work_start(k, &until);
-
-	if (r != 0 || k->open == 0 || *k->re->stop || !kubeapi_next(k->re->api, until, &answer))
-		return r;
-	if (answer.r == 0 && answer.status < 500)
-		pace_answered(&k->re->pace, answer.took);
-	return work_judge(k, answer.ctx, &answer);
 }
 
 /* --- do all fail alike? ---------------------------------------------------------------------- */
@@ -270,8 +249,19 @@ static int work_run(struct work *k)
 {
 	int r = 0;
 
-	while (r == 0 && k->open > 0 && !*k->re->stop && !looks_alike(k->w))
-		r = work_turn(k);
+	while (r == 0 && k->open > 0 && !*k->re->stop && !looks_alike(k->w)) {
+		/* No longer than that, as a signal may have come just before it waits. */
+		uint64_t until = kubeapi_now() + NS;
+		struct kubeapi_answer answer;
+
+		r = work_start(k, &until);
+		if (r != 0 || k->open == 0 || *k->re->stop ||
+		    !kubeapi_next(k->re->api, until, &answer))
+			continue;
+		if (answer.r == 0 && answer.status < 500)
+			pace_answered(&k->re->pace, answer.took);
+		r = work_judge(k, answer.ctx, &answer);
+	}
 	/* What was asked for and has not been answered is asked for again. */
 	kubeapi_drop(k->re->api);
 	for (size_t i = k->first; i < k->page->n; i++)

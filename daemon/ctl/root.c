@@ -41,16 +41,6 @@ static void id_text(const struct root_bytes *bytes, char ret[static HEX_ID])
 	key_hex(root.id, KEY_ROOT_ID, ret);
 }
 
-static _noreturn_ void seal_child(char *const *argv, int in)
-{
-	signal(SIGPIPE, SIG_DFL);
-	if (dup2(in, STDIN_FILENO) < 0)
-		_exit(126);
-	execvp(argv[0], argv);
-	fprintf(stderr, "kekctl: %s: %s\n", argv[0], strerror(errno));
-	_exit(127);
-}
-
 /* The command may end before it has read anything: how it ended says more than EPIPE. */
 static int seal_run(struct span secret, char *const *argv, int *ret_status)
 {
@@ -66,8 +56,14 @@ static int seal_run(struct span secret, char *const *argv, int *ret_status)
 	pid = fork();
 	if (pid < 0)
 		return -errno;
-	if (pid == 0)
-		seal_child(argv, in);
+	if (pid == 0) {
+		signal(SIGPIPE, SIG_DFL);
+		if (dup2(in, STDIN_FILENO) < 0)
+			_exit(126);
+		execvp(argv[0], argv);
+		fprintf(stderr, "kekctl: %s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
 	closep(&in);
 	in = -1;
 	r = io_write_all(out, secret.data, secret.len);
@@ -304,18 +300,6 @@ static int show_keeper(const struct ctl *ctl, struct span text, const struct key
 			    ret_end);
 }
 
-static int say_other(const struct root_bytes *bytes, const uint8_t other[static KEY_ROOT_ID])
-{
-	char here[HEX_ID], there[HEX_ID];
-
-	id_text(bytes, here);
-	key_hex(other, KEY_ROOT_ID, there);
-	return ctl_fail(
-		"these shares are whole, and NOT of this keyset: they give back the root key %s, "
-		"and it is sealed under %s",
-		here, there);
-}
-
 static int verify_words(const char *what, int r)
 {
 	switch (r) {
@@ -336,6 +320,7 @@ int ctl_root_verify(const struct ctl *ctl, int argc, char **argv)
 	_cleanup_(root_bytes_freep) struct root_bytes *bytes = NULL;
 	_cleanup_(keydoc_freep) struct keydoc *doc = NULL;
 	_cleanup_free_ char *text = NULL;
+	char here[HEX_ID], there[HEX_ID];
 	uint8_t other[KEY_ROOT_ID];
 	struct admin_reply end = { 0 };
 	struct keydoc_root root;
@@ -356,8 +341,14 @@ int ctl_root_verify(const struct ctl *ctl, int argc, char **argv)
 		return verify_words(argv[0] ?: "the keyset", r);
 	if (argc == 0 && show_keeper(ctl, span_of(text, len), &root, &end) != 0)
 		return 1;
-	if (r < 0)
-		return say_other(bytes, other);
+	if (r < 0) {
+		id_text(bytes, here);
+		key_hex(other, KEY_ROOT_ID, there);
+		return ctl_fail(
+			"these shares are whole, and NOT of this keyset: they give back the root key "
+			"%s, and it is sealed under %s",
+			here, there);
+	}
 	if (end.r < 0)
 		return ctl_refused(&end);
 	if (*end.text)

@@ -60,30 +60,18 @@ static int shares_take(const char *what, struct secret *ret)
 	return r < 0 ? ctl_fail("cannot lock memory for the root key: %s", errno_text(r)) : 0;
 }
 
-/* 0: they are at *ret_old and *ret_next; otherwise -1 for none, or what was said. */
-static int fds_of(const struct ctl *ctl, int *ret_old, int *ret_next)
-{
-	char end;
-
-	if (!ctl->root_fds)
-		return -1;
-	if (sscanf(ctl->root_fds, "%d,%d%c", ret_old, ret_next, &end) != 2 || *ret_old < 0 ||
-	    *ret_next < 0 || *ret_old == *ret_next)
-		return ctl_usage("--root-fds takes two descriptors, OLD,NEW, as in 3,4");
-	return 0;
-}
-
 static int both_take(const struct ctl *ctl, struct secret *old, struct secret *next)
 {
-	int old_fd = -1, next_fd = -1;
-	int r = fds_of(ctl, &old_fd, &next_fd);
+	int old_fd, next_fd, r;
+	char end;
 
-	if (r > 0)
-		return r;
-	if (r < 0) {
+	if (!ctl->root_fds) {
 		r = shares_take("the root key that there is", old);
 		return r == 0 ? shares_take("the root key that is to come", next) : r;
 	}
+	if (sscanf(ctl->root_fds, "%d,%d%c", &old_fd, &next_fd, &end) != 2 || old_fd < 0 ||
+	    next_fd < 0 || old_fd == next_fd)
+		return ctl_usage("--root-fds takes two descriptors, OLD,NEW, as in 3,4");
 	r = pipe_take(old_fd, "the root key that there is", old);
 	return r == 0 ? pipe_take(next_fd, "the root key that is to come", next) : r;
 }

@@ -87,16 +87,6 @@ static json_t *preset(const struct yaml_field *f)
 	}
 }
 
-static json_t *schema_help(const struct yaml_field *f)
-{
-	const long long second = 1000000000;
-
-	if (f->get != yaml_get_duration)
-		return json_string(f->help);
-	return json_sprintf("%s; %lld s to %lld s", f->help, (long long)f->min / second,
-			    (long long)f->max / second);
-}
-
 static int schema_put_field(json_t *to, const struct yaml_field *f);
 
 static int put_table(json_t *to, const struct yaml_field *fields)
@@ -121,7 +111,13 @@ static int put_table(json_t *to, const struct yaml_field *fields)
 
 static int schema_put_field(json_t *to, const struct yaml_field *f)
 {
-	int r = schema_put(to, "description", schema_help(f));
+	const long long second = 1000000000;
+	int r = schema_put(to, "description",
+			   f->get == yaml_get_duration
+				   ? json_sprintf("%s; %lld s to %lld s", f->help,
+						  (long long)f->min / second,
+						  (long long)f->max / second)
+				   : json_string(f->help));
 
 	r |= schema_put_kind(to, f->kind);
 	if (f->kind->low)

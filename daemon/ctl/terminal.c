@@ -47,20 +47,10 @@ static int signals_take(struct terminal *t)
 	return t->signal_fd < 0 ? -errno : 0;
 }
 
-/* Keys as they come: no echo, no line, no signal. */
-static int keys_take(struct terminal *t)
-{
-	struct termios raw = t->was;
-
-	raw.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
-	raw.c_cc[VMIN] = 1;
-	raw.c_cc[VTIME] = 0;
-	return tcsetattr(t->fd, TCSAFLUSH, &raw) < 0 ? -errno : 0;
-}
-
 int terminal_open(struct terminal **ret)
 {
 	struct terminal *t = calloc(1, sizeof(*t));
+	struct termios raw;
 	int r;
 
 	if (!t)
@@ -73,8 +63,13 @@ int terminal_open(struct terminal **ret)
 		return -ENXIO;
 	}
 	r = signals_take(t);
-	if (r == 0)
-		r = keys_take(t);
+	/* Keys as they come: no echo, no line, no signal. */
+	raw = t->was;
+	raw.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	if (r == 0 && tcsetattr(t->fd, TCSAFLUSH, &raw) < 0)
+		r = -errno;
 	if (r < 0) {
 		terminal_close(t);
 		return r;

@@ -113,23 +113,13 @@ static int take(const struct ctl *ctl, struct buffer *b)
 	return r < 0 ? ctl_fail("cannot take the root key: %s", strerror(-r)) : 0;
 }
 
-/* The daemon's, or as its administrator has typed it. */
-static int fingerprint_take(const char *text, struct admin_request *req)
-{
-	size_t len = 0;
-
-	if (sodium_hex2bin(req->id, sizeof(req->id), text, strlen(text), NULL, &len, NULL) == 0 &&
-	    strlen(text) == FINGERPRINT_HEX)
-		return 0;
-	return ctl_usage("--fingerprint takes %d hexadecimal digits, as `kekctl status` shows them",
-			 FINGERPRINT_HEX);
-}
-
 int ctl_unseal(const struct ctl *ctl, int argc, char **argv _unused_)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_UNSEAL };
 	_cleanup_(buffer_free) struct buffer b = { .data = secmem_alloc(ROOM) };
+	const char *hex = ctl->fingerprint; /* the daemon's, or as its administrator has typed it */
 	struct admin_reply end;
+	size_t len = 0;
 	int r;
 
 	if (argc != 0)
@@ -139,8 +129,12 @@ int ctl_unseal(const struct ctl *ctl, int argc, char **argv _unused_)
 		return ctl_usage("unseal takes one of --fingerprint, --new and --retry");
 	if (!b.data)
 		return ctl_fail("cannot lock memory for the key: %s", errno_text(errno));
-	if (ctl->fingerprint && fingerprint_take(ctl->fingerprint, &req) != 0)
-		return 2;
+	if (hex &&
+	    (sodium_hex2bin(req.id, sizeof(req.id), hex, strlen(hex), NULL, &len, NULL) != 0 ||
+	     strlen(hex) != FINGERPRINT_HEX))
+		return ctl_usage(
+			"--fingerprint takes %d hexadecimal digits, as `kekctl status` shows them",
+			FINGERPRINT_HEX);
 	req.flags = (ctl->is_new ? ADMIN_NEW : 0) | (ctl->retry ? ADMIN_RETRY : 0);
 	r = ctl->retry ? 0 : take(ctl, &b);
 	if (r == 0)

@@ -58,27 +58,21 @@ void audit_free(struct audit *a)
 	free(a);
 }
 
-static int journal_open(int *ret_fd)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = JOURNAL_PATH };
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -errno;
-	*ret_fd = move_fd(fd);
-	return 0;
-}
-
 int audit_open(enum audit_target target, const char *path, int *ret_fd)
 {
-	int fd;
+	const struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = JOURNAL_PATH };
+	_cleanup_close_ int fd = -1;
 
 	if (target == AUDIT_JOURNAL)
-		return journal_open(ret_fd);
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	else
+		fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	*ret_fd = fd;
+	if (target == AUDIT_JOURNAL &&
+	    connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	*ret_fd = move_fd(fd);
 	return 0;
 }
 
@@ -111,17 +105,13 @@ static void line_put(struct line *l, const char *fmt, ...)
 }
 
 /* A JSON string (RFC 8259 §7); what is not printable ASCII is escaped by its byte. */
-static bool needs_escape(unsigned char c)
-{
-	return c == '"' || c == '\\' || c < ' ' || c > '~';
-}
-
 static void put_string(struct line *l, struct span s)
 {
 	line_put(l, "\"");
 	for (size_t at = 0, end; at < s.len; at = end + 1) {
-		for (end = at; end < s.len && !needs_escape(s.data[end]);)
-			end++;
+		for (end = at; end < s.len && s.data[end] >= ' ' && s.data[end] <= '~'; end++)
+			if (s.data[end] == '"' || s.data[end] == '\\')
+				break;
 		line_put(l, "%.*s", (int)(end - at), (const char *)s.data + at);
 		if (end < s.len)
 			line_put(l, s.data[end] == '"' || s.data[end] == '\\' ? "\\%c" : "\\u%04x",
@@ -215,29 +205,23 @@ int audit_add(struct audit *a, const struct audit_line *in)
 	return r;
 }
 
-static int journal_send(int fd, const char *line, size_t len)
+static int flush_journal(struct audit *a)
 {
 	char head[] = JOURNAL_HEAD, end[] = "\n";
 	struct iovec iov[] = {
 		{ .iov_base = head, .iov_len = sizeof(head) - 1 },
-		{ .iov_base = (void *)(uintptr_t)line, .iov_len = len },
+		{ 0 }, /* a line */
 		{ .iov_base = end, .iov_len = 1 },
 	};
-	struct msghdr hdr = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
+	const struct msghdr hdr = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
 
-	return sendmsg(fd, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-static int flush_journal(struct audit *a)
-{
 	while (a->done < a->len) {
-		const char *line = a->buf + a->done;
-		const char *end = memchr(line, '\n', a->len - a->done);
-		int r = journal_send(a->fd, line, (size_t)(end - line));
+		char *line = a->buf + a->done, *next = memchr(line, '\n', a->len - a->done);
 
-		if (r < 0)
-			return r;
-		a->done += (size_t)(end - line) + 1;
+		iov[1] = (struct iovec){ .iov_base = line, .iov_len = (size_t)(next - line) };
+		if (sendmsg(a->fd, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			return -errno;
+		a->done += iov[1].iov_len + 1;
 		a->written++;
 	}
 	return 0;

@@ -23,14 +23,6 @@ struct http {
 	int epoll_fd;
 };
 
-static const struct http_page *page_find(const struct http *http, const char *path)
-{
-	for (const struct http_page *p = http->pages; p->path; p++)
-		if (strcmp(p->path, path) == 0)
-			return p;
-	return NULL;
-}
-
 static enum MHD_Result http_answer(struct MHD_Connection *c, unsigned int status, const char *type,
 				   char *body, size_t len)
 {
@@ -87,7 +79,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 {
 	static int seen;
 	struct http *http = cls;
-	const struct http_page *page = page_find(http, url);
+	const struct http_page *page = http->pages;
 
 	if (!*state) {
 		*state = &seen;
@@ -97,23 +89,19 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 		*size = 0;
 		return MHD_YES;
 	}
-	if (!page)
+	while (page->path && strcmp(page->path, url) != 0)
+		page++;
+	if (!page->path)
 		return answer_text(c, MHD_HTTP_NOT_FOUND, "/metrics, /livez, /readyz\n");
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return answer_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET or HEAD\n");
 	return answer_page(http, c, page);
 }
 
-static int epoll_fd_of(struct MHD_Daemon *daemon)
-{
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
-
-	return info ? info->epoll_fd : -1;
-}
-
 int http_new(int fd, const struct http_page *pages, void *ctx, struct http **ret)
 {
 	_cleanup_(http_freep) struct http *http = calloc(1, sizeof(*http));
+	const union MHD_DaemonInfo *info;
 
 	if (!http)
 		return -ENOMEM;
@@ -126,9 +114,10 @@ int http_new(int fd, const struct http_page *pages, void *ctx, struct http **ret
 					(size_t)CONNECTION_SIZE, MHD_OPTION_END);
 	if (!http->daemon)
 		return -EIO;
-	http->epoll_fd = epoll_fd_of(http->daemon);
-	if (http->epoll_fd < 0)
+	info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (!info || info->epoll_fd < 0)
 		return -EIO;
+	http->epoll_fd = info->epoll_fd;
 	*ret = move_ptr(http);
 	return 0;
 }

@@ -131,23 +131,6 @@ int keyring_load(key_serial ring, const char *desc, const char *blob, key_serial
 	return keyring_add(ring, "encrypted", desc, span_of(command, (size_t)n), ret);
 }
 
-/*
- * keyctl_describe(3): "TYPE;UID;GID;PERM;DESCRIPTION", PERM in hex. NULL and errno on failure; the
- * caller frees.
- */
-static char *keyring_describe(key_serial key, unsigned int *perm)
-{
-	_cleanup_free_ char *text = NULL;
-
-	if (keyctl_describe_alloc(key, &text) < 0)
-		return NULL;
-	if (sscanf(text, "%*[^;];%*d;%*d;%x;", perm) != 1) {
-		errno = EIO;
-		return NULL;
-	}
-	return move_ptr(text);
-}
-
 int keyring_blob(key_serial key, char *ret, size_t size)
 {
 	long n = keyctl_read(key, ret, size - 1);
@@ -178,11 +161,14 @@ int keyring_rewrap(key_serial key, const char *root_desc)
 
 int keyring_seal_rights(key_serial key)
 {
+	_cleanup_free_ char *text = NULL;
 	unsigned int perm = 0;
-	_cleanup_free_ char *text = keyring_describe(key, &perm);
 
-	if (!text)
+	/* keyctl_describe(3): "TYPE;UID;GID;PERM;DESCRIPTION", PERM in hex. */
+	if (keyctl_describe_alloc(key, &text) < 0)
 		return -errno;
+	if (sscanf(text, "%*[^;];%*d;%*d;%x;", &perm) != 1)
+		return -EIO;
 	if (perm == SEALED)
 		return 0;
 	return result(keyctl_setperm(key, SEALED));

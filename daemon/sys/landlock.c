@@ -112,13 +112,6 @@ struct port_rule {
 	uint64_t access, port;
 };
 
-static int allow_port(int ruleset, uint16_t port)
-{
-	struct port_rule rule = { .access = NET_CONNECT, .port = port };
-
-	return syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0) < 0 ? -errno : 0;
-}
-
 static int restrict_to(const struct landlock_path *paths, size_t n, const uint16_t *ports,
 		       size_t n_ports, bool no_abstract)
 {
@@ -136,8 +129,12 @@ static int restrict_to(const struct landlock_path *paths, size_t n, const uint16
 		return -errno;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = allow(fd, &paths[i], rules.fs);
-	for (size_t i = 0; r == 0 && rules.net != 0 && i < n_ports; i++)
-		r = allow_port(fd, ports[i]);
+	for (size_t i = 0; r == 0 && rules.net != 0 && i < n_ports; i++) {
+		const struct port_rule rule = { .access = NET_CONNECT, .port = ports[i] };
+
+		if (syscall(SYS_landlock_add_rule, fd, RULE_NET_PORT, &rule, 0) < 0)
+			r = -errno;
+	}
 	if (r == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		r = -errno;
 	return r;

@@ -238,18 +238,6 @@ static int knock(const struct sockaddr_un *addr, int type)
 	return has_ended(owner.pid) ? KNOCK_ORPHAN : KNOCK_ALIVE;
 }
 
-static int knock_patiently(const struct sockaddr_un *addr, int type)
-{
-	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
-	int r = knock(addr, type);
-
-	for (unsigned int i = 0; r == KNOCK_ORPHAN && i < ORPHAN_PAUSES; i++) {
-		nanosleep(&pause, NULL);
-		r = knock(addr, type);
-	}
-	return r;
-}
-
 static bool same_file(const struct stat *a, dev_t dev, ino_t ino)
 {
 	return a->st_dev == dev && a->st_ino == ino;
@@ -258,6 +246,7 @@ static bool same_file(const struct stat *a, dev_t dev, ino_t ino)
 /* Remove what a crash left, under the lock. -EADDRINUSE for everything that is not proven dead. */
 static int remove_dead(const struct place *p, const struct sockaddr_un *addr, int type)
 {
+	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
 	struct stat before, after;
 	int r;
 
@@ -269,7 +258,11 @@ static int remove_dead(const struct place *p, const struct sockaddr_un *addr, in
 			  p->path);
 		return -EADDRINUSE;
 	}
-	r = knock_patiently(addr, type);
+	r = knock(addr, type);
+	for (unsigned int i = 0; r == KNOCK_ORPHAN && i < ORPHAN_PAUSES; i++) {
+		nanosleep(&pause, NULL);
+		r = knock(addr, type);
+	}
 	if (r != KNOCK_DEAD) {
 		log_error("listener: '%s' is in use (%s): stop the process that listens there "
 			  "(ss -xlp names it)",

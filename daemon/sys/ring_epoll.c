@@ -164,17 +164,6 @@ static ssize_t (*const try_call[])(struct ring_op *op) = {
 	[RING_OP_POLL] = try_poll,     [RING_OP_WATCH] = try_poll, /* ends each time */
 };
 
-static int try_once(struct epoll_ring *e, struct ring_op *op)
-{
-	ssize_t n;
-
-	do {
-		e->ring.stats.enters++;
-		n = try_call[op->kind](op);
-	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : (int)n;
-}
-
 /* Ask for what the slot's waiting operations need. -EPERM: a file that cannot be waited for. */
 static int slot_arm(struct epoll_ring *e, int fd)
 {
@@ -205,6 +194,7 @@ static int slot_arm(struct epoll_ring *e, int fd)
 /* Try @op; its result is known or it waits afterwards. */
 static void op_advance(struct epoll_ring *e, struct ring_op *op)
 {
+	ssize_t n;
 	int r;
 
 	if (op->kind == RING_OP_EXCHANGE) {
@@ -213,7 +203,11 @@ static void op_advance(struct epoll_ring *e, struct ring_op *op)
 		op_finish(e, op, ring_exchange_plain(op));
 		return;
 	}
-	r = try_once(e, op);
+	do {
+		e->ring.stats.enters++;
+		n = try_call[op->kind](op);
+	} while (n < 0 && errno == EINTR);
+	r = n < 0 ? -errno : (int)n;
 	if (r == -EAGAIN) {
 		op->stage = STAGE_WAITING;
 		r = slot_arm(e, op->fd);
@@ -274,18 +268,11 @@ static void take_event(struct epoll_ring *e, const struct epoll_event *ev)
 	}
 }
 
-/* Rounded up: a timer may be late by a millisecond, never early. */
-static int epoll_timeout(int64_t ns)
-{
-	int64_t ms = ns < 0 ? -1 : ns / 1000000 + (ns % 1000000 != 0);
-
-	return ms < INT_MAX ? (int)ms : INT_MAX;
-}
-
 static int epoll_turn(struct ring *ring, int64_t timeout_ns)
 {
 	struct epoll_ring *e = epoll_of(ring);
 	struct list batch = LIST_INIT(batch);
+	int64_t ms;
 	int n;
 
 	list_splice_tail(&batch, &e->queue);
@@ -297,8 +284,10 @@ static int epoll_turn(struct ring *ring, int64_t timeout_ns)
 	}
 	if (!list_empty(&ring->done))
 		timeout_ns = 0;
+	/* Rounded up: a timer may be late by a millisecond, never early. */
+	ms = timeout_ns < 0 ? -1 : timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
 	ring->stats.enters++;
-	n = epoll_wait(e->epoll_fd, e->events, EVENTS_MAX, epoll_timeout(timeout_ns));
+	n = epoll_wait(e->epoll_fd, e->events, EVENTS_MAX, ms < INT_MAX ? (int)ms : INT_MAX);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	for (int i = 0; i < n; i++)

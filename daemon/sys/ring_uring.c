@@ -201,25 +201,6 @@ static void uring_cancel(struct ring *ring, struct ring_op *op)
 	}
 }
 
-static void drain_backlog(struct uring *u)
-{
-	while (!list_empty(&u->backlog)) {
-		struct ring_op *op = list_first(&u->backlog, struct ring_op, link);
-
-		if (!(op->stage == STAGE_BACKLOG ? queue_op(u, op) : queue_cancel(u, op)))
-			return;
-		list_del(&op->link);
-	}
-}
-
-static int wait_timed(struct uring *u, int64_t timeout_ns)
-{
-	struct __kernel_timespec ts = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
-	struct io_uring_cqe *cqe;
-
-	return io_uring_submit_and_wait_timeout(&u->io, &cqe, 1, &ts, NULL);
-}
-
 /*
  * One enter, with GETEVENTS. EBUSY and EAGAIN: the kernel wants completions reaped, or is short of
  * memory, and what it did not take stays queued. ETIME and EINTR: nothing has happened. Any other
@@ -230,14 +211,24 @@ static int uring_wait(struct ring *ring, int64_t timeout_ns)
 	struct uring *u = uring_of(ring);
 	int r;
 
-	drain_backlog(u);
+	while (!list_empty(&u->backlog)) {
+		struct ring_op *op = list_first(&u->backlog, struct ring_op, link);
+
+		if (!(op->stage == STAGE_BACKLOG ? queue_op(u, op) : queue_cancel(u, op)))
+			break;
+		list_del(&op->link);
+	}
 	ring->stats.enters++;
-	if (timeout_ns == 0 || !list_empty(&u->backlog))
+	if (timeout_ns == 0 || !list_empty(&u->backlog)) {
 		r = io_uring_submit_and_get_events(&u->io);
-	else if (timeout_ns < 0)
+	} else if (timeout_ns < 0) {
 		r = io_uring_submit_and_wait(&u->io, 1);
-	else
-		r = wait_timed(u, timeout_ns);
+	} else {
+		struct __kernel_timespec ts = { timeout_ns / 1000000000, timeout_ns % 1000000000 };
+		struct io_uring_cqe *cqe;
+
+		r = io_uring_submit_and_wait_timeout(&u->io, &cqe, 1, &ts, NULL);
+	}
 	if (r == -EINTR || r == -ETIME || r == -EBUSY || r == -EAGAIN)
 		return 0;
 	return r < 0 ? r : 0;
@@ -247,16 +238,6 @@ static void uring_finish(struct uring *u, struct ring_op *op, int res)
 {
 	list_del(&op->link); /* a cancel request that found no room is no longer needed */
 	ring_deliver(&u->ring, op, res);
-}
-
-static void complete_exchange(struct uring *u, struct ring_op *op, unsigned int tag, int res)
-{
-	if (tag == TAG_SEND)
-		op->exchange.sent = res;
-	else
-		op->exchange.got = res;
-	if (--op->exchange.pending == 0)
-		uring_finish(u, op, ring_exchange_result(op));
 }
 
 /* What callbacks submit may complete at once; it waits for the next turn, hence the count. */
@@ -280,12 +261,18 @@ static void uring_reap(struct ring *ring)
 		op = (struct ring_op *)(uintptr_t)(data & ~(uint64_t)TAG_MASK);
 		if (!op)
 			continue;
-		if (op->kind == RING_OP_EXCHANGE)
-			complete_exchange(u, op, (unsigned int)(data & TAG_MASK), res);
-		else if (more)
+		if (op->kind == RING_OP_EXCHANGE) {
+			if ((data & TAG_MASK) == TAG_SEND)
+				op->exchange.sent = res;
+			else
+				op->exchange.got = res;
+			if (--op->exchange.pending == 0)
+				uring_finish(u, op, ring_exchange_result(op));
+		} else if (more) {
 			ring_deliver_more(ring, op, res);
-		else
+		} else {
 			uring_finish(u, op, res);
+		}
 	}
 }
 
@@ -424,21 +411,15 @@ int ring_uring_new(unsigned int entries, struct ring **ret)
 	return 0;
 }
 
-/* The sysctl's value, '0' where the kernel does not have it (before 6.6). */
-static char sysctl_disabled(void)
-{
-	_cleanup_close_ int fd = open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC);
-	char c = '0';
-
-	if (fd >= 0 && read(fd, &c, 1) != 1)
-		return '0';
-	return c;
-}
-
 static const char *refusal(int r)
 {
-	char disabled = r == -EPERM ? sysctl_disabled() : '0';
+	_cleanup_close_ int fd = -1;
+	char disabled = '0'; /* also where the kernel does not have the sysctl (before 6.6) */
 
+	if (r == -EPERM)
+		fd = open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, &disabled, 1) != 1)
+		disabled = '0';
 	if (disabled == '2')
 		return "sysctl kernel.io_uring_disabled=2 forbids it to everyone; set it to 0, or to 1 "
 		       "and start with CAP_SYS_ADMIN";

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "daemon/base/cleanup.h"
+
 static int no_dump(void)
 {
 	struct rlimit none = { 0, 0 };
@@ -54,28 +56,6 @@ int sandbox_limits(uint64_t memlock, uint64_t nofile)
 	return limit_raise(RLIMIT_NOFILE, nofile);
 }
 
-static int caps_set(uint64_t mask)
-{
-	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct d[2] = {
-		{ .effective = (uint32_t)mask, .permitted = (uint32_t)mask },
-		{ .effective = (uint32_t)(mask >> 32), .permitted = (uint32_t)(mask >> 32) },
-	};
-
-	return syscall(SYS_capset, &h, d) < 0 ? -errno : 0;
-}
-
-static int caps_permitted(uint64_t *ret)
-{
-	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct d[2] = { 0 };
-
-	if (syscall(SYS_capget, &h, d) < 0)
-		return -errno;
-	*ret = d[0].permitted | (uint64_t)d[1].permitted << 32;
-	return 0;
-}
-
 /* Drops what is not in @mask from the bounding set; needs CAP_SETPCAP, so it comes first. */
 static int bounding_set(uint64_t mask)
 {
@@ -92,16 +72,21 @@ static int bounding_set(uint64_t mask)
 
 int sandbox_keep_caps(uint64_t mask)
 {
-	uint64_t have = 0;
-	int r;
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[2] = { 0 };
+	int r = syscall(SYS_capget, &h, d) < 0 ? -errno : 0;
 
-	r = caps_permitted(&have);
 	if (r == 0)
 		r = bounding_set(mask);
 	if (r == 0 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		r = -errno;
-	if (r == 0)
-		r = caps_set(have & mask);
+	for (size_t i = 0; i < ARRAY_SIZE(d); i++) {
+		d[i].permitted &= (uint32_t)(mask >> (32 * i));
+		d[i].effective = d[i].permitted;
+		d[i].inheritable = 0;
+	}
+	if (r == 0 && syscall(SYS_capset, &h, d) < 0)
+		r = -errno;
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = -errno;
 	return r;
