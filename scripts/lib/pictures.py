@@ -196,6 +196,7 @@ def draw_lines(series, step, unit, start, end, x, y, w, h):
         out.append(text(left - 6, at + 3.5, UNITS[unit](mark, top), 10, "dim", ' text-anchor="end"'))
     for i in range(5):
         back = (end - start) * (1 - i / 4)
+        back = round(back / 15) * 15 if back >= 60 else back
         words = "now" if i == 4 else "−" + duration(back, max(back, 1))
         out.append(text(left + i * (right - left) / 4, lower + 14, words, 10, "dim",
                         ' text-anchor="%s"' % ("start" if i == 0 else "end" if i == 4 else "middle")))
