@@ -219,7 +219,7 @@ static size_t annotation_len(const struct annotation *a)
 }
 
 /* @out has room for the field and is returned behind it. */
-static uint8_t *put_bytes(uint8_t *out, uint32_t number, struct span bytes)
+static uint8_t *encobj_put_bytes(uint8_t *out, uint32_t number, struct span bytes)
 {
 	if (bytes.len == 0)
 		return out;
@@ -239,12 +239,12 @@ int encobj_tail(const struct encobj *obj, uint8_t **ret, size_t *ret_len)
 	out = malloc(max);
 	if (!out)
 		return -ENOMEM;
-	p = put_bytes(out, OBJECT_KEY_ID, obj->key_id);
-	p = put_bytes(p, OBJECT_DEK, obj->dek);
+	p = encobj_put_bytes(out, OBJECT_KEY_ID, obj->key_id);
+	p = encobj_put_bytes(p, OBJECT_DEK, obj->dek);
 	for (size_t i = 0; i < a->n; i++) {
 		p += proto_head(p, OBJECT_ANNOTATION, PROTO_LEN, annotation_len(&a->v[i]));
-		p = put_bytes(p, ENTRY_KEY, a->v[i].key);
-		p = put_bytes(p, ENTRY_VALUE, a->v[i].value);
+		p = encobj_put_bytes(p, ENTRY_KEY, a->v[i].key);
+		p = encobj_put_bytes(p, ENTRY_VALUE, a->v[i].value);
 	}
 	if (obj->type != 0)
 		p += proto_head(p, OBJECT_TYPE, PROTO_VARINT, obj->type);

@@ -116,7 +116,7 @@ static const char *header_value(const char *line, const char *name)
 	return line + n + 1 + strspn(line + n + 1, " ");
 }
 
-static size_t on_header(char *data, size_t size, size_t n, void *ctx)
+static size_t http_on_header(char *data, size_t size, size_t n, void *ctx)
 {
 	struct http *h = ctx;
 	char line[sizeof(h->message)];
@@ -152,7 +152,7 @@ static int options(struct http *h)
 	r |= curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
 	r |= curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
 	r |= curl_easy_setopt(c, CURLOPT_WRITEDATA, h);
-	r |= curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+	r |= curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, http_on_header);
 	r |= curl_easy_setopt(c, CURLOPT_HEADERDATA, h);
 	if (h->files[0])
 		r |= curl_easy_setopt(c, CURLOPT_CAINFO, h->files[0]);
@@ -173,7 +173,7 @@ static int headers(struct http *h)
 }
 
 /* Without the connections that there were. */
-static int renew(struct http *h)
+static int http_renew(struct http *h)
 {
 	if (h->curl)
 		curl_easy_cleanup(h->curl);
@@ -192,7 +192,7 @@ int http_new(const struct carrier_setup *setup, struct http **ret)
 	if (r == 0)
 		r = headers(h);
 	if (r == 0)
-		r = renew(h);
+		r = http_renew(h);
 	if (r < 0)
 		return r;
 	*ret = move_ptr(h);
@@ -218,7 +218,7 @@ static bool files_changed(struct http *h)
 }
 
 /* One endpoint. */
-static int ask(struct http *h, struct http_call *call, size_t endpoint)
+static int http_ask(struct http *h, struct http_call *call, size_t endpoint)
 {
 	const char *at = h->endpoints[endpoint];
 	bool tls = strncmp(at, "https", 5) == 0;
@@ -275,14 +275,14 @@ static int ask(struct http *h, struct http_call *call, size_t endpoint)
 int http_do(struct http *h, struct http_call *call)
 {
 	char words[sizeof(call->words)] = "";
-	int r = files_changed(h) ? renew(h) : 0;
+	int r = files_changed(h) ? http_renew(h) : 0;
 
 	if (r < 0)
 		return r;
 	r = -ETIMEDOUT;
 	for (size_t i = 0; i < h->n_endpoints; i++) {
 		size_t at = (h->first + i) % h->n_endpoints;
-		int one = ask(h, call, at);
+		int one = http_ask(h, call, at);
 
 		if (one == 0) {
 			h->first = at;

@@ -205,7 +205,7 @@ static const struct {
 };
 
 /* The TLS files' directories, as a file that is replaced is another one; the endpoints' ports. */
-static int lock_down(const struct carrier_setup *s)
+static int cluster_lock_down(const struct carrier_setup *s)
 {
 	const char *files[] = { s->ca, s->cert, s->key };
 	uint16_t ports[CARRIER_ENDPOINTS_MAX];
@@ -233,7 +233,7 @@ static int on_setup(struct cluster *c, const struct carrier_head *m _unused_, st
 		return r;
 	snprintf(c->prefix, sizeof(c->prefix), "%s/", s.prefix);
 	r = http_new(&s, &c->http);
-	return r < 0 ? r : lock_down(&s);
+	return r < 0 ? r : cluster_lock_down(&s);
 }
 
 static int turn(struct cluster *c)
@@ -257,7 +257,7 @@ static int turn(struct cluster *c)
 }
 
 /* Until the keeper is gone. @fd consumed. */
-static int serve(int fd)
+static int link_serve(int fd)
 {
 	_cleanup_(release) struct cluster c = { 0 };
 	int r = carrier_new(fd, CARRIER_CLUSTER, &c.link);
@@ -278,7 +278,7 @@ static _noreturn_ void child(int fd, int twin, pid_t parent)
 		close(twin);
 	r = sandbox_die_with(parent);
 	if (r == 0)
-		r = serve(fd);
+		r = link_serve(fd);
 	if (r < 0)
 		log_error("%s", errno_text(r));
 	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);

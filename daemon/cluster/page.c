@@ -26,7 +26,7 @@
 #define KV_REVISION     3
 #define KV_VALUE        5
 
-static size_t put_bytes(uint8_t *out, uint32_t number, struct span head, struct span tail)
+static size_t page_put_bytes(uint8_t *out, uint32_t number, struct span head, struct span tail)
 {
 	size_t n = proto_head(out, number, PROTO_LEN, head.len + tail.len);
 
@@ -53,10 +53,10 @@ int page_encode(const struct page_ask *ask, uint8_t **ret, size_t *ret_len)
 	if (!p)
 		return -ENOMEM;
 	if (ask->only.len > 0) {
-		n += put_bytes(p + n, ASK_KEY, ask->only, SPAN_NULL);
+		n += page_put_bytes(p + n, ASK_KEY, ask->only, SPAN_NULL);
 	} else {
-		n += put_bytes(p + n, ASK_KEY, ask->after, zero);
-		n += put_bytes(p + n, ASK_END, zero, SPAN_NULL);
+		n += page_put_bytes(p + n, ASK_KEY, ask->after, zero);
+		n += page_put_bytes(p + n, ASK_END, zero, SPAN_NULL);
 	}
 	n += put_varint(p + n, ASK_LIMIT, ask->limit);
 	n += put_varint(p + n, ASK_REVISION, ask->revision);
@@ -72,7 +72,7 @@ static bool is_field(const struct proto_field *f, uint32_t number, enum proto_ty
 	return f->number == number && f->type == type;
 }
 
-static int take_header(struct span msg, struct page_answer *ret)
+static int page_take_header(struct span msg, struct page_answer *ret)
 {
 	struct proto_field f;
 	int r;
@@ -86,7 +86,7 @@ static int take_header(struct span msg, struct page_answer *ret)
 	return r < 0 ? -EPROTO : 0;
 }
 
-static int take_kv(struct span msg, struct etcd_kv *ret)
+static int page_take_kv(struct span msg, struct etcd_kv *ret)
 {
 	struct proto_field f;
 	int r;
@@ -128,14 +128,14 @@ int page_decode(struct span body, const struct page_ask *ask, etcd_each_fn *each
 	while (r == 0 && (r = proto_next(&msg, &f)) > 0) {
 		r = 0;
 		if (is_field(&f, ANSWER_HEADER, PROTO_LEN))
-			r = take_header(f.bytes, &a);
+			r = page_take_header(f.bytes, &a);
 		else if (is_field(&f, ANSWER_MORE, PROTO_VARINT))
 			a.more = f.varint != 0;
 		else if (is_field(&f, ANSWER_COUNT, PROTO_VARINT))
 			a.count = f.varint;
 		if (!is_field(&f, ANSWER_KV, PROTO_LEN))
 			continue;
-		r = take_kv(f.bytes, &kv);
+		r = page_take_kv(f.bytes, &kv);
 		if (r == 0 && (!is_asked(ask, &kv, last) || n++ == ask->limit))
 			r = -EPROTO;
 		if (r == 0)

@@ -104,7 +104,7 @@ static void words_plain(char *s)
 			*s = '?';
 }
 
-static const struct known *find(const struct known *table, size_t n, const char *text)
+static const struct known *words_find(const struct known *table, size_t n, const char *text)
 {
 	for (size_t i = 0; i < n; i++)
 		if (strcasestr(text, table[i].text))
@@ -112,7 +112,7 @@ static const struct known *find(const struct known *table, size_t n, const char 
 	return NULL;
 }
 
-static int hex_digit(char c)
+static int words_hex_digit(char c)
 {
 	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
 	const char *at = c ? strchr(digits, c) : NULL;
@@ -126,8 +126,8 @@ static void unquote(const char *from, char *to, size_t size)
 	size_t n = 0;
 
 	while (*from && n + 1 < size) {
-		int high = *from == '%' ? hex_digit(from[1]) : -1;
-		int low = high >= 0 ? hex_digit(from[2]) : -1;
+		int high = *from == '%' ? words_hex_digit(from[1]) : -1;
+		int low = high >= 0 ? words_hex_digit(from[2]) : -1;
 
 		if (low >= 0) {
 			to[n++] = (char)(high << 4 | low);
@@ -148,7 +148,7 @@ int words_for_status(int status, const char *message, char *ret, size_t size)
 		return 0;
 	unquote(message, text, sizeof(text));
 	words_plain(text);
-	k = find(refusals, ARRAY_SIZE(refusals), text);
+	k = words_find(refusals, ARRAY_SIZE(refusals), text);
 	if (k) {
 		snprintf(ret, size, "%s", k->words);
 		return k->r;
@@ -159,7 +159,7 @@ int words_for_status(int status, const char *message, char *ret, size_t size)
 
 int words_for_tls(const char *text, char *ret, size_t size)
 {
-	const struct known *k = find(tls, ARRAY_SIZE(tls), text);
+	const struct known *k = words_find(tls, ARRAY_SIZE(tls), text);
 
 	if (k) {
 		snprintf(ret, size, "%s", k->words);

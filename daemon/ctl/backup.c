@@ -119,7 +119,7 @@ int ctl_backup(const struct ctl *ctl, int argc, char **argv)
 	return r;
 }
 
-static int read_file(const char *path, char **ret, size_t *ret_len)
+static int backup_read(const char *path, char **ret, size_t *ret_len)
 {
 	_cleanup_close_ int fd = -1;
 	struct stat st;
@@ -143,7 +143,7 @@ int ctl_backup_verify(const struct ctl *ctl, int argc, char **argv)
 
 	if (argc != 1)
 		return ctl_usage("backup verify takes a file that kekctl backup has made, or -");
-	r = read_file(argv[0], &text, &len);
+	r = backup_read(argv[0], &text, &len);
 	if (r == 0)
 		r = verify(ctl, span_of(text, len), &n);
 	if (r == 0)
@@ -162,7 +162,7 @@ int ctl_restore(const struct ctl *ctl, int argc, char **argv)
 
 	if (argc != 1)
 		return ctl_usage("restore takes a file that kekctl backup has made, or -");
-	r = read_file(argv[0], &text, &len);
+	r = backup_read(argv[0], &text, &len);
 	if (r != 0)
 		return r;
 	req.flags = (ctl->dry_run ? ADMIN_DRY_RUN : 0U) | (ctl->alone ? ADMIN_ALONE : 0U);

@@ -319,7 +319,7 @@ static int needed(struct complete *c, const struct board_key *key)
 }
 
 /* Scan the etcd that has the mark, and retire or destroy the key if no value needs it. */
-static int judge(struct complete *c, const struct board_key *key, enum admin_verb verb)
+static int complete_judge(struct complete *c, const struct board_key *key, enum admin_verb verb)
 {
 	struct admin_request req = request_of(key, verb);
 	struct ctl ctl = *c->ctl;
@@ -356,7 +356,7 @@ static int finish_old(struct complete *c, const struct board_key *key)
 	int r;
 
 	if (key->info.marked > 0 && !c->stale)
-		return judge(c, key, ADMIN_KEY_RETIRE);
+		return complete_judge(c, key, ADMIN_KEY_RETIRE);
 	r = all_quiet(c, key);
 	if (r == 0 && (c->rewritings == 0 || c->stale))
 		r = complete_rewrite(c, key);
@@ -364,7 +364,7 @@ static int finish_old(struct complete *c, const struct board_key *key)
 }
 
 /* Asks the keeper without evidence: if it refuses only for the want of it, nothing else is in the way. */
-static int is_kept(struct complete *c, const struct board_key *key, bool *ret)
+static int complete_is_kept(struct complete *c, const struct board_key *key, bool *ret)
 {
 	struct admin_request req = request_of(key, ADMIN_KEY_DESTROY);
 	const struct ctl_exchange x = { .req = &req };
@@ -393,12 +393,12 @@ static int finish_retired(struct complete *c)
 
 		if (strcmp(key->info.name, c->name) != 0 || key->info.state != KEY_RETIRED)
 			continue;
-		r = is_kept(c, key, &kept);
+		r = complete_is_kept(c, key, &kept);
 		if (r != 0)
 			return r;
 		if (!kept)
 			return key->info.marked == 0 ? mark(c, key)
-						     : judge(c, key, ADMIN_KEY_DESTROY);
+						     : complete_judge(c, key, ADMIN_KEY_DESTROY);
 	}
 	return STEP_NOTHING;
 }

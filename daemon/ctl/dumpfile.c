@@ -192,7 +192,7 @@ static int read_any(struct reading *rd)
 	return read_json(rd, have);
 }
 
-static int source_open(const char *path, int *ret_fd)
+static int dump_source_open(const char *path, int *ret_fd)
 {
 	int fd;
 
@@ -219,7 +219,7 @@ int dumpfile_read(const char *path, bool progress, dump_each_fn *each_value, voi
 
 	if (!rd || sodium_init() < 0)
 		return ctl_fail("out of memory");
-	r = source_open(path, &fd);
+	r = dump_source_open(path, &fd);
 	if (r != 0)
 		return r;
 	*file = (struct dumpfile){ .single = file->single, .salvage = file->salvage };

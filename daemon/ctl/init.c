@@ -155,7 +155,7 @@ static int take_options(const struct ctl *ctl, struct init_answers *a)
 /* --- questions --------------------------------------------------------------------------------- */
 
 /* An answer of a line, or @preset. 1: standard input has ended. */
-static int ask(const char *question, const char *preset, char *ret, size_t size)
+static int init_ask(const char *question, const char *preset, char *ret, size_t size)
 {
 	printf("%s [%s] ", question, preset);
 	fflush(stdout);
@@ -172,7 +172,7 @@ static int ask_word(const char *question, const char *option, const char *const 
 {
 	char line[256];
 
-	if (ask(question, words[*answer], line, sizeof(line)) != 0)
+	if (init_ask(question, words[*answer], line, sizeof(line)) != 0)
 		return 1;
 	return take_word(option, line, words, answer);
 }
@@ -183,11 +183,12 @@ static int ask_shares(struct init_answers *a)
 	int r;
 
 	snprintf(preset, sizeof(preset), "%u", a->shares);
-	r = ask("Into how many shares, for people, is the root key split?", preset, shares,
-		sizeof(shares));
+	r = init_ask("Into how many shares, for people, is the root key split?", preset, shares,
+		     sizeof(shares));
 	snprintf(preset, sizeof(preset), "%u", a->threshold);
 	if (r == 0)
-		r = ask("How many of them give it back?", preset, threshold, sizeof(threshold));
+		r = init_ask("How many of them give it back?", preset, threshold,
+			     sizeof(threshold));
 	return r == 0 ? ceremony_numbers(shares, threshold, &a->shares, &a->threshold) : r;
 }
 
@@ -229,9 +230,9 @@ static int ask_all(const struct place *p, struct init_answers *a)
 		r = ask_shares(a);
 	snprintf(preset, sizeof(preset), "%s", a->resources);
 	if (r == 0)
-		r = ask("Which resources?", preset, a->resources, sizeof(a->resources));
+		r = init_ask("Which resources?", preset, a->resources, sizeof(a->resources));
 	if (r == 0)
-		r = ask("kube-apiserver's uid, or uid:gid?", "0", peer, sizeof(peer));
+		r = init_ask("kube-apiserver's uid, or uid:gid?", "0", peer, sizeof(peer));
 	if (r == 0 && peer_parse(peer, &a->apiserver) < 0)
 		r = ctl_fail("\"%s\": no UID, nor UID:GID", yaml_shown(peer));
 	return r;

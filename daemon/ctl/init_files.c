@@ -78,7 +78,7 @@ static void put_resources(FILE *to, const struct init_answers *a)
 }
 
 /* kekd's own file says which key encrypts. Of which resource a value of a KMS socket is, kekd cannot see. */
-static void put_chain(FILE *to, const struct init_answers *a)
+static void init_put_chain(FILE *to, const struct init_answers *a)
 {
 	fputs("# Keys are names; `kekctl key create` makes one.\n", to);
 	put_head(to);
@@ -116,7 +116,7 @@ static void put_writer(FILE *to, const struct init_answers *a)
 }
 
 /* For jq, where the distribution makes a configuration of its own, which is JSON. */
-static void put_provider(FILE *to, const struct init_answers *a _unused_)
+static void init_put_provider(FILE *to, const struct init_answers *a _unused_)
 {
 	fputs("{\"kms\": {\"apiVersion\": \"v2\", \"name\": \"kekd\", \"endpoint\": \"unix://" RUN
 	      "/kms.sock\", \"timeout\": \"3s\"}}\n",
@@ -231,7 +231,7 @@ static int init_check(const struct init_answers *a)
 		int (*check)(const char *text, const char *path);
 	} checks[] = {
 		{ ETC "/kekd.yaml", put_kekd, check_kekd },
-		{ ETC "/encryption.yaml", put_chain, check_encconf },
+		{ ETC "/encryption.yaml", init_put_chain, check_encconf },
 		{ APISERVER "/writer.yaml", put_writer, check_encconf },
 	};
 	int r = 0;
@@ -291,7 +291,7 @@ int init_place(struct place *p, const struct init_answers *a)
 	if (r == 0)
 		r = init_one(p, a, ETC "/kekd.yaml", put_kekd);
 	if (r == 0)
-		r = init_one(p, a, ETC "/encryption.yaml", put_chain);
+		r = init_one(p, a, ETC "/encryption.yaml", init_put_chain);
 	if (r == 0)
 		r = place_units(p, a);
 	if (r == 0 && !*a->existing)
@@ -299,7 +299,7 @@ int init_place(struct place *p, const struct init_answers *a)
 	if (r == 0 && !*a->existing)
 		r = init_one(p, a, APISERVER "/writer.yaml", put_writer);
 	if (r == 0 && a->generated)
-		r = init_one(p, a, APISERVER "/provider.json", put_provider);
+		r = init_one(p, a, APISERVER "/provider.json", init_put_provider);
 	/* k3s has no container around its kube-apiserver: then nothing is left to change. */
 	if (r == 0 && !(a->distribution == INIT_K3S && has_own_file(a)))
 		r = init_one(p, a, edit->path, edit->put);

@@ -190,7 +190,7 @@ struct wanted {
  * One entry of an APIResourceList. A name with a slash is a part of a resource. Events are stored once, and
  * are in two groups (pkg/kubeapiserver/default_storage_factory_builder.go).
  */
-static int entry_take(struct wanted *w, const json_t *entry, struct kube_resource *res)
+static int resource_entry(struct wanted *w, const json_t *entry, struct kube_resource *res)
 {
 	const char *name = json_string_value(json_object_get(entry, "name")) ?: "";
 
@@ -225,7 +225,7 @@ static int look_up(struct kubeapi *api, struct wanted *w, struct kube_resource *
 		return ctl_fail("%s: %d: %s", buf, answer.status, kube_answer_text(&answer));
 	all = json_object_get(answer.body, "resources");
 	for (size_t i = 0; r == 0 && i < json_array_size(all); i++)
-		r = entry_take(w, json_array_get(all, i), res);
+		r = resource_entry(w, json_array_get(all, i), res);
 	return r;
 }
 

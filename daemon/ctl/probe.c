@@ -64,7 +64,7 @@ static const struct probe_api {
 
 /* --- who kube-apiserver is --------------------------------------------------------------------- */
 
-static int take_number(const char **s, char end, uint32_t *ret)
+static int probe_take_number(const char **s, char end, uint32_t *ret)
 {
 	char *rest;
 	unsigned long long n;
@@ -83,15 +83,15 @@ int peer_parse(const char *text, struct peer *ret)
 {
 	struct peer p = { 0 };
 	const char *s = text;
-	int r = take_number(&s, ':', &p.uid);
+	int r = probe_take_number(&s, ':', &p.uid);
 
 	p.gid = p.uid;
 	if (r == 0 && s[-1] == ':')
-		r = take_number(&s, ',', &p.gid);
+		r = probe_take_number(&s, ',', &p.gid);
 	while (r == 0 && *s) {
 		if (p.n_groups == ARRAY_SIZE(p.groups))
 			return -E2BIG;
-		r = take_number(&s, ',', &p.groups[p.n_groups++]);
+		r = probe_take_number(&s, ',', &p.groups[p.n_groups++]);
 	}
 	if (r == 0)
 		*ret = p;
@@ -154,7 +154,7 @@ static void config_of(struct probe *p, const char *pid)
 
 /* --- one plugin -------------------------------------------------------------------------------- */
 
-static int64_t clock_ns(void)
+static int64_t probe_now(void)
 {
 	struct timespec t;
 
@@ -274,11 +274,11 @@ static int probe_call(struct probe *p, const struct plugin *g, const char *step,
 	r = secpool_get(p->pool, 2048, &out);
 	if (r == 0)
 		r = pb_encode_request(request, req, &out);
-	start = clock_ns();
+	start = probe_now();
 	if (r == 0)
 		r = grpc_client_call_sync(g->path, method, span_of(out.data, out.len),
 					  (uint64_t)g->timeout, p->pool, &outcome);
-	*ret_ns = clock_ns() - start;
+	*ret_ns = probe_now() - start;
 	if (r < 0) {
 		doctor_report(&p->d, DOCTOR_PROBLEM, step, "run it again", "%s: %s", g->path,
 			      errno_text(r));

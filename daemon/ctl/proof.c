@@ -360,7 +360,7 @@ static bool hex_take(json_t *of, const char *name, uint8_t *ret, size_t size)
 	       len == size && strlen(text) == 2 * size;
 }
 
-static bool number_take(json_t *of, const char *name, uint64_t *ret)
+static bool proof_number(json_t *of, const char *name, uint64_t *ret)
 {
 	json_t *j = json_object_get(of, name);
 
@@ -375,9 +375,9 @@ static bool mark_take(json_t *of, struct admin_mark *ret)
 	m.etcd = strtoull(proof_text_of(of, "etcd"), NULL, 16);
 	if (!hex_take(of, "document", m.doc, sizeof(m.doc)) ||
 	    !hex_take(of, "cluster", m.cluster, sizeof(m.cluster)) ||
-	    !number_take(of, "generation", &m.generation) ||
-	    !number_take(of, "marked", &m.marked) || !number_take(of, "revision", &m.revision) ||
-	    !number_take(of, "etcds", &m.etcds))
+	    !proof_number(of, "generation", &m.generation) ||
+	    !proof_number(of, "marked", &m.marked) || !proof_number(of, "revision", &m.revision) ||
+	    !proof_number(of, "etcds", &m.etcds))
 		return false;
 	*ret = m;
 	return true;
@@ -405,7 +405,7 @@ static int check(const char *path, json_t *proof, const struct board_key *key,
 	    strcmp(proof_text_of(of, "keyId"), id) != 0)
 		return ctl_fail("%s: the proof is for another key, %s", path,
 				proof_text_of(of, "label"));
-	if (!number_take(proof, "count", &count) || count != 0)
+	if (!proof_number(proof, "count", &count) || count != 0)
 		return ctl_fail("%s: values need the key", path);
 	return mark_take(json_object_get(proof, "mark"), ret)
 		       ? 0

@@ -254,7 +254,7 @@ static int page_ask(struct reencrypt *re, struct rewrite *w, struct kubeapi_answ
 }
 
 /* The page is empty if an unreadable value that was passed was the last of the list. */
-static int page_get(struct reencrypt *re, struct rewrite *w, struct page *ret)
+static int list_page_get(struct reencrypt *re, struct rewrite *w, struct page *ret)
 {
 	struct kubeapi_answer answer;
 	int r = page_ask(re, w, &answer);
@@ -307,7 +307,7 @@ static int pages_step(struct reencrypt *re, struct rewrite *w, struct bar *bar)
 	_cleanup_(page_clear) struct page page = { 0 };
 	int r;
 
-	r = page_get(re, w, &page);
+	r = list_page_get(re, w, &page);
 	if (r == 0)
 		r = page_rewrite(re, w, &page, bar);
 	if (r != 0 || stopped(re))

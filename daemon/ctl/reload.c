@@ -11,7 +11,7 @@
 #define PAUSE_NS 50000000
 #define TRIES    600 /* half a minute: a server may have to be started first */
 
-static int ask(const struct ctl *ctl, enum admin_verb verb, struct admin_reply *ret)
+static int reload_ask(const struct ctl *ctl, enum admin_verb verb, struct admin_reply *ret)
 {
 	const struct admin_request req = { .version = ADMIN_VERSION, .verb = verb };
 
@@ -27,13 +27,13 @@ int ctl_reload(const struct ctl *ctl, int argc, char **argv _unused_)
 
 	if (argc != 0)
 		return ctl_usage("reload takes no argument");
-	r = ask(ctl, ADMIN_STATUS, &end);
+	r = reload_ask(ctl, ADMIN_STATUS, &end);
 	if (r != 0)
 		return r;
 	before = end.status.health.reloads;
-	r = ask(ctl, ADMIN_RELOAD, &end);
+	r = reload_ask(ctl, ADMIN_RELOAD, &end);
 	for (int i = 0; r == 0 && i < TRIES; i++) {
-		r = ask(ctl, ADMIN_STATUS, &end);
+		r = reload_ask(ctl, ADMIN_STATUS, &end);
 		if (r != 0 || end.status.health.reloads != before)
 			break;
 		nanosleep(&pause, NULL);

@@ -13,7 +13,7 @@
 #define NOTE_MAX    2048
 #define MISSING_MAX 10 /* resources that are named */
 
-static void _printf_(2, 3) note(struct scan *s, const char *fmt, ...)
+static void _printf_(2, 3) scan_note(struct scan *s, const char *fmt, ...)
 {
 	char text[NOTE_MAX];
 	va_list ap;
@@ -56,10 +56,10 @@ static size_t note_missing(struct scan *s)
 		if (*pattern == '*' || s->patterns[i] > 0 || n++ >= MISSING_MAX)
 			continue;
 		hint_find(s, pattern, hint, sizeof(hint));
-		note(s, "no value of %s is in the dump%s", pattern, hint);
+		scan_note(s, "no value of %s is in the dump%s", pattern, hint);
 	}
 	if (n > MISSING_MAX)
-		note(s, "no value of %zu more resources is in the dump", n - MISSING_MAX);
+		scan_note(s, "no value of %zu more resources is in the dump", n - MISSING_MAX);
 	return n;
 }
 
@@ -79,14 +79,14 @@ static void note_elsewhere(struct scan *s)
 
 	elsewhere_text(&s->elsewhere, text);
 	if (s->elsewhere.all > unjudged && (!s->ctl->prefix || s->objects == 0)) {
-		note(s, "not looked at: %s; give the one that is meant as --prefix", text);
+		scan_note(s, "not looked at: %s; give the one that is meant as --prefix", text);
 		s->gap = true;
 	} else if (unjudged > 0) {
-		note(s, "%s could not be judged; is %s the --prefix of the API server?", text,
-		     s->prefix);
+		scan_note(s, "%s could not be judged; is %s the --prefix of the API server?", text,
+			  s->prefix);
 		s->gap = true;
 	} else if (*text) {
-		note(s, "not looked at, as --prefix says: %s", text);
+		scan_note(s, "not looked at, as --prefix says: %s", text);
 	}
 }
 
@@ -95,22 +95,24 @@ static void note_dump(struct scan *s)
 	const struct dump_info *i = &s->file.info;
 
 	if (i->values == 0)
-		note(s, "the dump is empty: etcd had no key for what it was asked");
+		scan_note(s, "the dump is empty: etcd had no key for what it was asked");
 	else if (s->objects == 0)
-		note(s, "the dump has no object under %s", s->prefix);
+		scan_note(s, "the dump has no object under %s", s->prefix);
 	if (i->truncated)
-		note(s, "the dump does not have all keys that were asked for: it was made with "
-			"--limit");
+		scan_note(s,
+			  "the dump does not have all keys that were asked for: it was made with "
+			  "--limit");
 	if (s->empty > 0)
-		note(s,
-		     "%" PRIu64 " keys of objects are without a value: make the dump without "
-		     "--keys-only",
-		     s->empty);
+		scan_note(s,
+			  "%" PRIu64 " keys of objects are without a value: make the dump without "
+			  "--keys-only",
+			  s->empty);
 	if (i->unlogged)
-		note(s,
-		     "the database has a write-ahead log, and none lies beside it: of a copy of the "
-		     "file alone the newest values may be missing. This makes a whole one: `sqlite3 "
-		     "state.db \"VACUUM INTO 'COPY'\"`");
+		scan_note(
+			s,
+			"the database has a write-ahead log, and none lies beside it: of a copy of the "
+			"file alone the newest values may be missing. This makes a whole one: `sqlite3 "
+			"state.db \"VACUUM INTO 'COPY'\"`");
 	s->gap |= s->objects == 0 || i->truncated || i->unlogged || s->empty > 0;
 }
 
@@ -121,10 +123,10 @@ static void note_identity(struct scan *s)
 
 		for (size_t k = 0;
 		     item->providers[0].kind == ENCCONF_IDENTITY && k < item->resources_count; k++)
-			note(s,
-			     "%s: identity is the first provider, so they are written as "
-			     "plaintext",
-			     item->resources[k].name);
+			scan_note(s,
+				  "%s: identity is the first provider, so they are written as "
+				  "plaintext",
+				  item->resources[k].name);
 	}
 }
 
@@ -132,10 +134,10 @@ static void note_use(struct scan *s)
 {
 	if (s->use.known || s->use.n > 0)
 		return;
-	note(s,
-	     "\"%s\" is a name that neither --config nor any value has: that proves nothing. "
-	     "Give --config with the key or the plugin in it, or ask without --offline",
-	     s->use.name);
+	scan_note(s,
+		  "\"%s\" is a name that neither --config nor any value has: that proves nothing. "
+		  "Give --config with the key or the plugin in it, or ask without --offline",
+		  s->use.name);
 	s->gap = true;
 }
 
@@ -154,26 +156,28 @@ int scan_notes(struct scan *s)
 	note_elsewhere(s);
 	missing = s->objects > s->empty ? note_missing(s) : 0;
 	if (missing > 0 && judged(s) == 0) {
-		note(s, "so nothing was judged");
+		scan_note(s, "so nothing was judged");
 		s->gap = true;
 	}
 	if (!s->rules.conf && s->ctl->resource && missing > 0)
 		s->gap = true;
 	if (s->unopened > 0) {
-		note(s, "%" PRIu64 " values are larger than kekd takes and were not opened",
-		     s->unopened);
+		scan_note(s, "%" PRIu64 " values are larger than kekd takes and were not opened",
+			  s->unopened);
 		s->gap = true;
 	}
 	if (s->distrusted > 0)
-		note(s,
-		     "%" PRIu64 " values are under several key_ids of one plugin; which of them "
-		     "is its newest --verify says, so they count as stale",
-		     s->distrusted);
+		scan_note(s,
+			  "%" PRIu64
+			  " values are under several key_ids of one plugin; which of them "
+			  "is its newest --verify says, so they count as stale",
+			  s->distrusted);
 	if (s->past > 0)
-		note(s,
-		     "%" PRIu64 " superseded or deleted revisions are plaintext: etcdctl compact "
-		     "and defrag (each member) before this or a later snapshot is kept",
-		     s->past);
+		scan_note(s,
+			  "%" PRIu64
+			  " superseded or deleted revisions are plaintext: etcdctl compact "
+			  "and defrag (each member) before this or a later snapshot is kept",
+			  s->past);
 	note_identity(s);
 	return 0;
 }

@@ -71,7 +71,7 @@ int snapshots_newest(const char *folder, struct snapshot_file *ret)
 	return r;
 }
 
-static void gauge(FILE *f, const char *name, const char *help)
+static void proof_gauge(FILE *f, const char *name, const char *help)
 {
 	fprintf(f, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
 }
@@ -83,15 +83,15 @@ static void snapshots_print(FILE *f, const struct scan *s, int status,
 	static const enum verdict shown[] = { VERDICT_CURRENT, VERDICT_STALE, VERDICT_PLAINTEXT,
 					      VERDICT_UNREADABLE };
 
-	gauge(f, "kekd_snapshot_verify_status",
-	      "How the scan of the newest snapshot of etcd ended, as kekctl scan does.");
+	proof_gauge(f, "kekd_snapshot_verify_status",
+		    "How the scan of the newest snapshot of etcd ended, as kekctl scan does.");
 	fprintf(f, "kekd_snapshot_verify_status %d\n", status);
-	gauge(f, "kekd_snapshot_verify_time_seconds", "When that was.");
+	proof_gauge(f, "kekd_snapshot_verify_time_seconds", "When that was.");
 	fprintf(f, "kekd_snapshot_verify_time_seconds %lld\n", (long long)time(NULL));
-	gauge(f, "kekd_snapshot_time_seconds",
-	      "The time of that snapshot's file; 0: there is none.");
+	proof_gauge(f, "kekd_snapshot_time_seconds",
+		    "The time of that snapshot's file; 0: there is none.");
 	fprintf(f, "kekd_snapshot_time_seconds %lld\n", (long long)file->made);
-	gauge(f, "kekd_snapshot_values", "Values in it, by what the scan says of them.");
+	proof_gauge(f, "kekd_snapshot_values", "Values in it, by what the scan says of them.");
 	for (size_t i = 0; s->ended && i < ARRAY_SIZE(shown); i++)
 		fprintf(f, "kekd_snapshot_values{verdict=\"%s\"} %" PRIu64 "\n",
 			verdict_name(shown[i]), s->report.n_all[shown[i]]);

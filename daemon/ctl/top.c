@@ -63,7 +63,7 @@ static double slowest_ms(const struct metrics *now, const struct metrics *old)
 	return all > 0 ? (double)metrics_bound_ns(i) / 1e6 : 0;
 }
 
-static void print_members(const struct board_cluster *c)
+static void top_members(const struct board_cluster *c)
 {
 	if (!c->configured)
 		return;
@@ -110,7 +110,7 @@ static void print_screen(const struct sample *now, const struct sample *old)
 		printf("%-44.44s %-13s %12" PRIu64 " %12" PRIu64 "\n", b->keys[i].info.label,
 		       b->keys[i].usable == 0 ? key_state_name(b->keys[i].info.state) : "UNUSABLE",
 		       b->keys[i].encryptions, b->keys[i].decryptions);
-	print_members(&b->cluster);
+	top_members(&b->cluster);
 }
 
 /* An object a line. */

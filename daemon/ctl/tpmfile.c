@@ -13,7 +13,7 @@
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
 
-static int seal_words(int r, uint32_t code)
+static int tpm_seal_words(int r, uint32_t code)
 {
 	switch (r) {
 	case -EINVAL:
@@ -61,7 +61,7 @@ int tpmfile_make(const char *path, struct span secret)
 		return ctl_fail("%s: %s", path, errno_text(ENAMETOOLONG));
 	r = tpm_seal(secret, sealed, &len, &code, &made);
 	if (r < 0)
-		return seal_words(r, code);
+		return tpm_seal_words(r, code);
 	r = write_new(temp, span_of(sealed, len));
 	if (r == 0 && rename(temp, path) < 0)
 		r = -errno;

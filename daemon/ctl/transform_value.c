@@ -35,7 +35,7 @@ static int transform_ask(const struct ctl *ctl, struct secpool *pool, const char
 	return relay_call(path, method, &msg, CALL_NS, pool, ret);
 }
 
-static int show(struct span msg)
+static int value_show(struct span msg)
 {
 	struct transform_result result;
 	size_t n;
@@ -70,7 +70,7 @@ static int transform_run(const struct ctl *ctl, int argc, const char *method)
 		return r;
 	value = (struct transform_value){ span_str(ctl->path), span_of(in.data, in.len) };
 	r = transform_ask(ctl, pool, method, &value, &out);
-	return r == 0 ? show(span_of(out.data, out.len)) : r;
+	return r == 0 ? value_show(span_of(out.data, out.len)) : r;
 }
 
 int ctl_transform_to(const struct ctl *ctl, int argc, char **argv _unused_)

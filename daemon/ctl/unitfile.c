@@ -87,7 +87,7 @@ static int take_line(struct unitfile *u, char *line)
 }
 
 /* A line that ends in a backslash goes on in the next one. */
-static int take_file(struct unitfile *u, const char *path)
+static int unit_take_file(struct unitfile *u, const char *path)
 {
 	_cleanup_fclose_ FILE *f = fopen(path, "re");
 	char whole[4096] = "", part[4096];
@@ -167,12 +167,12 @@ int unitfile_read(const char *root, const char *name, struct unitfile **ret)
 
 	for (size_t i = 0; r == -ENOENT && i < ARRAY_SIZE(dirs); i++) {
 		snprintf(path, sizeof(path), "%s%s/%s", root, dirs[i], name);
-		r = take_file(u, path);
+		r = unit_take_file(u, path);
 	}
 	n = r == 0 ? find_dropins(root, name, v) : 0;
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		snprintf(path, sizeof(path), "%s%s/%s.d/%s", root, dirs[v[i].dir], name, v[i].name);
-		r = take_file(u, path);
+		r = unit_take_file(u, path);
 	}
 	if (r < 0) {
 		unitfile_free(u);

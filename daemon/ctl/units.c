@@ -20,14 +20,14 @@
 
 DEFINE_CLEANUP(struct unitfile *, unitfile_free);
 
-static bool is_below(const char *path, const char *dir)
+static bool unit_is_below(const char *path, const char *dir)
 {
 	size_t len = strlen(dir);
 
 	return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-static const char *id_text(const struct config_id *id, char ret[static 16])
+static const char *unit_id_text(const struct config_id *id, char ret[static 16])
 {
 	if (id->name)
 		return id->name;
@@ -56,10 +56,10 @@ static void put_group(FILE *to, const struct config_id *group)
 	char number[16];
 
 	if (group->given)
-		fprintf(to, "SocketGroup=%s\n", id_text(group, number));
+		fprintf(to, "SocketGroup=%s\n", unit_id_text(group, number));
 }
 
-static bool put_kms(FILE *to, const struct config *c)
+static bool units_put_kms(FILE *to, const struct config *c)
 {
 	/* As the unit is shipped. */
 	if (!socket_at(c, 1) && strcmp(socket_at(c, 0), KMS_SOCKET) == 0 &&
@@ -103,7 +103,8 @@ static bool put_service(FILE *to, const struct config *c)
 		int len;
 
 		/* The unit that is shipped may write to these. */
-		if (!paths[i] || is_below(paths[i], STATE_DIR) || is_below(paths[i], RUN_DIR))
+		if (!paths[i] || unit_is_below(paths[i], STATE_DIR) ||
+		    unit_is_below(paths[i], RUN_DIR))
 			continue;
 		/* Its directory, "/" at least: paths of the configuration are absolute. */
 		len = (int)(strrchr(paths[i], '/') - paths[i]) ?: 1;
@@ -115,7 +116,7 @@ static bool put_service(FILE *to, const struct config *c)
 }
 
 const struct unit_dropin unit_dropins[] = {
-	{ "kekd.socket", put_kms },
+	{ "kekd.socket", units_put_kms },
 	{ "kekd-admin.socket", put_admin },
 	{ "kekd-metrics.socket", put_metrics },
 	{ "kekd.service", put_service },
@@ -156,7 +157,7 @@ static void check_mode(struct checking *k, const struct unitfile *u, const char 
 		   *has_group = unitfile_value(u, "SocketGroup");
 	unsigned long seen = *has_mode ? strtoul(has_mode, NULL, 8) : 0666;
 	char number[16] = "";
-	const char *want = group->given ? id_text(group, number) : "";
+	const char *want = group->given ? unit_id_text(group, number) : "";
 	const struct group *gr = NULL;
 
 	if (seen != mode)
@@ -198,7 +199,7 @@ static void check_extra(struct checking *k, struct unitfile *u, const char *name
 static void check_missing(struct checking *k, struct unitfile *u, const char *name,
 			  const char *address, bool has_group)
 {
-	bool made = is_below(address, RUN_DIR) && !has_group;
+	bool made = unit_is_below(address, RUN_DIR) && !has_group;
 	const char *word;
 
 	for (unsigned int at = 0; (word = unitfile_word(u, "ListenStream", &at));)
@@ -269,11 +270,11 @@ static void check_writable(struct checking *k, struct unitfile *u, const char *p
 {
 	const char *word;
 
-	if (is_below(path, STATE_DIR))
+	if (unit_is_below(path, STATE_DIR))
 		return;
 	for (unsigned int at = 0; (word = unitfile_word(u, "ReadWritePaths", &at));) {
 		word += strspn(word, "-+");
-		if (strcmp(word, "/") == 0 || is_below(path, word))
+		if (strcmp(word, "/") == 0 || unit_is_below(path, word))
 			return;
 	}
 	units_report(k, true, WRITE_UNITS, "kekd.service may not write %s, %s of kekd.yaml", path,
@@ -293,7 +294,7 @@ static void check_seen(struct checking *k, const struct unitfile *u, const char 
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
-		if (is_below(path, hidden[i].dir) && unitfile_is_on(u, hidden[i].setting))
+		if (unit_is_below(path, hidden[i].dir) && unitfile_is_on(u, hidden[i].setting))
 			units_report(k, true, "move it: below /etc/kekd or /var/lib/kekd",
 				     "kekd.service has %s=yes and does not see %s, %s of kekd.yaml",
 				     hidden[i].setting, path, field);

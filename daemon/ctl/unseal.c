@@ -94,7 +94,7 @@ static int typed_twice(struct buffer *b)
 	return b->len == again.len && ct_equal(b->data, again.data, b->len) ? 0 : -EBADMSG;
 }
 
-static int take(const struct ctl *ctl, struct buffer *b)
+static int unseal_take(const struct ctl *ctl, struct buffer *b)
 {
 	int r;
 
@@ -136,7 +136,7 @@ int ctl_unseal(const struct ctl *ctl, int argc, char **argv _unused_)
 			"--fingerprint takes %d hexadecimal digits, as `kekctl status` shows them",
 			FINGERPRINT_HEX);
 	req.flags = (ctl->is_new ? ADMIN_NEW : 0) | (ctl->retry ? ADMIN_RETRY : 0);
-	r = ctl->retry ? 0 : take(ctl, &b);
+	r = ctl->retry ? 0 : unseal_take(ctl, &b);
 	if (r == 0)
 		r = ctl_ask_with(
 			ctl, &(struct ctl_exchange){ .req = &req, .blob = span_of(b.data, b.len) },

@@ -221,7 +221,8 @@ static bool scalar_of(const struct part *p, const json_t *v, struct span *ret)
  * protobuf's JSON has 64-bit numbers as strings, Go's encoding/json as numbers: both are out there. Without
  * the field *@ret is untouched.
  */
-static int take_number(struct etcdjson *j, const json_t *object, const char *name, uint64_t *ret)
+static int json_take_number(struct etcdjson *j, const json_t *object, const char *name,
+			    uint64_t *ret)
 {
 	const json_t *v = json_object_get(object, name);
 	struct span text;
@@ -242,8 +243,8 @@ static int take_number(struct etcdjson *j, const json_t *object, const char *nam
 }
 
 /* Without the field, or if it is null, which is Go's word for none, there are no bytes. */
-static int take_bytes(struct etcdjson *j, const json_t *object, const char *name, struct bytes *b,
-		      size_t max)
+static int json_take_bytes(struct etcdjson *j, const json_t *object, const char *name,
+			   struct bytes *b, size_t max)
 {
 	const json_t *v = json_object_get(object, name);
 	struct span text;
@@ -291,20 +292,20 @@ static int give_kv(struct etcdjson *j, uint64_t mod_revision)
 	return r;
 }
 
-static int take_kv(struct etcdjson *j, const json_t *kv)
+static int json_take_kv(struct etcdjson *j, const json_t *kv)
 {
 	uint64_t mod_revision = 0;
-	int r = take_bytes(j, kv, "key", &j->key, DUMP_KEY_MAX);
+	int r = json_take_bytes(j, kv, "key", &j->key, DUMP_KEY_MAX);
 
 	if (r == 0)
-		r = take_bytes(j, kv, "value", &j->value, DUMP_VALUE_MAX);
+		r = json_take_bytes(j, kv, "value", &j->value, DUMP_VALUE_MAX);
 	if (r == 0)
-		r = take_number(j, kv, "mod_revision", &mod_revision);
+		r = json_take_number(j, kv, "mod_revision", &mod_revision);
 	return r == 0 ? give_kv(j, mod_revision) : r;
 }
 
 /* Of several answers the earliest revision counts: what was written later may be missing. */
-static int take_header(struct etcdjson *j, const json_t *header)
+static int json_take_header(struct etcdjson *j, const json_t *header)
 {
 	struct dump_info i = { 0 };
 	int r;
@@ -313,11 +314,11 @@ static int take_header(struct etcdjson *j, const json_t *header)
 		return dump_fail(j->err, -EBADMSG, "not the JSON of etcdctl get: no header");
 	if (!json_is_object(header))
 		return wrong(j);
-	r = take_number(j, header, "cluster_id", &i.cluster_id);
+	r = json_take_number(j, header, "cluster_id", &i.cluster_id);
 	if (r == 0)
-		r = take_number(j, header, "member_id", &i.member_id);
+		r = json_take_number(j, header, "member_id", &i.member_id);
 	if (r == 0)
-		r = take_number(j, header, "revision", &i.revision);
+		r = json_take_number(j, header, "revision", &i.revision);
 	if (r < 0)
 		return r;
 	if (j->answers > 0 && i.cluster_id != j->info->cluster_id)
@@ -358,9 +359,9 @@ static int take_root(struct etcdjson *j, const json_t *root)
 		return dump_fail(j->err, -EBADMSG,
 				 "not of etcd but of the API: an object of Kubernetes, from which "
 				 "nobody can tell how it is stored");
-	r = take_header(j, header);
+	r = json_take_header(j, header);
 	if (r == 0)
-		r = take_number(j, root, "count", &count);
+		r = json_take_number(j, root, "count", &count);
 	if (r < 0)
 		return r;
 	if (more && !json_is_boolean(more))
@@ -652,7 +653,7 @@ static int feed_part(struct etcdjson *j, struct span *text)
 		return r;
 	r = part_load(j, p);
 	if (r == 0)
-		r = p == &j->kv ? take_kv(j, p->tree) : take_root(j, p->tree);
+		r = p == &j->kv ? json_take_kv(j, p->tree) : take_root(j, p->tree);
 	j->part = NULL;
 	j->list_last = '}';
 	return r;

@@ -102,7 +102,7 @@ static int64_t line_offset(struct span *line, bool *xxd)
 	return offset;
 }
 
-static struct span line_take(struct span *rest)
+static struct span single_line(struct span *rest)
 {
 	const uint8_t *end = memchr(rest->data, '\n', rest->len);
 	size_t n = end ? (size_t)(end - rest->data) : rest->len;
@@ -169,7 +169,7 @@ static int hexdump_open(uint8_t *text, size_t *len)
 		return -ENOMEM;
 	h.out = out;
 	while (r == 0 && rest.len > 0) {
-		struct span line = line_take(&rest);
+		struct span line = single_line(&rest);
 
 		r = line.len > 0 ? hexdump_line(&h, line) : 0;
 	}
@@ -182,7 +182,7 @@ static int hexdump_open(uint8_t *text, size_t *len)
 
 /* The value. */
 
-static bool is_sound(struct span value)
+static bool single_is_sound(struct span value)
 {
 	static const struct stored_labels none;
 	struct object o;
@@ -199,7 +199,7 @@ static int key_cut(struct span *text, struct span key, struct dump_error *err)
 
 	if (text->len == 0 || (text->data[0] != '/' && !span_starts_with(*text, key)))
 		return 0;
-	line = line_take(&rest);
+	line = single_line(&rest);
 	if (!span_equal(line, key))
 		return dump_fail(
 			err, -EBADMSG,
@@ -233,9 +233,9 @@ int single_find(uint8_t *text, size_t len, struct span key, struct dump_error *e
 	if (value.data[value.len - 1] != '\n')
 		return 0;
 	value.len--;
-	if (is_sound(ret->value) && is_sound(value))
+	if (single_is_sound(ret->value) && single_is_sound(value))
 		ret->newline = span_starts_with(value, span_str(CODEC_ENC));
-	else if (is_sound(value))
+	else if (single_is_sound(value))
 		ret->value = value;
 	return 0;
 }

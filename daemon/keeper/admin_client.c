@@ -143,7 +143,7 @@ static int client_make_room(struct admin_client *c)
 }
 
 /* Up to @size bytes of the request in all; > 0: there they are. */
-static int client_take(struct admin_client *c, uint8_t *to, size_t size)
+static int admin_take(struct admin_client *c, uint8_t *to, size_t size)
 {
 	while (c->len < size) {
 		ssize_t n = io_retry(recv(c->fd, to + c->len, size - c->len, MSG_DONTWAIT));
@@ -165,11 +165,11 @@ int admin_client_read(struct admin_client *c, uint64_t now)
 	if (c->len == 0)
 		c->since_ns = now;
 	if (!c->in)
-		r = client_take(c, (uint8_t *)&c->head, sizeof(c->head));
+		r = admin_take(c, (uint8_t *)&c->head, sizeof(c->head));
 	if (r > 0 && !c->in)
 		r = client_make_room(c);
 	if (r > 0)
-		r = client_take(c, c->in, c->in_size);
+		r = admin_take(c, c->in, c->in_size);
 	if (r > 0) {
 		req = (struct admin_request *)(void *)c->in;
 		req->name[sizeof(req->name) - 1] = '\0';

@@ -168,8 +168,8 @@ static void link_start(struct keeper *k, struct cluster *c)
 
 /* --- what is asked ----------------------------------------------------------------------------- */
 
-static void ask(struct cluster *c, enum cluster_asked what, struct carrier_head *m,
-		struct span text)
+static void carrier_ask(struct cluster *c, enum cluster_asked what, struct carrier_head *m,
+			struct span text)
 {
 	seen_clear(c);
 	c->seen_own = false;
@@ -228,7 +228,7 @@ static void ask_next(struct keeper *k, struct cluster *c, uint64_t now)
 		c->offer.state = OFFER_SENT;
 		m.kind = CARRIER_KEYSET;
 		m.revision = c->offer.rev;
-		ask(c, CLUSTER_PUT_DOC, &m, span_of(c->offer.text, c->offer.len));
+		carrier_ask(c, CLUSTER_PUT_DOC, &m, span_of(c->offer.text, c->offer.len));
 	} else if (c->look_at_ack && ack_is_due(k, c)) {
 		_cleanup_free_ char *text = NULL;
 		size_t len = 0;
@@ -237,11 +237,11 @@ static void ask_next(struct keeper *k, struct cluster *c, uint64_t now)
 		m.revision = c->ack_rev;
 		memcpy(m.node, keyset_self(k->keys)->id, sizeof(m.node));
 		if (ack_format(k, true, &text, &len) == 0)
-			ask(c, CLUSTER_PUT_ACK, &m, span_of(text, len));
+			carrier_ask(c, CLUSTER_PUT_ACK, &m, span_of(text, len));
 	} else if (now >= c->read_at_ns) {
 		c->read_at_ns = now + (now < c->hurry_until_ns ? EAGER_NS : POLL_NS);
 		m.type = CARRIER_READ;
-		ask(c, CLUSTER_READ, &m, SPAN_NULL);
+		carrier_ask(c, CLUSTER_READ, &m, SPAN_NULL);
 	}
 	c->look_at_ack = false;
 }

@@ -79,7 +79,7 @@ static int take_or_say(const char *path, struct text *ret_text, int *ret_fd)
 }
 
 /* Each string with its length, so that no two lists are the same text. */
-static void put_string(FILE *to, const char *s)
+static void conf_put_string(FILE *to, const char *s)
 {
 	fprintf(to, "%zu:%s\n", strlen(s), s);
 }
@@ -88,21 +88,21 @@ static void put_chain(FILE *to, const struct encconf_item *item)
 {
 	fputs("item\n", to);
 	for (size_t i = 0; i < item->resources_count; i++)
-		put_string(to, item->resources[i].name);
+		conf_put_string(to, item->resources[i].name);
 	for (size_t i = 0; i < item->providers_count; i++) {
 		const struct encconf_provider *p = &item->providers[i];
 
 		fprintf(to, "provider %s\n", encconf_kind_name(p->kind));
 		for (size_t j = 0; j < p->keys_count; j++)
-			put_string(to, p->keys[j].name);
+			conf_put_string(to, p->keys[j].name);
 		if (p->kind == ENCCONF_KMS) {
 			fprintf(to, "v%u\n", p->kms.version);
-			put_string(to, p->kms.name);
+			conf_put_string(to, p->kms.name);
 		}
 	}
 }
 
-static int digest(struct conf *c)
+static int conf_digest(struct conf *c)
 {
 	const struct config_rotation *rotation = &c->config->rotation;
 	_cleanup_free_ char *text = NULL;
@@ -158,7 +158,7 @@ int conf_load(const char *path, struct conf **ret)
 			c->config->encryption_config);
 		return -EINVAL;
 	}
-	r = digest(c);
+	r = conf_digest(c);
 	if (r < 0)
 		return r;
 	*ret = move_ptr(c);

@@ -114,8 +114,8 @@ static size_t places(struct keeper *k, struct place ret[static CONFIG_SOCKETS_MA
 }
 
 /* It is one of those that systemd passed, or is made here. */
-static int place_open(struct keeper *k, struct listener_passed *passed, size_t n,
-		      const struct place *p)
+static int socket_open(struct keeper *k, struct listener_passed *passed, size_t n,
+		       const struct place *p)
 {
 	struct stat st;
 	int r;
@@ -231,7 +231,7 @@ int sockets_open(struct keeper *k)
 
 	r = listener_from_systemd(passed, ARRAY_SIZE(passed), &n);
 	for (size_t i = 0; r == 0 && i < n_places; i++)
-		r = place_open(k, passed, n, &p[i]);
+		r = socket_open(k, passed, n, &p[i]);
 	if (r == 0 && metrics && metrics[0] != '/') {
 		k->metrics_fd = passed_take(passed, n, metrics);
 		if (k->metrics_fd < 0)

@@ -36,7 +36,7 @@ static int cut(struct span *text, char end, struct span *ret)
 	return 0;
 }
 
-static int blob_parse(const char *text, struct blob *ret)
+static int retype_parse(const char *text, struct blob *ret)
 {
 	struct span rest = span_str(text), format;
 
@@ -91,7 +91,7 @@ int blob_retype(const char *blob, const char *type, struct span root, char ret[s
 
 	if (!key)
 		return -ENOMEM;
-	r = blob_parse(blob, &b);
+	r = retype_parse(blob, &b);
 	if (r == 0)
 		r = sha256(parts, ARRAY_SIZE(parts), key); /* the kernel's get_derived_key() */
 	if (r == 0)

@@ -172,7 +172,7 @@ static uint32_t rs1024(bool extendable, const uint16_t words[static SLIP39_WORDS
 }
 
 /* The words of a text. -EINVAL, -EMSGSIZE. */
-static int words_take(struct span text, struct slip39_work *w, struct slip39_fault *fault)
+static int share_words(struct span text, struct slip39_work *w, struct slip39_fault *fault)
 {
 	for (size_t i = 0; i < text.len;) {
 		struct span word = span_of(text.data + i, 0);
@@ -258,7 +258,7 @@ int slip39_parse(struct span text, struct slip39_share *ret, struct slip39_fault
 	*ret_fault = (struct slip39_fault){ 0 };
 	r = slip39_work_new(&w);
 	if (r == 0)
-		r = words_take(text, w, ret_fault);
+		r = share_words(text, w, ret_fault);
 	if (r == 0)
 		r = share_take(w->words, &w->share);
 	if (r < 0)

@@ -392,9 +392,9 @@ static int call_start(struct transform_service *s, struct grpc_call *grpc, struc
 	return 0;
 }
 
-static void event_bare(const struct transform_service *s, const char *method,
-		       const struct op_peer *peer, struct span resource, enum grpc_status status,
-		       int r)
+static void transform_event_bare(const struct transform_service *s, const char *method,
+				 const struct op_peer *peer, struct span resource,
+				 enum grpc_status status, int r)
 {
 	uint64_t now = now_ns();
 
@@ -424,7 +424,7 @@ static void transform_call_run(struct transform_service *s, struct grpc_call *gr
 		return;
 	if (r != -ENOENT)
 		kms_answer(r, &status, &text);
-	event_bare(s, what_names[what], grpc_call_peer(grpc), resource, status, r);
+	transform_event_bare(s, what_names[what], grpc_call_peer(grpc), resource, status, r);
 	if (r == -ENOENT)
 		grpc_call_fail(grpc, GRPC_INVALID_ARGUMENT, "%s", no_item);
 	else if (r == -E2BIG)
@@ -478,10 +478,10 @@ static const enum transform_what transform_whats[ARRAY_SIZE(transform_methods) -
 
 static void transform_refused(void *ctx, const struct grpc_refused *e)
 {
-	event_bare(ctx,
-		   e->method ? what_names[transform_whats[e->method - transform_methods]]
-			     : KMS_UNKNOWN_METHOD,
-		   e->peer, SPAN_NULL, e->status, e->r);
+	transform_event_bare(ctx,
+			     e->method ? what_names[transform_whats[e->method - transform_methods]]
+				       : KMS_UNKNOWN_METHOD,
+			     e->peer, SPAN_NULL, e->status, e->r);
 }
 
 const struct grpc_service transform_grpc_service = {

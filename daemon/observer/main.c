@@ -96,7 +96,7 @@ static int lock_down(void)
 	return r;
 }
 
-static void release(struct observer *o)
+static void observer_release(struct observer *o)
 {
 	board_page_free(o->page);
 	free(o->copy);
@@ -105,7 +105,7 @@ static void release(struct observer *o)
 int main(int argc, char **argv)
 {
 	bool debug = argc == 2 && strcmp(argv[1], "--debug") == 0;
-	_cleanup_(release) struct observer o = { .copy = calloc(1, sizeof(struct board)) };
+	_cleanup_(observer_release) struct observer o = { .copy = calloc(1, sizeof(struct board)) };
 	_cleanup_(http_freep) struct http *http = NULL;
 	int r = o.copy ? 0 : -ENOMEM;
 

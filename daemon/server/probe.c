@@ -54,7 +54,7 @@ struct server_probe {
 
 static void item_start(struct server_probe *p);
 
-static void item_next(struct server_probe *p)
+static void probe_item_next(struct server_probe *p)
 {
 	if (++p->item < p->s->n_items) {
 		item_start(p);
@@ -78,7 +78,7 @@ static void item_end(struct server_probe *p, int r)
 	}
 	if (p->v[p->item].purpose != OP_STORAGE)
 		kms_service_tried(p->s->items[p->item].kms, r);
-	item_next(p);
+	probe_item_next(p);
 }
 
 static void probe_op_done(struct op *op, int r);
@@ -170,7 +170,7 @@ static void item_start(struct server_probe *p)
 	int r;
 
 	if (is_known(p)) {
-		item_next(p);
+		probe_item_next(p);
 		return;
 	}
 	p->tried = true;

@@ -85,7 +85,7 @@ static int buffer_of(int fd, int name)
 }
 
 /* Twice what is asked for, says socket(7); that is more than enough. It is never made smaller. */
-static void room_make(int fd, int name, int force)
+static void sndbuf_make_room(int fd, int name, int force)
 {
 	const int bytes = KEKD_RUN_BLOCKS_MAX * KEKD_AES_BLOCK;
 
@@ -101,8 +101,8 @@ int afalg_accept(int tfm_fd, int *ret_fd)
 
 	if (fd < 0)
 		return -errno;
-	room_make(fd, SO_SNDBUF, SO_SNDBUFFORCE);
-	room_make(fd, SO_RCVBUF, SO_RCVBUFFORCE);
+	sndbuf_make_room(fd, SO_SNDBUF, SO_SNDBUFFORCE);
+	sndbuf_make_room(fd, SO_RCVBUF, SO_RCVBUFFORCE);
 	*ret_fd = fd;
 	return 0;
 }

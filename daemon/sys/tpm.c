@@ -61,7 +61,7 @@ static void put(struct tpm *t, const void *bytes, size_t n)
 }
 
 /* Big-endian, @n bytes. */
-static void put_number(struct tpm *t, uint64_t value, size_t n)
+static void tpm_put_number(struct tpm *t, uint64_t value, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		t->buf[t->len++] = (uint8_t)(value >> (8 * (n - 1 - i)));
@@ -70,7 +70,7 @@ static void put_number(struct tpm *t, uint64_t value, size_t n)
 /* A size of two bytes that is filled in when what it is of has been put. */
 static size_t put_size(struct tpm *t)
 {
-	put_number(t, 0, 2);
+	tpm_put_number(t, 0, 2);
 	return t->len;
 }
 
@@ -85,17 +85,17 @@ static void put_size_end(struct tpm *t, size_t begin)
 static void command(struct tpm *t, unsigned int tag, uint32_t code)
 {
 	t->len = 0;
-	put_number(t, tag, 2);
-	put_number(t, 0, 4);
-	put_number(t, code, 4);
+	tpm_put_number(t, tag, 2);
+	tpm_put_number(t, 0, 4);
+	tpm_put_number(t, code, 4);
 }
 
 /* An empty password. */
 static void put_password(struct tpm *t)
 {
-	put_number(t, 9, 4);
-	put_number(t, PASSWORD, 4);
-	put_number(t, 0, 5);
+	tpm_put_number(t, 9, 4);
+	tpm_put_number(t, PASSWORD, 4);
+	tpm_put_number(t, 0, 5);
 }
 
 /* 0: the answer is there, and t->at behind its header. -EPROTO: t->code. */
@@ -150,17 +150,17 @@ static void put_public_srk(struct tpm *t)
 {
 	size_t public = put_size(t);
 
-	put_number(t, ALG_ECC, 2);
-	put_number(t, ALG_SHA256, 2);
-	put_number(t, ATTRS_SRK, 4);
-	put_number(t, 0, 2); /* policy */
-	put_number(t, ALG_AES, 2);
-	put_number(t, 128, 2);
-	put_number(t, ALG_CFB, 2);
-	put_number(t, ALG_NULL, 2); /* scheme */
-	put_number(t, CURVE_P256, 2);
-	put_number(t, ALG_NULL, 2); /* derivation */
-	put_number(t, 0, 4);        /* a point: two empty numbers */
+	tpm_put_number(t, ALG_ECC, 2);
+	tpm_put_number(t, ALG_SHA256, 2);
+	tpm_put_number(t, ATTRS_SRK, 4);
+	tpm_put_number(t, 0, 2); /* policy */
+	tpm_put_number(t, ALG_AES, 2);
+	tpm_put_number(t, 128, 2);
+	tpm_put_number(t, ALG_CFB, 2);
+	tpm_put_number(t, ALG_NULL, 2); /* scheme */
+	tpm_put_number(t, CURVE_P256, 2);
+	tpm_put_number(t, ALG_NULL, 2); /* derivation */
+	tpm_put_number(t, 0, 4);        /* a point: two empty numbers */
 	put_size_end(t, public);
 }
 
@@ -168,20 +168,20 @@ static void put_public_sealed(struct tpm *t)
 {
 	size_t public = put_size(t);
 
-	put_number(t, ALG_KEYED_HASH, 2);
-	put_number(t, ALG_SHA256, 2);
-	put_number(t, ATTRS_SEALED, 4);
-	put_number(t, 0, 2); /* policy */
-	put_number(t, ALG_NULL, 2);
-	put_number(t, 0, 2);
+	tpm_put_number(t, ALG_KEYED_HASH, 2);
+	tpm_put_number(t, ALG_SHA256, 2);
+	tpm_put_number(t, ATTRS_SEALED, 4);
+	tpm_put_number(t, 0, 2); /* policy */
+	tpm_put_number(t, ALG_NULL, 2);
+	tpm_put_number(t, 0, 2);
 	put_size_end(t, public);
 }
 
 /* No outside information, and no PCRs that the TPM would note. */
 static void put_creation(struct tpm *t)
 {
-	put_number(t, 0, 2);
-	put_number(t, 0, 4);
+	tpm_put_number(t, 0, 2);
+	tpm_put_number(t, 0, 4);
 }
 
 static int srk_make(struct tpm *t)
@@ -190,10 +190,10 @@ static int srk_make(struct tpm *t)
 	int r;
 
 	command(t, ST_SESSIONS, CC_CREATE_PRIMARY);
-	put_number(t, OWNER, 4);
+	tpm_put_number(t, OWNER, 4);
 	put_password(t);
-	put_number(t, 4, 2); /* no password of its own, no data */
-	put_number(t, 0, 4);
+	tpm_put_number(t, 4, 2); /* no password of its own, no data */
+	tpm_put_number(t, 0, 4);
 	put_public_srk(t);
 	put_creation(t);
 	r = ask(t);
@@ -202,10 +202,10 @@ static int srk_make(struct tpm *t)
 	if (r < 0)
 		return r;
 	command(t, ST_SESSIONS, CC_EVICT_CONTROL);
-	put_number(t, OWNER, 4);
-	put_number(t, handle, 4);
+	tpm_put_number(t, OWNER, 4);
+	tpm_put_number(t, handle, 4);
 	put_password(t);
-	put_number(t, SRK, 4);
+	tpm_put_number(t, SRK, 4);
 	return ask(t); /* the resource manager lets go of what was made when it is closed */
 }
 
@@ -216,7 +216,7 @@ static int srk_find(struct tpm *t)
 	int r;
 
 	command(t, ST_NO_SESSIONS, CC_READ_PUBLIC);
-	put_number(t, SRK, 4);
+	tpm_put_number(t, SRK, 4);
 	r = ask(t);
 	if (r < 0)
 		return r == -EPROTO && t->code == RC_NO_HANDLE ? -ENOKEY : r;
@@ -229,10 +229,10 @@ static int srk_find(struct tpm *t)
 
 static void der_put(struct tpm *t, uint8_t tag, struct span value)
 {
-	put_number(t, tag, 1);
+	tpm_put_number(t, tag, 1);
 	if (value.len >= 0x80)
-		put_number(t, 0x82, 1);
-	put_number(t, value.len, value.len >= 0x80 ? 2 : 1);
+		tpm_put_number(t, 0x82, 1);
+	tpm_put_number(t, value.len, value.len >= 0x80 ? 2 : 1);
 	put(t, value.data, value.len);
 }
 
@@ -259,8 +259,8 @@ static int der_make(const uint8_t *public, size_t public_len, const uint8_t *pri
 	return 0;
 }
 
-static int seal(struct tpm *t, struct span secret, uint8_t ret[static TPM_SEALED_MAX],
-		size_t *ret_len)
+static int tpm_seal_bytes(struct tpm *t, struct span secret, uint8_t ret[static TPM_SEALED_MAX],
+			  size_t *ret_len)
 {
 	struct span private = SPAN_NULL, public = SPAN_NULL;
 	uint32_t n;
@@ -268,11 +268,11 @@ static int seal(struct tpm *t, struct span secret, uint8_t ret[static TPM_SEALED
 	int r;
 
 	command(t, ST_SESSIONS, CC_CREATE);
-	put_number(t, SRK, 4);
+	tpm_put_number(t, SRK, 4);
 	put_password(t);
 	sensitive = put_size(t);
-	put_number(t, 0, 2); /* no password */
-	put_number(t, secret.len, 2);
+	tpm_put_number(t, 0, 2); /* no password */
+	tpm_put_number(t, secret.len, 2);
 	put(t, secret.data, secret.len);
 	put_size_end(t, sensitive);
 	put_public_sealed(t);
@@ -311,7 +311,7 @@ int tpm_seal(struct span secret, uint8_t ret[static TPM_SEALED_MAX], size_t *ret
 		made = r == 0;
 	}
 	if (r == 0)
-		r = seal(&t, secret, ret, ret_len);
+		r = tpm_seal_bytes(&t, secret, ret, ret_len);
 	if (r == -EPROTO)
 		*ret_code = t.code;
 	secmem_free(t.buf, BUFFER);
