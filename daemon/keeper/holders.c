@@ -115,11 +115,12 @@ void holders_excuse(struct worker *w, uint64_t now)
 
 void holders_tick(struct keeper *k, struct worker *w, uint64_t now)
 {
-	const struct list *head = keyset_list(k->keys);
+	const struct list *head;
 	int r;
 
 	if (now < holders_due(k, w))
 		return;
+	head = keyset_list(k->keys);
 	r = holders_start(k, w);
 	/* The keys first: the server asks it as soon as it has it. */
 	for (const struct list *n = head->next; r == 0 && n != head; n = n->next) {
