@@ -75,7 +75,7 @@ void secpool_let_go(struct secpool *part);
 
 /* May a message that takes @cap bytes of @pool begin? Always, if it is no part. */
 bool secpool_lets_in(struct secpool *pool, size_t cap);
-/* So little of all is in use that @part could certainly be given a 32nd of it: cheaper to ask than how much it is. */
+/* So little of all is in use that @part could certainly be given a 64th of it: cheaper to ask than how much it is. */
 bool secpool_has_plenty(const struct secpool *part);
 /* How much @part could be given now; if that is less than @want, after giving up what is not used. */
 size_t secpool_room(struct secpool *part, size_t want);
