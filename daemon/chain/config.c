@@ -25,7 +25,7 @@
 #define ID_NAME_MAX 256
 
 static const char *const backend_names[] = { "kernel", NULL };
-static const char *const custody_names[] = { "serial", "value", "holder", NULL };
+const char *const config_custody_names[] = { "serial", "value", "holder", NULL };
 static const char *const ring_names[] = { "auto", "io_uring", "epoll", NULL };
 static const char *const root_names[] = { "ephemeral", "command", "unseal", "trusted", NULL };
 static const char *const policy_names[] = { "strict", "standard", NULL };
@@ -481,7 +481,7 @@ static const struct yaml_field fields[] = {
 	FIELD("backend", get_backend, yaml_kind_word, backend, .preset = "kernel",
 	      .arg = backend_names, .help = "obsolete; use custody"),
 	FIELD("custody", get_choice, yaml_kind_word, custody, .preset = "serial",
-	      .arg = custody_names,
+	      .arg = config_custody_names,
 	      .help = "where the bytes of a key are: in the kernel only, "
 		      "passing through the keeper, or in a holder process"),
 	FIELD("ring", yaml_get_enum, yaml_kind_word, c.ring, .preset = "auto", .arg = ring_names,
@@ -666,14 +666,14 @@ static int read_custody(const struct yaml_doc *doc, struct draft *d)
 		return yaml_fail(doc, d->custody.node,
 				 "custody %s needs the bytes of the root key, and with \"source: "
 				 "trusted\" no process has them",
-				 custody_names[d->c.custody]);
+				 config_custody_names[d->c.custody]);
 	if (d->c.policy != CONFIG_POLICY_STRICT)
 		return 0;
 	if (d->c.custody != CONFIG_CUSTODY_SERIAL)
 		return yaml_fail(doc, d->custody.node,
 				 "custody %s is refused by \"policy: strict\": keys would %s "
 				 "the daemon's memory",
-				 custody_names[d->c.custody],
+				 config_custody_names[d->c.custody],
 				 d->c.custody == CONFIG_CUSTODY_HOLDER ? "be in" : "pass through");
 	return 0;
 }

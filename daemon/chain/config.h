@@ -31,6 +31,7 @@
 #define CONFIG_PREFIX_MAX    255
 
 enum config_custody { CONFIG_CUSTODY_SERIAL, CONFIG_CUSTODY_VALUE, CONFIG_CUSTODY_HOLDER };
+extern const char *const config_custody_names[]; /* NULL-terminated */
 enum config_ring { CONFIG_RING_AUTO, CONFIG_RING_IO_URING, CONFIG_RING_EPOLL };
 enum config_root {
 	CONFIG_ROOT_EPHEMERAL,

@@ -45,7 +45,7 @@ struct ctl {
 	const char *wait;
 
 	const char *as, *pid;
-	const char *answers, *distribution, *server, *root_key;
+	const char *answers, *distribution, *server, *root_key, *custody;
 	const char *shares, *threshold, *share_fds, *root_fds, *tpm;
 };
 

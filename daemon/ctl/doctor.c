@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/ctl/input.h"
+
 static const struct {
 	const char *name, *colour;
 } levels[] = {
@@ -104,6 +106,17 @@ int doctor_print(const struct doctor *d)
 	return r == 0 && d->count[DOCTOR_PROBLEM] == 0 ? 0 : 1;
 }
 
+static void read_config(struct doctor *d)
+{
+	_cleanup_(input_release) struct input in = { 0 };
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s%s", d->root, CTL_CONFIG_DEFAULT);
+	if (access(path, F_OK) == 0 && input_read(path, &in) == 0 &&
+	    config_parse(input_span(&in), path, &d->conf, &d->conf_error) == 0)
+		d->custody = d->conf->custody;
+}
+
 int ctl_doctor(const struct ctl *ctl, int argc, char **argv)
 {
 	struct doctor d = { .ctl = ctl, .root = argc == 1 ? argv[0] : "" };
@@ -114,6 +127,7 @@ int ctl_doctor(const struct ctl *ctl, int argc, char **argv)
 	d.findings = json_array();
 	if (!d.findings)
 		return ctl_fail("out of memory");
+	read_config(&d);
 	if (argc == 0)
 		doctor_ask(&d);
 	doctor_host(&d);
@@ -123,5 +137,6 @@ int ctl_doctor(const struct ctl *ctl, int argc, char **argv)
 	}
 	r = doctor_print(&d);
 	json_decref(d.findings);
+	config_free(d.conf);
 	return r;
 }

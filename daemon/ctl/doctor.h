@@ -10,6 +10,7 @@
 #ifndef KEKD_CTL_DOCTOR_H
 #define KEKD_CTL_DOCTOR_H
 
+#include "daemon/chain/config.h"
 #include "daemon/ctl/ctl.h"
 
 enum doctor_level { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_PROBLEM };
@@ -17,8 +18,10 @@ enum doctor_level { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_PROBLEM };
 struct doctor {
 	const struct ctl *ctl; /* borrowed */
 	const char *root;      /* before every path; "" is this machine */
-	bool software; /* the daemon that runs needs no AF_ALG and no keyring: custody holder */
-	int asked;     /* what its status was, or why there is none: ctl_try() */
+	unsigned int custody;  /* enum config_custody: of the daemon that runs, or in kekd.yaml */
+	struct config *conf;   /* kekd.yaml below @root; NULL: there is none, or it is wrong */
+	struct yaml_error conf_error;
+	int asked; /* what its status was, or why there is none: ctl_try() */
 	struct admin_reply reply;
 	json_t *findings;
 	unsigned int count[DOCTOR_PROBLEM + 1];
@@ -34,8 +37,12 @@ int doctor_line(const struct doctor *d, const char *path, char *ret, size_t size
 /* All findings, in words or JSON as the command line asks; 0, or 1 with a problem among them. */
 int doctor_print(const struct doctor *d);
 
+/* The first that this kernel lets this process have, in the order of enum config_custody. */
+unsigned int doctor_best_custody(void);
+
 /* Ask the daemon how it is, first: what the others look for depends on it. */
 void doctor_ask(struct doctor *d);
+void doctor_kernel(struct doctor *d);
 void doctor_host(struct doctor *d);
 void doctor_live(struct doctor *d);
 void doctor_fips(struct doctor *d);

@@ -29,7 +29,7 @@ void doctor_fips(struct doctor *d)
 		doctor_report(d, DOCTOR_OK, "FIPS kernel", "",
 			      "in FIPS mode: it allows what custody serial and value take of it, "
 			      "ecb(aes) and hmac(sha256)");
-	else if (!d->software)
+	else if (d->custody != CONFIG_CUSTODY_HOLDER)
 		doctor_report(d, DOCTOR_WARNING, "FIPS kernel",
 			      "boot with fips=1, or use custody: holder",
 			      "not in FIPS mode: custody serial and value take AES and HMAC of it");

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "daemon/ctl/doctor.h"
-#include "daemon/ctl/input.h"
 #include "daemon/ctl/unitfile.h"
 #include "daemon/ctl/units.h"
 
@@ -328,23 +327,12 @@ static void unit_found(void *ctx, bool problem, const char *text, const char *cu
 /* A machine without a kekd.yaml, or without our units, has nothing to compare. */
 static void check_units(struct doctor *d)
 {
-	_cleanup_(input_release) struct input in = { 0 };
-	_cleanup_(config_freep) struct config *c = NULL;
-	struct yaml_error err = { 0 };
 	unsigned int before = d->count[DOCTOR_WARNING];
-	char path[512];
-	int r;
 
-	snprintf(path, sizeof(path), "%s%s", d->root, CTL_CONFIG_DEFAULT);
-	if (access(path, F_OK) < 0 || input_read(path, &in) != 0)
-		return;
-	r = config_parse(input_span(&in), path, &c, &err);
-	if (r < 0) {
-		doctor_report(d, DOCTOR_PROBLEM, "units", "kekd --check", "%s", err.text);
-		return;
-	}
-	r = units_check(c, d->root, unit_found, d);
-	if (r == 0 && d->count[DOCTOR_WARNING] == before)
+	if (*d->conf_error.text)
+		doctor_report(d, DOCTOR_PROBLEM, "units", "kekd --check", "%s", d->conf_error.text);
+	if (d->conf && units_check(d->conf, d->root, unit_found, d) == 0 &&
+	    d->count[DOCTOR_WARNING] == before)
 		doctor_report(d, DOCTOR_OK, "units", "", "as kekd.yaml says");
 }
 
@@ -352,7 +340,7 @@ void doctor_host(struct doctor *d)
 {
 	check_kernel(d);
 	check_uring(d);
-	if (d->software) {
+	if (d->custody == CONFIG_CUSTODY_HOLDER) {
 		doctor_report(d, DOCTOR_OK, "AF_ALG", "",
 			      "not needed by custody holder, and not looked at");
 	} else {

@@ -53,17 +53,34 @@ static void check_keying(struct doctor *d, int tfm, bool by_value)
 		doctor_report(d, DOCTOR_OK, "keys", "", "a key of the keyring works by its serial");
 }
 
-static void check_afalg(struct doctor *d, bool by_value)
+static const struct {
+	const char *type, *name, *use;
+} algs[] = {
+	{ "hash", "hmac(sha256)", "check values" },
+	{ "skcipher", "ecb(aes)", "all encryption" },
+};
+
+unsigned int doctor_best_custody(void)
 {
-	static const struct {
-		const char *type, *name, *use;
-	} algs[] = {
-		{ "hash", "hmac(sha256)", "check values" },
-		{ "skcipher", "ecb(aes)", "all encryption" },
-	};
+	_cleanup_close_ int tfm = -1;
+
+	for (size_t i = 0; i < ARRAY_SIZE(algs); i++) {
+		closep(&tfm);
+		tfm = -1;
+		if (afalg_bind(algs[i].type, algs[i].name, &tfm) < 0)
+			return CONFIG_CUSTODY_HOLDER;
+	}
+	return try_serial(tfm) < 0 ? CONFIG_CUSTODY_VALUE : CONFIG_CUSTODY_SERIAL;
+}
+
+/* What the kernel does for a daemon whose keys are in it. */
+void doctor_kernel(struct doctor *d)
+{
 	_cleanup_close_ int tfm = -1;
 	int r;
 
+	if (d->custody == CONFIG_CUSTODY_HOLDER)
+		return;
 	for (size_t i = 0; i < ARRAY_SIZE(algs); i++) {
 		closep(&tfm);
 		tfm = -1;
@@ -76,7 +93,7 @@ static void check_afalg(struct doctor *d, bool by_value)
 		}
 	}
 	doctor_report(d, DOCTOR_OK, "AF_ALG", "", "ecb(aes) and hmac(sha256) can be bound");
-	check_keying(d, tfm, by_value);
+	check_keying(d, tfm, d->custody == CONFIG_CUSTODY_VALUE);
 }
 
 static void check_clock(struct doctor *d)
@@ -232,8 +249,9 @@ void doctor_ask(struct doctor *d)
 	const struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 
 	d->asked = ctl_try(d->ctl, &(struct ctl_exchange){ .req = &req }, &d->reply);
-	d->software =
-		d->asked == 0 && d->reply.r == 0 && strcmp(d->reply.status.backend, "kernel") != 0;
+	for (unsigned int i = 0; d->asked == 0 && d->reply.r == 0 && config_custody_names[i]; i++)
+		if (strcmp(d->reply.status.custody, config_custody_names[i]) == 0)
+			d->custody = i;
 }
 
 static void check_daemon(struct doctor *d)
@@ -259,11 +277,7 @@ static void check_daemon(struct doctor *d)
 
 void doctor_live(struct doctor *d)
 {
-	bool value =
-		d->asked == 0 && d->reply.r == 0 && strcmp(d->reply.status.custody, "value") == 0;
-
-	if (!d->software)
-		check_afalg(d, value);
+	doctor_kernel(d);
 	check_clock(d);
 	check_disk(d);
 	check_daemon(d);

@@ -35,7 +35,7 @@ static const struct yaml_field answer_fields[] = {
 	ANSWER("rootKey", yaml_get_enum, a.root, .arg = init_roots),
 	ANSWER("shares", yaml_get_u32, a.shares, .min = 1, .max = SLIP39_SHARES_MAX),
 	ANSWER("threshold", yaml_get_u32, a.threshold, .min = 1, .max = SLIP39_SHARES_MAX),
-	ANSWER("custody", yaml_get_enum, a.custody, .arg = init_custodies),
+	ANSWER("custody", yaml_get_enum, a.custody, .arg = config_custody_names),
 	ANSWER("resources", yaml_get_node, resources),
 	ANSWER("key", yaml_get_node, key),
 	ANSWER("apiserver", yaml_get_node, apiserver),
@@ -141,6 +141,8 @@ static int take_options(const struct ctl *ctl, struct init_answers *a)
 		r = take_word("server", ctl->server, init_servers, &a->server);
 	if (r == 0 && ctl->root_key)
 		r = take_word("root-key", ctl->root_key, init_roots, &a->root);
+	if (r == 0 && ctl->custody)
+		r = take_word("custody", ctl->custody, config_custody_names, &a->custody);
 	if (r == 0 && ctl->resource &&
 	    (size_t)snprintf(a->resources, sizeof(a->resources), "%s", ctl->resource) >=
 		    sizeof(a->resources))
@@ -216,6 +218,7 @@ static int ask_all(const struct place *p, struct init_answers *a)
 	int r;
 
 	a->distribution = guess(p);
+	a->custody = *p->root ? CONFIG_CUSTODY_SERIAL : doctor_best_custody();
 	r = ask_word("Kubernetes by kubeadm, k3s, rke2 or plain?", "distribution",
 		     init_distributions, &a->distribution);
 	if (r == 0)
@@ -226,6 +229,11 @@ static int ask_all(const struct place *p, struct init_answers *a)
 		r = ask_word("The root key from systemd-creds, tpm (systemd-creds with a TPM) or "
 			     "unseal (people's shares, after each start)?",
 			     "root-key", init_roots, &a->root);
+	if (r == 0)
+		r = ask_word(
+			"Who has the keys: the kernel alone (serial), the kernel and kekd while it loads them (value, "
+			"for Linux before 6.2), or a process of kekd (holder, where there is no AF_ALG)?",
+			"custody", config_custody_names, &a->custody);
 	if (r == 0 && a->server == INIT_FIRST)
 		r = ask_shares(a);
 	snprintf(preset, sizeof(preset), "%s", a->resources);
@@ -241,21 +249,24 @@ static int ask_all(const struct place *p, struct init_answers *a)
 /* --- the command ------------------------------------------------------------------------------- */
 
 /* Tell what on the machine itself is in the way. kekd's own part comes later. */
-static void look_at_host(const struct place *p)
+static void look_at_host(const struct place *p, unsigned int custody)
 {
-	struct doctor d = { .ctl = p->ctl, .root = p->root, .findings = json_array() };
+	struct doctor d = {
+		.ctl = p->ctl, .root = p->root, .custody = custody, .findings = json_array()
+	};
 	json_t *f;
 	size_t i;
 
 	if (!d.findings)
 		return;
 	doctor_host(&d);
+	if (!*p->root)
+		doctor_kernel(&d);
 	json_array_foreach(d.findings, i, f)
 	{
 		const char *check = json_string_value(json_object_get(f, "check"));
 
-		if (strcmp(json_string_value(json_object_get(f, "level")), "problem") == 0 &&
-		    strcmp(check, "units") != 0)
+		if (strcmp(json_string_value(json_object_get(f, "level")), "problem") == 0)
 			printf("problem    %s: %s\n           > %s\n", check,
 			       json_string_value(json_object_get(f, "text")),
 			       json_string_value(json_object_get(f, "cure")));
@@ -304,8 +315,8 @@ int ctl_init(const struct ctl *ctl, int argc, char **argv)
 	p.files = json_array();
 	if (!p.files)
 		return ctl_fail("out of memory");
-	if (!ctl->json && a.custody != CONFIG_CUSTODY_HOLDER)
-		look_at_host(&p);
+	if (!ctl->json)
+		look_at_host(&p, a.custody);
 	init_find(&p, &a);
 	r = init_place(&p, &a);
 	if (r == 0)

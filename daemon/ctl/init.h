@@ -35,8 +35,7 @@ struct init_answers {
 	bool has_seal, has_keyset; /* a root key was here before */
 };
 
-extern const char *const init_distributions[], *const init_servers[],
-						       *const init_roots[], *const init_custodies[];
+extern const char *const init_distributions[], *const init_servers[], *const init_roots[];
 
 /* Fill in what is found on the machine. */
 void init_find(const struct place *p, struct init_answers *a);

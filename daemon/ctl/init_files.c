@@ -23,7 +23,6 @@
 const char *const init_distributions[] = { "kubeadm", "k3s", "rke2", "plain", NULL };
 const char *const init_servers[] = { "first", "further", NULL };
 const char *const init_roots[] = { "systemd-creds", "tpm", "unseal", NULL };
-const char *const init_custodies[] = { "serial", "value", "holder", NULL };
 
 /* --- kekd's own -------------------------------------------------------------------------------- */
 
@@ -44,7 +43,7 @@ static void put_kekd(FILE *to, const struct init_answers *a)
 		"keyStore: " KEYS "\n"
 		"# It seals all other keys, and is the same on every server of the control plane.\n"
 		"rootKey:\n",
-		a->apiserver.uid, init_custodies[a->custody]);
+		a->apiserver.uid, config_custody_names[a->custody]);
 	if (a->root == INIT_UNSEAL)
 		fputs("  source: unseal\n", to);
 	else

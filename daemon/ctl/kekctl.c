@@ -27,7 +27,7 @@ static const struct ctl_command commands[] = {
 	{ OUT_JSON, "doctor", "[ROOT]", "",
 	  "check kernel, host and daemon; each finding with its cure", ctl_doctor },
 	{ OUT_JSON, "init", "[ROOT]",
-	  "dry-run answers distribution server root-key resource shares threshold as",
+	  "dry-run answers distribution server root-key custody resource shares threshold as",
 	  "write kekd's configuration and kube-apiserver's, and say what to type next", ctl_init },
 	{ OUT_JSON, "probe", "[FILE]", "as pid",
 	  "call the KMS plugins that FILE names as kube-apiserver would", ctl_probe },
@@ -223,6 +223,7 @@ static const struct ctl_option options[] = {
 	TEXT("server", "WHICH", server, "first (server of the control plane), or further"),
 	TEXT("root-key", "SOURCE", root_key,
 	     "where the root key comes from: systemd-creds, tpm or unseal"),
+	TEXT("custody", "NAME", custody, "who has the keys: serial, value or holder"),
 	TEXT("as", "PEER", as, "user that kube-apiserver runs as: UID, or UID:GID,GROUP,..."),
 	TEXT("pid", "PID", pid, "kube-apiserver's process: take its user, mounts and files"),
 };
