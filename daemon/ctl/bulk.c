@@ -28,6 +28,8 @@
 #define CALL_NS      (UINT64_C(120) * 1000 * 1000 * 1000)
 #define POOL_BYTES   (64 * 1024 * 1024)
 #define RESOURCE_MAX 320
+/* Of a send: a quarter of the wake-ups of 16 KiB, and the socket has room for more than one (net.core.wmem_default). */
+#define OUT_BYTES (64 * 1024)
 
 enum batch_state { BATCH_FREE, BATCH_OPEN, BATCH_FLYING, BATCH_READY };
 
@@ -88,6 +90,7 @@ static int conns_new(struct bulk *b, const char *socket, unsigned int n)
 		.path = socket,
 		.message_bytes = TRANSFORM_MESSAGE_BYTES,
 		.calls = 4 * FLIGHTS, /* one that is over may still wait for its stream's end */
+		.out_bytes = OUT_BYTES,
 		.idle_ns = grpc_limits_default.idle_ns,
 	};
 	int r = 0;
@@ -182,13 +185,15 @@ static int batch_call(struct batch *batch)
 	struct bulk_conn *conn = idlest(b);
 	int r;
 
-	r = secpool_get(b->pool, batch->len + batch->part * 32 + RESOURCE_MAX, &msg);
-	if (r == 0)
+	r = secpool_get(b->pool, GRPC_PREFIX + batch->len + batch->part * 32 + RESOURCE_MAX, &msg);
+	if (r == 0) {
+		msg.len = GRPC_PREFIX;
 		r = pb_transform_request_encode(span_str(batch->resource), batch->v + batch->at,
 						batch->part, &msg);
+	}
 	if (r == 0)
-		r = grpc_client_call(conn->client, b->method, span_of(msg.data, msg.len), CALL_NS,
-				     0, batch_done, batch, NULL);
+		r = grpc_client_call_with(conn->client, b->method, &msg, CALL_NS, 0, batch_done,
+					  batch, NULL);
 	if (r < 0)
 		return fail(b, r,
 			    r == -ENOBUFS ? "no locked memory; raise RLIMIT_MEMLOCK (ulimit -l)"

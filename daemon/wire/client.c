@@ -28,7 +28,7 @@ struct grpc_client_call {
 	struct grpc_client_call *next; /* while idle */
 	struct grpc_client *client;
 	const char *method;
-	struct secbuf request; /* framed; kept until the answer, for another try */
+	struct secbuf request; /* framed; kept until the stream is closed, for another try */
 	struct grpc_intake intake;
 	struct timeq_node timer;
 	uint64_t deadline; /* 0: none */
@@ -107,7 +107,6 @@ static void call_over(struct grpc_client_call *call)
 		return;
 	}
 	timeq_clear(&call->client->timers.queue, &call->timer);
-	secbuf_release(&call->request);
 	grpc_intake_release(&call->intake);
 	if (!call->stream.remote_end)
 		h2_reset(&call->stream, H2_CANCEL);
@@ -374,7 +373,6 @@ static void connect_failed(struct grpc_client *client, int r)
 static void call_send(struct grpc_client_call *call)
 {
 	struct grpc_client *client = call->client;
-	struct secbuf body = { .pool = client->config.pool };
 	char timeout[16];
 	struct h2_field fields[] = {
 		H2_FIELD(":method", "POST"),
@@ -395,12 +393,8 @@ static void call_send(struct grpc_client_call *call)
 	}
 	list_del(&call->link);
 	call->tries++;
-	if (secpool_get(client->config.pool, call->request.len, &body) < 0 ||
-	    secbuf_append(&body, call->request.data, call->request.len) < 0) {
-		call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for the request");
-		return;
-	}
-	r = h2_request(client->h2, &call->stream, fields, n, &body);
+	r = h2_request(client->h2, &call->stream, fields, n,
+		       span_of(call->request.data, call->request.len));
 	if (r == -ECONNRESET && call->tries < TRIES_MAX) {
 		/*
 		 * After 2^30 calls the connection has no stream ids left, and takes no call any more. Another takes
@@ -499,6 +493,7 @@ int grpc_client_new(const struct grpc_client_config *config, struct grpc_client 
 		.pool = config->pool,
 		.timers = &client->timers.queue,
 		.awake = &client->awake,
+		.out_bytes = config->out_bytes ?: H2_DRAIN_MIN,
 		.send_queue = SIZE_MAX,
 		.idle_ns = config->idle_ns,
 		.closed = client_conn_closed,
@@ -538,12 +533,11 @@ bool grpc_client_idle(const struct grpc_client *client)
 	return client->stopping && !client->conn && timers_idle(&client->timers);
 }
 
-int grpc_client_call(struct grpc_client *client, const char *method, struct span msg,
-		     uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done, void *ctx,
-		     struct grpc_client_call **ret)
+int grpc_client_call_with(struct grpc_client *client, const char *method, struct secbuf *msg,
+			  uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done,
+			  void *ctx, struct grpc_client_call **ret)
 {
 	struct grpc_client_call *call;
-	int r;
 
 	if (client->calls >= client->config.calls || client->stopping)
 		return -ENOBUFS;
@@ -559,14 +553,11 @@ int grpc_client_call(struct grpc_client *client, const char *method, struct span
 		.status = -1,
 		.done = done,
 		.ctx = ctx,
+		.request = secbuf_move(msg),
 	};
+	grpc_prefix(call->request.len - GRPC_PREFIX, call->request.data);
 	list_init(&call->link);
 	client->calls++;
-	r = grpc_frame(client->config.pool, msg, &call->request);
-	if (r < 0) {
-		client_call_give(call);
-		return r;
-	}
 	if (timeout_ns > 0) {
 		call->deadline = grpc_deadline(now_ns(), timeout_ns);
 		timeq_set(&client->timers.queue, &call->timer, call->deadline);
@@ -575,6 +566,19 @@ int grpc_client_call(struct grpc_client *client, const char *method, struct span
 	if (ret)
 		*ret = call;
 	return 0;
+}
+
+int grpc_client_call(struct grpc_client *client, const char *method, struct span msg,
+		     uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done, void *ctx,
+		     struct grpc_client_call **ret)
+{
+	_cleanup_secbuf_ struct secbuf request = { 0 };
+	int r;
+
+	r = grpc_frame(client->config.pool, msg, &request);
+	return r < 0 ? r
+		     : grpc_client_call_with(client, method, &request, timeout_ns, flags, done, ctx,
+					     ret);
 }
 
 void grpc_client_cancel(struct grpc_client_call *call)

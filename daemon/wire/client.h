@@ -27,6 +27,7 @@ struct grpc_client_config {
 	const char *path;       /* of the socket; copied. No abstract names. */
 	uint32_t message_bytes; /* largest answer */
 	uint32_t calls;         /* open at once; one more is -ENOBUFS */
+	uint32_t out_bytes;     /* of one send at most; 0: H2_DRAIN_MIN */
 	uint64_t idle_ns;       /* a connection that owes us bytes this long is closed */
 	/*
 	 * For a process that may make no socket: ask someone else for a connected one, who answers
@@ -57,6 +58,10 @@ DEFINE_CLEANUP(struct grpc_client *, grpc_client_free);
 int grpc_client_call(struct grpc_client *client, const char *method, struct span msg,
 		     uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done, void *ctx,
 		     struct grpc_client_call **ret);
+/* The same with a message that has GRPC_PREFIX bytes of room before it, consumed on success: it is not copied. */
+int grpc_client_call_with(struct grpc_client *client, const char *method, struct secbuf *msg,
+			  uint64_t timeout_ns, unsigned int flags, grpc_client_done_fn *done,
+			  void *ctx, struct grpc_client_call **ret);
 /* The call is gone; @done does not run. */
 void grpc_client_cancel(struct grpc_client_call *call);
 

@@ -20,10 +20,9 @@
 
 #include <kekd/limits.h>
 
-#define IN_BYTES  (16U * 1024)
-#define READ_FEW  (4U * 1024)
-#define OUT_BYTES H2_DRAIN_MIN
-_Static_assert(IN_BYTES + OUT_BYTES <= KEKD_CONNECTION_LOCKED, "both buffers");
+#define IN_BYTES (16U * 1024)
+#define READ_FEW (4U * 1024)
+_Static_assert(IN_BYTES + H2_DRAIN_MIN <= KEKD_CONNECTION_LOCKED, "both buffers of a server's");
 
 enum conn_state { CONN_OPEN, CONN_ENDING, CONN_CLOSING };
 
@@ -288,7 +287,7 @@ int conn_new(const struct conn_config *config, int fd, struct h2 *h2, void *ctx,
 	list_init(&c->link);
 	r = secpool_get(config->pool, IN_BYTES, &c->in);
 	if (r == 0)
-		r = secpool_get(config->pool, OUT_BYTES, &c->out);
+		r = secpool_get(config->pool, config->out_bytes, &c->out);
 	if (r < 0) {
 		conn_release(c);
 		return r;

@@ -30,6 +30,7 @@ struct conn_config {
 	struct secpool *pool;
 	struct timeq *timers;
 	struct list *awake; /* connections that conn_flush() should see */
+	size_t out_bytes;   /* of one send at most; from H2_DRAIN_MIN */
 	size_t send_queue;  /* bytes */
 	uint64_t idle_ns;
 	/*

@@ -516,6 +516,7 @@ int grpc_server_new(struct ring *ring, struct secpool *pool, const struct grpc_l
 		.pool = server->conn_pool,
 		.timers = &server->timers.queue,
 		.awake = &server->awake,
+		.out_bytes = H2_DRAIN_MIN,
 		.send_queue = limits->send_queue_bytes,
 		.idle_ns = limits->idle_ns,
 		.closed = peer_closed,

@@ -120,15 +120,15 @@ static void stream_init(struct h2 *h2, struct h2_stream *st, int32_t id)
 
 static void body_drop(struct h2_stream *st)
 {
-	st->h2->body_bytes -= st->body.len - st->body_off;
+	st->h2->body_bytes -= st->unsent.len;
+	st->unsent = SPAN_NULL;
 	secbuf_release(&st->body);
-	st->body_off = 0;
 }
 
-static void body_set(struct h2_stream *st, struct secbuf *body)
+static void body_set(struct h2_stream *st, struct span body)
 {
-	st->body = secbuf_move(body);
-	st->h2->body_bytes += st->body.len;
+	st->unsent = body;
+	st->h2->body_bytes += body.len;
 }
 
 static void stream_close(struct h2_stream *st, uint32_t error)
@@ -356,7 +356,7 @@ static ssize_t data_read(nghttp2_session *session, int32_t id _unused_, uint8_t 
 			 size_t len, uint32_t *flags, nghttp2_data_source *source, void *ctx)
 {
 	struct h2_stream *st = source->ptr;
-	size_t left = st->body.len - st->body_off, n;
+	size_t left = st->unsent.len, n;
 	int r;
 
 	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
@@ -387,11 +387,11 @@ static int send_data(nghttp2_session *session _unused_, nghttp2_frame *frame _un
 		return NGHTTP2_ERR_WOULDBLOCK;
 	}
 	memcpy(out->data + out->len, head, FRAME_HEAD);
-	memcpy(out->data + out->len + FRAME_HEAD, st->body.data + st->body_off, len);
+	memcpy(out->data + out->len + FRAME_HEAD, st->unsent.data, len);
 	out->len += FRAME_HEAD + len;
-	st->body_off += len;
+	st->unsent = span_skip(st->unsent, len);
 	h2->body_bytes -= len;
-	if (st->body_off == st->body.len)
+	if (st->unsent.len == 0)
 		body_drop(st);
 	return 0;
 }
@@ -691,8 +691,10 @@ int h2_answer(struct h2_stream *st, const struct h2_field *fields, size_t n, str
 	st->mute = true;
 	st->trailers = trailers;
 	st->n_trailers = n_trailers;
-	if (body)
-		body_set(st, body);
+	if (body) {
+		st->body = secbuf_move(body);
+		body_set(st, span_of(st->body.data, st->body.len));
+	}
 	n = fields_make(h2, fields, n);
 	r = nghttp2_submit_response(h2->session, st->id, h2->nv, n, body ? &provider : NULL);
 	h2_must(h2, r);
@@ -700,17 +702,15 @@ int h2_answer(struct h2_stream *st, const struct h2_field *fields, size_t n, str
 }
 
 int h2_request(struct h2 *h2, struct h2_stream *st, const struct h2_field *fields, size_t n,
-	       struct secbuf *body)
+	       struct span body)
 {
 	const nghttp2_data_provider provider = { { .ptr = st }, data_read };
 	int32_t id;
 
 	n = fields_make(h2, fields, n);
 	id = nghttp2_submit_request(h2->session, NULL, h2->nv, n, &provider, st);
-	if (id < 0) {
-		secbuf_release(body);
+	if (id < 0)
 		return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -ECONNRESET;
-	}
 	stream_init(h2, st, id);
 	body_set(st, body);
 	return 0;

@@ -51,9 +51,9 @@ struct h2_stream {
 	struct h2_length length;
 	bool head_done; /* the first, final header block is complete */
 	bool remote_end, local_end;
-	bool mute; /* nothing but closed is to be told */
-	struct secbuf body;
-	size_t body_off;
+	bool mute;          /* nothing but closed is to be told */
+	struct secbuf body; /* of an answer */
+	struct span unsent; /* of it, or of a request's */
 	const struct h2_field *trailers;
 	size_t n_trailers;
 };
@@ -146,11 +146,11 @@ bool h2_finished(const struct h2 *h2);   /* nothing more to read or to write: cl
 int h2_answer(struct h2_stream *st, const struct h2_field *fields, size_t n, struct secbuf *body,
 	      const struct h2_field *trailers, size_t n_trailers);
 /*
- * Client: open @st (zeroed) with @body (consumed in any case), which ends our side of it. -ENOMEM,
+ * Client: open @st (zeroed) with @body (borrowed until closed), which ends our side of it. -ENOMEM,
  * -ECONNRESET: the session takes no more.
  */
 int h2_request(struct h2 *h2, struct h2_stream *st, const struct h2_field *fields, size_t n,
-	       struct secbuf *body);
+	       struct span body);
 /* End a stream early. */
 void h2_reset(struct h2_stream *st, enum h2_error error);
 /*

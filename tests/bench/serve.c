@@ -125,17 +125,10 @@ static const struct h2_field *fields(void)
 
 static int request_send(struct request *q)
 {
-	struct secbuf body;
-	int r;
-
 	*q = (struct request){ 0 };
-	r = secpool_get(client.pool, client.body.len, &body);
-	if (r == 0)
-		r = secbuf_append(&body, client.body.data, client.body.len);
-	if (r < 0)
-		return r;
 	client.open++;
-	return h2_request(client.h2, &q->stream, fields(), 6, &body);
+	return h2_request(client.h2, &q->stream, fields(), 6,
+			  span_of(client.body.data, client.body.len));
 }
 
 /* All that the socket takes now. */

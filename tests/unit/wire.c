@@ -442,6 +442,7 @@ TEST_F(wire, partial_sends)
 		.pool = self->pool,
 		.timers = &p.timers,
 		.awake = &p.awake,
+		.out_bytes = H2_DRAIN_MIN,
 		.send_queue = 1 << 20,
 		.idle_ns = SECOND,
 		.closed = partial_closed,
@@ -605,6 +606,25 @@ TEST_F(wire, cancelled_while_pending)
 	UNTIL(self, self->svc.cancelled == 1);
 	EXPECT_FALSE(r->done);
 	EXPECT_EQ(0, stats_of(self).open_calls);
+	works(self);
+}
+
+/* The session has the request on loan; it is given back when the stream is closed, however much of it was sent. */
+TEST_F(wire, cancelled_half_sent)
+{
+	static const char large[48 * 1024] = "x";
+	struct grpc_client_call *c[3] = { 0 };
+
+	works(self);
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+		start(self, "/t.T/Keep", large, sizeof(large), 0, 0, &c[i]);
+	grpc_client_flush(self->client);
+	EXPECT_LT(3 * sizeof(large), secpool_used(self->client_pool));
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+		grpc_client_cancel(c[i]);
+	works(self);
+	UNTIL(self,
+	      stats_of(self).open_calls == 0 && secpool_used(self->client_pool) < sizeof(large));
 	works(self);
 }
 
