@@ -36,7 +36,7 @@ int dekvalue_open_seeded(struct span seed, struct span aad, struct span body,
 		return -EPROTO;
 	if (body.len < DEKVALUE_INFO)
 		return -EBADMSG;
-	r = hkdf_expand_sha256(seed, span_of(body.data, DEKVALUE_INFO), scratch, KEKD_AES_KEY_MAX);
+	r = hkdf_expand_sha256(seed, span_of(body.data, DEKVALUE_INFO), scratch);
 	if (r == 0)
 		r = dekvalue_open_gcm(span_of(scratch, KEKD_AES_KEY_MAX), aad,
 				      span_skip(body, DEKVALUE_INFO), out, cap, ret_len);

@@ -108,7 +108,7 @@ static int seal_data(struct kmsv2 *k, struct op *op, uint8_t *out)
 	r = random_bytes(out, INFO_LEN + KEKD_GCM_NONCE);
 	if (r == 0)
 		r = hkdf_expand_sha256(span_of(k->seed->secret, SEED_LEN), span_of(out, INFO_LEN),
-				       dek, KEKD_AES_KEY_MAX);
+				       dek);
 	if (r == 0)
 		r = openssl_dek_seal(span_of(dek, KEKD_AES_KEY_MAX), nonce,
 				     envelope_aad(op, k->seed->shown), op->in,

@@ -16,8 +16,6 @@
 #include <kekd/span.h>
 
 #define SHA256_LEN 32
-/* RFC 5869 §2.3: 255 blocks of the hash. */
-#define HKDF_SHA256_MAX (255 * SHA256_LEN)
 
 /* Digest of the @n @parts joined. All borrowed for the call. */
 int sha256(const struct span *parts, size_t n, uint8_t ret[static SHA256_LEN]);
@@ -27,10 +25,10 @@ int hmac_sha256(struct span key, const struct span *parts, size_t n,
 		uint8_t ret[static SHA256_LEN]);
 
 /*
- * HKDF-Expand without Extract: what the apiserver does with a KMS v2 seed (prk = the seed, 32
- * bytes). -EINVAL unless @len is 1 … HKDF_SHA256_MAX and @prk holds at least SHA256_LEN bytes.
+ * HKDF-Expand without Extract, its first block, HMAC(@prk, @info ‖ 1): what the apiserver does with a KMS v2 seed (prk = the
+ * seed, 32 bytes). -EINVAL unless @prk holds at least SHA256_LEN bytes.
  */
-int hkdf_expand_sha256(struct span prk, struct span info, uint8_t *ret, size_t len);
+int hkdf_expand_sha256(struct span prk, struct span info, uint8_t ret[static SHA256_LEN]);
 
 /*
  * PBKDF2-HMAC-SHA256, its first block. -EINVAL unless @iterations > 0. The salt may be a secret, as in

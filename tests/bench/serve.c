@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve SERVER status|encrypt|decrypt|verify IN_FLIGHT RPCS [FILE]: answer so many KMS v2 calls of a client in the
+ * serve SERVER status|encrypt|decrypt|verify|verify-kms IN_FLIGHT RPCS [FILE]: answer so many KMS v2 calls of a client in the
  * same process, IN_FLIGHT of them at a time on one connection, in counted(), for a tool that counts the
  * instructions in there (tests/bench/instructions-rpc).
  *
@@ -8,8 +8,8 @@
  * plaintext back. A few rounds before, with the first use of every page and symbol, are not counted
  * either. `bare` is not asked for more than an answer.
  *
- * `transform` answers `verify` instead: calls of as many values of 2 KiB as kekctl scan --verify sends at
- * once.
+ * `transform` answers `verify` and `verify-kms` instead: calls of as many values of 2 KiB, of aesgcm and of KMS v2, as
+ * kekctl scan --verify sends at once.
  *
  * With FILE the time in counted() is appended to it as tests/bench/bench has figures, as instructions: in
  * a guest of scripts/vm --icount the clock counts those, the kernel's with them.
@@ -296,32 +296,50 @@ static int transform_ask(size_t n, struct span *ret_value)
 	return r == 0 && got != n ? -EPROTO : r;
 }
 
+static int verify_of(struct span stored)
+{
+	struct transform_value values[VALUES];
+	struct span value;
+	int r;
+
+	for (size_t i = 0; i < VALUES; i++)
+		values[i] = (struct transform_value){ span_str(PATH), stored };
+	r = transform_set("/kekd.v1.Transform/Verify", values, VALUES);
+	return r < 0 ? r : transform_ask(VALUES, &value);
+}
+
+static const uint8_t plain[VALUE_BYTES];
+static uint8_t stored[2 * VALUE_BYTES];
+
 static int ask_verify(void)
 {
-	static uint8_t plain[VALUE_BYTES], stored[2 * VALUE_BYTES];
-	struct transform_value values[VALUES] = { { span_str(PATH), span_of(plain, VALUE_BYTES) } };
+	const struct transform_value one = { span_str(PATH), span_of(plain, VALUE_BYTES) };
 	struct span value;
-	int r = transform_set("/kekd.v1.Transform/ToStorage", values, 1);
+	int r = transform_set("/kekd.v1.Transform/ToStorage", &one, 1);
 
 	if (r == 0)
 		r = transform_ask(1, &value);
 	if (r < 0 || value.len > sizeof(stored))
 		return r < 0 ? r : -EMSGSIZE;
 	memcpy(stored, value.data, value.len);
-	for (size_t i = 0; i < VALUES; i++)
-		values[i] = (struct transform_value){ span_str(PATH), span_of(stored, value.len) };
-	r = transform_set("/kekd.v1.Transform/Verify", values, VALUES);
-	return r < 0 ? r : transform_ask(VALUES, &value);
+	return verify_of(span_of(stored, value.len));
+}
+
+/* Of the server "transform" only. */
+static int ask_verify_kms(void)
+{
+	size_t len = served_kms_value(span_str(PATH), span_of(plain, VALUE_BYTES), stored,
+				      sizeof(stored));
+
+	return len > 0 ? verify_of(span_of(stored, len)) : -EIO;
 }
 
 static const struct {
 	const char *name;
 	int (*ask)(void);
 } methods[] = {
-	{ "status", ask_status },
-	{ "encrypt", ask_encrypt },
-	{ "decrypt", ask_decrypt },
-	{ "verify", ask_verify },
+	{ "status", ask_status }, { "encrypt", ask_encrypt },       { "decrypt", ask_decrypt },
+	{ "verify", ask_verify }, { "verify-kms", ask_verify_kms },
 };
 
 static int client_open(void)
@@ -416,7 +434,7 @@ int main(int argc, char **argv)
 	client.server->close();
 	return 0;
 usage:
-	fputs("usage: serve kekd|bare|transform|openssl|holder|kernel|value status|encrypt|decrypt|verify IN_FLIGHT RPCS "
+	fputs("usage: serve kekd|bare|transform|openssl|holder|kernel|value status|encrypt|decrypt|verify|verify-kms IN_FLIGHT RPCS "
 	      "[FILE]\n",
 	      stderr);
 	return 2;

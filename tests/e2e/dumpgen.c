@@ -130,7 +130,7 @@ static size_t plugin_seal(struct span path, struct span plain, uint8_t *out)
 	memcpy(out, prefix, n);
 	n += encobj_head(out + n, data);
 	randombytes_buf(out + n, 32 + KEKD_GCM_NONCE);
-	if (hkdf_expand_sha256(span_of(seed, sizeof(seed)), span_of(out + n, 32), dek, 32) < 0 ||
+	if (hkdf_expand_sha256(span_of(seed, sizeof(seed)), span_of(out + n, 32), dek) < 0 ||
 	    openssl_dek_seal(span_of(dek, 32), out + n + 32, path, plain,
 			     out + n + 32 + KEKD_GCM_NONCE) < 0)
 		abort();

@@ -91,7 +91,7 @@ static void make_v2(fix *f, enum dek_type type)
 	if (type == DEK_HKDF_XNONCE_SEED) {
 		memset(data, 3, DEKVALUE_INFO);
 		ASSERT_OK(hkdf_expand_sha256(span_of(dek, 32), span_of(data, DEKVALUE_INFO),
-					     own_dek, 32));
+					     own_dek));
 		n = DEKVALUE_INFO + seal(own_dek, data + DEKVALUE_INFO);
 	} else {
 		n = seal(dek, data);

@@ -5,6 +5,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/chain/dekvalue.h"
+#include "daemon/chain/encobj.h"
+#include "daemon/crypto/digest.h"
+#include "daemon/crypto/openssl_dek.h"
 #include "daemon/kms/service.h"
 #include "daemon/kms/transform.h"
 #include "daemon/obs/metrics.h"
@@ -134,6 +138,36 @@ static int transform_open(int *ret_fd)
 	limits.streams = 16;
 	limits.calls = 16 * TRANSFORM_VALUES_MAX;
 	return service_open(kekd.pool, &limits, &transform_grpc_service, kekd.transform, ret_fd);
+}
+
+size_t served_kms_value(struct span path, struct span plain, uint8_t *out, size_t room)
+{
+	static const char prefix[] = "k8s:enc:kms:v2:kekd:";
+	static const uint8_t seed[32] = "a seed of kube-apiserver's";
+	const size_t head = sizeof(prefix) - 1;
+	const size_t data = DEKVALUE_INFO + KEKD_GCM_NONCE + plain.len + KEKD_GCM_TAG;
+	struct encobj obj = { .type = DEK_HKDF_XNONCE_SEED };
+	_cleanup_free_ uint8_t *tail = NULL;
+	size_t tail_len = 0, n = head;
+	uint8_t *at, dek[32];
+	int r = chain_bed_seal(&kekd.bed, OP_KMS_V2, span_of(seed, sizeof(seed)));
+
+	obj.dek = chain_bed_output(&kekd.bed);
+	obj.key_id = span_str(kekd.bed.op.key_id);
+	if (r == 0)
+		r = encobj_tail(&obj, &tail, &tail_len);
+	if (r < 0 || head + ENCOBJ_HEAD_MAX + data + tail_len > room)
+		return 0;
+	memcpy(out, prefix, head);
+	n += encobj_head(out + n, data);
+	at = out + n;
+	memset(at, 3, DEKVALUE_INFO + KEKD_GCM_NONCE);
+	r = hkdf_expand_sha256(span_of(seed, sizeof(seed)), span_of(at, DEKVALUE_INFO), dek);
+	if (r == 0)
+		r = openssl_dek_seal(span_of(dek, sizeof(dek)), at + DEKVALUE_INFO, path, plain,
+				     at + DEKVALUE_INFO + KEKD_GCM_NONCE);
+	memcpy(at + data, tail, tail_len);
+	return r < 0 ? 0 : n + data + tail_len;
 }
 
 static int kekd_turn(void)
