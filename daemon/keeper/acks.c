@@ -20,10 +20,27 @@ int acks_open(struct keeper *k)
 	return r < 0 ? r : acks_new_document(k);
 }
 
-/* A number that nobody can have answered to before. */
+/* A number that nobody can have answered to before, nor to the one before it. */
 int acks_new_document(struct keeper *k)
 {
+	int r = acks_draw(k);
+
+	memcpy(k->former_number, k->number, sizeof(k->number));
+	return r;
+}
+
+int acks_draw(struct keeper *k)
+{
+	memcpy(k->former_number, k->number, sizeof(k->number));
 	return random_bytes(k->number, sizeof(k->number));
+}
+
+bool acks_has_answered(const struct keeper *k, const struct keyack *ack)
+{
+	const uint8_t *self = keyset_self(k->keys)->id;
+
+	return keyack_has_heard(ack, self, k->number) ||
+	       keyack_has_heard(ack, self, k->former_number);
 }
 
 void acks_close(struct keeper *k)

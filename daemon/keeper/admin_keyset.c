@@ -792,7 +792,7 @@ void admin_member_fill(const struct keeper *k, const struct keydoc_member *m,
 	} else if (ack) {
 		ret->generation = ack->generation;
 		ret->answered = memcmp(ack->doc, doc->hash, sizeof(ack->doc)) == 0 &&
-				keyack_has_heard(ack, keyset_self(k->keys)->id, k->number);
+				acks_has_answered(k, ack);
 		ret->heard = (uint64_t)ack->time;
 		ret->differs = ack->has_config &&
 			       memcmp(ack->config, k->conf->digest, sizeof(ack->config)) != 0;

@@ -561,8 +561,7 @@ static void draw(struct keeper *k, struct cluster *c, uint64_t now)
 	}
 	if (now - c->drawn_ns < DRAW_NS)
 		return;
-	memcpy(c->former_number, k->number, sizeof(c->former_number));
-	if (acks_new_document(k) == 0)
+	if (acks_draw(k) == 0)
 		memcpy(c->number, k->number, sizeof(c->number));
 	c->drawn_ns = now;
 }

@@ -249,11 +249,9 @@ void cluster_judge(struct keeper *k, struct cluster *c)
 /* Who has answered to a number of ours was there after it was drawn. */
 static void note_heard(struct keeper *k, struct cluster *c, const struct keyack *ack)
 {
-	const uint8_t *self = keyset_self(k->keys)->id;
 	struct cluster_heard *h = NULL;
 
-	if (!keyack_has_heard(ack, self, k->number) &&
-	    !keyack_has_heard(ack, self, c->former_number))
+	if (!acks_has_answered(k, ack))
 		return;
 	for (size_t i = 0; i < c->n_heard && !h; i++)
 		if (memcmp(c->heard[i].node, ack->node, KEYDOC_NODE) == 0)

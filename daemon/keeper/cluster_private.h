@@ -83,7 +83,7 @@ struct cluster {
 	uint64_t clone_until_ns;
 
 	/* Numbers, and who has answered to one. */
-	uint8_t number[KEYDOC_NODE], former_number[KEYDOC_NODE];
+	uint8_t number[KEYDOC_NODE]; /* the keeper's when drawn_ns was */
 	uint64_t drawn_ns;
 	size_t n_heard;
 	struct cluster_heard heard[KEEPER_ACKS];

@@ -107,7 +107,7 @@ struct keeper {
 	struct root_key *second; /* root.c: beside that, while it is rotated */
 	struct keyset *keys;
 	int sealed_why; /* as the servers were told: worker_sealed_why() */
-	uint8_t session[KEYDOC_NODE], number[KEYDOC_NODE]; /* acks.c */
+	uint8_t session[KEYDOC_NODE], number[KEYDOC_NODE], former_number[KEYDOC_NODE]; /* acks.c */
 	uint32_t abort_asked; /* of the active key with this number: admin_key_abort() */
 	size_t n_acks;
 	struct keyack *acks[KEEPER_ACKS]; /* of other nodes */
@@ -365,6 +365,10 @@ void cluster_tick(struct keeper *k, uint64_t now);
 int acks_open(struct keeper *k);
 void acks_close(struct keeper *k);
 int acks_new_document(struct keeper *k);
+/* Another number for the same document, to see who is still there. */
+int acks_draw(struct keeper *k);
+/* To this number or to the one before it, since this node took the document. */
+bool acks_has_answered(const struct keeper *k, const struct keyack *ack);
 int acks_own(const struct keeper *k, struct keyack **ret);
 void acks_sum(const struct keeper *k, struct keyack *ack);
 int acks_take(struct keeper *k, struct keyack *ack);

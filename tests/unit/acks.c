@@ -116,6 +116,26 @@ TEST_F(acks, a_new_number_for_each_document)
 	EXPECT_NE(0, memcmp(session, self->k.session, KEYDOC_NODE));
 }
 
+/* One that is drawn only because time goes by: nobody is to be waited for then, in no status and no metric. */
+TEST_F(acks, answered_to_the_number_before)
+{
+	struct keyack *ack;
+
+	say(self, self->active);
+	ack = self->ack;
+	ack->n_heard = 1;
+	memcpy(ack->heard[0].node, keyset_self(self->k.keys)->id, KEYDOC_NODE);
+	memcpy(ack->heard[0].number, self->k.number, KEYDOC_NODE);
+	EXPECT_TRUE(acks_has_answered(&self->k, ack));
+	ASSERT_OK(acks_draw(&self->k));
+	EXPECT_TRUE(acks_has_answered(&self->k, ack));
+	ASSERT_OK(acks_draw(&self->k));
+	EXPECT_FALSE(acks_has_answered(&self->k, ack));
+	memcpy(ack->heard[0].number, self->k.number, KEYDOC_NODE);
+	ASSERT_OK(acks_new_document(&self->k));
+	EXPECT_FALSE(acks_has_answered(&self->k, ack));
+}
+
 TEST_F(acks, says_why_it_does_not_open_a_key)
 {
 	struct keyset_key *old = (struct keyset_key *)(uintptr_t)self->old;
