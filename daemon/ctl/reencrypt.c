@@ -60,6 +60,11 @@ static void report_text(const struct reencrypt *re, const struct rewrite *w)
 	       " gone, %" PRIu64 " failed\n",
 	       w->resource, w->done ? "done" : "not finished", c->rewritten, c->current, c->gone,
 	       c->failed);
+	/* kube-apiserver says so, by the configuration that it has; kekctl sees no stored value. */
+	if (c->current > 0)
+		printf("%s: those were stored as kube-apiserver's configuration wants, of which it reads "
+		       "changes once a minute; `kekctl scan --etcd` shows what is stored\n",
+		       w->resource);
 	missed_print(w);
 }
 
