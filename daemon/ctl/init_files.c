@@ -442,7 +442,10 @@ static void next_last(FILE *to, const struct init_answers *a)
 		      to);
 		return;
 	}
-	fputs("# When every API server has that, which takes a minute:\nkekctl reencrypt ", to);
+	fputs("# When every API server has that, after a good minute. Too early, it counts objects as\n"
+	      "# \"current before\" that stay in plaintext until it is typed again:\n"
+	      "kekctl reencrypt ",
+	      to);
 	for (const char *s = a->resources; *s; s++)
 		fputc(*s == ',' ? ' ' : *s, to);
 	fputs("\n# Do the shares open it all? Now, and at least twice a year, people type them:\n"
