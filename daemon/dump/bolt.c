@@ -309,7 +309,7 @@ static int page_read(struct bolt *b, uint64_t id, uint8_t **ret, size_t *ret_len
 	len = ((uint64_t)h.overflow + 1) * b->page_size;
 	if (len > (h.flags == PAGE_LEAF ? LEAF_MAX : BRANCH_MAX))
 		return dump_fail(b->err, -EMSGSIZE, "a page is larger than etcd makes them");
-	page = calloc(1, (size_t)len);
+	page = malloc((size_t)len);
 	if (!page)
 		return -ENOMEM;
 	r = read_at(b->fd, id * b->page_size, page, (size_t)len);
