@@ -215,7 +215,7 @@ int secpool_part(struct secpool *of, struct secpool **ret)
 	return 0;
 }
 
-/* Every change of what is mapped comes by here, or by map_within(). */
+/* Every change of what is mapped comes by here, by map_within() or by slab_map(). */
 static void unmap(struct secpool *pool, void *p, size_t bytes)
 {
 	share_give(&pool->mapped, bytes);
@@ -393,6 +393,25 @@ static void *room_map(struct secpool *pool, size_t bytes)
 	return p;
 }
 
+/*
+ * A slab of small buffers for what was let in. Room was asked for in bytes, and what is free may lie in slabs of other sizes, so
+ * the pool's share may be less than a slab: then it comes out of the reserve.
+ */
+static void *slab_map(struct secpool *pool, size_t bytes, bool beyond)
+{
+	const struct share *all = &pool->whole->mapped;
+	void *p = room_map(pool, bytes);
+
+	if (p || !beyond || bytes > share_room(all))
+		return p;
+	p = secmem_alloc(bytes);
+	if (p) {
+		share_take_over(&pool->mapped, bytes);
+		pool->whole->changes++;
+	}
+	return p;
+}
+
 /* Make room for one more in the table, and put @s in its place there. */
 static int slab_note(struct secpool *pool, struct slab *s)
 {
@@ -409,7 +428,7 @@ static int slab_note(struct secpool *pool, struct slab *s)
 	return 0;
 }
 
-static int secmem_slab_add(struct secpool *pool, size_t class)
+static int secmem_slab_add(struct secpool *pool, size_t class, bool beyond)
 {
 	size_t size = class_size[class];
 	size_t bytes = page_round(pool->whole->mapped.max / (4 * SHARE_SMALL)), two;
@@ -420,7 +439,7 @@ static int secmem_slab_add(struct secpool *pool, size_t class)
 	if (bytes < two)
 		bytes = two;
 
-	s = room_map(pool, bytes);
+	s = slab_map(pool, bytes, beyond);
 	if (!s)
 		return -ENOBUFS;
 	if (slab_note(pool, s) < 0) {
@@ -491,18 +510,30 @@ static int large_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 	return 0;
 }
 
-static int pool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
+/* A class with a free buffer: if there is no room for a slab of the right one, a larger one that is small. CLASSES: none. */
+static size_t class_with_free(struct secpool *pool, size_t class, bool let_in)
+{
+	bool small = let_in && class_size[class] <= SECPOOL_SMALL;
+
+	if (secmem_slab_add(pool, class, small) == 0)
+		return class;
+	while (small && class < CLASSES && !pool->free[class])
+		class ++;
+	return small && class < CLASSES && class_size[class] <= SECPOOL_SMALL ? class : CLASSES;
+}
+
+/* @let_in: for what goes on, which gets small buffers as long as there are any. */
+static int pool_get(struct secpool *pool, size_t cap, bool let_in, struct secbuf *ret)
 {
 	size_t class = secmem_class_of(cap);
 	struct free_buf *f;
-	int r;
 
 	if (class == CLASSES)
 		return large_get(pool, cap, ret);
 	if (!pool->free[class]) {
-		r = secmem_slab_add(pool, class);
-		if (r < 0)
-			return r;
+		class = class_with_free(pool, class, let_in);
+		if (class == CLASSES)
+			return -ENOBUFS;
 	}
 	f = pool->free[class];
 	pool->free[class] = f->next;
@@ -571,10 +602,10 @@ int secpool_get(struct secpool *pool, size_t cap, struct secbuf *ret)
 	int r;
 
 	if (!of)
-		return pool_get(pool, cap, ret);
+		return pool_get(pool, cap, false, ret);
 	if (cap > SECPOOL_SMALL && !part_has_room(pool, cap))
 		return -ENOBUFS;
-	r = pool_get(of, cap, ret);
+	r = pool_get(of, cap, true, ret);
 	if (r < 0)
 		return r;
 	ret->pool = pool;

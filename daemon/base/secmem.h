@@ -66,8 +66,9 @@ DEFINE_CLEANUP(struct secpool *, secpool_free);
  * gone): it holds no more than it leaves to the pool's other holders. After secpool_let_go() it is gone
  * with the last of its buffers.
  *
- * What begins asks with secpool_lets_in(). What goes on with it takes small buffers (SECPOOL_SMALL) from whatever the pool
- * has: shares are smaller when others have come, and what was let in must not be refused then, as its end is what gives back.
+ * What begins asks with secpool_lets_in(). What goes on with it takes small buffers (SECPOOL_SMALL) from whatever there
+ * is, in larger ones if need be: shares are smaller when others have come, what is free may lie in slabs of other sizes, and
+ * what was let in must not be refused then, as its end is what gives back.
  */
 #define SECPOOL_SMALL 4096U
 int secpool_part(struct secpool *of, struct secpool **ret);

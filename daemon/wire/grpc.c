@@ -611,6 +611,8 @@ size_t grpc_session_room(const struct grpc_session *s, size_t len, bool sending)
 	if (calls > len / CALL_BYTES_MIN && len <= FEW_BYTES && !sending && s->serving == 0 &&
 	    secpool_has_plenty(s->pool))
 		return len;
+	/* Answers that have yet to be sent give back what they hold, too. */
+	sending = sending || h2_pending(s->h2);
 	owed = FRAME_TIMES * h2_owed(s->h2);
 	bytes = secpool_room(s->pool, CALL_LOCKED + owed);
 	fits = bytes / CALL_LOCKED * MESSAGE_BYTES_MIN;

@@ -435,6 +435,53 @@ TEST_F(pool, unused_slabs_of_others_are_room)
 	}
 }
 
+/*
+ * What is free may all lie in slabs of another size, and the pool's share may be less than a slab: who was let in gets his
+ * buffers all the same, of each size that a call takes.
+ */
+static void let_in_among_slabs_of(struct secpool *whole, size_t size)
+{
+	static struct secbuf b[MAX / 256];
+	const size_t sizes[] = { 256, 1024, SECPOOL_SMALL };
+	struct secpool *pool, *part[8];
+	size_t n = 0, before, taken = 0;
+
+	ASSERT_OK(secpool_new_below(whole, &pool));
+	for (size_t i = 0; i < ARRAY_SIZE(part); i++)
+		ASSERT_OK(secpool_part(pool, &part[i]));
+	do {
+		before = n;
+		for (size_t i = 0; i < ARRAY_SIZE(part); i++)
+			if (secpool_lets_in(part[i], size) &&
+			    secpool_get(part[i], size, &b[n]) == 0)
+				n++;
+	} while (n > before);
+	/* Two of eight stay, and no slab is given up. */
+	for (size_t i = 0; i < n; i++)
+		if (i % 8 > 1)
+			secbuf_release(&b[i]);
+	for (size_t i = 0; i < n; i++) {
+		struct secpool *of = part[i % ARRAY_SIZE(part)];
+
+		if (b[i].data || !secpool_lets_in(of, SECPOOL_SMALL))
+			continue;
+		EXPECT_OK(secpool_get(of, sizes[taken++ % ARRAY_SIZE(sizes)], &b[i]));
+	}
+	EXPECT_LT(16, taken);
+	for (size_t i = 0; i < n; i++)
+		secbuf_release(&b[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(part); i++)
+		secpool_let_go(part[i]);
+	secpool_free(pool);
+}
+
+TEST_F(pool, let_in_among_slabs_of_another_size)
+{
+	let_in_among_slabs_of(self->pool, 256);
+	let_in_among_slabs_of(self->pool, 1024);
+	let_in_among_slabs_of(self->pool, SECPOOL_SMALL);
+}
+
 /* A part holds no more than it leaves, and is gone with its last buffer. */
 TEST_F(pool, parts)
 {
