@@ -215,7 +215,7 @@ int secpool_part(struct secpool *of, struct secpool **ret)
 	return 0;
 }
 
-/* Every change of what is mapped comes by here, by map_within() or by slab_map(). */
+/* Every change of what is mapped comes by here or by map_taken(). */
 static void unmap(struct secpool *pool, void *p, size_t bytes)
 {
 	share_give(&pool->mapped, bytes);
@@ -348,18 +348,21 @@ static void sweep_was_in_vain(struct secpool *pool)
 	pool->in_vain = used_all(pool->whole);
 }
 
-/* @bytes more, NULL when they are beyond the pool's share or the kernel's bound (RLIMIT_MEMLOCK). */
-static void *map_within(struct secpool *pool, size_t bytes)
+/* @bytes that the pool's share has been charged for; NULL, and it is not: beyond the kernel's bound (RLIMIT_MEMLOCK). */
+static void *map_taken(struct secpool *pool, size_t bytes)
 {
-	void *p;
+	void *p = secmem_alloc(bytes);
 
-	if (!share_take(&pool->mapped, bytes))
-		return NULL;
-	p = secmem_alloc(bytes);
 	if (!p)
 		share_give(&pool->mapped, bytes);
 	pool->whole->changes++;
 	return p;
+}
+
+/* @bytes more, NULL when they are beyond the pool's share or the kernel's bound. */
+static void *map_within(struct secpool *pool, size_t bytes)
+{
+	return share_take(&pool->mapped, bytes) ? map_taken(pool, bytes) : NULL;
 }
 
 /* Give up all large buffers that are kept. They are found without a search. */
@@ -399,17 +402,12 @@ static void *room_map(struct secpool *pool, size_t bytes)
  */
 static void *slab_map(struct secpool *pool, size_t bytes, bool beyond)
 {
-	const struct share *all = &pool->whole->mapped;
 	void *p = room_map(pool, bytes);
 
-	if (p || !beyond || bytes > share_room(all))
+	if (p || !beyond || bytes > share_room(&pool->whole->mapped))
 		return p;
-	p = secmem_alloc(bytes);
-	if (p) {
-		share_take_over(&pool->mapped, bytes);
-		pool->whole->changes++;
-	}
-	return p;
+	share_take_over(&pool->mapped, bytes);
+	return map_taken(pool, bytes);
 }
 
 /* Make room for one more in the table, and put @s in its place there. */
@@ -517,9 +515,10 @@ static size_t class_with_free(struct secpool *pool, size_t class, bool let_in)
 
 	if (secmem_slab_add(pool, class, small) == 0)
 		return class;
-	while (small && class < CLASSES && !pool->free[class])
-		class ++;
-	return small && class < CLASSES && class_size[class] <= SECPOOL_SMALL ? class : CLASSES;
+	for (size_t c = class; small && class_size[c] <= SECPOOL_SMALL; c++)
+		if (pool->free[c])
+			return c;
+	return CLASSES;
 }
 
 /* @let_in: for what goes on, which gets small buffers as long as there are any. */
