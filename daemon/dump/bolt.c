@@ -64,8 +64,10 @@ struct bolt {
 /* One walk over one tree. */
 struct walk {
 	struct bolt *bolt;
+	/* NULL: of leaf pages no more than the header is read. */
 	int (*each)(struct walk *w, const struct leaf_element *e, struct span key,
 		    struct span value);
+	uint64_t n; /* elements of the leaf pages, by their headers */
 	void *ctx;
 	bolt_each_fn *outer;
 	bool first; /* no key yet */
@@ -258,68 +260,88 @@ void bolt_free(struct bolt *b)
 	free(b);
 }
 
+static bool is_visited(const struct bolt *b, uint64_t id)
+{
+	return b->visited[id / CHAR_BIT] & 1U << (id % CHAR_BIT);
+}
+
 /* Note that pages @id … @id + @n - 1 are visited; the range is checked. */
 static int visit(struct bolt *b, uint64_t id, uint64_t n)
 {
 	if (id < 2 || id >= b->pages || n > b->pages - id)
 		return damaged(b, "a page lies outside of the file");
 	for (uint64_t p = id; p < id + n; p++) {
-		uint8_t bit = (uint8_t)(1U << (p % CHAR_BIT));
-
-		if (b->visited[p / CHAR_BIT] & bit)
+		if (is_visited(b, p))
 			return damaged(b, "a page is used twice");
-		b->visited[p / CHAR_BIT] |= bit;
+		b->visited[p / CHAR_BIT] |= (uint8_t)(1U << (p % CHAR_BIT));
 	}
 	return 0;
 }
 
-/* The header of a page of a tree. */
-static int header_read(struct bolt *b, uint64_t id, uint8_t head[static HEADER])
+static int read_failed(struct bolt *b, int r)
+{
+	return dump_fail(b->err, r, "damaged database: %s",
+			 r == -EBADMSG ? "the file ends too early" : errno_text(r));
+}
+
+/* The first @len bytes of a page of a tree, at least its header and at most one page size. */
+static int page_begin(struct bolt *b, uint64_t id, uint8_t *ret, size_t len)
 {
 	struct page_header h;
 	int r;
 
 	if (id >= b->pages)
 		return damaged(b, "a page lies outside of the file");
-	r = read_at(b->fd, id * b->page_size, head, HEADER);
+	r = read_at(b->fd, id * b->page_size, ret, len);
 	if (r < 0)
-		return dump_fail(b->err, r, "damaged database: %s",
-				 r == -EBADMSG ? "the file ends too early" : errno_text(r));
-	h = header_of(head);
+		return read_failed(b, r);
+	h = header_of(ret);
 	if (h.id != id || (h.flags != PAGE_BRANCH && h.flags != PAGE_LEAF))
 		return damaged(b, "a page is not the one that it should be");
+	return 0;
+}
+
+/* Notes that a page with all it runs over is visited; *ret_len: its bytes. */
+static int page_visit(struct bolt *b, struct page_header h, size_t *ret_len)
+{
+	uint64_t len = ((uint64_t)h.overflow + 1) * b->page_size;
+	int r = visit(b, h.id, (uint64_t)h.overflow + 1);
+
+	if (r < 0)
+		return r;
+	if (len > (h.flags == PAGE_LEAF ? LEAF_MAX : BRANCH_MAX))
+		return dump_fail(b->err, -EMSGSIZE, "a page is larger than etcd makes them");
+	*ret_len = (size_t)len;
 	return 0;
 }
 
 /* A page with all it runs over, in memory that the caller frees. */
 static int page_read(struct bolt *b, uint64_t id, uint8_t **ret, size_t *ret_len)
 {
-	_cleanup_free_ uint8_t *page = NULL;
-	struct page_header h;
-	uint8_t head[HEADER];
-	uint64_t len;
-	int r = header_read(b, id, head);
+	_cleanup_free_ uint8_t *page = malloc(b->page_size);
+	uint8_t *whole;
+	size_t len = 0;
+	int r;
 
-	if (r < 0)
-		return r;
-	h = header_of(head);
-	r = visit(b, id, (uint64_t)h.overflow + 1);
-	if (r < 0)
-		return r;
-	len = ((uint64_t)h.overflow + 1) * b->page_size;
-	if (len > (h.flags == PAGE_LEAF ? LEAF_MAX : BRANCH_MAX))
-		return dump_fail(b->err, -EMSGSIZE, "a page is larger than etcd makes them");
-	page = malloc((size_t)len);
 	if (!page)
 		return -ENOMEM;
-	r = read_at(b->fd, id * b->page_size, page, (size_t)len);
+	r = page_begin(b, id, page, b->page_size);
+	if (r == 0)
+		r = page_visit(b, header_of(page), &len);
 	if (r < 0)
-		return dump_fail(b->err, r, "damaged database: %s",
-				 r == -EBADMSG ? "the file ends too early" : errno_text(r));
-	if (memcmp(page, head, sizeof(head)) != 0)
-		return damaged(b, "the file changes while it is read");
+		return r;
+	if (len > b->page_size) {
+		whole = realloc(page, len);
+		if (!whole)
+			return -ENOMEM;
+		page = whole;
+		r = read_at(b->fd, (id + 1) * b->page_size, page + b->page_size,
+			    len - b->page_size);
+		if (r < 0)
+			return read_failed(b, r);
+	}
 	*ret = move_ptr(page);
-	*ret_len = (size_t)len;
+	*ret_len = len;
 	return 0;
 }
 
@@ -385,6 +407,7 @@ static int walk_element(struct walk *w, const uint8_t *page, size_t len, size_t 
 	return w->each(w, &e, key, value);
 }
 
+/* Of a page of @len bytes there may be no more than the header here, if each() is NULL. */
 static int walk_leaf(struct walk *w, const uint8_t *page, size_t len)
 {
 	unsigned int n = header_of(page).count;
@@ -392,7 +415,8 @@ static int walk_leaf(struct walk *w, const uint8_t *page, size_t len)
 
 	if (n > (len - HEADER) / ELEMENT)
 		return damaged(w->bolt, "a leaf page has an impossible number of elements");
-	while (r == 0 && n-- > 0)
+	w->n += n;
+	while (w->each && r == 0 && n-- > 0)
 		r = pass_over(w->bolt, header_of(page).id,
 			      walk_element(w, page, len, HEADER + n * ELEMENT));
 	return r;
@@ -401,11 +425,21 @@ static int walk_leaf(struct walk *w, const uint8_t *page, size_t len)
 static int walk_good_page(struct walk *w, uint64_t id, unsigned int depth)
 {
 	_cleanup_free_ uint8_t *page = NULL;
+	uint8_t head[HEADER];
 	size_t len = 0;
 	int r;
 
 	if (depth > DEPTH_MAX)
 		return damaged(w->bolt, "a tree is too deep");
+	if (!w->each) {
+		r = page_begin(w->bolt, id, head, sizeof(head));
+		if (r < 0)
+			return r;
+		if (header_of(head).flags == PAGE_LEAF) {
+			r = page_visit(w->bolt, header_of(head), &len);
+			return r < 0 ? r : walk_leaf(w, head, len);
+		}
+	}
 	r = page_read(w->bolt, id, &page, &len);
 	if (r < 0 || !page)
 		return r;
@@ -560,7 +594,7 @@ static int strays_of_page(struct bolt *b, uint64_t id, struct strays *s)
 	size_t len = 0;
 	int r;
 
-	if (header_read(b, id, head) < 0 || header_of(head).flags != PAGE_LEAF ||
+	if (page_begin(b, id, head, sizeof(head)) < 0 || header_of(head).flags != PAGE_LEAF ||
 	    page_read(b, id, &page, &len) < 0) {
 		*b->err->text = '\0';
 		return 0;
@@ -613,7 +647,7 @@ int bolt_strays_back(struct bolt *b, bolt_each_fn *each, void *ctx, size_t *ret_
 	int r = 0;
 
 	for (uint64_t id = 2; r == 0 && id < b->pages; id++)
-		if (!(b->visited[id / CHAR_BIT] & 1U << (id % CHAR_BIT)))
+		if (!is_visited(b, id))
 			r = strays_of_page(b, id, &s);
 	if (s.n > 0)
 		qsort(s.v, s.n, sizeof(*s.v), last_first);
@@ -621,5 +655,34 @@ int bolt_strays_back(struct bolt *b, bolt_each_fn *each, void *ctx, size_t *ret_
 		r = strays_give(b, &s, each, ctx);
 	*ret_n = s.n;
 	free(s.v);
+	return r;
+}
+
+/* How many elements the leaf pages have that no walk has come to. What may never have been a page is no damage. */
+static uint64_t strays_count(struct bolt *b)
+{
+	uint8_t head[HEADER];
+	uint64_t n = 0;
+	size_t len = 0;
+
+	for (uint64_t id = 2; id < b->pages; id++) {
+		if (is_visited(b, id) || page_begin(b, id, head, sizeof(head)) < 0 ||
+		    header_of(head).flags != PAGE_LEAF || page_visit(b, header_of(head), &len) < 0)
+			continue;
+		if (header_of(head).count <= (len - HEADER) / ELEMENT)
+			n += header_of(head).count;
+	}
+	*b->err->text = '\0';
+	return n;
+}
+
+int bolt_count(struct bolt *b, const struct bolt_bucket *bucket, uint64_t *ret_n)
+{
+	struct walk w = { .bolt = b };
+	int r = walk(&w, bucket);
+
+	if (r == 0 && b->damaged)
+		w.n += strays_count(b);
+	*ret_n = w.n;
 	return r;
 }
