@@ -341,16 +341,6 @@ int ctl_print_json(json_t *j)
 	return r == 0 && fflush(stdout) == 0 ? 0 : ctl_fail("cannot write: %s", errno_text(errno));
 }
 
-void ctl_key_id_hash(struct span key_id, char ret[static 72])
-{
-	unsigned char h[crypto_hash_sha256_BYTES];
-	char hex[2 * sizeof(h) + 1];
-
-	crypto_hash_sha256(h, key_id.data, key_id.len);
-	sodium_bin2hex(hex, sizeof(hex), h, sizeof(h));
-	snprintf(ret, 72, "sha256:%s", hex);
-}
-
 static int find_socket(const struct ctl *ctl, bool transform, char *ret, size_t size,
 		       unsigned int *ret_servers)
 {

@@ -228,8 +228,6 @@ int ctl_board(const struct ctl *ctl, struct board *ret);
 
 /* Print @j on stdout, one line's end, and free it; 0 or 1. NULL is out of memory. */
 int ctl_print_json(json_t *j);
-/* "sha256:<hex>" of a key_id, as kube-apiserver's metrics label it. */
-void ctl_key_id_hash(struct span key_id, char ret[static 72]);
 /* The KMS socket: --socket, or what the keeper says. 0 or 1 (said). */
 int ctl_kms_socket(const struct ctl *ctl, char *ret, size_t size);
 /* The same for the Transform service, and how many servers accept there: 1 where --socket names it. NULL: not wanted. */

@@ -7,6 +7,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/ctl/ctl.h"
+#include "daemon/dump/stored.h"
 
 void ctl_time_text(uint64_t seconds, char ret[static 24])
 {
@@ -19,13 +20,13 @@ void ctl_time_text(uint64_t seconds, char ret[static 24])
 
 json_t *ctl_key_json(const struct board_key *k)
 {
-	char created[24], used[24] = "", hash[72], id[KEY_ID_TEXT];
+	char created[24], used[24] = "", hash[KEY_ID_HASH_TEXT], id[KEY_ID_TEXT];
 
 	ctl_time_text((uint64_t)k->info.created, created);
 	if (k->last_used > 0)
 		ctl_time_text(k->last_used, used);
 	key_id_format(&k->info, id);
-	ctl_key_id_hash(span_str(id), hash);
+	key_id_hash(span_str(id), hash);
 	return json_pack(
 		"{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:I, s:I, s:s, s:I}",
 		"name", k->info.name, "label", k->info.label, "alg", key_alg_name(&k->info), "weak",
@@ -39,13 +40,13 @@ json_t *ctl_key_json(const struct board_key *k)
 
 void ctl_key_print(const struct board_key *k)
 {
-	char created[24], used[24] = "never", hash[72], id[KEY_ID_TEXT];
+	char created[24], used[24] = "never", hash[KEY_ID_HASH_TEXT], id[KEY_ID_TEXT];
 
 	ctl_time_text((uint64_t)k->info.created, created);
 	if (k->last_used > 0)
 		ctl_time_text(k->last_used, used);
 	key_id_format(&k->info, id);
-	ctl_key_id_hash(span_str(id), hash);
+	key_id_hash(span_str(id), hash);
 	printf("%s\n  name         %s\n  state        %s\n  usable       %s\n", k->info.label,
 	       k->info.name, key_state_name(k->info.state),
 	       k->usable == 0 ? "yes" : errno_text(k->usable));

@@ -320,14 +320,12 @@ static bool must_open(const struct scan *s, const struct stored *v)
 static int value_count(struct scan *s, const struct dump_value *v, const struct resource *resource,
 		       const struct stored *stored, const struct judgement *j)
 {
-	char hash[72] = "", text[RESOURCE_TEXT_MAX];
+	char text[RESOURCE_TEXT_MAX];
 	bool open = must_open(s, stored) && v->value.len <= BULK_VALUE_MAX;
 	struct report_row *row;
 	int r;
 
-	if (stored->key_id.len > 0)
-		ctl_key_id_hash(stored->key_id, hash);
-	r = report_row(&s->report, resource, stored, j, hash, &row);
+	r = report_row(&s->report, resource, stored, j, &row);
 	if (r < 0)
 		return ctl_fail("too many kinds of values, or out of memory: %s", errno_text(r)),
 		       SCAN_FAILED;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "daemon/ctl/ctl.h"
+#include "daemon/dump/stored.h"
 #include "daemon/keys/escrow.h"
 
 static int32_t first_pid(const struct admin_status *s)
@@ -172,7 +173,7 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv _unused_)
 {
 	struct admin_request req = { .version = ADMIN_VERSION, .verb = ADMIN_STATUS };
 	struct admin_reply end;
-	char hash[72] = "";
+	char hash[KEY_ID_HASH_TEXT] = "";
 	int r;
 
 	if (argc != 0)
@@ -181,7 +182,7 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv _unused_)
 	if (r != 0)
 		return r;
 	if (*end.status.key_id)
-		ctl_key_id_hash(span_str(end.status.key_id), hash);
+		key_id_hash(span_str(end.status.key_id), hash);
 	if (ctl->json)
 		r = status_print_json(&end.status, hash);
 	else

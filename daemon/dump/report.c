@@ -13,7 +13,8 @@
 
 struct texts {
 	char resource[RESOURCE_TEXT_MAX], ns[TEXT_MAX], key[TEXT_MAX];
-	const char *provider, *hash;
+	const char *provider;
+	struct span key_id;
 	const struct rules_key *kek;
 };
 
@@ -26,6 +27,7 @@ static void row_free(struct report_row *row)
 	free(row->provider);
 	free(row->key);
 	free(row->hash);
+	free(row->key_id);
 	free(row);
 }
 DEFINE_CLEANUP(struct report_row *, row_free);
@@ -61,10 +63,10 @@ void report_escape(struct span s, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-static uint64_t report_hash_text(uint64_t h, const char *s)
+static uint64_t report_hash(uint64_t h, struct span s)
 {
-	for (; *s; s++)
-		h = (h ^ (uint8_t)*s) * UINT64_C(0x100000001b3);
+	for (size_t i = 0; i < s.len; i++)
+		h = (h ^ s.data[i]) * UINT64_C(0x100000001b3);
 	return (h ^ 0xff) * UINT64_C(0x100000001b3);
 }
 
@@ -72,7 +74,7 @@ static bool row_is(const struct report_row *row, const struct texts *t)
 {
 	return row->kek == t->kek && strcmp(row->ns, t->ns) == 0 && strcmp(row->key, t->key) == 0 &&
 	       strcmp(row->resource, t->resource) == 0 && strcmp(row->provider, t->provider) == 0 &&
-	       strcmp(row->hash, t->hash) == 0;
+	       span_equal(span_of(row->key_id, row->key_id_len), t->key_id);
 }
 
 static struct report_row **report_place_of(const struct report *r, const struct texts *t)
@@ -80,11 +82,11 @@ static struct report_row **report_place_of(const struct report *r, const struct 
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
 	size_t i;
 
-	h = report_hash_text(h, t->resource);
-	h = report_hash_text(h, t->ns);
-	h = report_hash_text(h, t->provider);
-	h = report_hash_text(h, t->key);
-	h = report_hash_text(h, t->hash);
+	h = report_hash(h, span_str(t->resource));
+	h = report_hash(h, span_str(t->ns));
+	h = report_hash(h, span_str(t->provider));
+	h = report_hash(h, span_str(t->key));
+	h = report_hash(h, t->key_id);
 	i = (size_t)(h ^ (uint64_t)(uintptr_t)t->kek) & r->mask;
 	while (r->places[i] && !row_is(r->places[i], t))
 		i = (i + 1) & r->mask;
@@ -112,7 +114,9 @@ static int grow(struct report *r)
 	r->room = room;
 	for (size_t i = 0; i < r->n; i++) {
 		const struct report_row *row = r->rows[i];
-		struct texts t = { .provider = row->provider, .hash = row->hash, .kek = row->kek };
+		struct texts t = { .provider = row->provider,
+				   .key_id = span_of(row->key_id, row->key_id_len),
+				   .kek = row->kek };
 
 		memcpy(t.resource, row->resource, strlen(row->resource) + 1);
 		memcpy(t.ns, row->ns, strlen(row->ns) + 1);
@@ -125,6 +129,7 @@ static int grow(struct report *r)
 static int row_new(const struct texts *t, struct report_row **ret)
 {
 	_cleanup_(row_freep) struct report_row *row = calloc(1, sizeof(*row));
+	char hash[KEY_ID_HASH_TEXT] = "";
 
 	if (!row)
 		return -ENOMEM;
@@ -132,21 +137,31 @@ static int row_new(const struct texts *t, struct report_row **ret)
 	row->ns = strdup(t->ns);
 	row->provider = strdup(t->provider);
 	row->key = strdup(t->key);
-	row->hash = strdup(t->hash);
+	if (t->key_id.len > 0)
+		key_id_hash(t->key_id, hash);
+	row->hash = strdup(hash);
+	if (t->key_id.len > 0)
+		row->key_id = malloc(t->key_id.len);
+	if (row->key_id)
+		memcpy(row->key_id, t->key_id.data, t->key_id.len);
+	row->key_id_len = t->key_id.len;
 	row->kek = t->kek;
 	for (enum verdict v = 0; v < VERDICTS; v++)
 		row->slots[v] = (struct report_slot){ row, v, false };
 	row->slots[VERDICTS] = (struct report_slot){ row, VERDICT_STALE, true };
-	if (!row->resource || !row->ns || !row->provider || !row->key || !row->hash)
+	if (!row->resource || !row->ns || !row->provider || !row->key || !row->hash ||
+	    (t->key_id.len > 0 && !row->key_id))
 		return -ENOMEM;
 	*ret = move_ptr(row);
 	return 0;
 }
 
 int report_row(struct report *r, const struct resource *resource, const struct stored *s,
-	       const struct judgement *j, const char *hash, struct report_row **ret)
+	       const struct judgement *j, struct report_row **ret)
 {
-	struct texts t = { .provider = stored_kind_name(s->kind), .hash = hash, .kek = j->key };
+	struct texts t = { .provider = stored_kind_name(s->kind),
+			   .key_id = s->key_id,
+			   .kek = j->key };
 	struct report_row **place;
 	int e;
 

@@ -21,10 +21,14 @@ struct report_slot {
 };
 
 struct report_row {
-	char *resource, *ns, *provider, *key, *hash; /* owned by the report */
-	const struct rules_key *kek;                 /* of kekd, or NULL */
+	/* Owned by the report. @hash: of a KMS v2 key_id, or "". */
+	char *resource, *ns, *provider, *key, *hash;
+	const struct rules_key *kek; /* of kekd, or NULL */
 	uint64_t n[VERDICTS], bytes;
 	struct report_slot slots[VERDICTS + 1]; /* the last is the unsure one */
+	/* Private; owned. At most UPSTREAM_KEY_ID_MAX bytes. */
+	uint8_t *key_id;
+	size_t key_id_len;
 };
 
 struct report {
@@ -39,12 +43,9 @@ struct report {
 
 /* Zero-initialised is empty. */
 void report_done(struct report *r);
-/*
- * The row of a value; it stays in its place. @hash: of a KMS v2 key_id, or "". -ENOMEM, -ENOBUFS when
- * even the rows without namespaces are too many.
- */
+/* The row of a value; it stays in its place. -ENOMEM, -ENOBUFS when even the rows without namespaces are too many. */
 int report_row(struct report *r, const struct resource *resource, const struct stored *s,
-	       const struct judgement *j, const char *hash, struct report_row **ret);
+	       const struct judgement *j, struct report_row **ret);
 /* Count a value of a row. */
 void report_count(struct report *r, struct report_row *row, enum verdict v, size_t bytes);
 /* What a value with @j is to be counted by later. */

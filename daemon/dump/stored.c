@@ -3,6 +3,8 @@
 #include "daemon/dump/stored.h"
 
 #include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
 
 #include "daemon/base/cleanup.h"
 #include "daemon/chain/codec.h"
@@ -169,4 +171,14 @@ int stored_parse(struct span value, const struct stored_labels *labels, struct s
 		s.label = s.name;
 	*ret = s;
 	return 0;
+}
+
+void key_id_hash(struct span key_id, char ret[static KEY_ID_HASH_TEXT])
+{
+	unsigned char h[crypto_hash_sha256_BYTES];
+	char hex[2 * sizeof(h) + 1];
+
+	crypto_hash_sha256(h, key_id.data, key_id.len);
+	sodium_bin2hex(hex, sizeof(hex), h, sizeof(h));
+	snprintf(ret, KEY_ID_HASH_TEXT, "sha256:%s", hex);
 }

@@ -45,4 +45,8 @@ struct stored_labels {
 /* Pure, but for memory that EncryptedObject takes for a moment. -ENOMEM. */
 int stored_parse(struct span value, const struct stored_labels *labels, struct stored *ret);
 
+#define KEY_ID_HASH_TEXT 72 /* with the NUL */
+/* "sha256:<hex>" of a key_id, as kube-apiserver's metrics label it. */
+void key_id_hash(struct span key_id, char ret[static KEY_ID_HASH_TEXT]);
+
 #endif

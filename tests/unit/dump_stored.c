@@ -470,11 +470,11 @@ TEST(rows_are_summed)
 	for (unsigned int i = 0; i < 3000; i++) {
 		snprintf(key, sizeof(key), "/r/secrets/ns%u/x", i % 1500);
 		ASSERT_TRUE(resource_parse(span_str(key), span_str("/r/"), &r));
-		ASSERT_OK(report_row(&report, &r, &s, &j, "", &row));
+		ASSERT_OK(report_row(&report, &r, &s, &j, &row));
 		report_count(&report, row, i % 2 ? VERDICT_STALE : VERDICT_CURRENT, 10);
 	}
 	EXPECT_EQ(1500U, report.n);
-	ASSERT_OK(report_row(&report, &r, &s, &j, "", &again));
+	ASSERT_OK(report_row(&report, &r, &s, &j, &again));
 	EXPECT_EQ(row, again);
 	EXPECT_EQ(20U, row->bytes);
 	report_sort(&report, false);
@@ -497,10 +497,10 @@ static uint64_t distrusted(const char *hashes, const struct rules_key *kek)
 
 	ASSERT_TRUE(resource_parse(span_str("/r/secrets/ns/x"), span_str("/r/"), &r));
 	for (const char *h = hashes; *h; h++) {
-		const char hash[] = { *h, '\0' };
 		const struct judgement j = { .key = h == hashes ? kek : NULL };
 
-		ASSERT_OK(report_row(&report, &r, &s, &j, hash, &row));
+		s.key_id = span_of((const uint8_t *)h, 1);
+		ASSERT_OK(report_row(&report, &r, &s, &j, &row));
 		report_count(&report, row, *h == ' ' ? VERDICT_UNREADABLE : VERDICT_CURRENT, 10);
 	}
 	n = report_distrust(&report);
