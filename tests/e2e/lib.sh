@@ -303,6 +303,16 @@ is_serving()
 	[ "$(status_field serving)" = true ]
 }
 
+is_sealed()
+{
+	[ "$(status_field sealed)" = true ]
+}
+
+is_unsealed()
+{
+	[ "$(status_field sealed)" = false ]
+}
+
 # More arguments for kekd, set by a test.
 kekd_args=()
 

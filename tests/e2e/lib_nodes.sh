@@ -56,7 +56,12 @@ node_start()
 node_start_sealed()
 {
 	node_launch "$1"
-	await test -S "$dir/$1.admin"
+	await node_is_sealed "$1"
+}
+
+node_is_sealed()
+{
+	[ "$({ on "$1" --json status 2>/dev/null || true; } | fields sealed)" = true ]
 }
 
 # node_stop NODE [SIGNAL]
