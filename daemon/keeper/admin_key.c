@@ -87,7 +87,7 @@ static int dry_run_name(struct keeper *k, struct admin_client *c, const char *te
 
 /* What the key of @req is to be is settled when it is staged; what follows takes it up. */
 static int stage_as_asked(struct keeper *k, const struct admin_request *req,
-			  struct keydoc_refusal *why)
+			  struct keydoc_refusal *why, bool *ret_made)
 {
 	const struct keyset_key *key;
 	int r;
@@ -95,6 +95,7 @@ static int stage_as_asked(struct keeper *k, const struct admin_request *req,
 	if (!(req->flags & ADMIN_PORTABLE) || k->resumed)
 		return 0;
 	r = keeper_stage_portable(k, req->name, why, &key);
+	*ret_made = r == 0;
 	return r == -EALREADY ? 0 : r;
 }
 
@@ -102,6 +103,7 @@ int admin_key_create(struct keeper *k, struct admin_client *c, const struct admi
 {
 	const struct keyset_key *active, *key = NULL;
 	struct keydoc_refusal why;
+	bool made = false;
 	int r;
 
 	if (!k->resumed && keyset_active(k->keys, req->name, &active) == 0)
@@ -110,11 +112,11 @@ int admin_key_create(struct keeper *k, struct admin_client *c, const struct admi
 				 "`kekctl key rotate` for a new one");
 	if (req->flags & ADMIN_DRY_RUN)
 		return dry_run_name(k, c, "would make a key of that name");
-	r = stage_as_asked(k, req, &why);
+	r = stage_as_asked(k, req, &why, &made);
 	if (r == 0)
-		r = keeper_make(k, req->name, &why, &key);
-	if (key && r != -EINPROGRESS)
-		audit(k, c, key, "created");
+		r = keeper_make(k, req->name, &why, &key, &made);
+	if (key && (made || r == 0))
+		audit(k, c, key, made ? "created" : "activated");
 	if (r < 0)
 		return key ? only_staged(k, c, key, &why) : admin_refuse(c, &why);
 	warn_if_unnamed(k, req->name);
@@ -368,7 +370,7 @@ int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admi
 {
 	const struct keyset_key *old, *key = NULL;
 	struct keydoc_refusal why;
-	bool staged = keyset_staged(k->keys, req->name) && !k->resumed;
+	bool made = false;
 	int r;
 
 	r = keyset_active(k->keys, req->name, &old);
@@ -379,12 +381,13 @@ int admin_key_rotate(struct keeper *k, struct admin_client *c, const struct admi
 			"`kekctl key list`, `kekctl key create` and `kekctl key activate`");
 	if (req->flags & ADMIN_DRY_RUN)
 		return dry_run_name(k, c,
-				    staged ? "would activate the key of that name that is staged"
-					   : "would make a key of that name and activate it");
-	r = stage_as_asked(k, req, &why);
+				    keyset_staged(k->keys, req->name)
+					    ? "would activate the key of that name that is staged"
+					    : "would make a key of that name and activate it");
+	r = stage_as_asked(k, req, &why, &made);
 	if (r == 0)
-		r = keeper_make(k, req->name, &why, &key);
-	if (key && !staged && r != -EINPROGRESS)
+		r = keeper_make(k, req->name, &why, &key, &made);
+	if (key && made)
 		audit(k, c, key, "created");
 	if (r < 0)
 		return key ? only_staged(k, c, key, &why) : admin_refuse(c, &why);

@@ -227,7 +227,7 @@ int keeper_import(struct keeper *k, const struct key_record *want, struct span b
 }
 
 int keeper_make(struct keeper *k, const char *name, struct keydoc_refusal *why,
-		const struct keyset_key **ret)
+		const struct keyset_key **ret, bool *ret_made)
 {
 	int r;
 
@@ -238,5 +238,7 @@ int keeper_make(struct keeper *k, const char *name, struct keydoc_refusal *why,
 	r = keeper_stage(k, name, why, ret);
 	if (r < 0 && r != -EALREADY)
 		return r;
+	if (r == 0 && ret_made)
+		*ret_made = true;
 	return keeper_step(k, KEYDOC_ACTIVATE, (*ret)->rec.info.id, why);
 }

@@ -289,7 +289,7 @@ static bool made_ephemeral(struct keeper *k, const struct encconf_provider *p)
 
 	if (k->conf->config->root_source != CONFIG_ROOT_EPHEMERAL || p->kind == ENCCONF_SECRETBOX)
 		return false;
-	r = keeper_make(k, name, &why, &key);
+	r = keeper_make(k, name, &why, &key, NULL);
 	if (r < 0) {
 		log_warning("key \"%s\" cannot be made: %s", name, why.text);
 		return false;

@@ -305,7 +305,8 @@ int keeper_turn(struct keeper *k);
 /*
  * change.c: make a change and tell the servers of it. Refusals as keyset_change() and keydoc_next(), with
  * words in *why; -EKEYEXPIRED: sealed. keeper_make(): stage a key, or take up the one that is staged, and
- * activate it; if only that is refused, *ret is the staged key. _portable: as keyset_stage_portable(), before
+ * activate it; if only that is refused, *ret is the staged key. *ret_made (or NULL) becomes true where it was staged
+ * by this call, or by a change that this call hears the outcome of. _portable: as keyset_stage_portable(), before
  * the key is taken up; -EPERM by policy.
  */
 int keeper_change(struct keeper *k, struct keydoc_change *change, struct keydoc_refusal *why);
@@ -323,7 +324,7 @@ int keeper_stage_portable(struct keeper *k, const char *name, struct keydoc_refu
 int keeper_import(struct keeper *k, const struct key_record *want, struct span bytes,
 		  struct keydoc_refusal *why, const struct keyset_key **ret);
 int keeper_make(struct keeper *k, const char *name, struct keydoc_refusal *why,
-		const struct keyset_key **ret);
+		const struct keyset_key **ret, bool *ret_made);
 /* A document that may be taken; consumed on success. */
 int keeper_take(struct keeper *k, struct keydoc *doc, struct keydoc_refusal *why);
 

@@ -34,7 +34,7 @@ static const struct keyset_key *make(struct keeper *k)
 	const struct keyset_key *key;
 	struct keydoc_refusal why;
 
-	ASSERT_OK(keeper_make(k, "a", &why, &key));
+	ASSERT_OK(keeper_make(k, "a", &why, &key, NULL));
 	return key;
 }
 

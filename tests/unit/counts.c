@@ -53,7 +53,7 @@ static const struct keyset_key *make(struct keeper *k, const char *name)
 	const struct keyset_key *key;
 	struct keydoc_refusal why;
 
-	ASSERT_OK(keeper_make(k, name, &why, &key));
+	ASSERT_OK(keeper_make(k, name, &why, &key, NULL));
 	return key;
 }
 

@@ -357,7 +357,7 @@ TEST_F(keeper, age_of_a_key_that_was_made_here)
 
 	scratch_make(&dir);
 	rotating(self, dir.path);
-	ASSERT_OK(keeper_make(&self->k, "b", &why, &key));
+	ASSERT_OK(keeper_make(&self->k, "b", &why, &key, NULL));
 	EXPECT_GE(60, counts_age(&self->k, &key->rec));
 	made_before(&self->k, key, TEN_YEARS);
 	EXPECT_GE(60, counts_age(&self->k, &key->rec));
@@ -384,7 +384,7 @@ TEST_F(keeper, a_dead_key_gives_way)
 	counts_reserve(&self->k);
 	EXPECT_EQ(0, counts_of(&self->k, key->rec.info.id)->wrote_ns);
 	((struct keyset_key *)(uintptr_t)key)->why = -EKEYREVOKED;
-	ASSERT_OK(keeper_make(&self->k, "a", &why, &next));
+	ASSERT_OK(keeper_make(&self->k, "a", &why, &next, NULL));
 	EXPECT_EQ(KEY_DECRYPT_ONLY, key->rec.info.state);
 	EXPECT_LT(0, counts_of(&self->k, key->rec.info.id)->wrote_ns);
 	EXPECT_EQ(0, counts_of(&self->k, next->rec.info.id)->wrote_ns);
@@ -418,7 +418,7 @@ TEST_F(keeper, a_staged_key_is_taken_up)
 	rotating(self, dir.path);
 	ASSERT_OK(keyset_active(self->k.keys, "a", &old));
 	staged = stage_only(&self->k);
-	ASSERT_OK(keeper_make(&self->k, "a", &why, &key));
+	ASSERT_OK(keeper_make(&self->k, "a", &why, &key, NULL));
 	EXPECT_EQ(staged, key);
 	EXPECT_EQ(KEY_ACTIVE, key->rec.info.state);
 	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.info.state);
@@ -456,7 +456,7 @@ TEST_F(keeper, a_key_that_is_made_and_not_activated)
 	key = stage_only(&self->k);
 	((struct keyset_key *)(uintptr_t)key)->why = -EKEYREVOKED; /* no member opens it */
 	key = NULL;
-	EXPECT_ERR(-EBUSY, keeper_make(&self->k, "a", &why, &key));
+	EXPECT_ERR(-EBUSY, keeper_make(&self->k, "a", &why, &key, NULL));
 	ASSERT_NOT_NULL(key);
 	EXPECT_EQ(KEY_STAGED, key->rec.info.state);
 	EXPECT_NOT_NULL(strstr(why.text, "cp-1 does not open key"));
@@ -506,7 +506,7 @@ TEST_F(keeper, sealed)
 	ASSERT_OK(keyset_new(self->k.store, NULL, "cp-1", &self->k.keys));
 	ASSERT_OK(keyset_load(self->k.keys));
 	self->k.sealed = -EKEYEXPIRED;
-	EXPECT_ERR(-EKEYEXPIRED, keeper_make(&self->k, "a", &why, &key));
+	EXPECT_ERR(-EKEYEXPIRED, keeper_make(&self->k, "a", &why, &key, NULL));
 	EXPECT_NOT_NULL(strstr(why.text, "sealed"));
 	EXPECT_ERR(-EKEYEXPIRED, keeper_change(&self->k, &change, &why));
 	EXPECT_ERR(-EKEYEXPIRED, keeper_plan(&self->k, &change, &why, &doc));
@@ -533,7 +533,7 @@ TEST_F(keeper, plan)
 	ASSERT_OK(keyset_active(self->k.keys, "a", &old));
 	memcpy(change.id, old->rec.info.id, sizeof(change.id));
 	EXPECT_ERR(-EPERM, keeper_plan(&self->k, &change, &why, &doc));
-	ASSERT_OK(keeper_make(&self->k, "a", &why, &next));
+	ASSERT_OK(keeper_make(&self->k, "a", &why, &next, NULL));
 	ASSERT_OK(keeper_plan(&self->k, &change, &why, &doc));
 	EXPECT_EQ(KEY_RETIRED, keydoc_key(doc, change.id)->info.state);
 	EXPECT_EQ(KEY_DECRYPT_ONLY, old->rec.info.state);

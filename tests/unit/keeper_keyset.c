@@ -146,7 +146,7 @@ static void cluster(struct ktest_data_of_pair *self)
 	const struct keyset_key *key;
 	struct keydoc_refusal why;
 
-	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key, NULL));
 	exchange(&self->a, &self->b);
 	ASSERT_OK(change_member(&self->a, KEYDOC_JOIN, &self->b));
 	exchange(&self->a, &self->b);
@@ -282,7 +282,7 @@ TEST_F(pair, damaged_keyset_does_not_become_the_previous)
 	const struct keyset_key *key;
 	struct keydoc_refusal why;
 
-	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key, NULL));
 	node_close(&self->a);
 	damage(&self->a, KEY_STORE_KEYSET);
 	node_open(&self->a);
@@ -303,7 +303,7 @@ TEST_F(pair, keyset_of_a_newer_version)
 	struct keydoc_refusal why;
 	struct keydoc_root root;
 
-	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key, NULL));
 	backup = file_text(&self->a, KEY_STORE_KEYSET);
 	ASSERT_TRUE(keyset_root(self->a.k.keys, &root));
 	text_append(&b, "kekd-keyset 4\nof another form\n");
@@ -314,7 +314,7 @@ TEST_F(pair, keyset_of_a_newer_version)
 	EXPECT_ERR(-EPROTONOSUPPORT, keyset_why(self->a.k.keys));
 	EXPECT_ERR(-EPROTONOSUPPORT, ask_text(&self->a, ADMIN_RESTORE, backup));
 	EXPECT_ERR(-EPROTONOSUPPORT, ask_text(&self->a, ADMIN_KEYSET_APPLY, backup));
-	EXPECT_ERR(-EPROTONOSUPPORT, keeper_make(&self->a.k, "primary", &why, &key));
+	EXPECT_ERR(-EPROTONOSUPPORT, keeper_make(&self->a.k, "primary", &why, &key, NULL));
 	after = file_text(&self->a, KEY_STORE_KEYSET);
 	EXPECT_STREQ(text, after);
 }
@@ -446,7 +446,7 @@ TEST_F(pair, first_room_of_many_servers)
 	uint64_t granted;
 
 	self->a.config.workers = 4;
-	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key, NULL));
 	granted = counts_of(&self->a.k, key->rec.info.id)->reserved;
 	node_close(&self->a);
 	self->a.config.workers = 1;
@@ -474,7 +474,7 @@ TEST_F(pair, servers_hear_that_it_is_no_member)
 	struct link_msg msg = { 0 };
 	int fd[2], last = 0;
 
-	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key, NULL));
 	ASSERT_OK(link_pair(fd));
 	self->b.k.n_workers = 1;
 	self->b.k.workers[0].link_fd = fd[0];
@@ -539,9 +539,9 @@ TEST_F(pair, merge_by_a_node_that_is_no_member)
 	const struct keyset_key *key;
 	struct keydoc_refusal why;
 
-	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key, NULL));
 	exchange(&self->a, &self->b);
-	ASSERT_OK(keeper_make(&self->a.k, "secondary", &why, &key));
+	ASSERT_OK(keeper_make(&self->a.k, "secondary", &why, &key, NULL));
 	of_a = exported(&self->a);
 	EXPECT_ERR(-EPERM, ask_text(&self->b, ADMIN_KEYSET_MERGE, of_a));
 	EXPECT_EQ(3U, keyset_doc(self->b.k.keys)->generation);
@@ -575,7 +575,7 @@ TEST_F(pair, keyset_that_was_not_read_is_not_written_over)
 	const struct keyset_key *key;
 	struct keydoc_refusal why;
 
-	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->a.k, "primary", &why, &key, NULL));
 	before = file_text(&self->a, KEY_STORE_KEYSET);
 	node_close(&self->a);
 	ASSERT_EQ(0, chmod(scratch_path(&self->a.dir, KEY_STORE_KEYSET), 0644));

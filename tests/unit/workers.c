@@ -305,7 +305,7 @@ TEST_F(workers, keys_that_open_are_left_in_place)
 	unsigned int keys = 0;
 	int link[2];
 
-	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key, NULL));
 	ASSERT_OK(keeper_stage(&self->k, "primary", &why, &key));
 	ASSERT_OK(link_pair(link));
 	self->k.n_workers = 1;
@@ -331,10 +331,10 @@ TEST_F(workers, rotation_in_order)
 	const char *rest;
 	char text[HEARD];
 
-	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key, NULL));
 	add_server(self, 0);
 	add_server(self, 0);
-	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key, NULL));
 	heard(self, text);
 	EXPECT_EQ(10, lines(text)); /* each: staged, sync, active, decrypt-only, sync */
 	EXPECT_LT(place(text, "A key staged\n"), place(text, "A sync\n"));
@@ -385,7 +385,7 @@ TEST_F(workers, one_that_is_leaving_writes_no_more)
 	struct keydoc *doc;
 	char text[HEARD];
 
-	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key, NULL));
 	take(&self->k, with_other(document(&self->k)));
 	EXPECT_EQ(0, self->k.sealed_why);
 	add_server(self, 0);
@@ -408,7 +408,7 @@ TEST_F(workers, one_that_becomes_a_member_writes)
 	struct keydoc *doc, *back;
 	char text[HEARD];
 
-	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key, NULL));
 	back = with_other(document(&self->k));
 	doc = document(&self->k);
 	doc->members[0].id[0] ^= 1;
@@ -436,7 +436,7 @@ TEST_F(workers, what_a_new_server_is_told_by_one_that_is_leaving)
 	struct keydoc_refusal why;
 	struct keydoc *doc;
 
-	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key));
+	ASSERT_OK(keeper_make(&self->k, "primary", &why, &key, NULL));
 	EXPECT_EQ(KEY_ACTIVE, worker_key_state(&self->k, key));
 	doc = with_other(document(&self->k));
 	doc->members[0].leaving = true;
