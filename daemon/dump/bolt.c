@@ -64,7 +64,7 @@ struct bolt {
 /* One walk over one tree. */
 struct walk {
 	struct bolt *bolt;
-	/* NULL: of leaf pages no more than the header is read. */
+	/* NULL: elements are only counted. */
 	int (*each)(struct walk *w, const struct leaf_element *e, struct span key,
 		    struct span value);
 	uint64_t n; /* elements of the leaf pages, by their headers */
@@ -431,7 +431,8 @@ static int walk_good_page(struct walk *w, uint64_t id, unsigned int depth)
 
 	if (depth > DEPTH_MAX)
 		return damaged(w->bolt, "a tree is too deep");
-	if (!w->each) {
+	/* A lenient one has to find lost what the next walk will. */
+	if (!w->each && !w->bolt->lenient) {
 		r = page_begin(w->bolt, id, head, sizeof(head));
 		if (r < 0)
 			return r;

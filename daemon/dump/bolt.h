@@ -63,8 +63,9 @@ int bolt_walk_back(struct bolt *b, const struct bolt_bucket *bucket, bolt_each_f
 int bolt_strays_back(struct bolt *b, bolt_each_fn *each, void *ctx, size_t *ret_n);
 
 /*
- * How many values bolt_walk_back() and, where it is damaged, bolt_strays_back() may give, by what the pages say of themselves: of
- * those that hold values no more than the header is read. Errors as of bolt_walk_back(), but for those of the values.
+ * How many values bolt_walk_back() and, where it is damaged, bolt_strays_back() may give at most, by what the pages say of
+ * themselves: of those that hold values no more than the header is read, unless they may be damaged. Errors as of
+ * bolt_walk_back(), but for those of the values.
  */
 int bolt_count(struct bolt *b, const struct bolt_bucket *bucket, uint64_t *ret_n);
 
