@@ -152,8 +152,11 @@ int admin_key_import(struct keeper *k, struct admin_client *c, const struct admi
 		return admin_refuse(c, &why);
 	if (r == 0)
 		audit(k, c, key, "imported");
-	if (key->rec.info.state == KEY_STAGED || k->resumed)
+	if (key->rec.info.state == KEY_STAGED || k->resumed) {
 		r = keeper_step(k, KEYDOC_ACTIVATE, key->rec.info.id, &why);
+		if (r == 0)
+			audit(k, c, key, "activated");
+	}
 	return r < 0 && r != -EALREADY ? only_staged(k, c, key, &why) : key_answer(k, c, key);
 }
 
