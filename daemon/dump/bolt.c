@@ -325,6 +325,7 @@ static int page_read(struct bolt *b, uint64_t id, uint8_t **ret, size_t *ret_len
 
 	if (!page)
 		return -ENOMEM;
+	memset(page, 0, HEADER); /* gcc 12's analyzer does not see that it is read from the file */
 	r = page_begin(b, id, page, b->page_size);
 	if (r == 0)
 		r = page_visit(b, header_of(page), &len);
