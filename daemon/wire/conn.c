@@ -133,8 +133,11 @@ static bool conn_hear(struct conn *c)
 
 static void rx_start(struct conn *c)
 {
+	uint64_t now;
+
 	if (c->state != CONN_OPEN || ring_op_busy(&c->rx))
 		return;
+	now = ring_now(c->config->ring);
 	/*
 	 * A long backlog stops reading only while a send is in flight: bytes that wait for the peer's flow-control
 	 * window instead can only be freed by reading.
@@ -142,9 +145,11 @@ static void rx_start(struct conn *c)
 	if ((ring_op_busy(&c->tx) &&
 	     h2_backlog(c->h2) + (c->out.len - c->sent) > c->config->send_queue) ||
 	    conn_waits_for_room(c)) {
-		timeq_clear(c->config->timers, &c->rx_stall); /* this side does not read */
+		timeq_clear(c->config->timers, &c->rx_stall);
+		h2_listens(c->h2, false, now);
 		return;
 	}
+	h2_listens(c->h2, true, now);
 	rx_watch(c);
 	ring_recv(c->config->ring, &c->rx, c->fd, c->in.data,
 		  h2_owed(c->h2) > READ_FEW ? IN_BYTES : READ_FEW);

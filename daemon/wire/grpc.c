@@ -12,7 +12,7 @@
  *   message cut short, impossible flag          INTERNAL
  *   message too long, too many calls, no memory RESOURCE_EXHAUSTED, where grpc_session_room() could not wait
  *   megabytes of answers wait for its windows   RESOURCE_EXHAUSTED
- *   message not complete in limits->idle_ns     DEADLINE_EXCEEDED
+ *   message not complete in limits->idle_ns     DEADLINE_EXCEEDED, not counting when the socket was not read
  * All of them leave the connection as it is. What breaks HTTP/2 itself ends the stream or the
  * connection, in h2.c; so does a header block that is too large.
  *
@@ -55,6 +55,7 @@ struct grpc_call {
 	uint64_t limit;    /* when it must have got on; 0: it may take its time */
 	uint64_t deadline; /* 0: none */
 	uint64_t arrived;  /* its message was whole */
+	uint64_t unheard;  /* h2_unheard() that is in @limit already, while the message comes */
 	enum call_state state;
 	size_t weight; /* of the shares in limits->calls */
 	bool post, content_type, te, bad_timeout;
@@ -390,7 +391,21 @@ static void grpc_ev_headers(struct h2_stream *st, bool trailer)
 	limit = grpc_deadline(h2_fed(call->session->h2), core->limits->idle_ns);
 	if (call->deadline && call->deadline < limit)
 		limit = call->deadline;
+	call->unheard = h2_unheard(call->session->h2, h2_fed(call->session->h2));
 	call_bound(call, limit);
+}
+
+/* The message may come later by as long as nobody listened, but not after the deadline. */
+static void body_unheard(struct grpc_call *call)
+{
+	uint64_t unheard = h2_unheard(call->session->h2, call->session->core->clock());
+
+	if (unheard > call->unheard) {
+		call->limit = grpc_deadline(call->limit, unheard - call->unheard);
+		call->unheard = unheard;
+	}
+	if (call->deadline && call->deadline < call->limit)
+		call->limit = call->deadline;
 }
 
 static const struct intake_error {
@@ -493,6 +508,8 @@ static void grpc_call_fire(struct timeq_node *node)
 	struct grpc_session *s = call->session;
 	bool cancel = call->state == CALL_SERVICE;
 
+	if (call->state == CALL_BODY)
+		body_unheard(call);
 	if (call->limit == 0 || call->limit > s->core->clock()) {
 		call_bound(call, call->limit);
 		return;

@@ -136,6 +136,10 @@ size_t h2_owed(const struct h2 *h2);     /* bytes of it still to come */
 size_t h2_step(const struct h2 *h2);     /* bytes to the end of the part of a frame that is due */
 uint64_t h2_frames(const struct h2 *h2); /* complete ones so far */
 uint64_t h2_fed(const struct h2 *h2);    /* @now of the last h2_feed(); 0: there was none */
+/* Whether what the peer sends is read. It is at first. */
+void h2_listens(struct h2 *h2, bool yes, uint64_t now);
+/* For how long in all, ns, it was not: the peer could not get on meanwhile. */
+uint64_t h2_unheard(const struct h2 *h2, uint64_t now);
 bool h2_finished(const struct h2 *h2);   /* nothing more to read or to write: close */
 
 /*

@@ -828,6 +828,37 @@ TEST_F(wire, calls_beyond_the_share_wait)
 	works(self);
 }
 
+/* While the server does not listen, no call is late whose message waits there; afterwards it may be. */
+TEST_F(wire, a_message_that_waits_is_not_late)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1;
+	const unsigned int calls = 8;
+	uint64_t began;
+
+	self->limits.calls = 64;
+	self->limits.idle_ns = 50 * MS;
+	restart(self);
+	fd = raw_greeted(self);
+	for (unsigned int i = 0; i <= calls; i++)
+		h2f_call_headers(&b, 1 + 2 * i, 0, &H2F_CALL(.path = "/t.T/Keep"));
+	for (unsigned int i = 0; i < calls; i++)
+		h2f_message(&b, 1 + 2 * i, H2F_END_STREAM, "x", 1);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	some_turns(self);
+	EXPECT_EQ(1, self->svc.served);
+	for (began = now_ns(); now_ns() - began < 3 * self->limits.idle_ns;)
+		turn(self, true);
+	EXPECT_EQ(0, stats_of(self).failures);
+	while (self->svc.n_kept > 0) {
+		answer_kept(&self->svc, "in its turn");
+		some_turns(self);
+	}
+	EXPECT_EQ(calls, stats_of(self).replies);
+	UNTIL(self, stats_of(self).failures == 1); /* the one without a message */
+	works(self);
+}
+
 /* All that begins comes first, and then the messages: so small that what arrives of a call says little of what it takes. */
 static void raw_costly(fix *f, int fd, unsigned int calls)
 {
