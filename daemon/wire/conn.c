@@ -112,14 +112,14 @@ static bool conn_hear(struct conn *c)
 	if (!conn_waits_for_room(c))
 		return false;
 	while (r == 0 && c->state == CONN_OPEN && c->heard < c->in.len) {
-		size_t n = c->in.len - c->heard;
+		struct span next = span_of(c->in.data + c->heard, c->in.len - c->heard);
 
 		if (c->config->room)
-			n = c->config->room(c->ctx, n, ring_op_busy(&c->tx));
-		if (n == 0)
+			next.len = c->config->room(c->ctx, next, ring_op_busy(&c->tx));
+		if (next.len == 0)
 			return c->heard != before;
-		r = h2_feed(c->h2, span_of(c->in.data + c->heard, n), ring_now(c->config->ring));
-		c->heard += n;
+		r = h2_feed(c->h2, next, ring_now(c->config->ring));
+		c->heard += next.len;
 	}
 	if (r < 0) {
 		ends(c, "its HTTP/2 cannot go on", r);

@@ -34,10 +34,10 @@ struct conn_config {
 	size_t send_queue;  /* bytes */
 	uint64_t idle_ns;
 	/*
-	 * How many of the next @len bytes may be handed over; 0: none before the owner has answered something.
+	 * How many of @next may be handed over; 0: none before the owner has answered something.
 	 * @sending: what has been answered is not all with the peer yet. NULL: all, always.
 	 */
-	size_t (*room)(void *ctx, size_t len, bool sending);
+	size_t (*room)(void *ctx, struct span next, bool sending);
 	/* It will be closed, because its peer has not done @what for idle_ns. May be NULL. */
 	void (*stalled)(void *ctx, const char *what);
 	/* The socket is closed; end the session, then conn_free(). */

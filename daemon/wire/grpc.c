@@ -36,10 +36,11 @@ enum call_state { CALL_HEAD, CALL_BODY, CALL_SERVICE, CALL_ANSWERED };
 #define BLOCKED_TIMES 8U
 
 /*
- * What bytes that are fed may cost: a call is about so long at the least, and a message with its frame's head so long;
- * what is kept for one (request, answer, and what its service notes) is so much, or so many times its length.
+ * What bytes that are fed may cost: a call's headers are about so long at the least, and a message with its
+ * frame's head so long; what is kept for one (request, answer, and what its service notes) is so much, or so many
+ * times its length.
  */
-#define CALL_BYTES_MIN    32U
+#define CALL_BYTES_MIN    16U
 #define MESSAGE_BYTES_MIN 14U
 #define CALL_LOCKED       (4U * 1024)
 #define FRAME_TIMES       4U
@@ -621,9 +622,9 @@ struct h2 *grpc_session_h2(struct grpc_session *s)
 	return s->h2;
 }
 
-size_t grpc_session_room(const struct grpc_session *s, size_t len, bool sending)
+size_t grpc_session_room(const struct grpc_session *s, struct span next, bool sending)
 {
-	size_t calls = share_room(&s->calls), owed, step, bytes, fits;
+	size_t calls = share_room(&s->calls), len = next.len, owed, step, bytes, fits;
 
 	if (calls > len / CALL_BYTES_MIN && len <= FEW_BYTES && !sending && s->serving == 0 &&
 	    secpool_has_plenty(s->pool))
@@ -643,7 +644,8 @@ size_t grpc_session_room(const struct grpc_session *s, size_t len, bool sending)
 		step = len;
 	if (fits > step)
 		return fits;
-	if ((calls == 0 || bytes < CALL_LOCKED + owed + FRAME_TIMES * step) &&
+	if (((calls == 0 && h2_opens(s->h2, next)) ||
+	     bytes < CALL_LOCKED + owed + FRAME_TIMES * step) &&
 	    (sending || s->config.user->serving > 0))
 		return 0;
 	return step;

@@ -54,12 +54,12 @@ DEFINE_CLEANUP(struct grpc_session *, grpc_session_free);
 /* Owned by the session: feed it, drain it, but do not free it. */
 struct h2 *grpc_session_h2(struct grpc_session *s);
 /*
- * How many of the next @len bytes of the connection may be fed. All where there is plenty of room; otherwise
- * a step at a time, and nothing while there is no room for another call and some will come of itself: a call is
+ * How many of the connection's @next bytes may be fed. All where there is plenty of room; otherwise a step at a
+ * time, and nothing while there is no room for what comes, a call or bytes, and some will come of itself: a call is
  * with its service or, @sending, an answer is on its way. Calls that wait for their peer are no reason to wait: that
- * could be for ever.
+ * could be for ever. What does not open a call needs no room for one: it is what those that are open wait for.
  */
-size_t grpc_session_room(const struct grpc_session *s, size_t len, bool sending);
+size_t grpc_session_room(const struct grpc_session *s, struct span next, bool sending);
 /* No call is open. @ret_since: core->begun when the last one began; 0: there was none. */
 bool grpc_session_idle(const struct grpc_session *s, uint64_t *ret_since);
 

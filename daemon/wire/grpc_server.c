@@ -141,11 +141,11 @@ static void peer_stalled(void *ctx, const char *what)
 			seldom_take(&p->server->stalled));
 }
 
-static size_t peer_room(void *ctx, size_t len, bool sending)
+static size_t peer_room(void *ctx, struct span next, bool sending)
 {
 	const struct peer *p = ctx;
 
-	return grpc_session_room(p->session, len, sending);
+	return grpc_session_room(p->session, next, sending);
 }
 
 static void peer_wake(void *ctx)

@@ -642,6 +642,11 @@ size_t h2_step(const struct h2 *h2)
 	return h2_watch_step(&h2->watch);
 }
 
+bool h2_opens(const struct h2 *h2, struct span next)
+{
+	return h2_watch_opens(&h2->watch, next);
+}
+
 uint64_t h2_frames(const struct h2 *h2)
 {
 	return h2->watch.frames;

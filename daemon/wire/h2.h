@@ -128,19 +128,21 @@ int h2_feed(struct h2 *h2, struct span data, uint64_t now);
  * grown). 0 or -errno that ends the session.
  */
 int h2_drain(struct h2 *h2, struct secbuf *out);
-bool h2_pending(const struct h2 *h2);    /* h2_drain() would yield something */
-size_t h2_backlog(const struct h2 *h2);  /* bytes waiting inside, roughly */
-size_t h2_blocked(const struct h2 *h2);  /* body bytes that the peer's windows kept back */
-bool h2_midway(const struct h2 *h2);     /* the peer owes the rest of a frame */
-size_t h2_owed(const struct h2 *h2);     /* bytes of it still to come */
-size_t h2_step(const struct h2 *h2);     /* bytes to the end of the part of a frame that is due */
+bool h2_pending(const struct h2 *h2);   /* h2_drain() would yield something */
+size_t h2_backlog(const struct h2 *h2); /* bytes waiting inside, roughly */
+size_t h2_blocked(const struct h2 *h2); /* body bytes that the peer's windows kept back */
+bool h2_midway(const struct h2 *h2);    /* the peer owes the rest of a frame */
+size_t h2_owed(const struct h2 *h2);    /* bytes of it still to come */
+size_t h2_step(const struct h2 *h2);    /* bytes to the end of the part of a frame that is due */
+bool h2_opens(const struct h2 *h2,
+	      struct span next);         /* that part, as @next begins, opens a stream */
 uint64_t h2_frames(const struct h2 *h2); /* complete ones so far */
 uint64_t h2_fed(const struct h2 *h2);    /* @now of the last h2_feed(); 0: there was none */
 /* Whether what the peer sends is read. It is at first. */
 void h2_listens(struct h2 *h2, bool yes, uint64_t now);
 /* For how long in all, ns, it was not: the peer could not get on meanwhile. */
 uint64_t h2_unheard(const struct h2 *h2, uint64_t now);
-bool h2_finished(const struct h2 *h2);   /* nothing more to read or to write: close */
+bool h2_finished(const struct h2 *h2); /* nothing more to read or to write: close */
 
 /*
  * Server: headers, then @body (consumed in any case; may be NULL), then @trailers (borrowed until

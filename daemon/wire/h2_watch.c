@@ -135,3 +135,14 @@ size_t h2_watch_step(const struct h2_watch *w)
 		return w->preface;
 	return w->have < sizeof(w->head) ? sizeof(w->head) - w->have : w->left;
 }
+
+bool h2_watch_opens(const struct h2_watch *w, struct span next)
+{
+	const size_t type = 3; /* its place */
+
+	if (w->preface > 0 || w->have == sizeof(w->head))
+		return false;
+	if (w->have > type)
+		return w->head[type] == T_HEADERS;
+	return next.len > type - w->have && next.data[type - w->have] == T_HEADERS;
+}

@@ -821,10 +821,42 @@ TEST_F(wire, calls_beyond_the_share_wait)
 			most = self->svc.n_kept;
 		answer_kept(&self->svc, "in its turn");
 	}
-	EXPECT_EQ(8, most); /* of nine, and the last had only begun */
+	EXPECT_EQ(9, most);
 	answer_kept(&self->svc, "the last");
 	EXPECT_EQ(calls, stats_of(self).replies);
 	EXPECT_EQ(0, stats_of(self).refusals[REFUSAL_CALLS]);
+	works(self);
+}
+
+static void raw_begin(struct h2f_buf *b, unsigned int from, unsigned int to)
+{
+	for (unsigned int i = from; i < to; i++)
+		h2f_call_headers(b, 1 + 2 * i, 0, &H2F_CALL(.path = "/t.T/Keep"));
+}
+
+static void raw_finish(struct h2f_buf *b, unsigned int from, unsigned int to)
+{
+	for (unsigned int i = from; i < to; i++)
+		h2f_message(b, 1 + 2 * i, H2F_END_STREAM, "x", 1);
+}
+
+/* A share that is used up keeps no message back of a call that has begun. */
+TEST_F(wire, calls_that_have_begun_go_on)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1;
+	const unsigned int share = 9;
+
+	self->limits.calls = 64;
+	restart(self);
+	fd = raw_greeted(self);
+	raw_begin(&b, 0, share);
+	raw_finish(&b, 0, share);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	some_turns(self);
+	EXPECT_EQ(share, self->svc.served);
+	answer_kept(&self->svc, "all at once");
+	EXPECT_EQ(share, stats_of(self).replies);
 	works(self);
 }
 
@@ -833,20 +865,22 @@ TEST_F(wire, a_message_that_waits_is_not_late)
 {
 	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
 	_cleanup_close_ int fd = -1;
-	const unsigned int calls = 8;
+	const unsigned int share = 9, calls = 10;
 	uint64_t began;
 
 	self->limits.calls = 64;
 	self->limits.idle_ns = 50 * MS;
 	restart(self);
 	fd = raw_greeted(self);
-	for (unsigned int i = 0; i <= calls; i++)
-		h2f_call_headers(&b, 1 + 2 * i, 0, &H2F_CALL(.path = "/t.T/Keep"));
-	for (unsigned int i = 0; i < calls; i++)
-		h2f_message(&b, 1 + 2 * i, H2F_END_STREAM, "x", 1);
+	raw_begin(&b, 0, share);
+	raw_finish(&b, 0, 1);
+	raw_begin(&b, share, calls);
+	raw_finish(&b, 1, calls);
+	raw_begin(&b, calls, calls + 1);
 	ASSERT_TRUE(raw_send(self, fd, &b));
 	some_turns(self);
 	EXPECT_EQ(1, self->svc.served);
+	EXPECT_EQ(share, stats_of(self).open_calls);
 	for (began = now_ns(); now_ns() - began < 3 * self->limits.idle_ns;)
 		turn(self, true);
 	EXPECT_EQ(0, stats_of(self).failures);
@@ -924,14 +958,16 @@ TEST_F(wire, gone_while_its_calls_wait)
 	self->limits.calls = 8;
 	restart(self);
 	fd = raw_greeted(self);
-	for (unsigned int i = 0; i < 3; i++) {
+	for (unsigned int i = 0; i < 5; i++) {
 		h2f_call_headers(&b, 1 + 2 * i, 0, &H2F_CALL(.path = "/t.T/Keep"));
 		h2f_message(&b, 1 + 2 * i, H2F_END_STREAM, "x", 1);
 	}
 	ASSERT_TRUE(raw_send(self, fd, &b));
+	some_turns(self);
 	closep(&fd);
 	some_turns(self);
-	EXPECT_EQ(1, self->svc.served);
+	EXPECT_EQ(2, self->svc.served);
+	EXPECT_EQ(1, stats_of(self).open_connections);
 	answer_kept(&self->svc, "nobody reads it");
 	UNTIL(self, stats_of(self).open_connections == 0);
 	works(self);
