@@ -879,6 +879,43 @@ TEST_F(session, a_message_has_limited_time_to_arrive)
 	EXPECT_EQ(0, self->core.stats.open_calls);
 }
 
+/* But not while nobody listens, then for the rest of it. */
+TEST_F(session, a_message_that_nobody_hears_is_not_late)
+{
+	uint32_t id = open_stream(self);
+	const struct got *g = &self->got[id / 2];
+
+	h2f_call_headers(&self->in, id, 0, &H2F_CALL(0));
+	ASSERT_OK(push(self));
+	passes(self, self->limits.idle_ns / 2);
+	for (unsigned int i = 0; i < 3; i++) {
+		h2_listens(self->h2, false, fake_now);
+		passes(self, 3 * self->limits.idle_ns + 7);
+		h2_listens(self->h2, true, fake_now);
+		passes(self, self->limits.idle_ns / 8);
+	}
+	passes(self, self->limits.idle_ns / 8 - 1);
+	EXPECT_FALSE(g->ended);
+	passes(self, 1);
+	expect_status(g, GRPC_DEADLINE_EXCEEDED);
+	EXPECT_EQ(0, self->core.stats.open_calls);
+	EXPECT_TRUE(works(self));
+}
+
+TEST_F(session, deadline_while_nobody_listens)
+{
+	uint32_t id = open_stream(self);
+	const struct got *g = &self->got[id / 2];
+
+	h2f_call_headers(&self->in, id, 0, &H2F_CALL(.timeout = "3S"));
+	ASSERT_OK(push(self));
+	h2_listens(self->h2, false, fake_now);
+	passes(self, 3 * SECOND - 1);
+	EXPECT_FALSE(g->ended);
+	passes(self, 1);
+	expect_status(g, GRPC_DEADLINE_EXCEEDED);
+}
+
 TEST_F(session, reset_cancels)
 {
 	uint32_t id = self->next;
