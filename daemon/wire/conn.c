@@ -133,11 +133,9 @@ static bool conn_hear(struct conn *c)
 
 static void rx_start(struct conn *c)
 {
-	uint64_t now;
-
+	h2_hold(c->h2, conn_waits_for_room(c), ring_now(c->config->ring));
 	if (c->state != CONN_OPEN || ring_op_busy(&c->rx))
 		return;
-	now = ring_now(c->config->ring);
 	/*
 	 * A long backlog stops reading only while a send is in flight: bytes that wait for the peer's flow-control
 	 * window instead can only be freed by reading.
@@ -145,11 +143,9 @@ static void rx_start(struct conn *c)
 	if ((ring_op_busy(&c->tx) &&
 	     h2_backlog(c->h2) + (c->out.len - c->sent) > c->config->send_queue) ||
 	    conn_waits_for_room(c)) {
-		timeq_clear(c->config->timers, &c->rx_stall);
-		h2_listens(c->h2, false, now);
+		timeq_clear(c->config->timers, &c->rx_stall); /* this side does not read */
 		return;
 	}
-	h2_listens(c->h2, true, now);
 	rx_watch(c);
 	ring_recv(c->config->ring, &c->rx, c->fd, c->in.data,
 		  h2_owed(c->h2) > READ_FEW ? IN_BYTES : READ_FEW);

@@ -12,7 +12,7 @@
  *   message cut short, impossible flag          INTERNAL
  *   message too long, too many calls, no memory RESOURCE_EXHAUSTED, where grpc_session_room() could not wait
  *   megabytes of answers wait for its windows   RESOURCE_EXHAUSTED
- *   message not complete in limits->idle_ns     DEADLINE_EXCEEDED, not counting when the socket was not read
+ *   message not complete in limits->idle_ns     DEADLINE_EXCEEDED, but see grpc_session_room()
  * All of them leave the connection as it is. What breaks HTTP/2 itself ends the stream or the
  * connection, in h2.c; so does a header block that is too large.
  *
@@ -56,7 +56,7 @@ struct grpc_call {
 	uint64_t limit;    /* when it must have got on; 0: it may take its time */
 	uint64_t deadline; /* 0: none */
 	uint64_t arrived;  /* its message was whole */
-	uint64_t unheard;  /* h2_unheard() that is in @limit already, while the message comes */
+	uint64_t held;     /* h2_held() that is in @limit already */
 	enum call_state state;
 	size_t weight; /* of the shares in limits->calls */
 	bool post, content_type, te, bad_timeout;
@@ -151,6 +151,7 @@ static void call_answered(struct grpc_call *call, enum grpc_status status, size_
 			       now - call->arrived);
 	call_leave(call, CALL_ANSWERED);
 	grpc_intake_release(&call->intake);
+	call->held = h2_held(s->h2, now);
 	call_bound(call, grpc_deadline(now, core->limits->idle_ns));
 	if (s->config.wake)
 		s->config.wake(s->config.wake_ctx);
@@ -392,20 +393,27 @@ static void grpc_ev_headers(struct h2_stream *st, bool trailer)
 	limit = grpc_deadline(h2_fed(call->session->h2), core->limits->idle_ns);
 	if (call->deadline && call->deadline < limit)
 		limit = call->deadline;
-	call->unheard = h2_unheard(call->session->h2, h2_fed(call->session->h2));
+	call->held = h2_held(call->session->h2, h2_fed(call->session->h2));
 	call_bound(call, limit);
 }
 
-/* The message may come later by as long as nobody listened, but not after the deadline. */
-static void body_unheard(struct grpc_call *call)
+/*
+ * What the peer owes may come later by as long as it was kept back, but no message after its deadline. While that goes
+ * on, what is left stays the same; it is rounded up, or a timer of some nanoseconds would fire without end.
+ */
+static void call_held(struct grpc_call *call)
 {
-	uint64_t unheard = h2_unheard(call->session->h2, call->session->core->clock());
+	const struct grpc_core *core = call->session->core;
+	uint64_t now = core->clock(), held = h2_held(call->session->h2, now), soon;
 
-	if (unheard > call->unheard) {
-		call->limit = grpc_deadline(call->limit, unheard - call->unheard);
-		call->unheard = unheard;
-	}
-	if (call->deadline && call->deadline < call->limit)
+	if (held <= call->held)
+		return;
+	call->limit = grpc_deadline(call->limit, held - call->held);
+	call->held = held;
+	soon = grpc_deadline(now, core->limits->idle_ns / 8);
+	if (call->limit < soon)
+		call->limit = soon;
+	if (call->state == CALL_BODY && call->deadline && call->deadline < call->limit)
 		call->limit = call->deadline;
 }
 
@@ -509,8 +517,8 @@ static void grpc_call_fire(struct timeq_node *node)
 	struct grpc_session *s = call->session;
 	bool cancel = call->state == CALL_SERVICE;
 
-	if (call->state == CALL_BODY)
-		body_unheard(call);
+	if (call->state != CALL_SERVICE)
+		call_held(call);
 	if (call->limit == 0 || call->limit > s->core->clock()) {
 		call_bound(call, call->limit);
 		return;
@@ -638,7 +646,10 @@ size_t grpc_session_room(const struct grpc_session *s, struct span next, bool se
 		fits = calls * CALL_BYTES_MIN;
 	if (fits >= len)
 		return len;
-	/* A frame at a time, if there is room for that; or if there is nothing to wait for, to say that there is none. */
+	/*
+	 * A frame at a time, if there is room for that; or if there is nothing to wait for, or it was waited for long
+	 * enough, to say that there is none.
+	 */
 	step = h2_step(s->h2);
 	if (step > len)
 		step = len;
@@ -646,7 +657,8 @@ size_t grpc_session_room(const struct grpc_session *s, struct span next, bool se
 		return fits;
 	if (((calls == 0 && h2_opens(s->h2, next)) ||
 	     bytes < CALL_LOCKED + owed + FRAME_TIMES * step) &&
-	    (sending || s->config.user->serving > 0))
+	    (sending || s->config.user->serving > 0) &&
+	    h2_waiting(s->h2, s->core->clock()) < s->core->limits->idle_ns)
 		return 0;
 	return step;
 }

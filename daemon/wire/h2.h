@@ -134,14 +134,16 @@ size_t h2_blocked(const struct h2 *h2); /* body bytes that the peer's windows ke
 bool h2_midway(const struct h2 *h2);    /* the peer owes the rest of a frame */
 size_t h2_owed(const struct h2 *h2);    /* bytes of it still to come */
 size_t h2_step(const struct h2 *h2);    /* bytes to the end of the part of a frame that is due */
-bool h2_opens(const struct h2 *h2,
-	      struct span next);         /* that part, as @next begins, opens a stream */
+/* Is that part, of which @next begins, the head of HEADERS? */
+bool h2_opens(const struct h2 *h2, struct span next);
 uint64_t h2_frames(const struct h2 *h2); /* complete ones so far */
 uint64_t h2_fed(const struct h2 *h2);    /* @now of the last h2_feed(); 0: there was none */
-/* Whether what the peer sends is read. It is at first. */
-void h2_listens(struct h2 *h2, bool yes, uint64_t now);
-/* For how long in all, ns, it was not: the peer could not get on meanwhile. */
-uint64_t h2_unheard(const struct h2 *h2, uint64_t now);
+/* Whether bytes that have come are kept back from it, for want of room. */
+void h2_hold(struct h2 *h2, bool held, uint64_t now);
+/* For how long in all, ns; that is not the peer's fault. */
+uint64_t h2_held(const struct h2 *h2, uint64_t now);
+/* For how long the next of them has been waiting, ns; 0: there are none. */
+uint64_t h2_waiting(const struct h2 *h2, uint64_t now);
 bool h2_finished(const struct h2 *h2); /* nothing more to read or to write: close */
 
 /*

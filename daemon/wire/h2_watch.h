@@ -42,7 +42,7 @@ void h2_watch_refund(struct h2_watch *w);
 bool h2_watch_midway(const struct h2_watch *w);
 /* Bytes to the end of the preface, of a frame's header or of its payload; never 0. */
 size_t h2_watch_step(const struct h2_watch *w);
-/* Would that part, of which @next begins, open a stream? */
+/* Is that part, of which @next begins, the head of HEADERS? They open a stream, or are trailers. */
 bool h2_watch_opens(const struct h2_watch *w, struct span next);
 
 #endif

@@ -879,8 +879,8 @@ TEST_F(session, a_message_has_limited_time_to_arrive)
 	EXPECT_EQ(0, self->core.stats.open_calls);
 }
 
-/* But not while nobody listens, then for the rest of it. */
-TEST_F(session, a_message_that_nobody_hears_is_not_late)
+/* But not while it is kept back; then for the rest of it. */
+TEST_F(session, a_message_that_is_kept_back_is_not_late)
 {
 	uint32_t id = open_stream(self);
 	const struct got *g = &self->got[id / 2];
@@ -889,9 +889,9 @@ TEST_F(session, a_message_that_nobody_hears_is_not_late)
 	ASSERT_OK(push(self));
 	passes(self, self->limits.idle_ns / 2);
 	for (unsigned int i = 0; i < 3; i++) {
-		h2_listens(self->h2, false, fake_now);
+		h2_hold(self->h2, true, fake_now);
 		passes(self, 3 * self->limits.idle_ns + 7);
-		h2_listens(self->h2, true, fake_now);
+		h2_hold(self->h2, false, fake_now);
 		passes(self, self->limits.idle_ns / 8);
 	}
 	passes(self, self->limits.idle_ns / 8 - 1);
@@ -902,14 +902,52 @@ TEST_F(session, a_message_that_nobody_hears_is_not_late)
 	EXPECT_TRUE(works(self));
 }
 
-TEST_F(session, deadline_while_nobody_listens)
+/* However little was left, its timer fires seldom. */
+TEST_F(session, kept_back_at_the_last_moment)
+{
+	uint32_t id = open_stream(self);
+	const struct got *g = &self->got[id / 2];
+
+	h2f_call_headers(&self->in, id, 0, &H2F_CALL(0));
+	ASSERT_OK(push(self));
+	passes(self, self->limits.idle_ns - 1);
+	h2_hold(self->h2, true, fake_now);
+	for (unsigned int i = 0; i < 100; i++) {
+		passes(self, timeq_next(&self->timers) - fake_now);
+		EXPECT_LE(fake_now + self->limits.idle_ns / 8, timeq_next(&self->timers));
+	}
+	EXPECT_FALSE(g->ended);
+	h2_hold(self->h2, false, fake_now);
+	passes(self, timeq_next(&self->timers) - fake_now);
+	expect_status(g, GRPC_DEADLINE_EXCEEDED);
+}
+
+/* The window for it may be what is kept back. */
+TEST_F(session, an_answer_for_which_a_window_is_kept_back)
+{
+	static const uint8_t no_window[6] = { 0, 4, 0, 0, 0, 0 };
+	struct got *g;
+
+	h2f_frame(&self->in, H2F_SETTINGS, 0, 0, no_window, sizeof(no_window));
+	g = call_path(self, "/t.T/Now", "x", 1);
+	passes(self, self->limits.idle_ns / 2);
+	h2_hold(self->h2, true, fake_now);
+	passes(self, 5 * self->limits.idle_ns);
+	h2_hold(self->h2, false, fake_now);
+	passes(self, self->limits.idle_ns / 2 - 1);
+	EXPECT_NE(H2_CANCEL, g->rst);
+	passes(self, 1);
+	EXPECT_EQ(H2_CANCEL, g->rst);
+}
+
+TEST_F(session, deadline_while_its_message_is_kept_back)
 {
 	uint32_t id = open_stream(self);
 	const struct got *g = &self->got[id / 2];
 
 	h2f_call_headers(&self->in, id, 0, &H2F_CALL(.timeout = "3S"));
 	ASSERT_OK(push(self));
-	h2_listens(self->h2, false, fake_now);
+	h2_hold(self->h2, true, fake_now);
 	passes(self, 3 * SECOND - 1);
 	EXPECT_FALSE(g->ended);
 	passes(self, 1);

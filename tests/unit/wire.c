@@ -860,36 +860,73 @@ TEST_F(wire, calls_that_have_begun_go_on)
 	works(self);
 }
 
-/* While the server does not listen, no call is late whose message waits there. */
+static void some_time(fix *f, uint64_t ns)
+{
+	for (uint64_t began = now_ns(); now_ns() - began < ns; usleep(1000))
+		turn(f, true);
+}
+
+/* No call is late whose message is kept back behind another that waits for room, twice and for longer than it has. */
 TEST_F(wire, a_message_that_waits_is_not_late)
 {
 	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
 	_cleanup_close_ int fd = -1;
-	const unsigned int share = 9, calls = 10;
-	uint64_t began;
+	const unsigned int share = 9, calls = 11;
+
+	self->limits.calls = 64;
+	self->limits.idle_ns = 2 * SECOND;
+	restart(self);
+	fd = raw_greeted(self);
+	raw_begin(&b, 0, share);
+	raw_finish(&b, 0, 2);
+	raw_begin(&b, share, calls);
+	raw_finish(&b, 2, calls);
+	ASSERT_TRUE(raw_send(self, fd, &b));
+	some_time(self, 1100 * MS);
+	EXPECT_EQ(2, self->svc.served);
+	EXPECT_EQ(share, stats_of(self).open_calls);
+	grpc_call_reply(move_ptr(self->svc.kept[0]), span_str("in its turn"));
+	some_time(self, 1100 * MS);
+	EXPECT_EQ(2, self->svc.served);
+	EXPECT_EQ(share, stats_of(self).open_calls);
+	answer_kept(&self->svc, "in its turn");
+	some_turns(self);
+	EXPECT_EQ(calls, self->svc.served);
+	answer_kept(&self->svc, "the last");
+	EXPECT_EQ(calls, stats_of(self).replies);
+	EXPECT_EQ(0, stats_of(self).failures);
+	works(self);
+}
+
+/*
+ * The calls of one connection wait for messages behind one call more, and another connection is never idle: that call
+ * is refused in the end, and the others go on.
+ */
+TEST_F(wire, nothing_waits_for_ever)
+{
+	_cleanup_(h2f_release) struct h2f_buf b = { 0 };
+	_cleanup_close_ int fd = -1, busy = -1;
+	const unsigned int share = 9;
 
 	self->limits.calls = 64;
 	self->limits.idle_ns = SECOND;
 	restart(self);
-	fd = raw_greeted(self);
-	raw_begin(&b, 0, share);
+	busy = raw_greeted(self);
+	raw_begin(&b, 0, 1);
 	raw_finish(&b, 0, 1);
-	raw_begin(&b, share, calls);
-	raw_finish(&b, 1, calls);
+	ASSERT_TRUE(raw_send(self, busy, &b));
+	UNTIL(self, self->svc.served == 1);
+	fd = raw_greeted(self);
+	raw_begin(&b, 0, share + 1);
+	raw_finish(&b, 0, share);
 	ASSERT_TRUE(raw_send(self, fd, &b));
 	some_turns(self);
 	EXPECT_EQ(1, self->svc.served);
-	EXPECT_EQ(share, stats_of(self).open_calls);
-	for (began = now_ns(); now_ns() - began < 3 * SECOND / 2;) {
-		usleep(1000);
-		turn(self, true);
-	}
-	EXPECT_EQ(0, stats_of(self).failures);
-	while (self->svc.n_kept > 0) {
-		answer_kept(&self->svc, "in its turn");
-		some_turns(self);
-	}
-	EXPECT_EQ(calls, stats_of(self).replies);
+	UNTIL(self, self->svc.served == 1 + share);
+	EXPECT_EQ(1, stats_of(self).failures);
+	EXPECT_EQ(1, stats_of(self).refusals[REFUSAL_CALLS]);
+	answer_kept(&self->svc, "all of them");
+	EXPECT_EQ(1 + share, stats_of(self).replies);
 	works(self);
 }
 
