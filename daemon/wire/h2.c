@@ -64,7 +64,7 @@ struct h2 {
 	size_t blocked;     /* of them, left by the last drain for want of a window */
 	bool no_room;       /* a frame did not fit into h2->out */
 	uint64_t fed;       /* when the last bytes came */
-	uint64_t held, hold_since; /* 0: nothing is kept back */
+	uint64_t held, hold_since; /* 0: nothing is kept back; anew when some of it was fed */
 	nghttp2_nv nv
 		[FIELDS_MAX]; /* for one call of the library; a stack's would be zeroed for each */
 	int error;
@@ -659,7 +659,7 @@ uint64_t h2_fed(const struct h2 *h2)
 
 void h2_hold(struct h2 *h2, bool held, uint64_t now)
 {
-	if (held == (h2->hold_since != 0))
+	if (held && h2->hold_since > 0 && h2->fed <= h2->hold_since)
 		return;
 	h2->held = h2_held(h2, now);
 	h2->hold_since = held ? now : 0;
@@ -672,9 +672,7 @@ uint64_t h2_held(const struct h2 *h2, uint64_t now)
 
 uint64_t h2_waiting(const struct h2 *h2, uint64_t now)
 {
-	if (h2->hold_since == 0)
-		return 0;
-	return now - (h2->fed > h2->hold_since ? h2->fed : h2->hold_since);
+	return h2->hold_since ? now - h2->hold_since : 0;
 }
 
 bool h2_finished(const struct h2 *h2)

@@ -142,7 +142,7 @@ uint64_t h2_fed(const struct h2 *h2);    /* @now of the last h2_feed(); 0: there
 void h2_hold(struct h2 *h2, bool held, uint64_t now);
 /* For how long in all, ns; that is not the peer's fault. */
 uint64_t h2_held(const struct h2 *h2, uint64_t now);
-/* For how long the next of them has been waiting, ns; 0: there are none. */
+/* For how long none of them was fed, ns, up to the last h2_hold(); 0: none are kept back. */
 uint64_t h2_waiting(const struct h2 *h2, uint64_t now);
 bool h2_finished(const struct h2 *h2); /* nothing more to read or to write: close */
 
