@@ -32,6 +32,9 @@
 
 enum call_state { CALL_HEAD, CALL_BODY, CALL_SERVICE, CALL_ANSWERED };
 
+/* For how long in all a call's clock may stand still, in units of limits->idle_ns. */
+#define HELD_TIMES 8U
+
 /* Answers kept back by the client's windows, in units of limits->send_queue_bytes. */
 #define BLOCKED_TIMES 8U
 
@@ -40,7 +43,7 @@ enum call_state { CALL_HEAD, CALL_BODY, CALL_SERVICE, CALL_ANSWERED };
  * frame's head so long; what is kept for one (request, answer, and what its service notes) is so much, or so many
  * times its length.
  */
-#define CALL_BYTES_MIN    16U
+#define CALL_BYTES_MIN    14U
 #define MESSAGE_BYTES_MIN 14U
 #define CALL_LOCKED       (4U * 1024)
 #define FRAME_TIMES       4U
@@ -56,7 +59,7 @@ struct grpc_call {
 	uint64_t limit;    /* when it must have got on; 0: it may take its time */
 	uint64_t deadline; /* 0: none */
 	uint64_t arrived;  /* its message was whole */
-	uint64_t held;     /* h2_held() that is in @limit already */
+	uint64_t held;     /* h2_held() when @limit was set */
 	enum call_state state;
 	size_t weight; /* of the shares in limits->calls */
 	bool post, content_type, te, bad_timeout;
@@ -397,26 +400,6 @@ static void grpc_ev_headers(struct h2_stream *st, bool trailer)
 	call_bound(call, limit);
 }
 
-/*
- * What the peer owes may come later by as long as it was kept back, but no message after its deadline. While that goes
- * on, what is left stays the same; it is rounded up, or a timer of some nanoseconds would fire without end.
- */
-static void call_held(struct grpc_call *call)
-{
-	const struct grpc_core *core = call->session->core;
-	uint64_t now = core->clock(), held = h2_held(call->session->h2, now), soon;
-
-	if (held <= call->held)
-		return;
-	call->limit = grpc_deadline(call->limit, held - call->held);
-	call->held = held;
-	soon = grpc_deadline(now, core->limits->idle_ns / 8);
-	if (call->limit < soon)
-		call->limit = soon;
-	if (call->state == CALL_BODY && call->deadline && call->deadline < call->limit)
-		call->limit = call->deadline;
-}
-
 static const struct intake_error {
 	int r;
 	enum grpc_status status;
@@ -510,17 +493,39 @@ static void ev_violation(void *ctx, bool flood)
 		grpc_core_refuse(s->core, REFUSAL_FRAMES, &s->config.peer);
 }
 
+/*
+ * When it must have got on. What the peer owes, a message or that an answer is taken, may come later by as long as
+ * it was kept back, which has its bound, too; but no message after its deadline.
+ */
+static uint64_t call_until(const struct grpc_call *call, uint64_t now)
+{
+	const struct grpc_session *s = call->session;
+	uint64_t held = h2_held(s->h2, now), most = HELD_TIMES * s->core->limits->idle_ns, until;
+
+	if (call->limit == 0 || call->state == CALL_SERVICE || held <= call->held)
+		return call->limit;
+	held -= call->held;
+	until = grpc_deadline(call->limit, held < most ? held : most);
+	return call->state == CALL_BODY && call->deadline && call->deadline < until ? call->deadline
+										    : until;
+}
+
 /* A deadline has passed, the message did not come, or the answer could not be sent. */
 static void grpc_call_fire(struct timeq_node *node)
 {
 	struct grpc_call *call = container_of(node, struct grpc_call, timer);
 	struct grpc_session *s = call->session;
 	bool cancel = call->state == CALL_SERVICE;
+	uint64_t now = s->core->clock(), until = call_until(call, now), soon;
 
-	if (call->state != CALL_SERVICE)
-		call_held(call);
-	if (call->limit == 0 || call->limit > s->core->clock()) {
-		call_bound(call, call->limit);
+	if (until == 0)
+		return;
+	if (until > now) {
+		/* While it is kept back, what is left stays the same, and could be some nanoseconds. */
+		soon = now + s->core->limits->idle_ns / 8;
+		if (until != call->limit && until != call->deadline && until < soon)
+			until = soon;
+		timeq_set(s->core->timers, &call->timer, until);
 		return;
 	}
 	if (call->state == CALL_ANSWERED) {
@@ -657,8 +662,8 @@ size_t grpc_session_room(const struct grpc_session *s, struct span next, bool se
 		return fits;
 	if (((calls == 0 && h2_opens(s->h2, next)) ||
 	     bytes < CALL_LOCKED + owed + FRAME_TIMES * step) &&
-	    (sending || s->config.user->serving > 0) &&
-	    h2_waiting(s->h2, s->core->clock()) < s->core->limits->idle_ns)
+	    (s->serving > 0 || ((sending || s->config.user->serving > 0) &&
+				h2_waiting(s->h2, s->core->clock()) < s->core->limits->idle_ns)))
 		return 0;
 	return step;
 }

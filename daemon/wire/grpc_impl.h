@@ -58,8 +58,9 @@ struct h2 *grpc_session_h2(struct grpc_session *s);
  * time, and nothing while there is no room for what comes, a call or bytes, and some will come of itself: a call is
  * with its service or, @sending, an answer is on its way. Calls that wait for their peer are no reason to wait: that
  * could be for ever. What does not open a call needs no room for one: it is what those that are open wait for. Nor does
- * all stand still for longer than limits->idle_ns, as what frees the room may be behind it; meanwhile the clocks of
- * what the peer owes do not run.
+ * it wait for longer than limits->idle_ns where the service has no call of this connection, as what frees the room
+ * may be behind it. Meanwhile the clocks of what the peer owes do not run. Whoever asks asks again in a second at
+ * the latest.
  */
 size_t grpc_session_room(const struct grpc_session *s, struct span next, bool sending);
 /* No call is open. @ret_since: core->begun when the last one began; 0: there was none. */
