@@ -173,11 +173,12 @@ int scan_notes(struct scan *s)
 			  "is its newest --verify says, so they count as stale",
 			  s->distrusted);
 	if (s->past > 0)
-		scan_note(s,
-			  "%" PRIu64
-			  " superseded or deleted revisions are plaintext: etcdctl compact "
-			  "and defrag (each member) before this or a later snapshot is kept",
-			  s->past);
+		scan_note(
+			s,
+			"%" PRIu64
+			" superseded or deleted revisions are plaintext: etcdctl compact --physical "
+			"and defrag (each member) before this or a later snapshot is kept",
+			s->past);
 	note_identity(s);
 	return 0;
 }
