@@ -158,6 +158,5 @@ knows_key()
 
 	hash=$(printf %s "$2" | sha256sum | cut -d' ' -f1)
 	kube "$1" get --raw /readyz >/dev/null 2>&1 || return 1
-	kube "$1" get --raw /metrics | grep -F key_id_hash_status_last_timestamp_seconds |
-		grep -qF "sha256:$hash"
+	grep -qF "sha256:$hash" <<<"$(kube "$1" get --raw /metrics | grep -F key_id_hash_status_last_timestamp_seconds)"
 }
